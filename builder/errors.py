@@ -1,0 +1,138 @@
+"""Every error that a user can meet, in one tree, each kind with its own exit code.
+
+KmodsmithError
+├── UsageError            2  the command line asks for something that does not exist
+├── ConfigError           3  versions.yaml has mistakes (all of them, each with its place)
+├── LockFileError         4  versions.lock.yaml is missing, damaged or does not cover the request
+├── BusyError             5  another run holds the project's lock
+├── HostError             6  a host tool is missing or may not be used
+├── SourceError           7  a kernel source answered wrongly
+│   ├── SourceUnreachableError   it did not answer at all: the older answer stays valid
+│   └── SourceGoneError          it says definitely that a locked file no longer exists
+├── CommandError         17  a command failed where no cell is to blame
+└── CellError            10–17  one cell failed, see FailureClass
+
+Exit 0 means that everything asked for is there and checked; 1 is a defect of kmodsmith itself; 20 means that
+cells failed in more than one class; 130 means interrupted. Only ``builder.__main__`` leaves the process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+EXIT_OK = 0
+EXIT_DEFECT = 1
+EXIT_SEVERAL_CLASSES = 20
+EXIT_INTERRUPTED = 130
+
+
+class FailureClass(StrEnum):
+    """What a failed cell failed at. Only ``INFRASTRUCTURE`` is ever retried (design, rule 11)."""
+
+    TOOLKIT = "toolkit"
+    COMPILE = "compile"
+    UNRESOLVED_SYMBOL = "unresolved-symbol"
+    FIT = "fit"
+    SIGN = "sign"
+    BOOT = "boot"
+    PUBLISH = "publish"
+    INFRASTRUCTURE = "infrastructure"
+
+    @property
+    def exit_code(self) -> int:
+        return 10 + list(FailureClass).index(self)
+
+
+class KmodsmithError(Exception):
+    """Base of all errors that are the user's to read: what happened, why, and what to do."""
+
+    exit_code: ClassVar[int] = EXIT_DEFECT
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(KmodsmithError):
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Mistake:
+    """One mistake in a file: where it is (1-based line and column, dotted path) and what is wrong."""
+
+    file: Path
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f" at {self.path}" if self.path else ""
+        return f"{self.file}:{self.line}:{self.column}:{place} {self.message}"
+
+
+class ConfigError(KmodsmithError):
+    exit_code = 3
+
+    def __init__(self, mistakes: Iterable[Mistake], *, hint: str | None = None) -> None:
+        self.mistakes: Sequence[Mistake] = sorted(mistakes)
+        count = len(self.mistakes)
+        heading = f"{count} mistake{'s' if count != 1 else ''} in the configuration:"
+        super().__init__("\n".join([heading, *(f"  {mistake}" for mistake in self.mistakes)]), hint=hint)
+
+
+class LockFileError(KmodsmithError):
+    exit_code = 4
+
+
+class BusyError(KmodsmithError):
+    exit_code = 5
+
+
+class HostError(KmodsmithError):
+    exit_code = 6
+
+
+class SourceError(KmodsmithError):
+    exit_code = 7
+
+
+class SourceUnreachableError(SourceError):
+    """No answer: unknown is not absent (design, rule 4), so nothing may be dropped because of it."""
+
+
+class SourceGoneError(SourceError):
+    """A definite answer that a locked file is no longer served."""
+
+
+class CommandError(KmodsmithError):
+    exit_code = FailureClass.INFRASTRUCTURE.exit_code
+
+
+class CellError(KmodsmithError):
+    """One cell failed; the run goes on with the others.
+
+    ``code`` is stable and names the cause inside its class, ``detail`` is the first real error line.
+    """
+
+    def __init__(
+        self,
+        failure_class: FailureClass,
+        code: str,
+        message: str,
+        *,
+        detail: str = "",
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.failure_class = failure_class
+        self.code = code
+        self.detail = detail or message

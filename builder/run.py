@@ -1,0 +1,218 @@
+"""The only place that starts processes: a command is a value, and so is its end.
+
+Quiet when it works, everything when it fails, and the failed command ready to paste. Children get a short
+allow-list of the environment, no stdin, a time-out, and are stopped in three timed steps. They die with us:
+``setpriv --pdeathsig`` makes the kernel kill them when this process is killed, so that no orphan goes on
+writing into a store that the next run uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from builder.errors import CommandError, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import IO
+
+_log = logging.getLogger(__name__)
+
+# What children may see. Proxies and certificates are needed to download; the storage and container variables
+# let a user (and our tests) choose another container store.
+_PASSED_ENVIRONMENT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|TMPDIR|TERM|XDG_[A-Z_]+|SSL_CERT_(FILE|DIR)|[A-Za-z]+_proxy|[A-Z]+_PROXY"
+    r"|CONTAINERS_[A-Z_]+|STORAGE_(DRIVER|OPTS)|BUILDAH_[A-Z_]+|REGISTRY_AUTH_FILE|_CONTAINERS_[A-Z_]+"
+)
+_SECRET = re.compile(r"(?i)((?:--?[a-z0-9-]*|[A-Z0-9_]*)(?:password|passphrase|secret|token|creds)[a-z0-9_-]*[= ])(\S+)")
+_STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0))
+_TAIL_BYTES = 64 * 1024
+DEFAULT_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run. ``environment`` is added to the allow-listed variables; ``log_file`` gets all output."""
+
+    argv: tuple[str, ...]
+    cwd: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    input: bytes | None = None
+    log_file: Path | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+    def __str__(self) -> str:
+        """Copy-and-paste form, secrets masked."""
+        return mask_secrets(shlex.join(self.argv))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a command ended. With a log file ``stdout`` is empty and ``stderr`` holds the log's last 64 KiB."""
+
+    command: Command
+    exit_code: int
+    stdout: str
+    stderr: str
+    duration_s: float
+    timed_out: bool = False
+
+    def __bool__(self) -> bool:
+        return self.exit_code == 0 and not self.timed_out
+
+    def explain(self) -> str:
+        """Say in one sentence how the command failed."""
+        if self.timed_out:
+            return f"took longer than {self.command.timeout_s:g} s and was stopped"
+        if self.exit_code < 0:
+            return f"was killed by {signal.Signals(-self.exit_code).name}"
+        return f"ended with exit code {self.exit_code}"
+
+    def check(self) -> Outcome:
+        """Return self.
+
+        Raises:
+            CommandError: the command failed; the message holds all that it printed.
+        """
+        if self:
+            return self
+        output = "\n".join(part for part in (self.stdout.strip(), self.stderr.strip()) if part)
+        raise CommandError(
+            f"{self.command.argv[0]} {self.explain()}:\n{output}", hint=f"to repeat it: {self.command}"
+        )
+
+
+def mask_secrets(text: str) -> str:
+    return _SECRET.sub(r"\1***", text)
+
+
+def find_tool(name: str) -> str | None:
+    """Return the path of a host tool, also looking in the sbin folders that a plain user's PATH lacks."""
+    return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def run(command: Command) -> Outcome:
+    """Run a command to its end; the caller looks at the outcome or calls ``check()``.
+
+    Raises:
+        HostError: the program is not installed or may not be executed.
+    """
+    _log.debug("+ %s", command)
+    started = time.monotonic()
+    with _open_log(command) as log:
+        process = _start(command, log)
+        with _registered(process):
+            try:
+                out, err = process.communicate(command.input, timeout=command.timeout_s)
+                timed_out = False
+            except subprocess.TimeoutExpired:
+                _stop(process)
+                out, err = process.communicate()
+                timed_out = True
+            except BaseException:
+                _stop(process)
+                raise
+    stderr = _tail(command.log_file) if command.log_file else (err or b"").decode(errors="replace")
+    outcome = Outcome(
+        command=command,
+        exit_code=process.returncode,
+        stdout=(out or b"").decode(errors="replace"),
+        stderr=stderr,
+        duration_s=time.monotonic() - started,
+        timed_out=timed_out,
+    )
+    _log.debug("  %s %s after %.2f s", command.argv[0], outcome.explain(), outcome.duration_s)
+    return outcome
+
+
+def stop_all() -> None:
+    """Stop every running child; called once, when the run is interrupted."""
+    with _live_guard:
+        processes = tuple(_live)
+    for process in processes:
+        _stop(process)
+
+
+_live: set[subprocess.Popen[bytes]] = set()
+_live_guard = threading.Lock()
+
+
+@contextlib.contextmanager
+def _registered(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Keep a child where ``stop_all`` finds it, also from another thread."""
+    with _live_guard:
+        _live.add(process)
+    try:
+        yield
+    finally:
+        with _live_guard:
+            _live.discard(process)
+
+
+@contextlib.contextmanager
+def _open_log(command: Command) -> Iterator[IO[bytes] | None]:
+    if command.log_file is None:
+        yield None
+        return
+    command.log_file.parent.mkdir(parents=True, exist_ok=True)
+    with command.log_file.open("ab", buffering=0) as log:
+        log.write(f"+ {command}\n".encode())
+        yield log
+
+
+def _start(command: Command, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    environment = {k: v for k, v in os.environ.items() if _PASSED_ENVIRONMENT.fullmatch(k)}
+    environment |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **command.environment}
+    program = find_tool(command.argv[0])
+    if program is None:
+        raise HostError(
+            f"{command.argv[0]} is not installed", hint="'nox -s doctor' names and installs what is missing"
+        )
+    guard = find_tool("setpriv")
+    argv = [program, *command.argv[1:]]
+    if guard is not None:
+        argv = [guard, "--pdeathsig", "KILL", "--", *argv]
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=command.cwd,
+            env=environment,
+            stdin=subprocess.PIPE if command.input is not None else subprocess.DEVNULL,
+            stdout=log if log is not None else subprocess.PIPE,
+            stderr=subprocess.STDOUT if log is not None else subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HostError(f"{command.argv[0]} cannot be started: {error.strerror}") from error
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number, patience_s in _STOP_STEPS:
+        if process.poll() is not None:
+            return
+        try:
+            os.killpg(process.pid, number)
+            process.wait(patience_s)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _tail(file: Path) -> str:
+    with file.open("rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+        return stream.read().decode(errors="replace")

@@ -1,0 +1,1 @@
+"""Kernel sources: each lists kernels, and gives the toolkit of a kernel."""
