@@ -131,8 +131,10 @@ class CellError(KmodsmithError):
         *,
         detail: str = "",
         hint: str | None = None,
+        location: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.failure_class = failure_class
         self.code = code
         self.detail = detail or message
+        self.location = location

@@ -116,11 +116,14 @@ def _check_references(lock: Lock, file: Path, advice: str) -> None:
             used = {package for packages in kernel.headers.values() for package in packages}
             missing = missing_sets | (used - source.packages.keys())
             if missing:
-                raise LockFileError(f"{file} at sources.{name}.kernels.{raw}: no such package {min(missing)}", hint=advice)
+                raise LockFileError(
+                    f"{file} at sources.{name}.kernels.{raw}: no such package {min(missing)}", hint=advice
+                )
         for set_name, packages in source.package_sets.items():
             if missing := set(packages) - source.packages.keys():
                 raise LockFileError(
-                    f"{file} at sources.{name}.package_sets.{set_name}: no such package {min(missing)}", hint=advice
+                    f"{file} at sources.{name}.package_sets.{set_name}: no such package {min(missing)}",
+                    hint=advice,
                 )
 
 
@@ -142,7 +145,9 @@ def format_lock(lock: Lock) -> str:
         lines += [f"  {name}:", f"    provider: {source.provider}", f"    resolved: '{source.resolved}'"]
         kernels = sorted(source.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
         lines += _rows("kernels", ((raw, kernel.model_dump(mode="json")) for raw, kernel in kernels))
-        lines += _rows("package_sets", sorted((key, list(value)) for key, value in source.package_sets.items()))
+        lines += _rows(
+            "package_sets", sorted((key, list(value)) for key, value in source.package_sets.items())
+        )
         packages = sorted(source.packages.items(), key=lambda item: re.split(r"(\d+)", item[0]))
         lines += _rows("packages", ((key, package.model_dump(mode="json")) for key, package in packages))
     return "\n".join([*lines, ""])

@@ -36,7 +36,9 @@ _PASSED_ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|TERM|XDG_[A-Z_]+|SSL_CERT_(FILE|DIR)|[A-Za-z]+_proxy|[A-Z]+_PROXY"
     r"|CONTAINERS_[A-Z_]+|STORAGE_(DRIVER|OPTS)|BUILDAH_[A-Z_]+|REGISTRY_AUTH_FILE|_CONTAINERS_[A-Z_]+"
 )
-_SECRET = re.compile(r"(?i)((?:--?[a-z0-9-]*|[A-Z0-9_]*)(?:password|passphrase|secret|token|creds)[a-z0-9_-]*[= ])(\S+)")
+_SECRET = re.compile(
+    r"(?i)((?:--?[a-z0-9-]*|[A-Z0-9_]*)(?:password|passphrase|secret|token|creds)[a-z0-9_-]*[= ])(\S+)"
+)
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0))
 _TAIL_BYTES = 64 * 1024
 DEFAULT_TIMEOUT_S = 600.0

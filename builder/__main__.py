@@ -1,0 +1,64 @@
+"""Entry point and the one place that turns errors into text and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from builder.cli import cli
+from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, KmodsmithError
+from builder.run import stop_all
+
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    sys.exit(run_cli(sys.argv[1:]))
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Run one verb and return the exit code; see ``builder.errors`` for what the codes mean."""
+    errors = Console(stderr=True, highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = cli.main(args=arguments, prog_name="python -m builder", standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KmodsmithError as error:
+        errors.print(f"error: {error.message}", style="bold red", markup=False, soft_wrap=True)
+        if error.hint:
+            errors.print(f"hint: {error.hint}", markup=False, soft_wrap=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        stop_all()
+        errors.print(
+            "interrupted: what was finished is kept, the same command goes on from there", style="bold"
+        )
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_OK
+    except Exception as error:  # noqa: BLE001 - nobody sees a traceback unless asking for it
+        errors.print(f"defect in kmodsmith: {type(error).__name__}: {error}", style="bold red", markup=False)
+        errors.print("please report it; KMODSMITH_TRACEBACK=1 shows where it happened")
+        if "KMODSMITH_TRACEBACK" in os.environ:
+            errors.print_exception()
+        return EXIT_DEFECT
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Carries out a plan: toolkits, compiles and images, several cells at once, none of which can stop the others."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.assemble import assemble_image
+from builder.compile import compile_modules
+from builder.errors import CellError, CommandError, FailureClass, KmodsmithError, SourceGoneError
+from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
+from builder.failure import Failure
+from builder.image_build import ImageBuild
+from builder.plan import Action, Decision, Plan
+from builder.result import CellResult, Status, result_without_work
+from builder.store import STAGE_REPOSITORY, read_digest, remove_images, tag_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from builder.log import Reporter
+    from builder.recipe import Recipe
+    from builder.tree import SourceTree
+
+_RETRY_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverSource:
+    """A driver ready to be built: recipe, files, Containerfile, and the base image if it names one."""
+
+    recipe: Recipe
+    tree: SourceTree
+    containerfile: Path
+    containerfile_digest: str
+    base_image: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Where and how a run builds. ``toolkit_for`` and ``base_for`` return image names, making them if need be."""
+
+    work_dir: Path
+    drivers: Mapping[str, DriverSource]
+    journal: Journal
+    reporter: Reporter
+    toolkit_for: Callable[[Decision], str]
+    base_for: Callable[[Decision], str]
+    workers: int
+    make_jobs: int = 1
+    isolation: str = "chroot"
+    timeout_s: float = 1800.0
+    retries: int = 2
+    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}")
+
+    def log_file(self, decision: Decision) -> Path:
+        return self.work_dir / "cells" / decision.cell.id / "build.log"
+
+
+def build_plan(plan: Plan, shop: Workshop) -> list[CellResult]:
+    """Carry out a plan and return one result per decision, in the plan's order.
+
+    A cell that fails leaves the others alone. An interrupt stops the children and is raised again; what was
+    finished until then is in the journal and in the store, and is skipped by the next run.
+    """
+    shop.journal.note("run-started", run=shop.run_id, cells=len(plan.work))
+    done: dict[str, CellResult] = {}
+    with ThreadPoolExecutor(max_workers=shop.workers, thread_name_prefix="cell") as pool:
+        futures = [pool.submit(_finish_cell, decision, shop) for decision in plan.work]
+        try:
+            for future in as_completed(futures):
+                result = future.result()
+                done[result.decision.cell.id] = result
+                shop.reporter.cell_finished(result)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            remove_images(f"{STAGE_REPOSITORY}:{item.key}" for item in plan.of(Action.BUILD))
+    shop.journal.note("run-finished", run=shop.run_id)
+    return [
+        done.get(decision.cell.id) or _known_result(decision, shop.journal) for decision in plan.decisions
+    ]
+
+
+def _known_result(decision: Decision, journal: Journal) -> CellResult:
+    known = journal.cells.get(decision.cell.id)
+    return result_without_work(decision, digest=known.digest if known and known.key == decision.key else "")
+
+
+def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
+    """Bring one cell to its result, trying again only where the infrastructure failed."""
+    started = time.monotonic()
+    shop.reporter.cell_started(decision)
+    for attempt in range(shop.retries + 1):
+        evidence = _try_cell(decision, shop)
+        failure = evidence.failure
+        if failure is None or failure.failure_class != FailureClass.INFRASTRUCTURE or attempt == shop.retries:
+            break
+        shop.reporter.cell_retried(decision, failure)
+        time.sleep(_RETRY_PAUSE_S * (attempt + 1))
+    shop.journal.record(evidence)
+    status = (
+        Status.FAILED
+        if evidence.failure
+        else Status.TAGGED
+        if decision.action is Action.TAG
+        else Status.BUILT
+    )
+    return CellResult(
+        decision=decision,
+        status=status,
+        duration_s=time.monotonic() - started,
+        digest=evidence.digest,
+        failure=evidence.failure,
+        log=evidence.log,
+    )
+
+
+def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
+    log_file = shop.log_file(decision)
+    timings: dict[str, float] = {}
+    digest = ""
+    modules: tuple[ModuleRecord, ...] = ()
+    failure: Failure | None = None
+    try:
+        if decision.action is Action.TAG:
+            tag_image(decision.key_image, decision.image)
+            digest = read_digest(decision.key_image)
+        else:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            log_file.write_bytes(b"")
+            digest, modules = _make_image(decision, shop, log_file, timings)
+    except Exception as error:  # noqa: BLE001 - one cell never stops the others
+        failure = _describe_failure(error, log_file)
+    return CellEvidence(
+        cell=decision.cell.id,
+        driver=decision.cell.driver,
+        kernel=decision.cell.kernel.raw,
+        key=decision.key,
+        outcome=Outcome.FAILED if failure else Outcome.BUILT,
+        inputs=asdict(decision.inputs) if decision.inputs else {},
+        run=shop.run_id,
+        finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        timings=timings,
+        image=decision.image,
+        digest=digest,
+        modules=modules,
+        failure=failure,
+        log=str(log_file.relative_to(shop.work_dir)),
+    )
+
+
+def _make_image(
+    decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]
+) -> tuple[str, tuple[ModuleRecord, ...]]:
+    driver = shop.drivers[decision.cell.driver]
+    with _stage("toolkit", decision, shop, timings):
+        toolkit_image = shop.toolkit_for(decision)
+        base_image = driver.base_image or shop.base_for(decision)
+    image_build = ImageBuild(
+        context=driver.tree.copy_to(shop.work_dir / "sources" / driver.tree.digest),
+        containerfile=driver.containerfile,
+        arguments=driver.recipe.build_arguments(
+            decision.cell.kernel, toolkit_image=toolkit_image, base_image=base_image
+        ),
+        log_file=log_file,
+        isolation=shop.isolation,
+        timeout_s=shop.timeout_s,
+    )
+    with tempfile.TemporaryDirectory(dir=shop.work_dir, prefix="cell-") as scratch:
+        folder = Path(scratch, "modules")
+        with _stage("compile", decision, shop, timings):
+            stage_image = f"{STAGE_REPOSITORY}:{decision.key}"
+            modules = compile_modules(image_build, folder, stage_image=stage_image, make_jobs=shop.make_jobs)
+        with _stage("assemble", decision, shop, timings):
+            digest = assemble_image(image_build, decision, folder)
+    return digest, modules
+
+
+@contextlib.contextmanager
+def _stage(name: str, decision: Decision, shop: Workshop, timings: dict[str, float]) -> Iterator[None]:
+    shop.reporter.cell_stage(decision, name)
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        timings[name] = round(time.monotonic() - started, 3)
+
+
+def _describe_failure(error: Exception, log_file: Path) -> Failure:
+    if isinstance(error, CellError):
+        return Failure(
+            failure_class=error.failure_class,
+            code=error.code,
+            detail=error.detail,
+            location=error.location,
+            hint=error.hint,
+        )
+    if isinstance(error, SourceGoneError):
+        return Failure(
+            failure_class=FailureClass.TOOLKIT, code="package-gone", detail=error.message, hint=error.hint
+        )
+    if isinstance(error, KmodsmithError):
+        code = "command-failed" if isinstance(error, CommandError) else "source-unreachable"
+        return Failure(
+            failure_class=FailureClass.INFRASTRUCTURE, code=code, detail=error.message, hint=error.hint
+        )
+    with contextlib.suppress(OSError), log_file.open("a") as log:
+        traceback.print_exception(error, file=log)
+    return Failure(
+        failure_class=FailureClass.INFRASTRUCTURE,
+        code="disk-full" if isinstance(error, OSError) and error.errno == errno.ENOSPC else "defect",
+        detail=f"{type(error).__name__}: {error}",
+        hint="the cell's log has the details",
+    )

@@ -1,0 +1,246 @@
+"""The verbs. Each reads, decides, acts and tells; what it does lives in the module that it names."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from builder import __version__
+from builder.errors import HostError, UsageError
+from builder.kernel import Arch, Variant
+from builder.lock import LOCK_FILE_NAME
+from builder.matrix import Selector
+from builder.project import Project, open_project
+from builder.result import exit_code_of
+from builder.workflow import build_project, discover_project, plan_project, prune_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SELECTORS = (
+    click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
+    click.option(
+        "--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable."
+    ),
+    click.option(
+        "--kernel",
+        "kernels",
+        multiple=True,
+        metavar="GLOB",
+        help="Only these kernels (uname -r); repeatable.",
+    ),
+    click.option(
+        "--arch", "arches", multiple=True, type=click.Choice(list(Arch)), help="Only this architecture."
+    ),
+    click.option(
+        "--variant", "variants", multiple=True, type=click.Choice(list(Variant)), help="Only this variant."
+    ),
+)
+
+
+def _with_selectors(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    for option in reversed(_SELECTORS):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What all verbs share: the project and the two consoles (results to stdout, everything else to stderr)."""
+
+    project: Project
+    out: Console
+    err: Console
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--project", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(),
+    help="Folder with versions.yaml; default: this one.",
+)  # fmt: skip
+@click.option(
+    "--work-dir", type=click.Path(file_okay=False, path_type=Path), envvar="KMODSMITH_WORK_DIR",
+    help="Journal, logs and results; default: .kmodsmith in the project.",
+)  # fmt: skip
+@click.option("-v", "--verbose", is_flag=True, help="Show every command that is run.")
+@click.version_option(__version__, prog_name="kmodsmith")
+@click.pass_context
+def cli(context: click.Context, folder: Path, work_dir: Path | None, *, verbose: bool) -> None:
+    """Driver containers for every kernel that your customers run.
+
+    \b
+    doctor     is this machine ready?  --install makes it so
+    discover   ask the kernel sources which kernels there are, write versions.lock.yaml
+    plan       what would be built, and why
+    build      build it
+    log        show the build log of a cell
+    schema     the reference of versions.yaml
+    prune      remove images that no cell needs any more
+    """
+    from builder.log import set_up_logging  # noqa: PLC0415 - rich.live is not needed to print help
+
+    err = Console(stderr=True, highlight=False)
+    set_up_logging(err, verbose=verbose)
+    context.obj = Session(
+        project=open_project(folder, work_dir),
+        out=Console(highlight=False, width=None if sys.stdout.isatty() else 160),
+        err=err,
+    )
+
+
+@cli.command()
+@_with_selectors
+@click.option("--force", is_flag=True, help="Plan to build even what is up to date.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.pass_obj
+def plan(session: Session, *, force: bool, as_json: bool, **selectors: Any) -> None:
+    """Show what would be built, and why; builds nothing.
+
+    \b
+    plan                             the default group
+    plan --group debian --json       everything, for a program
+    plan --kernel '6.12*' --variant rt
+    """
+    from builder.emit.report import emit_plan_json  # noqa: PLC0415 - see cli()
+    from builder.emit.table import emit_plan_summary, emit_plan_table  # noqa: PLC0415
+
+    planned = plan_project(session.project, _selector(selectors), force=force)
+    if as_json:
+        session.out.file.write(emit_plan_json(planned.plan, planned.predicted_s, planned.workers))
+        return
+    session.out.print(emit_plan_table(planned.plan))
+    session.out.print(emit_plan_summary(planned.plan, planned.predicted_s, planned.workers), markup=False)
+
+
+@cli.command()
+@_with_selectors
+@click.option("--force", is_flag=True, help="Build even what is up to date.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
+@click.option(
+    "--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.pass_obj
+def build(
+    session: Session, *, force: bool, jobs: int | None, locked: bool, as_json: bool, **selectors: Any
+) -> int:
+    """Build the driver container of every selected cell that is not up to date.
+
+    Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
+    command goes on where it was. Exit codes: 0 all there, 10-17 cells failed in one class, 20 in several.
+    """
+    from builder.emit.junit import emit_junit  # noqa: PLC0415 - see cli()
+    from builder.emit.report import emit_results_json  # noqa: PLC0415
+    from builder.emit.table import emit_results_summary, emit_results_table  # noqa: PLC0415
+
+    project = session.project
+    report = build_project(project, _selector(selectors), session.err, force=force, jobs=jobs, locked=locked)
+    as_text = emit_results_json(report.results, run_id=report.run_id, wall_s=report.wall_s)
+    if report.run_id:
+        (project.work_dir / "results.json").write_text(as_text)
+        (project.work_dir / "junit.xml").write_text(emit_junit(report.results))
+    if as_json:
+        session.out.file.write(as_text)
+    else:
+        session.out.print(emit_results_table(report.results))
+        session.out.print(emit_results_summary(report.results, report.wall_s), markup=False)
+    return exit_code_of(report.results)
+
+
+@cli.command()
+@click.option("--source", "sources", multiple=True, help="Only this source of versions.yaml; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+@click.pass_obj
+def discover(session: Session, *, sources: tuple[str, ...], as_json: bool) -> None:
+    """Ask the kernel sources which kernels there are, and write versions.lock.yaml."""
+    for unknown in set(sources) - session.project.config.sources.keys():
+        raise UsageError(f"there is no source {unknown!r} in versions.yaml")
+    changes = discover_project(session.project, sources)
+    if as_json:
+        session.out.file.write(json.dumps([asdict(change) for change in changes], indent=2) + "\n")
+        return
+    for change in changes:
+        session.out.print(str(change), markup=False)
+    session.out.print(
+        f"{len(changes)} changes in {LOCK_FILE_NAME}" if changes else "nothing changed", markup=False
+    )
+
+
+@cli.command()
+@click.argument("cell", required=False)
+@click.pass_obj
+def log(session: Session, cell: str | None) -> None:
+    """Print the build log of a cell (its id, or a kernel); without one, of the last cell that failed."""
+    cells = session.project.journal.cells
+    wanted = [item for item in cells.values() if cell in {item.cell, item.kernel}] if cell else [
+        item for item in cells.values() if item.failure
+    ]  # fmt: skip
+    if not wanted:
+        raise UsageError(f"no build of {cell!r} is known" if cell else "no failed build is known")
+    latest = max(wanted, key=lambda item: item.finished)
+    file = session.project.work_dir / latest.log
+    if not file.is_file():
+        raise UsageError(f"the log {file} is no longer there")
+    session.out.file.write(file.read_text(errors="replace"))
+
+
+@cli.command()
+@click.option("--install", is_flag=True, help="Install what is missing, where this user may.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_obj
+def doctor(session: Session, *, install: bool, as_json: bool) -> int:
+    """Check whether this machine can build, and say what to do where it cannot."""
+    from builder.host import examine, install_missing  # noqa: PLC0415 - see cli()
+
+    findings = examine(session.project.cache_dir)
+    if install and install_missing(findings, say=lambda text: session.err.print(text, markup=False)):
+        findings = examine(session.project.cache_dir)
+    if as_json:
+        session.out.file.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+    else:
+        for finding in findings:
+            session.out.print(str(finding), markup=False, soft_wrap=True)
+    return 0 if all(finding.is_fine for finding in findings) else HostError.exit_code
+
+
+@cli.command()
+@click.option("--write", is_flag=True, help="Write versions.schema.json and docs/versions-yaml.md.")
+@click.pass_obj
+def schema(session: Session, *, write: bool) -> None:
+    """Print the JSON schema of versions.yaml, or write it and the reference page."""
+    from builder.emit.reference import emit_reference, emit_schema  # noqa: PLC0415 - see cli()
+
+    if not write:
+        session.out.file.write(emit_schema())
+        return
+    folder = session.project.file.parent
+    (folder / "docs").mkdir(exist_ok=True)
+    (folder / "versions.schema.json").write_text(emit_schema())
+    (folder / "docs" / "versions-yaml.md").write_text(emit_reference())
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.pass_obj
+def prune(session: Session, *, dry_run: bool) -> None:
+    """Remove toolkits and cells from the container store that no group of versions.yaml needs any more."""
+    names = prune_project(session.project, dry_run=dry_run)
+    for name in names:
+        session.out.print(name, markup=False)
+    session.out.print(f"{len(names)} images {'would be ' if dry_run else ''}removed", markup=False)
+
+
+def _selector(options: dict[str, Any]) -> Selector:
+    return Selector(
+        group=options["group"],
+        drivers=options["drivers"],
+        kernels=options["kernels"],
+        arches=tuple(Arch(name) for name in options["arches"]),
+        variants=tuple(Variant(name) for name in options["variants"]),
+    )

@@ -1,0 +1,440 @@
+"""``versions.yaml``: what a vendor wants built. This module is its only declaration.
+
+The JSON schema and the reference page are generated from these classes (``emit/reference.py``). Values keep the
+spelling of the file; ``Driver.source_dir`` and its like give the absolute places, so that host paths never get into
+a cell's key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import semver
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from builder.errors import ConfigError, Mistake
+from builder.kernel import Arch, Variant
+from builder.yamlfile import YamlFile, read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Self
+
+    from pydantic_core import ErrorDetails
+
+# Build arguments that kmodsmith sets itself; see driver-container/README.md.
+RESERVED_BUILD_ARGS = frozenset(
+    {
+        "BASE_IMAGE", "BUILD_COMMAND", "DESCRIPTION", "DRIVER_NAME", "DRIVER_VERSION", "DTK_AUTO", "FIRMWARE",
+        "KERNEL_FULL_VERSION", "KERNEL_VERSION", "LICENSES", "MAINTAINER", "MODULES", "SOURCE", "SOURCE_SHA256",
+        "SUMMARY", "VENDOR",
+    }
+)  # fmt: skip
+
+
+def _complain(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("kmodsmith", "{sentence}", {"sentence": sentence})
+
+
+def _check_semver(text: str) -> str:
+    if semver.Version.is_valid(text):
+        return text
+    if text[:1] in "vV" and semver.Version.is_valid(text[1:]):
+        raise _complain(f"write it without the letter: {text[1:]}")
+    raise _complain(f"{text!r} is not a semantic version such as 1.4.0 or 2.0.0-rc.1 (semver.org)")
+
+
+def _check_no_space(text: str) -> str:
+    if re.search(r"\s|[;&|$`<>\"'\\]", text):
+        raise _complain(f"{text!r} holds a space or a character that shells treat specially")
+    return text
+
+
+def _check_jobs(value: int | str) -> int | str:
+    if value == "auto" or (isinstance(value, int) and value >= 1):
+        return value
+    raise _complain(f"must be auto or a number of at least 1, not {value!r}")
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=39)]
+SemanticVersion = Annotated[str, AfterValidator(_check_semver)]
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="without .ko")]
+RelativeFile = Annotated[str, Field(min_length=1), AfterValidator(_check_no_space)]
+Glob = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Driver(_Model):
+    """A vendor's source at one version."""
+
+    name: Name
+    """Name of the driver: part of image names and of Kubernetes labels, at most 39 characters, no dots."""
+    version: SemanticVersion
+    """Semantic version of the source, in quotes if it looks like a number."""
+    source: RelativeFile
+    """Folder of the source, relative to versions.yaml; it becomes the build context."""
+    modules: tuple[ModuleName, ...] = ()
+    """Kernel modules that the build must produce. May only be left out when `dkms` names them."""
+    firmware: tuple[RelativeFile, ...] = ()
+    """Firmware files of the source that go into the image below /firmware, without a leading `firmware/`."""
+    containerfile: RelativeFile = "driver-container/Containerfile"
+    """Containerfile, relative to versions.yaml; it must have the stage `modules`."""
+    make: Text | None = None
+    """Command that builds the modules in the source folder; default: `make modules`. It sees
+    KERNEL_FULL_VERSION and KERNEL_SRC_DIR, and ARCH and CROSS_COMPILE in cross builds."""
+    dkms: RelativeFile | None = None
+    """A dkms.conf in the source folder to take command and modules from, instead of `make`."""
+    build_args: dict[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")], str] = {}
+    """Further arguments of the Containerfile."""
+    licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = ("LICENSE",)
+    """Licence files of the source that go to /licenses, which certification demands."""
+    image: Annotated[str, Field(pattern=r"^[a-z0-9]+([._/:-]*[a-z0-9]+)*$")] | None = None
+    """Image name without tag; default: localhost/ and the driver's name."""
+    base_image: Annotated[str, Field(pattern=r"^\S+@sha256:[0-9a-f]{64}$")] | None = None
+    """Base of the final image, pinned by digest; default: the small one that the kernel source makes."""
+    vendor: Text
+    """Certification label `vendor`."""
+    summary: Text
+    """Certification label `summary`: one line."""
+    description: Text
+    """Certification label `description`."""
+    maintainer: Text
+    """Certification label `maintainer`."""
+
+    _root: Path = PrivateAttr(default=Path())
+
+    @property
+    def source_dir(self) -> Path:
+        return self._root / self.source
+
+    @property
+    def containerfile_file(self) -> Path:
+        return self._root / self.containerfile
+
+    @property
+    def dkms_file(self) -> Path | None:
+        return self.source_dir / self.dkms if self.dkms else None
+
+    @property
+    def command(self) -> str:
+        return self.make or "make modules"
+
+    @property
+    def image_name(self) -> str:
+        return self.image or f"localhost/{self.name}"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dkms and self.make:
+            raise _complain("give either make or dkms, not both")
+        if not self.dkms and not self.modules:
+            raise _complain("modules is required: name the modules that the build must produce")
+        if len(set(self.modules)) != len(self.modules):
+            raise _complain("modules names a module twice")
+        if reserved := RESERVED_BUILD_ARGS & self.build_args.keys():
+            raise _complain(f"build_args: kmodsmith sets {min(reserved)} itself")
+        return self
+
+
+class DebianArchive(_Model):
+    """An archive and the suites of it that are read."""
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    """Address of the archive or of a mirror."""
+    suites: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9/-]+$")], ...], Field(min_length=1)]
+    """Suites, for example bookworm and bookworm-updates."""
+
+
+class DebianKernels(_Model):
+    """Kernels of the Debian archive, with toolkits made from its header packages."""
+
+    provider: Literal["debian"]
+    """Kind of the source."""
+    archives: Annotated[tuple[DebianArchive, ...], Field(min_length=1)] = (
+        DebianArchive(url="http://deb.debian.org/debian", suites=("bookworm", "bookworm-updates")),
+        DebianArchive(url="http://deb.debian.org/debian-security", suites=("bookworm-security",)),
+    )
+    """Archives of one release of Debian."""
+    flavours: Annotated[tuple[Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")], ...], Field(min_length=1)] = (
+        "amd64", "cloud-amd64", "rt-amd64", "arm64", "cloud-arm64", "rt-arm64",
+    )  # fmt: skip
+    """Kernel flavours as Debian spells them."""
+    build_arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (
+        Arch.X86_64,
+    )
+    """Architectures of machines that compile; other kernels are cross-compiled on them."""
+    keyring: str = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    """Keys that the archive's signature is checked with."""
+
+
+class Group(_Model):
+    """A named selection of kernels."""
+
+    source: str
+    """Kernel source."""
+    description: str = ""
+    """For people."""
+    kernels: Annotated[tuple[Glob, ...], Field(min_length=1)] = ("*",)
+    """Globs over kernel versions (`uname -r`)."""
+    arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = tuple(Arch)
+    """Architectures."""
+    variants: Annotated[tuple[Annotated[Variant, Field(strict=False)], ...], Field(min_length=1)] = tuple(
+        Variant
+    )
+    """Kernel variants."""
+    newest: bool = False
+    """Only the newest kernel of each series, variant and architecture."""
+
+
+class Exclude(_Model):
+    """A combination that is not meant to exist."""
+
+    kernel: Glob
+    """Glob over kernel versions."""
+    driver: Glob = "*"
+    """Glob over driver names."""
+    reason: Text
+    """Why; shown in every plan."""
+
+
+class KnownBad(_Model):
+    """A combination that is broken for now, with somebody who looks after it."""
+
+    kernel: Glob
+    """Glob over kernel versions."""
+    driver: Glob = "*"
+    """Glob over driver names."""
+    reason: Text
+    """What is wrong; shown in every plan."""
+    owner: Text
+    """Who looks after it."""
+    expires: Annotated[date, Field(strict=False)]
+    """Last day on which the entry is valid (YYYY-MM-DD); after it, the file is an error until somebody decides."""
+
+
+class BuildSettings(_Model):
+    """How cells are built."""
+
+    jobs: Annotated[int | str, AfterValidator(_check_jobs)] = "auto"
+    """Cells at once; auto: as many as cores and memory allow."""
+    memory_per_job: Annotated[int, Field(ge=64)] = 1024
+    """MiB that one cell may need; bounds `auto`."""
+    isolation: Literal["chroot", "oci", "rootless"] = "chroot"
+    """buildah's isolation; chroot works everywhere, also in an unprivileged pod."""
+    timeout_minutes: Annotated[int, Field(ge=1)] = 30
+    """After this long a compile is stopped."""
+    retries: Annotated[int, Field(ge=0, le=5)] = 2
+    """How often a cell is tried again when the infrastructure, not the driver, failed."""
+
+
+class Config(_Model):
+    """The whole of versions.yaml."""
+
+    drivers: Annotated[tuple[Driver, ...], Field(min_length=1)]
+    """What is built."""
+    sources: Annotated[dict[Name, DebianKernels], Field(min_length=1)]
+    """Where kernels and their toolkits come from."""
+    groups: Annotated[dict[Name, Group], Field(min_length=1)]
+    """Which kernels are built for."""
+    default_group: str
+    """The group that is meant when none is named."""
+    exclude: tuple[Exclude, ...] = ()
+    """Combinations that are not meant to exist."""
+    known_bad: tuple[KnownBad, ...] = ()
+    """Combinations that are broken for now."""
+    build: BuildSettings = BuildSettings()
+    """How cells are built."""
+
+
+def load_config(file: Path, *, today: date) -> Config:
+    """Read versions.yaml and check it against itself, the files it names, and the calendar.
+
+    Raises:
+        ConfigError: holds every mistake of the file with its place.
+    """
+    document = read_yaml(file)
+    if not isinstance(document.data, dict):
+        raise ConfigError([document.mistake((), "must be a mapping with drivers, sources and groups")])
+    try:
+        config = Config.model_validate(_lists_as_tuples(document.data))
+    except ValidationError as error:
+        problems = [problem for problem in error.errors() if not _is_consequence(problem, error.errors())]
+        mistakes = [_translate(problem, document) for problem in problems]
+        raise ConfigError([*mistakes, *_check_raw_dates(document, today)]) from None
+    for driver in config.drivers:
+        driver._root = file.parent  # noqa: SLF001 - the loader completes what it has just made
+    if mistakes := [
+        *_check_references(config, document),
+        *_check_files(config, document),
+        *_check_dates(config, document, today),
+    ]:
+        raise ConfigError(mistakes)
+    return config
+
+
+def _lists_as_tuples(value: Any) -> Any:
+    """Strict models want tuples; YAML has lists."""
+    if isinstance(value, dict):
+        return {key: _lists_as_tuples(item) for key, item in value.items()}
+    return tuple(_lists_as_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
+    names: dict[str, int] = {}
+    for number, driver in enumerate(config.drivers):
+        if driver.name in names:
+            yield document.mistake(
+                ("drivers", number, "name"),
+                f"{driver.name!r} is already the name of drivers[{names[driver.name]}]",
+            )
+        names.setdefault(driver.name, number)
+    for name, group in config.groups.items():
+        if group.source not in config.sources:
+            yield document.mistake(
+                ("groups", name, "source"), _unknown("source", group.source, config.sources)
+            )
+    if config.default_group not in config.groups:
+        yield document.mistake(("default_group",), _unknown("group", config.default_group, config.groups))
+
+
+def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
+    for number, driver in enumerate(config.drivers):
+        path = ("drivers", number)
+        if not driver.source_dir.is_dir():
+            yield document.mistake((*path, "source"), f"there is no folder {driver.source}")
+            continue
+        if not driver.containerfile_file.is_file():
+            yield document.mistake((*path, "containerfile"), f"there is no file {driver.containerfile}")
+        if driver.dkms_file and not driver.dkms_file.is_file():
+            yield document.mistake((*path, "dkms"), f"there is no file {driver.dkms} in {driver.source}")
+        for key, files in (("firmware", driver.firmware), ("licenses", driver.licenses)):
+            for index, name in enumerate(files):
+                if not (driver.source_dir / name).is_file():
+                    yield document.mistake((*path, key, index), f"there is no file {name} in {driver.source}")
+
+
+def _check_dates(config: Config, document: YamlFile, today: date) -> Iterator[Mistake]:
+    for number, bad in enumerate(config.known_bad):
+        if bad.expires < today:
+            yield _expired(document, number, bad.expires, bad.owner)
+
+
+def _check_raw_dates(document: YamlFile, today: date) -> Iterator[Mistake]:
+    """Report expired entries also when something else in the file is wrong."""
+    entries = document.data.get("known_bad")
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        expires = entry.get("expires") if isinstance(entry, dict) else None
+        if type(expires) is date and expires < today:
+            yield _expired(document, number, expires, entry.get("owner"))
+
+
+def _expired(document: YamlFile, number: int, expires: date, owner: object) -> Mistake:
+    sentence = f"expired on {expires}: ask its owner ({owner}) whether to fix, renew or remove it"
+    return document.mistake(("known_bad", number, "expires"), sentence)
+
+
+def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
+    return f"there is no {kind} {word!r}{_nearest(word, known)}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(words)}"
+
+
+def _is_consequence(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
+    """A list is not too short when it only lost the members that are reported themselves."""
+    path = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        other["loc"][: len(path)] == path and len(other["loc"]) > len(path) for other in problems
+    )
+
+
+def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
+    """Turn one of pydantic's errors into a mistake with a sentence in plain words."""
+    path = tuple(part for part in problem["loc"] if part not in {"int", "str", "[key]"})
+    kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
+    match kind:
+        case "missing":
+            return document.mistake(path[:-1], f"{path[-1]!r} is required and missing")
+        case "extra_forbidden":
+            known = _fields_at(path[:-1])
+            return document.mistake(path, f"is not a known key{_nearest(str(path[-1]), known)}", at_key=True)
+        case "enum" | "literal_error":
+            known = re.findall(r"'([^']*)'", str(context["expected"]))
+            return document.mistake(path, f"{value!r} is not allowed{_nearest(str(value), known)}")
+        case "string_type" if isinstance(value, int | float | date):
+            return document.mistake(
+                path, f"must be text, but YAML reads {value} as a {_kind_of(value)}: put it in quotes"
+            )
+        case "string_pattern_mismatch":
+            return document.mistake(path, f"{value!r} does not have the right form ({context['pattern']})")
+        case "kmodsmith":
+            return document.mistake(path, str(context["sentence"]))
+    sentence = _WRONG_KIND.get(kind)
+    if sentence:
+        return document.mistake(path, f"must be {sentence}, not {_kind_of(value)}")
+    return document.mistake(path, problem["msg"][:1].lower() + problem["msg"][1:])
+
+
+_WRONG_KIND = {
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "date_type": "a date such as 2027-03-31",
+    "date_from_datetime_parsing": "a date such as 2027-03-31",
+    "date_parsing": "a date such as 2027-03-31",
+}
+
+
+def _kind_of(value: object) -> str:
+    if value is None:
+        return "nothing"
+    names = {
+        bool: "true or false",
+        int: "number",
+        float: "number",
+        str: "text",
+        dict: "a mapping",
+        tuple: "a list",
+    }
+    return names.get(type(value), "date" if isinstance(value, date) else type(value).__name__)
+
+
+_MODELS: dict[str, type[_Model]] = {
+    "drivers": Driver,
+    "sources": DebianKernels,
+    "groups": Group,
+    "exclude": Exclude,
+    "known_bad": KnownBad,
+    "build": BuildSettings,
+}
+
+
+def _fields_at(path: tuple[str | int, ...]) -> list[str]:
+    if not path:
+        return list(Config.model_fields)
+    model = DebianArchive if "archives" in path else _MODELS[str(path[0])]
+    return list(model.model_fields)

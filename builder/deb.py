@@ -1,0 +1,78 @@
+"""Reads .deb packages (deb(5)): an ar archive whose member data.tar.* holds the files. Nothing is executed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import posixpath
+import tarfile
+import zlib
+from typing import TYPE_CHECKING
+
+from debian.arfile import ArError, ArFile
+
+from builder.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Packages of this release still ship files in /bin, /lib and so on, which today are links into /usr.
+MERGED_FOLDERS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
+_MOST_UNPACKED = 2 * 1024**3
+
+
+def read_members(deb: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Yield the files of a package, with paths below ``usr`` where folders are merged, and their contents.
+
+    Raises:
+        SourceError: the file is damaged, or holds a path or kind of file that no package should.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(_data_tar(deb)), mode="r:") as archive:
+            for member in archive:
+                name = _clean_path(member.name, deb)
+                if name == ".":
+                    continue
+                content = archive.extractfile(member) if member.isreg() else None
+                member.name = name
+                if member.islnk():
+                    member.linkname = _clean_path(member.linkname, deb)
+                if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+                    raise SourceError(
+                        f"{deb.name}: {name} is a device or a pipe, which no package should hold"
+                    )
+                yield member, content.read() if content else b""
+    except (ArError, tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
+        raise SourceError(f"{deb.name} is not a readable Debian package: {error}") from error
+
+
+def _data_tar(deb: Path) -> bytes:
+    for member in ArFile(str(deb)).getmembers():
+        if not member.name.startswith("data.tar"):
+            continue
+        packed = member.read()
+        match member.name.removeprefix("data.tar"):
+            case ".xz":
+                unpacked = lzma.LZMADecompressor().decompress(packed, _MOST_UNPACKED)
+            case ".gz":
+                unpacked = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(_MOST_UNPACKED)
+            case "":
+                unpacked = packed
+            case other:
+                raise SourceError(
+                    f"{deb.name}: compression {other!r} is not one that Debian's packages use here"
+                )
+        if len(unpacked) >= _MOST_UNPACKED:
+            raise SourceError(f"{deb.name} unpacks to more than {_MOST_UNPACKED} bytes")
+        return unpacked
+    raise SourceError(f"{deb.name} is not a Debian package: it has no data.tar")
+
+
+def _clean_path(path: str, deb: Path) -> str:
+    clean = posixpath.normpath(path)
+    if clean.startswith(("/", "..")):
+        raise SourceError(f"{deb.name}: {path} points out of the package")
+    top = clean.split("/", 1)[0]
+    return f"usr/{clean}" if top in MERGED_FOLDERS else clean

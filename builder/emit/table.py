@@ -1,0 +1,133 @@
+"""Plans and results as tables for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from builder.failure import cluster
+from builder.plan import Action
+from builder.result import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from builder.failure import Cluster, Failure
+    from builder.plan import Plan
+    from builder.result import CellResult
+
+_ACTION_STYLE = {
+    Action.BUILD: "bold",
+    Action.TAG: "bold",
+    Action.SKIP: "dim",
+    Action.EXCLUDE: "dim",
+    Action.REFUSE: "red",
+}
+_STATUS_STYLE = {
+    Status.BUILT: "green",
+    Status.TAGGED: "green",
+    Status.SKIPPED: "dim",
+    Status.EXCLUDED: "dim",
+    Status.REFUSED: "red",
+    Status.FAILED: "bold red",
+}
+
+
+def emit_plan_table(plan: Plan) -> RenderableType:
+    """Return the plan, a row for each cell."""
+    table = _table("driver", "kernel", "arch", "variant", "action", "reason", "key")
+    for decision in plan.decisions:
+        kernel = decision.cell.kernel
+        table.add_row(
+            f"{decision.cell.driver} {decision.cell.driver_version}",
+            kernel.raw,
+            kernel.arch,
+            kernel.variant,
+            Text(decision.action, style=_ACTION_STYLE[decision.action]),
+            f"{decision.reason}: {decision.explanation}",
+            decision.key[:12],
+        )
+    return table
+
+
+def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> str:
+    """Return the plan in one sentence, with the predicted time where there is something to predict from."""
+    counts = Counter(decision.action for decision in plan.decisions)
+    parts = [f"{counts[action]} to {action}" for action in Action if counts[action]]
+    sentence = f"{len(plan.decisions)} cells: {', '.join(parts) or 'nothing'}"
+    if not plan.of(Action.BUILD):
+        return sentence
+    if predicted_s is None:
+        return f"{sentence}; no recorded timings to predict from"
+    return f"{sentence}; about {format_duration(predicted_s)} with {workers} at once"
+
+
+def emit_results_table(results: Sequence[CellResult]) -> RenderableType:
+    """Return the results, a row for each cell, and below them each cause of failure once."""
+    table = _table("driver", "kernel", "arch", "variant", "status", "why", "time", "digest")
+    for result in results:
+        decision = result.decision
+        kernel = decision.cell.kernel
+        why = f"{result.failure.failure_class}: {result.failure.code}" if result.failure else decision.reason
+        table.add_row(
+            f"{decision.cell.driver} {decision.cell.driver_version}",
+            kernel.raw,
+            kernel.arch,
+            kernel.variant,
+            Text(result.status, style=_STATUS_STYLE[result.status]),
+            why,
+            format_duration(result.duration_s) if result.duration_s else "",
+            result.digest.removeprefix("sha256:")[:12],
+        )
+    clusters = cluster(failures_of(results))
+    return Group(table, *(_emit_cluster(item, results) for item in clusters))
+
+
+def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:
+    """Return the failures by cell id, in the form that ``failure.cluster`` takes."""
+    return {result.decision.cell.id: result.failure for result in results if result.failure}
+
+
+def emit_results_summary(results: Sequence[CellResult], wall_s: float) -> str:
+    counts = Counter(result.status for result in results)
+    parts = [f"{counts[status]} {status}" for status in Status if counts[status]]
+    return f"{', '.join(parts)} in {format_duration(wall_s)}"
+
+
+def format_duration(seconds: float) -> str:
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in {"kernel", "action", "status", "time"})
+    return table
+
+
+def _emit_cluster(item: Cluster, results: Sequence[CellResult]) -> RenderableType:
+    failure = item.failure
+    cells = len(item.cells)
+    lines = Text()
+    lines.append(f"{failure.failure_class}: {failure.code}", style="bold red")
+    lines.append(f" in {cells} cell{'s' if cells != 1 else ''}\n")
+    if failure.location:
+        lines.append(f"  {failure.location}\n")
+    lines.append(f"  {failure.detail}\n")
+    if failure.hint:
+        lines.append(f"  {failure.hint}\n", style="italic")
+    logs = {result.decision.cell.id: result.log for result in results}
+    lines.append(f"  log: {logs[item.cells[0]]}\n", style="dim")
+    lines.append("  " + ", ".join(item.cells), style="dim")
+    return Padding(lines, (0, 0, 1, 0))

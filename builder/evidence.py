@@ -1,0 +1,121 @@
+"""Evidence: what a stage left behind for a cell, kept in one append-only journal.
+
+``journal.jsonl`` in the work folder holds a line for everything that was finished. A line is written and flushed
+to disk in one step after the artefact exists, so a run that is killed at any moment has lost nothing but the cell
+it was at. The last line about a cell counts; a torn last line is what a killed process leaves and is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import FailureClass
+from builder.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    BUILT = "built"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleRecord:
+    """One module of a kmod image: file name, SHA-256 and size in bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellEvidence:
+    """The latest word about a cell. ``timings`` are seconds by stage; ``inputs`` are what its key is made of."""
+
+    cell: str
+    driver: str
+    kernel: str
+    key: str
+    outcome: Outcome
+    inputs: Mapping[str, str]
+    run: str
+    finished: str
+    timings: Mapping[str, float] = field(default_factory=dict)
+    image: str = ""
+    digest: str = ""
+    modules: tuple[ModuleRecord, ...] = ()
+    failure: Failure | None = None
+    log: str = ""
+
+
+class Journal:
+    """The journal file of a work folder; safe to append to from several threads."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._guard = threading.Lock()
+        self.cells: dict[str, CellEvidence] = {}
+        self._read()
+
+    def record(self, evidence: CellEvidence) -> None:
+        line = json.dumps({"type": "cell", **asdict(evidence)}, separators=(",", ":"))
+        with self._guard:
+            self._append(line)
+            self.cells[evidence.cell] = evidence
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Record an event of the run itself."""
+        with self._guard:
+            self._append(json.dumps({"type": "event", "event": event, **facts}, separators=(",", ":")))
+
+    def _append(self, line: str) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("ab", buffering=0) as stream:
+            # A torn line of a killed run is closed first, or it would swallow this one.
+            lead = b"" if stream.tell() == 0 or self._ends_with_newline() else b"\n"
+            stream.write(lead + line.encode() + b"\n")
+            os.fsync(stream.fileno())
+
+    def _ends_with_newline(self) -> bool:
+        with self._file.open("rb") as stream:
+            stream.seek(-1, os.SEEK_END)
+            return stream.read(1) == b"\n"
+
+    def _read(self) -> None:
+        try:
+            lines = self._file.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        for number, line in enumerate(lines, start=1):
+            if not line.startswith(b'{"type":"cell"'):
+                continue
+            try:
+                evidence = _parse_evidence(json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                if number < len(lines):
+                    _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error)
+                continue
+            self.cells[evidence.cell] = evidence
+
+
+_FIELDS = frozenset(item.name for item in fields(CellEvidence))
+
+
+def _parse_evidence(data: dict[str, Any]) -> CellEvidence:
+    known = {name: value for name, value in data.items() if name in _FIELDS}
+    known["outcome"] = Outcome(known["outcome"])
+    known["modules"] = tuple(ModuleRecord(**module) for module in known.get("modules", ()))
+    if failure := known.get("failure"):
+        known["failure"] = Failure(**failure | {"failure_class": FailureClass(failure["failure_class"])})
+    return CellEvidence(**known)

@@ -1,0 +1,83 @@
+"""The two runs of ``buildah build`` on a driver's Containerfile: compile to a folder, assemble from a folder.
+
+Both run the same Containerfile. The first stops at its stage ``modules`` and exports it; the second replaces that
+stage by a folder, so its result is byte for byte what one uninterrupted build would have made. Between the two,
+modules are plain files on the host: the place where they are proven and signed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.run import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from builder.kernel import Arch
+
+STAGE = "modules"
+# Equal inputs give equal digests only without clocks and without buildah's own version in the image.
+_REPRODUCIBLE = ("--timestamp", "0", "--identity-label=false")
+# An own network namespace has no way out; an own PID namespace dies as a whole with its first process, which
+# takes a compiler along that buildah, killed, would leave running.
+_CONFINED = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+# buildah starts about 25 short-lived copies of itself per build; collecting garbage in them costs more than it frees.
+_ENVIRONMENT = {"GOGC": "400"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBuild:
+    """What both runs share. ``arguments`` are build arguments; times out after ``timeout_s`` seconds."""
+
+    context: Path
+    containerfile: Path
+    arguments: Mapping[str, str]
+    log_file: Path
+    isolation: str = "chroot"
+    timeout_s: float = 1800.0
+
+    def export_stage(self, target: Path, *, name: str, make_jobs: int = 1) -> Command:
+        """Compile, and write the contents of the stage ``modules`` to the folder ``target``."""
+        arguments = dict(self.arguments)
+        if make_jobs > 1:
+            arguments["BUILD_COMMAND"] = f"export MAKEFLAGS=-j{make_jobs}; {arguments['BUILD_COMMAND']}"
+        options = ("--target", STAGE, "--output", f"type=local,dest={target}", "--tag", name)
+        return self._command(arguments, options)
+
+    def assemble(
+        self, modules: Path, *, names: tuple[str, ...], arch: Arch, labels: Mapping[str, str]
+    ) -> Command:
+        """Make the final image from the folder ``modules``."""
+        options = ["--platform", f"linux/{arch.oci}", "--build-context", f"{STAGE}={modules}"]
+        for name in names:
+            options += ["--tag", name]
+        for label, value in sorted(labels.items()):
+            options += ["--label", f"{label}={value}"]
+        return self._command(self.arguments, tuple(options))
+
+    def _command(self, arguments: Mapping[str, str], options: tuple[str, ...]) -> Command:
+        argv = [
+            *confined_prefix(),
+            "buildah", "build", "--quiet",
+            "--isolation", self.isolation,
+            "--layers=false", "--pull-never",
+            *_REPRODUCIBLE,
+            *options,
+        ]  # fmt: skip
+        for name, value in sorted(arguments.items()):
+            argv += ["--build-arg", f"{name}={value}"]
+        argv += ["--file", str(self.containerfile), str(self.context)]
+        return Command(
+            argv=tuple(argv), environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s
+        )
+
+
+def confined_prefix() -> tuple[str, ...]:
+    """Return the words that take network and stray children away from a command."""
+    if os.geteuid() == 0:
+        return _CONFINED
+    return ("buildah", "unshare", "--", *_CONFINED)

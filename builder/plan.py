@@ -1,0 +1,243 @@
+"""Decides, for each cell, whether to build it, and says why. Pure: everything it looks at is an argument.
+
+A cell's key is the hash of its inputs. An image that carries the key in its name proves that the cell is done, on
+whatever machine and by whatever run it was made; evidence of the last build says what changed since.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from builder.errors import UsageError
+from builder.evidence import CellEvidence, Outcome
+from builder.lock import content_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from builder.matrix import Cell, LeftOut
+
+CELL_REPOSITORY = "localhost/kmodsmith/cell"
+KEY_FORMAT = "1"
+# Finding a toolkit in the store takes no time worth recording; anything above this was making one.
+_TOOLKIT_WAS_MADE_S = 0.5
+
+
+class Action(StrEnum):
+    BUILD = "build"
+    TAG = "tag"
+    SKIP = "skip"
+    EXCLUDE = "exclude"
+    REFUSE = "refuse"
+
+
+class Reason(StrEnum):
+    """Why an action was chosen; stable codes, the sentence beside them is for people."""
+
+    NEVER_BUILT = "never-built"
+    SOURCE_CHANGED = "source-changed"
+    CONTAINERFILE_CHANGED = "containerfile-changed"
+    RECIPE_CHANGED = "recipe-changed"
+    TOOLKIT_CHANGED = "toolkit-changed"
+    BASE_CHANGED = "base-changed"
+    FORMAT_CHANGED = "format-changed"
+    FAILED_BEFORE = "failed-before"
+    IMAGE_GONE = "image-gone"
+    FORCED = "forced"
+    NAME_MISSING = "name-missing"
+    UP_TO_DATE = "up-to-date"
+    EXCLUDED = "excluded"
+    KNOWN_BAD = "known-bad"
+    NO_TOOLKIT = "no-toolkit"
+    DRIVER_EXCLUDES = "driver-excludes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellInputs:
+    """Everything that goes into a cell; each field is a digest, an identity or a version."""
+
+    source: str
+    containerfile: str
+    recipe: str
+    toolkit: str
+    base: str
+    driver: str
+    kernel: str
+    format: str = KEY_FORMAT
+
+    @property
+    def key(self) -> str:
+        return content_id(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A cell with what is known of it before deciding. ``refusal`` says why it cannot be built here."""
+
+    cell: Cell
+    image: str
+    inputs: CellInputs | None
+    refusal: tuple[Reason, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What happens to a cell, why, and under which key. ``image`` is the name that people use."""
+
+    cell: Cell
+    action: Action
+    reason: Reason
+    explanation: str
+    image: str = ""
+    key: str = ""
+    inputs: CellInputs | None = None
+
+    @property
+    def key_image(self) -> str:
+        return f"{CELL_REPOSITORY}:{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The decided work, in order."""
+
+    decisions: tuple[Decision, ...]
+
+    def of(self, *actions: Action) -> tuple[Decision, ...]:
+        return tuple(decision for decision in self.decisions if decision.action in actions)
+
+    @property
+    def work(self) -> tuple[Decision, ...]:
+        return self.of(Action.BUILD, Action.TAG)
+
+
+def make_plan(
+    candidates: Iterable[Candidate],
+    left_out: Iterable[LeftOut] = (),
+    *,
+    evidence: Mapping[str, CellEvidence],
+    images: Mapping[str, str],
+    force: bool = False,
+) -> Plan:
+    """Decide about every candidate.
+
+    Args:
+        candidates: the cells of the matrix with their inputs.
+        left_out: cells that versions.yaml leaves out, kept in the plan with their reason.
+        evidence: the latest evidence by cell id.
+        images: image ids by full name, as the container store has them now.
+        force: build even what is up to date.
+    """
+    decisions = [
+        _decide(candidate, evidence.get(candidate.cell.id), images, force=force) for candidate in candidates
+    ]
+    decisions += [
+        Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
+        for entry in left_out
+    ]
+    _refuse_shared_names(decisions)
+    return Plan(decisions=tuple(decisions))
+
+
+def _decide(
+    candidate: Candidate, previous: CellEvidence | None, images: Mapping[str, str], *, force: bool
+) -> Decision:
+    if candidate.refusal is not None or candidate.inputs is None:
+        reason, explanation = candidate.refusal or (Reason.NO_TOOLKIT, "its inputs are not known")
+        action = Action.EXCLUDE if reason is Reason.DRIVER_EXCLUDES else Action.REFUSE
+        return Decision(cell=candidate.cell, action=action, reason=reason, explanation=explanation)
+    key = candidate.inputs.key
+    made = images.get(f"{CELL_REPOSITORY}:{key}")
+    if force:
+        action, reason, explanation = Action.BUILD, Reason.FORCED, "asked for with --force"
+    elif made is None:
+        action = Action.BUILD
+        reason, explanation = _why_build(candidate.inputs, key, previous)
+    elif images.get(candidate.image) != made:
+        action, reason = Action.TAG, Reason.NAME_MISSING
+        explanation = f"built, but {candidate.image} is not the name of it"
+    else:
+        action, reason, explanation = Action.SKIP, Reason.UP_TO_DATE, "its image is there and nothing changed"
+    return Decision(
+        cell=candidate.cell,
+        action=action,
+        reason=reason,
+        explanation=explanation,
+        image=candidate.image,
+        key=key,
+        inputs=candidate.inputs,
+    )
+
+
+# In the order of what a vendor would call the cause when several inputs changed together.
+_CHANGES = (
+    ("source", Reason.SOURCE_CHANGED, "the driver's source changed"),
+    ("containerfile", Reason.CONTAINERFILE_CHANGED, "the Containerfile changed"),
+    ("recipe", Reason.RECIPE_CHANGED, "the driver's entry in versions.yaml changed"),
+    ("toolkit", Reason.TOOLKIT_CHANGED, "the kernel's toolkit changed"),
+    ("base", Reason.BASE_CHANGED, "the base image changed"),
+)
+
+
+def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> tuple[Reason, str]:
+    if previous is None:
+        return Reason.NEVER_BUILT, "no build of it is known here"
+    now = asdict(inputs)
+    changed = [(reason, text) for name, reason, text in _CHANGES if previous.inputs.get(name) != now[name]]
+    if changed:
+        return changed[0][0], " and ".join(text for _, text in changed)
+    if previous.key != key:
+        return Reason.FORMAT_CHANGED, "kmodsmith itself builds cells differently now"
+    if previous.outcome is Outcome.FAILED:
+        failure = previous.failure.code if previous.failure else "no reason recorded"
+        return Reason.FAILED_BEFORE, f"its last build failed ({failure})"
+    return Reason.IMAGE_GONE, "it was built, but its image is no longer in the container store"
+
+
+def _refuse_shared_names(decisions: Sequence[Decision]) -> None:
+    seen: dict[str, str] = {}
+    for decision in decisions:
+        if not decision.image:
+            continue
+        other = seen.setdefault(decision.image, decision.cell.id)
+        if other != decision.cell.id:
+            raise UsageError(
+                f"{other} and {decision.cell.id} would both be named {decision.image}",
+                hint="give the drivers different 'image' names in versions.yaml",
+            )
+
+
+def predict_seconds(
+    plan: Plan, history: Iterable[CellEvidence], *, missing_toolkits: int, workers: int
+) -> float | None:
+    """Predict the wall time of a plan from recorded builds; None while nothing comparable was recorded.
+
+    Args:
+        plan: what would be done.
+        history: evidence of earlier builds, of any driver.
+        missing_toolkits: how many toolkits have to be made first.
+        workers: how many cells are built at once.
+    """
+    work = plan.of(Action.BUILD)
+    if not work:
+        return 0.0
+    by_driver: dict[str, list[float]] = {}
+    toolkits: list[float] = []
+    for item in history:
+        if item.outcome is not Outcome.BUILT or "compile" not in item.timings:
+            continue
+        by_driver.setdefault(item.driver, []).append(
+            item.timings["compile"] + item.timings.get("assemble", 0.0)
+        )
+        if item.timings.get("toolkit", 0.0) > _TOOLKIT_WAS_MADE_S:
+            toolkits.append(item.timings["toolkit"])
+    if not by_driver:
+        return None
+    overall = statistics.median(seconds for times in by_driver.values() for seconds in times)
+    medians = {driver: statistics.median(times) for driver, times in by_driver.items()}
+    cells = sum(medians.get(decision.cell.driver, overall) for decision in work)
+    toolkit = statistics.median(toolkits) if toolkits else 0.0
+    return (cells + missing_toolkits * toolkit) / min(workers, len(work))

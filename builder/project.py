@@ -1,0 +1,135 @@
+"""Everything read from disk that planning needs: configuration, lock, drivers, and the identities of toolkits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.build import DriverSource
+from builder.config import load_config
+from builder.errors import LockFileError
+from builder.evidence import Journal
+from builder.kernel import Arch
+from builder.lock import LOCK_FILE_NAME, read_lock
+from builder.plan import Candidate, CellInputs, Reason
+from builder.recipe import make_recipe
+from builder.sources import debian
+from builder.tree import file_digest, read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from builder.config import Config, Driver
+    from builder.lock import Lock, LockedSource
+    from builder.matrix import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A folder with a versions.yaml. ``cache_dir`` is shared by projects and only holds what can be fetched again."""
+
+    file: Path
+    work_dir: Path
+    cache_dir: Path
+    build_arch: Arch
+
+    @cached_property
+    def config(self) -> Config:
+        return load_config(self.file, today=datetime.now(UTC).date())
+
+    @property
+    def lock_file(self) -> Path:
+        return self.file.with_name(LOCK_FILE_NAME)
+
+    @cached_property
+    def lock(self) -> Lock:
+        return read_lock(self.lock_file)
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.work_dir / "journal.jsonl")
+
+    @cached_property
+    def drivers(self) -> dict[str, DriverSource]:
+        """Every driver's recipe and files; reads and hashes all sources once."""
+        return {driver.name: _read_driver(driver) for driver in self.config.drivers}
+
+    def candidates(self, cells: Iterable[Cell]) -> list[Candidate]:
+        identities = _Identities(self.lock, self.build_arch)
+        return [self._candidate(cell, identities) for cell in cells]
+
+    def _candidate(self, cell: Cell, identities: _Identities) -> Candidate:
+        driver = self.drivers[cell.driver]
+        image = f"{self._image_names[cell.driver]}:{cell.driver_version}-{cell.kernel.tag}"
+        if sentence := driver.recipe.excludes(cell.kernel):
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.DRIVER_EXCLUDES, sentence))
+        try:
+            toolkit = identities.toolkit(cell)
+            base = driver.base_image or identities.base(cell)
+        except LockFileError as error:
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.NO_TOOLKIT, error.message))
+        inputs = CellInputs(
+            source=driver.tree.digest,
+            containerfile=driver.containerfile_digest,
+            recipe=driver.recipe.digest,
+            toolkit=toolkit,
+            base=base,
+            driver=f"{cell.driver} {cell.driver_version}",
+            kernel=cell.kernel.raw,
+        )
+        return Candidate(cell=cell, image=image, inputs=inputs)
+
+    @cached_property
+    def _image_names(self) -> dict[str, str]:
+        return {driver.name: driver.image_name for driver in self.config.drivers}
+
+
+class _Identities:
+    """Toolkit and base identities, each worked out once: many cells share a kernel, all share a base."""
+
+    def __init__(self, lock: Lock, build_arch: Arch) -> None:
+        self._lock = lock
+        self._build_arch = build_arch
+        self._toolkits: dict[tuple[str, str], str] = {}
+        self._bases: dict[tuple[str, Arch], str] = {}
+
+    def toolkit(self, cell: Cell) -> str:
+        key = (cell.source, cell.kernel.raw)
+        if key not in self._toolkits:
+            self._toolkits[key] = debian.toolkit_id(self._source(cell), cell.kernel, self._build_arch)
+        return self._toolkits[key]
+
+    def base(self, cell: Cell) -> str:
+        key = (cell.source, cell.kernel.arch)
+        if key not in self._bases:
+            self._bases[key] = debian.runtime_id(self._source(cell), cell.kernel.arch)
+        return self._bases[key]
+
+    def _source(self, cell: Cell) -> LockedSource:
+        return self._lock.sources[cell.source]
+
+
+def open_project(folder: Path, work_dir: Path | None = None) -> Project:
+    """Name the places of a project; reads nothing yet."""
+    file = folder.absolute() / "versions.yaml"
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Project(
+        file=file,
+        work_dir=(work_dir or folder / ".kmodsmith").absolute(),
+        cache_dir=Path(cache_home).absolute() / "kmodsmith",
+        build_arch=Arch(os.uname().machine),
+    )
+
+
+def _read_driver(driver: Driver) -> DriverSource:
+    return DriverSource(
+        recipe=make_recipe(driver),
+        tree=read_tree(driver.source_dir),
+        containerfile=driver.containerfile_file,
+        containerfile_digest=file_digest(driver.containerfile_file),
+        base_image=driver.base_image,
+    )

@@ -1,0 +1,238 @@
+"""Kernel source Debian: real kernels, with headers and bootable images, without an account.
+
+``discover`` writes down the exact packages of every kernel's toolkit, so that identities of toolkits follow from the
+lock alone. Names and dependencies: the Debian kernel handbook, chapter 4; seen in bookworm's 6.1 and 6.12.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from debian.debian_support import Version
+
+from builder.apt import Apt, Archive
+from builder.errors import LockFileError, SourceError
+from builder.kernel import Arch, parse_kernel_version
+from builder.lock import LockedKernel, LockedPackage, LockedSource, content_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from builder.apt import Package
+    from builder.kernel import KernelVersion
+
+# Part of every identity: a change in how toolkits or base images are put together makes new ones.
+RECIPE_VERSION = "1"
+# What the Driver Toolkit offers to a driver's build, without git and rpm (facts/seed-and-openshift.md section 2);
+# libelf1 and libssl3 are what the prebuilt tools of linux-kbuild are linked against.
+_TOOLS = (
+    "bash", "bc", "binutils", "bison", "bzip2", "coreutils", "cpio", "dash", "diffutils", "findutils", "flex", "gawk",
+    "grep", "gzip", "kmod", "libc6-dev", "libelf1", "libssl3", "make", "openssl", "patch", "perl-base", "sed", "tar",
+    "xz-utils", "zstd",
+)  # fmt: skip
+# sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
+_RUNTIME = ("busybox-static", "base-files")
+_GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gnu"}
+_WANTED = re.compile(r"linux-(headers|kbuild|compiler)-.*")
+
+
+class DebianSource(Protocol):
+    """What ``discover`` reads of a source's entry in versions.yaml."""
+
+    @property
+    def archives(self) -> Sequence[Archive]: ...
+    @property
+    def flavours(self) -> Sequence[str]: ...
+    @property
+    def build_arches(self) -> Sequence[Arch]: ...
+    @property
+    def keyring(self) -> Path: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between two answers of a source."""
+
+    kind: str
+    kernel: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.kernel}{f': {self.detail}' if self.detail else ''}"
+
+
+def discover(
+    source: DebianSource, previous: LockedSource | None, work_dir: Path, now: datetime
+) -> LockedSource:
+    """Ask the archive which kernels have headers and which packages make their toolkits.
+
+    Raises:
+        SourceUnreachableError: the archive did not answer; the previous answer stays valid.
+        SourceError: its answer cannot be trusted or has no kernel in it.
+    """
+    archives = [Archive(url=archive.url, suites=tuple(archive.suites)) for archive in source.archives]
+    targets = sorted({parse_kernel_version(f"6.1.0-1-{flavour}").arch for flavour in source.flavours})
+    apts = {
+        arch: Apt(work_dir / arch, arch, archives, source.keyring)
+        for arch in {*targets, *source.build_arches}
+    }
+    for apt in apts.values():
+        apt.update()
+    index = {arch: _by_name(apt.packages(_WANTED)) for arch, apt in apts.items()}
+    collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
+    for arch in targets:
+        collector.add_kernels(arch, source.flavours)
+        collector.add_set(f"runtime-{arch}", arch, _RUNTIME, with_dependencies=False)
+    if not collector.kernels:
+        raise SourceError("the Debian archive has no kernel headers of the configured flavours")
+    found = LockedSource(
+        provider="debian",
+        resolved=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        kernels=collector.kernels,
+        package_sets=collector.package_sets,
+        packages=collector.packages,
+    )
+    same = previous is not None and previous.model_copy(update={"resolved": found.resolved}) == found
+    return previous if same and previous is not None else found
+
+
+def describe_changes(previous: LockedSource | None, new: LockedSource) -> list[Change]:
+    """Return what a new answer adds, drops and changes, kernel by kernel."""
+    old_kernels: Mapping[str, LockedKernel] = previous.kernels if previous else {}
+    changes = [Change(kind="new kernel", kernel=raw) for raw in new.kernels.keys() - old_kernels.keys()]
+    changes += [
+        Change(kind="kernel gone", kernel=raw, detail="the archive serves no headers for it any more")
+        for raw in old_kernels.keys() - new.kernels.keys()
+    ]
+    for raw in new.kernels.keys() & old_kernels.keys():
+        if new.kernels[raw].package_version != old_kernels[raw].package_version:
+            detail = f"headers {old_kernels[raw].package_version} -> {new.kernels[raw].package_version}"
+            changes.append(Change(kind="kernel changed", kernel=raw, detail=detail))
+    if previous:
+        for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):
+            if packages := sorted({*new.package_sets[name]} - {*previous.package_sets[name]}):
+                changes.append(Change(kind="packages changed", kernel=name, detail=", ".join(packages)))
+    return sorted(changes, key=lambda change: (change.kind, change.kernel))
+
+
+def toolkit_packages(
+    source: LockedSource, kernel: KernelVersion, build_arch: Arch
+) -> tuple[tuple[str, ...], ...]:
+    """Return the packages of a toolkit, layer by layer: toolchain, then each header package.
+
+    Raises:
+        LockFileError: the lock was made without this build architecture.
+    """
+    locked = source.kernels[kernel.raw]
+    if build_arch not in locked.toolchains:
+        raise LockFileError(
+            f"the lock has no toolkit of {kernel.raw} for a machine that is {build_arch}",
+            hint="add it to 'build_arches' of the source in versions.yaml and run 'nox -s discover'",
+        )
+    toolchain = source.package_sets[locked.toolchains[build_arch]]
+    return (toolchain, *((name,) for name in locked.headers[build_arch]))
+
+
+def toolkit_id(source: LockedSource, kernel: KernelVersion, build_arch: Arch) -> str:
+    layers = toolkit_packages(source, kernel, build_arch)
+    return content_id("toolkit", RECIPE_VERSION, kernel.raw, [source.digests(layer) for layer in layers])
+
+
+def runtime_id(source: LockedSource, arch: Arch) -> str:
+    return content_id("runtime", RECIPE_VERSION, arch, source.digests(source.package_sets[f"runtime-{arch}"]))
+
+
+def _by_name(packages: Iterable[Package]) -> dict[str, list[Package]]:
+    """Group packages by name, the newest version last."""
+    found: dict[str, list[Package]] = {}
+    for package in sorted(packages, key=lambda package: Version(package.version)):
+        found.setdefault(package.name, []).append(package)
+    return found
+
+
+class _Collector:
+    """Gathers the parts of a LockedSource while kernels are looked at."""
+
+    def __init__(
+        self,
+        *,
+        index: Mapping[Arch, Mapping[str, list[Package]]],
+        apts: Mapping[Arch, Apt],
+        build_arches: Sequence[Arch],
+    ) -> None:
+        self._index = index
+        self._apts = apts
+        self._build_arches = build_arches
+        self.kernels: dict[str, LockedKernel] = {}
+        self.package_sets: dict[str, tuple[str, ...]] = {}
+        self.packages: dict[str, LockedPackage] = {}
+
+    def add_kernels(self, arch: Arch, flavours: Sequence[str]) -> None:
+        flavour = "|".join(re.escape(name) for name in flavours)
+        pattern = re.compile(rf"linux-headers-(\d+\.\d+\.\d+\S*?-(?:{flavour}))")
+        for name, versions in self._index[arch].items():
+            match = pattern.fullmatch(name)
+            if match and parse_kernel_version(match[1]).arch is arch:
+                self._add_kernel(match[1], arch, versions[-1])
+
+    def _add_kernel(self, raw: str, arch: Arch, headers: Package) -> None:
+        gcc = self._gcc_of(headers, arch)
+        common = self._dependency(headers, arch, r"linux-headers-\S+-common\S*")
+        toolchains, locked_headers = {}, {}
+        for build_arch in self._build_arches:
+            kbuild = self._dependency(headers, arch, r"linux-kbuild-\S+", served_by=build_arch)
+            toolchains[build_arch] = self._add_toolchain(build_arch, arch, gcc)
+            locked_headers[build_arch] = tuple(self._add(package) for package in (kbuild, common, headers))
+        self.kernels[raw] = LockedKernel(
+            package_version=headers.version, toolchains=toolchains, headers=locked_headers
+        )
+
+    def _gcc_of(self, headers: Package, arch: Arch) -> str:
+        names = [headers.depends]
+        for name in re.findall(r"linux-compiler-\S+", headers.depends):
+            names += [package.depends for package in self._index[arch].get(name.rstrip(","), ())]
+        match = re.search(r"\bgcc-(\d+)\b", " ".join(names))
+        if match is None:
+            raise SourceError(
+                f"{headers.name} does not say which gcc its kernel was built with: {headers.depends}"
+            )
+        return match[1]
+
+    def _dependency(self, of: Package, arch: Arch, name: str, *, served_by: Arch | None = None) -> Package:
+        """Return the package that a dependency names, in the exact version if it asks for one."""
+        match = re.search(rf"(?:^|[ ,])({name}?)(?: \((=|>=) ([^)]+)\))?(?:,|$)", of.depends)
+        candidates = self._index[served_by or arch].get(match[1], []) if match else []
+        if match and match[2] == "=":
+            candidates = [package for package in candidates if package.version == match[3]]
+        if not candidates:
+            raise SourceError(
+                f"{of.name} {of.version} needs a package like {name} that the archive does not have"
+            )
+        return candidates[-1]
+
+    def _add_toolchain(self, build_arch: Arch, target: Arch, gcc: str) -> str:
+        name = f"toolchain-{build_arch}-{target}-gcc-{gcc}"
+        compiler = f"gcc-{gcc}" if build_arch is target else f"gcc-{gcc}-{_GNU_TRIPLET[target]}"
+        # A cross toolkit needs the native compiler as well: kbuild compiles host programs of some drivers with it.
+        self.add_set(
+            name, build_arch, (*_TOOLS, f"gcc-{gcc}", *([compiler] if build_arch is not target else []))
+        )
+        return name
+
+    def add_set(
+        self, name: str, arch: Arch, wishes: Sequence[str], *, with_dependencies: bool = True
+    ) -> None:
+        if name not in self.package_sets:
+            packages = self._apts[arch].resolve(wishes)
+            chosen = [package for package in packages if with_dependencies or package.name in wishes]
+            self.package_sets[name] = tuple(self._add(package) for package in chosen)
+
+    def _add(self, package: Package) -> str:
+        self.packages[package.key] = LockedPackage(
+            url=package.url, size=package.size, installed=package.installed, sha256=package.sha256
+        )
+        return package.key

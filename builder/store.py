@@ -1,0 +1,85 @@
+"""The local container store, seen through buildah: which images are there, under which names and digests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.errors import CommandError
+from builder.run import Command, find_tool, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Stage images that a killed run can leave behind are named, so that the next run finds and removes them.
+STAGE_REPOSITORY = "localhost/kmodsmith/stage"
+TOOLKIT_PREFIX = "localhost/kmodsmith/"
+IMPORT_NAME = "kmodsmith-import"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image of the store: id and manifest digest, both as the store prints them."""
+
+    id: str
+    digest: str
+
+
+def list_images() -> dict[str, Image]:
+    """Return every named image by its full name; without buildah there can be none."""
+    if find_tool("buildah") is None:
+        return {}
+    listing = run(Command(argv=("buildah", "images", "--json", "--no-trunc"))).check().stdout
+    try:
+        entries = json.loads(listing or "[]") or []
+        return {
+            name: Image(id=entry["id"].removeprefix("sha256:"), digest=entry["digest"])
+            for entry in entries
+            for name in entry.get("names") or ()
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"buildah images --json printed something unreadable: {error}") from error
+
+
+def tag_image(image: str, *names: str) -> None:
+    run(Command(argv=("buildah", "tag", image, *names))).check()
+
+
+def read_digest(name: str) -> str:
+    """Return the manifest digest of an image of the store."""
+    argv = ("buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", name)
+    return run(Command(argv=argv)).check().stdout.strip()
+
+
+def remove_images(names: Iterable[str]) -> None:
+    """Remove images by name; one that is gone already is no error."""
+    if wanted := tuple(names):
+        run(Command(argv=("buildah", "rmi", *wanted)))
+
+
+def find_graph_root() -> Path:
+    """Return the folder in which the store keeps its layers."""
+    shown = run(Command(argv=("buildah", "info", "--format", "{{.store.GraphRoot}}"))).check().stdout.strip()
+    return Path(shown)
+
+
+def remove_leftovers() -> list[str]:
+    """Remove working containers and stage images of killed runs; the caller must be the store's only user.
+
+    Returns:
+        What was removed.
+    """
+    listing = run(Command(argv=("buildah", "containers", "--json"))).check().stdout
+    containers = [
+        entry["containername"]
+        for entry in json.loads(listing or "[]") or []
+        if entry.get("builder") and str(entry.get("imagename", "")).startswith(TOOLKIT_PREFIX)
+    ]
+    prefixes = (f"{STAGE_REPOSITORY}:", f"localhost/{IMPORT_NAME}-")
+    stages = [name for name in list_images() if name.startswith(prefixes)]
+    if containers:
+        run(Command(argv=("buildah", "rm", *containers)))
+    remove_images(stages)
+    return containers + stages

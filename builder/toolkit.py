@@ -1,0 +1,234 @@
+"""Makes toolkit and base images out of locked Debian packages, by unpacking them: no apt, no root file system tool.
+
+A toolkit honours the Driver Toolkit's contract (openshift/driver-toolkit), so nothing downstream can tell the
+difference: ``/etc/driver-toolkit-release.json``, ``/usr/src/kernels/<kernel>``, ``/lib/modules/<kernel>/build``, the
+compiler, ``scripts/sign-file`` and kmod. Its layers are shared: toolchain, kbuild tools, common headers, headers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from builder.deb import MERGED_FOLDERS, read_members
+from builder.download import Downloads
+from builder.kernel import Arch, Variant
+from builder.oci import Entry, Layer, write_image, write_layer
+from builder.run import Command, run
+from builder.sources.debian import runtime_id, toolkit_id, toolkit_packages
+from builder.store import IMPORT_NAME, TOOLKIT_PREFIX, list_images, remove_images, tag_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from tarfile import TarInfo
+
+    from builder.kernel import KernelVersion
+    from builder.lock import LockedSource
+
+_T = TypeVar("_T")
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ID_LENGTH = 16
+_DOWNLOADS_AT_ONCE = 6
+# KBUILD_MODPOST and others look for these names; bookworm's own alternatives and gcc package would make them.
+_COMPILER_NAMES = ("gcc", "cpp", "gcov", "gcc-ar", "gcc-nm", "gcc-ranlib")
+_CROSS_PREFIX = {Arch.X86_64: "x86_64-linux-gnu-", Arch.AARCH64: "aarch64-linux-gnu-"}
+_KERNEL_ARCH = {Arch.X86_64: "x86", Arch.AARCH64: "arm64"}
+_BUSYBOX_NAMES = (
+    "sh", "cat", "chmod", "chown", "cp", "cut", "date", "depmod", "dmesg", "echo", "env", "find", "grep", "head", "id",
+    "insmod", "ln", "ls", "lsmod", "mkdir", "mknod", "modinfo", "modprobe", "mv", "ps", "pwd", "rm", "rmmod", "sed",
+    "sleep", "sort", "tail", "tar", "test", "touch", "tr", "true", "uname", "wc",
+)  # fmt: skip
+
+
+def toolkit_image(source: LockedSource, kernel: KernelVersion, build_arch: Arch) -> str:
+    identity = toolkit_id(source, kernel, build_arch)[:_ID_LENGTH]
+    return f"{TOOLKIT_PREFIX}toolkit:{kernel.tag}-{identity}"
+
+
+def runtime_image(source: LockedSource, arch: Arch) -> str:
+    return f"{TOOLKIT_PREFIX}base:{arch}-{runtime_id(source, arch)[:_ID_LENGTH]}"
+
+
+class Toolkits:
+    """Toolkit images of one kernel source, made when first asked for; safe to use from several threads."""
+
+    def __init__(self, source: LockedSource, *, cache_dir: Path, work_dir: Path, build_arch: Arch) -> None:
+        self._source = source
+        self._build_arch = build_arch
+        self._downloads = Downloads(cache_dir / "packages")
+        self._scratch = Path(tempfile.mkdtemp(prefix="toolkits-", dir=work_dir))
+        self._pool = ThreadPoolExecutor(max_workers=_DOWNLOADS_AT_ONCE, thread_name_prefix="download")
+        self._made: dict[object, Future[Any]] = {}
+        self._guard = threading.Lock()
+        self._numbers = itertools.count()
+        self._present = set(list_images())
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def missing(self, kernels: Iterable[KernelVersion]) -> list[KernelVersion]:
+        """Return the kernels whose toolkit is not in the container store."""
+        return [
+            kernel
+            for kernel in kernels
+            if toolkit_image(self._source, kernel, self._build_arch) not in self._present
+        ]
+
+    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
+        """Return what the missing toolkits of these kernels need: bytes in the store, bytes to download."""
+        packages = {
+            self._source.packages[name] for kernel in self.missing(kernels) for name in self._names(kernel)
+        }
+        installed = sum(package.installed for package in packages)
+        download = sum(package.size for package in packages if not self._downloads.has(package))
+        return installed, download
+
+    def prefetch(self, kernels: Iterable[KernelVersion]) -> None:
+        """Start downloading what the missing toolkits of these kernels need, in their order."""
+        for kernel in self.missing(kernels):
+            for name in self._names(kernel):
+                self._pool.submit(self._package, name)
+
+    def ensure(self, kernel: KernelVersion) -> str:
+        """Return the name of a kernel's toolkit image, which is in the store when this returns.
+
+        Raises:
+            SourceGoneError: the archive no longer serves one of its packages.
+            SourceUnreachableError: the archive does not answer.
+            CommandError: the image could not be brought into the store.
+        """
+        name = toolkit_image(self._source, kernel, self._build_arch)
+        if name not in self._present:
+            self._once(("image", name), partial(self._make_toolkit, kernel, name))
+        return name
+
+    def ensure_runtime(self, arch: Arch) -> str:
+        """Return the name of the small base image for an architecture; raises as ``ensure`` does."""
+        name = runtime_image(self._source, arch)
+        if name not in self._present:
+            self._once(("image", name), partial(self._make_runtime, arch, name))
+        return name
+
+    def _names(self, kernel: KernelVersion) -> list[str]:
+        return [name for layer in toolkit_packages(self._source, kernel, self._build_arch) for name in layer]
+
+    def _make_toolkit(self, kernel: KernelVersion, name: str) -> None:
+        toolchain, *headers = toolkit_packages(self._source, kernel, self._build_arch)
+        gcc = self._source.kernels[kernel.raw].toolchains[self._build_arch].rpartition("-")[2]
+        cross = _CROSS_PREFIX[kernel.arch] if kernel.arch is not self._build_arch else None
+        layers = [self._layer(toolchain, _toolchain_entries(gcc, cross))]
+        layers += [self._layer(packages, ()) for packages in headers[:-1]]
+        layers += [self._layer(headers[-1], _kernel_entries(kernel))]
+        environment = {"PATH": _PATH}
+        if cross is not None:
+            environment |= {"ARCH": _KERNEL_ARCH[kernel.arch], "CROSS_COMPILE": cross}
+        labels = {
+            "name": "kmodsmith-toolkit",
+            "version": kernel.raw,
+            "io.kmodsmith.kernel": kernel.raw,
+            "io.kmodsmith.toolkit.id": toolkit_id(self._source, kernel, self._build_arch),
+        }
+        self._import(name, layers, self._build_arch, environment, labels)
+        layers[-1].file.unlink()  # no other toolkit has these headers
+
+    def _make_runtime(self, arch: Arch, name: str) -> None:
+        layer = self._layer(self._source.package_sets[f"runtime-{arch}"], _runtime_entries())
+        labels = {"name": "kmodsmith-base", "version": runtime_id(self._source, arch)[:_ID_LENGTH]}
+        self._import(name, [layer], arch, {"PATH": _PATH}, labels)
+
+    def _layer(self, packages: Sequence[str], entries: Sequence[Entry]) -> Layer:
+        key = ("layer", tuple(packages))
+        return self._once(key, partial(self._write_layer, packages, entries))
+
+    def _write_layer(self, packages: Sequence[str], entries: Sequence[Entry]) -> Layer:
+        files = list(self._pool.map(self._package, packages))
+        handle, file = tempfile.mkstemp(dir=self._scratch, suffix=".tar")
+        os.close(handle)
+        return write_layer(Path(file), _members(files), entries)
+
+    def _package(self, name: str) -> Path:
+        return self._once(("package", name), partial(self._downloads.fetch, self._source.packages[name]))
+
+    def _import(
+        self, name: str, layers: list[Layer], arch: Arch, environment: dict[str, str], labels: dict[str, str]
+    ) -> None:
+        # buildah makes a name out of the path it is given, and refuses paths that make no name (capitals, '_').
+        path = f"{IMPORT_NAME}-{os.getpid()}-{next(self._numbers)}"
+        write_image(self._scratch / path, layers, arch=arch.oci, environment=environment, labels=labels)
+        run(Command(argv=("buildah", "pull", "--quiet", f"oci:{path}"), cwd=self._scratch)).check()
+        # Named only now, when all of it is there: a killed run leaves no toolkit that looks complete.
+        tag_image(f"localhost/{path}:latest", name)
+        remove_images([f"localhost/{path}:latest"])
+        shutil.rmtree(self._scratch / path)
+
+    def _once(self, key: object, make: Callable[[], _T]) -> _T:
+        """Return what ``make`` makes, made by the first thread that asks; a failure is forgotten, to be tried again."""
+        with self._guard:
+            future: Future[Any] | None = self._made.get(key)
+            mine = future is None
+            if future is None:
+                future = self._made[key] = Future()
+        if mine:
+            self._make(key, make, future)
+        result: _T = future.result()
+        return result
+
+    def _make(self, key: object, make: Callable[[], _T], future: Future[_T]) -> None:
+        try:
+            future.set_result(make())
+        except BaseException as error:  # noqa: BLE001 - handed to everyone who waits for it
+            with self._guard:
+                del self._made[key]
+            future.set_exception(error)
+
+
+def _members(files: Iterable[Path]) -> Iterator[tuple[TarInfo, bytes]]:
+    for file in files:
+        yield from read_members(file)
+
+
+def _toolchain_entries(gcc: str, cross: str | None) -> list[Entry]:
+    entries = _root_entries()
+    for prefix in ("", *([cross] if cross else [])):
+        entries += [
+            Entry(path=f"usr/bin/{prefix}{name}", link=f"{prefix}{name}-{gcc}") for name in _COMPILER_NAMES
+        ]
+    return [*entries, Entry(path="usr/bin/cc", link="gcc"), Entry(path="usr/bin/awk", link="gawk")]
+
+
+def _kernel_entries(kernel: KernelVersion) -> list[Entry]:
+    # The keys are the Driver Toolkit's. A Debian toolkit holds one kernel, so an rt toolkit names it in both.
+    release = {
+        "KERNEL_VERSION": kernel.raw,
+        "RT_KERNEL_VERSION": kernel.raw if kernel.variant is Variant.RT else "",
+        "RHEL_VERSION": "",
+    }
+    return [
+        Entry(path="etc/driver-toolkit-release.json", content=f"{json.dumps(release)}\n".encode()),
+        Entry(path=f"usr/src/kernels/{kernel.raw}", link=f"../linux-headers-{kernel.raw}"),
+        Entry(path=f"usr/lib/modules/{kernel.raw}/config", link="build/.config"),
+    ]
+
+
+def _runtime_entries() -> list[Entry]:
+    return [*_root_entries(), *(Entry(path=f"usr/bin/{name}", link="busybox") for name in _BUSYBOX_NAMES)]
+
+
+def _root_entries() -> list[Entry]:
+    """Return what the packages' installation scripts, which are not run, would have made."""
+    return [
+        *(Entry(path=name, link=f"usr/{name}") for name in MERGED_FOLDERS),
+        *(Entry(path=name) for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var", "var/tmp")),
+        Entry(path="etc/passwd", content=b"root:x:0:0:root:/root:/bin/sh\n"),
+        Entry(path="etc/group", content=b"root:x:0:\n"),
+    ]

@@ -1,0 +1,108 @@
+"""A driver's source as a value: which files count, their digest, and a private copy to build from.
+
+The copy is what gets built, so nothing that changes on disk during a run, and no object file that somebody's own
+``make`` left behind for another kernel, can get into a cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from builder.errors import UsageError
+from builder.lock import content_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# What kbuild writes beside the source (scripts/Makefile.modfinal, Documentation/kbuild/modules.rst), version control,
+# and editors' leftovers. A stale .o would be linked into a module for the wrong kernel.
+_LEFT_OUT = (
+    "*.o", "*.ko", "*.ko.*", "*.mod", "*.mod.c", "*.a", "*.order", ".*.cmd", ".*.d", "Module.symvers", ".tmp_*",
+    ".git", ".gitignore", ".gitattributes", ".hg", ".svn", "__pycache__", "*~", ".*.sw?", ".cache.mk",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One file of the source: path relative to the root, kind and content (or link target) digest."""
+
+    path: str
+    kind: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTree:
+    """All files that count, sorted by path; ``digest`` depends on names, contents, links and executability."""
+
+    root: Path
+    files: tuple[SourceFile, ...]
+
+    @property
+    def digest(self) -> str:
+        return content_id([[file.path, file.kind, file.digest] for file in self.files])
+
+    def copy_to(self, target: Path) -> Path:
+        """Write the files below ``target`` and return it; an existing complete copy is used as it is."""
+        if target.is_dir():
+            return target
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for file in self.files:
+            copy = temporary / file.path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.root / file.path, copy, follow_symlinks=False)
+        if read_tree(temporary).digest != self.digest:
+            shutil.rmtree(temporary)
+            raise UsageError(
+                f"{self.root} changed while it was being read", hint="run again when it is quiet"
+            )
+        temporary.rename(target)
+        return target
+
+
+def read_tree(root: Path) -> SourceTree:
+    """Read and hash a source folder.
+
+    Raises:
+        UsageError: a file cannot be read, or is neither a file, a folder nor a link.
+    """
+    try:
+        files = sorted(_walk(root, ""), key=lambda file: file.path)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: {error.strerror}", hint="the source folder must be readable"
+        ) from error
+    return SourceTree(root=root, files=tuple(files))
+
+
+def file_digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _walk(root: Path, below: str) -> Iterator[SourceFile]:
+    with os.scandir(root / below) as entries:
+        for entry in entries:
+            if any(fnmatchcase(entry.name, pattern) for pattern in _LEFT_OUT):
+                continue
+            path = f"{below}{entry.name}"
+            if entry.is_symlink():
+                yield SourceFile(path=path, kind="link", digest=os.readlink(entry.path))
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _walk(root, f"{path}/")
+            elif entry.is_file(follow_symlinks=False):
+                executable = entry.stat().st_mode & stat.S_IXUSR
+                yield SourceFile(
+                    path=path, kind="program" if executable else "file", digest=file_digest(root / path)
+                )
+            else:
+                raise UsageError(f"{root / path} is neither a file, a folder nor a link", hint="remove it")

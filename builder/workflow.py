@@ -1,0 +1,278 @@
+"""The program as a short list of steps: read, decide, act, tell. The verbs of the command line call these."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.disk import Demand, check_disk
+from builder.kernel import parse_kernel_version
+from builder.lock import Lock, write_lock
+from builder.locks import hold_project, share_store
+from builder.matrix import Selector, make_matrix
+from builder.plan import Action, Plan, make_plan, predict_seconds
+from builder.result import result_without_work
+from builder.store import (
+    TOOLKIT_PREFIX,
+    Image,
+    find_graph_root,
+    list_images,
+    remove_images,
+    remove_leftovers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from builder.build import Workshop
+    from builder.kernel import KernelVersion
+    from builder.log import Reporter
+    from builder.project import Project
+    from builder.result import CellResult
+    from builder.sources.debian import Change
+    from builder.toolkit import Toolkits
+
+_WORKER_BYTES = 1024**3
+_WORK_DIR_BYTES = 256 * 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan with the state of the store that it was made from, and what it will probably cost."""
+
+    plan: Plan
+    images: dict[str, Image]
+    workers: int
+    predicted_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    results: Sequence[CellResult]
+    wall_s: float
+    run_id: str
+
+
+def plan_project(
+    project: Project, selector: Selector, *, force: bool = False, jobs: int | None = None
+) -> Planned:
+    """Read everything and decide; starts no process but one listing of the container store."""
+    matrix = make_matrix(project.config, project.lock, selector)
+    images = list_images()
+    ids = {name: image.id for name, image in images.items()}
+    plan = make_plan(
+        project.candidates(matrix.cells),
+        matrix.left_out,
+        evidence=project.journal.cells,
+        images=ids,
+        force=force,
+    )
+    workers = choose_workers(project, plan, jobs)
+    predicted_s = predict_seconds(
+        plan,
+        project.journal.cells.values(),
+        missing_toolkits=len(_toolkit_names(project, plan) - images.keys()),
+        workers=workers,
+    )
+    return Planned(plan=plan, images=images, workers=workers, predicted_s=predicted_s)
+
+
+def choose_workers(project: Project, plan: Plan, jobs: int | None) -> int:
+    """Return how many cells to build at once: as asked, else by cores, available memory and work."""
+    settings = project.config.build
+    wanted = jobs or (settings.jobs if isinstance(settings.jobs, int) else None)
+    if wanted is None:
+        by_memory = _available_memory() // (settings.memory_per_job * 1024**2)
+        wanted = min(len(os.sched_getaffinity(0)), by_memory)
+    return max(1, min(wanted, len(plan.work)))
+
+
+def build_project(
+    project: Project, selector: Selector, err: Console, *, force: bool, jobs: int | None, locked: bool
+) -> BuildReport:
+    """Plan and build. A plan without work takes no lock and starts no container.
+
+    When the archive no longer serves a package of the lock, the lock is refreshed once and the cells that missed
+    it are built again, unless ``locked`` forbids it.
+    """
+    started = time.monotonic()
+    planned = plan_project(project, selector, force=force, jobs=jobs)
+    if not planned.plan.work:
+        results = _results_without_work(project, planned.plan)
+        return BuildReport(results=results, wall_s=time.monotonic() - started, run_id="")
+    run_id, results = _build_locked(project, planned, err)
+    if not locked and any(_is_gone(result) for result in results):
+        err.print(
+            "the archive no longer serves packages that versions.lock.yaml names: refreshing it", markup=False
+        )
+        for change in discover_project(project):
+            err.print(f"  {change}", markup=False)
+        project = replace(project)
+        planned = plan_project(project, selector, jobs=jobs)
+        run_id, results = _build_locked(project, planned, err)
+    return BuildReport(results=results, wall_s=time.monotonic() - started, run_id=run_id)
+
+
+def discover_project(project: Project, sources: Sequence[str] = ()) -> list[Change]:
+    """Ask the kernel sources, write versions.lock.yaml, and return what changed.
+
+    Raises:
+        SourceError: a source did not answer or answered wrongly; the lock is left as it was.
+    """
+    from builder.sources import debian  # noqa: PLC0415 - a build that is up to date never needs it
+
+    lock = project.lock if project.lock_file.exists() else Lock()
+    found = dict(lock.sources)
+    changes: list[Change] = []
+    for name, source in project.config.sources.items():
+        if sources and name not in sources:
+            continue
+        previous = lock.sources.get(name)
+        found[name] = debian.discover(source, previous, project.cache_dir / "apt" / name, datetime.now(UTC))
+        changes += debian.describe_changes(previous, found[name])
+    write_lock(Lock(sources=found), project.lock_file)
+    return changes
+
+
+def prune_project(project: Project, *, dry_run: bool) -> list[str]:
+    """Remove kmodsmith's images that no cell of any group needs any more; returns their names.
+
+    Names that people use (``localhost/<driver>:...``) are theirs and stay.
+    """
+    from builder.toolkit import runtime_image, toolkit_image  # noqa: PLC0415 - see discover_project
+
+    needed: set[str] = set()
+    for group in project.config.groups:
+        planned = plan_project(project, Selector(group=group))
+        needed |= {decision.key_image for decision in planned.plan.decisions if decision.key}
+    for source in project.lock.sources.values():
+        kernels = [parse_kernel_version(raw) for raw in source.kernels]
+        needed |= {toolkit_image(source, kernel, project.build_arch) for kernel in kernels}
+        needed |= {runtime_image(source, kernel.arch) for kernel in kernels}
+    superfluous = sorted(
+        name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed
+    )
+    if not dry_run:
+        with hold_project(project.work_dir):
+            remove_images(superfluous)
+    return superfluous
+
+
+def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str, list[CellResult]]:
+    from builder.build import build_plan  # noqa: PLC0415 - see discover_project
+    from builder.log import choose_reporter  # noqa: PLC0415
+
+    with ExitStack() as held:
+        held.enter_context(hold_project(project.work_dir))
+        if held.enter_context(share_store(project.cache_dir)):
+            for leftover in remove_leftovers():
+                err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
+        for scratch in (*project.work_dir.glob("cell-*"), *project.work_dir.glob("toolkits-*")):
+            shutil.rmtree(scratch, ignore_errors=True)
+        toolkits = _open_toolkits(project, planned.plan, held)
+        check_disk(_disk_demands(project, planned, toolkits))
+        for source, kernels in _kernels_by_source(planned.plan).items():
+            toolkits[source].prefetch(kernels)
+        reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
+        shop = _open_workshop(project, planned, reporter, toolkits)
+        return shop.run_id, build_plan(planned.plan, shop)
+
+
+def _open_toolkits(project: Project, plan: Plan, held: ExitStack) -> dict[str, Toolkits]:
+    from builder.toolkit import Toolkits  # noqa: PLC0415 - see discover_project
+
+    opened = {}
+    for name in {decision.cell.source for decision in plan.work}:
+        opened[name] = Toolkits(
+            project.lock.sources[name],
+            cache_dir=project.cache_dir,
+            work_dir=project.work_dir,
+            build_arch=project.build_arch,
+        )
+        held.callback(opened[name].close)
+    return opened
+
+
+def _open_workshop(
+    project: Project, planned: Planned, reporter: Reporter, toolkits: dict[str, Toolkits]
+) -> Workshop:
+    from builder.build import Workshop  # noqa: PLC0415 - see discover_project
+
+    settings = project.config.build
+    cores = len(os.sched_getaffinity(0))
+    return Workshop(
+        work_dir=project.work_dir,
+        drivers=project.drivers,
+        journal=project.journal,
+        reporter=reporter,
+        toolkit_for=lambda decision: toolkits[decision.cell.source].ensure(decision.cell.kernel),
+        base_for=lambda decision: toolkits[decision.cell.source].ensure_runtime(decision.cell.kernel.arch),
+        workers=planned.workers,
+        make_jobs=max(1, cores // planned.workers),
+        isolation=settings.isolation,
+        timeout_s=settings.timeout_minutes * 60.0,
+        retries=settings.retries,
+    )
+
+
+def _disk_demands(project: Project, planned: Planned, toolkits: dict[str, Toolkits]) -> list[Demand]:
+    installed = download = 0
+    for source, kernels in _kernels_by_source(planned.plan).items():
+        estimate = toolkits[source].estimate_bytes(kernels)
+        installed, download = installed + estimate[0], download + estimate[1]
+    return [
+        Demand(
+            purpose="toolkits and images",
+            folder=find_graph_root(),
+            size=installed + planned.workers * _WORKER_BYTES,
+        ),
+        Demand(purpose="downloads", folder=project.cache_dir, size=download),
+        Demand(purpose="logs and layers", folder=project.work_dir, size=installed + _WORK_DIR_BYTES),
+    ]
+
+
+def _kernels_by_source(plan: Plan) -> dict[str, list[KernelVersion]]:
+    """Return the kernels that are built for, in the order in which their cells come up."""
+    kernels: dict[str, dict[KernelVersion, None]] = {}
+    for decision in plan.of(Action.BUILD):
+        kernels.setdefault(decision.cell.source, {})[decision.cell.kernel] = None
+    return {source: list(ordered) for source, ordered in kernels.items()}
+
+
+def _toolkit_names(project: Project, plan: Plan) -> set[str]:
+    from builder.toolkit import toolkit_image  # noqa: PLC0415 - see discover_project
+
+    return {
+        toolkit_image(project.lock.sources[source], kernel, project.build_arch)
+        for source, kernels in _kernels_by_source(plan).items()
+        for kernel in kernels
+    }
+
+
+def _results_without_work(project: Project, plan: Plan) -> list[CellResult]:
+    cells = project.journal.cells
+    return [
+        result_without_work(
+            decision, digest=cells[decision.cell.id].digest if decision.cell.id in cells else ""
+        )
+        for decision in plan.decisions
+    ]
+
+
+def _is_gone(result: CellResult) -> bool:
+    return result.failure is not None and result.failure.code == "package-gone"
+
+
+def _available_memory() -> int:
+    """Return the bytes that the kernel thinks new programs can have (proc(5), MemAvailable)."""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0

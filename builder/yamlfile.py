@@ -1,0 +1,156 @@
+"""Reads YAML that people write, keeping the place of everything, and refusing what only attackers need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from builder.errors import ConfigError, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Path_ = tuple[str | int, ...]
+_MOST_BYTES = 1024 * 1024
+_MOST_DEPTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """1-based line and column."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class YamlFile:
+    """A document as plain values, and where each value and each key of it stands."""
+
+    file: Path
+    data: Any
+    places: dict[Path_, Place] = field(default_factory=dict)
+    key_places: dict[Path_, Place] = field(default_factory=dict)
+
+    def mistake(self, path: Path_, message: str, *, at_key: bool = False) -> Mistake:
+        """Return a mistake at a path, or at the nearest thing around it that exists."""
+        known = self.key_places if at_key and path in self.key_places else self.places
+        nearest = next(
+            path[:length] for length in range(len(path), -1, -1) if path[:length] in known or not length
+        )
+        place = known.get(nearest, Place(1, 1))
+        return Mistake(
+            file=self.file, line=place.line, column=place.column, path=format_path(path), message=message
+        )
+
+
+def format_path(path: Path_) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def read_yaml(file: Path) -> YamlFile:
+    """Read one document.
+
+    Raises:
+        ConfigError: unreadable, not UTF-8, larger than 1 MiB, not YAML, deeper than 40 levels, or with anchors,
+            tags or duplicate keys. All duplicate keys are reported at once.
+    """
+    try:
+        content = file.read_bytes()
+        if len(content) > _MOST_BYTES:
+            raise _single(file, f"is larger than {_MOST_BYTES} bytes")
+        text = content.decode("utf-8")
+    except FileNotFoundError:
+        raise _single(
+            file, "does not exist", hint="run from the folder of versions.yaml, or name it with --project"
+        ) from None
+    except OSError as error:
+        raise _single(file, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise _single(file, f"is not UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
+    return _compose(file, text)
+
+
+def _compose(file: Path, text: str) -> YamlFile:
+    try:
+        _refuse_tricks(file, text)
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+        result = YamlFile(file=file, data=None)
+        mistakes: list[Mistake] = []
+        data = _convert(root, (), result, mistakes)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        problem = error.problem or "cannot be parsed"
+        raise ConfigError(
+            [Mistake(file=file, line=place[0], column=place[1], path="", message=f"is not YAML: {problem}")]
+        ) from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise _single(file, f"is not YAML: {' '.join(str(error).split())}") from None
+    if mistakes:
+        raise ConfigError(mistakes)
+    return YamlFile(file=file, data=data, places=result.places, key_places=result.key_places)
+
+
+def _refuse_tricks(file: Path, text: str) -> None:
+    """Walk the events: depth is bounded before anything recursive runs, and aliases are never expanded."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        mark = event.start_mark
+        problem = None
+        if depth > _MOST_DEPTH:
+            problem = f"is nested deeper than {_MOST_DEPTH} levels"
+        elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            problem = "anchors and aliases are not supported: write the value out"
+        elif getattr(event, "tag", None) and not event.implicit:
+            problem = f"the tag {event.tag} is not supported: write a plain value"
+        if problem:
+            raise ConfigError(
+                [Mistake(file=file, line=mark.line + 1, column=mark.column + 1, path="", message=problem)]
+            )
+
+
+def _convert(node: yaml.Node | None, path: Path_, result: YamlFile, mistakes: list[Mistake]) -> Any:
+    if node is None:
+        return None
+    result.places[path] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_convert(item, (*path, number), result, mistakes) for number, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return dict(_convert_items(node, path, result, mistakes))
+    return _SCALARS.construct_object(node)  # type: ignore[no-untyped-call]
+
+
+def _convert_items(
+    node: yaml.MappingNode, path: Path_, result: YamlFile, mistakes: list[Mistake]
+) -> Iterator[tuple[str, Any]]:
+    for key_node, value_node in node.value:
+        key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+        place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        below = (*path, key)
+        if below in result.key_places:
+            first = result.key_places[below].line
+            mistakes.append(
+                Mistake(
+                    file=result.file, line=place.line, column=place.column, path=format_path(below),
+                    message=f"is given twice, first in line {first}",
+                )
+            )  # fmt: skip
+            continue
+        result.key_places[below] = place
+        yield key, _convert(value_node, below, result, mistakes)
+
+
+def _single(file: Path, message: str, *, hint: str | None = None) -> ConfigError:
+    return ConfigError([Mistake(file=file, line=1, column=1, path="", message=message)], hint=hint)
+
+
+_SCALARS = yaml.SafeLoader("")
