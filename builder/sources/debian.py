@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 # Part of every identity: a change in how toolkits or base images are put together makes new ones.
 RECIPE_VERSION = "1"
 # What the Driver Toolkit offers to a driver's build, without git and rpm (facts/seed-and-openshift.md section 2);
-# libelf1 and libssl3 are what the prebuilt tools of linux-kbuild are linked against.
+# libelf1, libssl3 and pahole are what the prebuilt tools of linux-kbuild need.
 _TOOLS = (
     "bash", "bc", "binutils", "bison", "bzip2", "coreutils", "cpio", "dash", "diffutils", "findutils", "flex", "gawk",
-    "grep", "gzip", "kmod", "libc6-dev", "libelf1", "libssl3", "make", "openssl", "patch", "perl-base", "sed", "tar",
-    "xz-utils", "zstd",
+    "grep", "gzip", "kmod", "libc6-dev", "libelf1", "libssl3", "make", "openssl", "pahole", "patch", "perl-base",
+    "sed", "tar", "xz-utils", "zstd",
 )  # fmt: skip
 # sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
 _RUNTIME = ("busybox-static", "base-files")
@@ -186,6 +186,7 @@ class _Collector:
         for build_arch in self._build_arches:
             kbuild = self._dependency(headers, arch, r"linux-kbuild-\S+", served_by=build_arch)
             toolchains[build_arch] = self._add_toolchain(build_arch, arch, gcc)
+            self._check_tools(kbuild, toolchains[build_arch])
             locked_headers[build_arch] = tuple(self._add(package) for package in (kbuild, common, headers))
         self.kernels[raw] = LockedKernel(
             package_version=headers.version, toolchains=toolchains, headers=locked_headers
@@ -213,6 +214,13 @@ class _Collector:
                 f"{of.name} {of.version} needs a package like {name} that the archive does not have"
             )
         return candidates[-1]
+
+    def _check_tools(self, kbuild: Package, toolchain: str) -> None:
+        """Refuse a toolchain without what the kernel's build tools depend on: it would fail in the compile."""
+        there = {name.split("_", 1)[0] for name in self.package_sets[toolchain]}
+        needed = {alternatives.split()[0] for alternatives in kbuild.depends.split(",") if alternatives.strip()}
+        if missing := sorted(needed - there):
+            raise SourceError(f"{kbuild.name} depends on {', '.join(missing)}, which our toolkits do not contain")
 
     def _add_toolchain(self, build_arch: Arch, target: Arch, gcc: str) -> str:
         name = f"toolchain-{build_arch}-{target}-gcc-{gcc}"
