@@ -192,9 +192,10 @@ def log(session: Session, cell: str | None) -> None:
 
 @cli.command()
 @click.option("--install", is_flag=True, help="Install what is missing, where this user may.")
+@click.option("--quiet", is_flag=True, help="Print only what is not in order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
-def doctor(session: Session, *, install: bool, as_json: bool) -> int:
+def doctor(session: Session, *, install: bool, quiet: bool, as_json: bool) -> int:
     """Check whether this machine can build, and say what to do where it cannot."""
     from builder.host import examine, install_missing  # noqa: PLC0415 - see cli()
 
@@ -205,7 +206,8 @@ def doctor(session: Session, *, install: bool, as_json: bool) -> int:
         session.out.file.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     else:
         for finding in findings:
-            session.out.print(str(finding), markup=False, soft_wrap=True)
+            if not quiet or not finding.is_fine:
+                session.out.print(str(finding), markup=False, soft_wrap=True)
     return 0 if all(finding.is_fine for finding in findings) else HostError.exit_code
 
 

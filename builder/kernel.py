@@ -87,9 +87,10 @@ class KernelVersion:
 
     @cached_property
     def sort_key(self) -> tuple[object, ...]:
-        """Natural order: numbers as numbers, so 6.1.0-9 comes before 6.1.0-10."""
+        """By architecture, then natural order: numbers as numbers, so 6.1.0-9 comes before 6.1.0-10."""
         parts = re.findall(r"\d+|[a-z]+", self.raw)
-        return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
+        natural = ((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
+        return (list(Arch).index(self.arch), *natural)
 
 
 def parse_kernel_version(raw: str) -> KernelVersion:

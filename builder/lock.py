@@ -75,7 +75,7 @@ class Lock(_Frozen):
     def kernel_versions(self, source: str) -> list[KernelVersion]:
         """All kernels of a source, oldest first in natural order."""
         kernels = (parse_kernel_version(raw) for raw in self.sources[source].kernels)
-        return sorted(kernels, key=lambda kernel: (kernel.arch, kernel.sort_key))
+        return sorted(kernels, key=lambda kernel: kernel.sort_key)
 
 
 def content_id(*parts: object) -> str:

@@ -131,7 +131,7 @@ def _newest_of_each(kernels: list[KernelVersion]) -> list[KernelVersion]:
 
     ordered = sorted(kernels, key=lambda kernel: (family(kernel), kernel.sort_key))
     newest = [list(members)[-1] for _, members in groupby(ordered, key=family)]
-    return sorted(newest, key=lambda kernel: (kernel.arch, kernel.sort_key))
+    return sorted(newest, key=lambda kernel: kernel.sort_key)
 
 
 def _make_cell(driver: Driver, kernel: KernelVersion, source: str) -> Cell:

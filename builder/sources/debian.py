@@ -218,9 +218,13 @@ class _Collector:
     def _check_tools(self, kbuild: Package, toolchain: str) -> None:
         """Refuse a toolchain without what the kernel's build tools depend on: it would fail in the compile."""
         there = {name.split("_", 1)[0] for name in self.package_sets[toolchain]}
-        needed = {alternatives.split()[0] for alternatives in kbuild.depends.split(",") if alternatives.strip()}
+        needed = {
+            alternatives.split()[0] for alternatives in kbuild.depends.split(",") if alternatives.strip()
+        }
         if missing := sorted(needed - there):
-            raise SourceError(f"{kbuild.name} depends on {', '.join(missing)}, which our toolkits do not contain")
+            raise SourceError(
+                f"{kbuild.name} depends on {', '.join(missing)}, which our toolkits do not contain"
+            )
 
     def _add_toolchain(self, build_arch: Arch, target: Arch, gcc: str) -> str:
         name = f"toolchain-{build_arch}-{target}-gcc-{gcc}"

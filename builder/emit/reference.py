@@ -1,0 +1,85 @@
+"""The JSON schema and the reference page of versions.yaml, both made from its declaration."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from builder.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WRITE_COMMAND = "python -m builder schema --write"
+
+
+def emit_schema() -> str:
+    """Return the JSON schema (draft 2020-12) of versions.yaml."""
+    schema = Config.model_json_schema()
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
+
+
+def emit_reference() -> str:
+    """Return the reference page in Markdown."""
+    schema = Config.model_json_schema()
+    lines = [
+        "# Reference of versions.yaml",
+        "",
+        f"Written by `{WRITE_COMMAND}`; change the declaration in `builder/config.py` instead.",
+        "",
+    ]
+    lines += _section("The whole file", schema)
+    for name, definition in sorted(schema["$defs"].items()):
+        if "properties" in definition:
+            lines += _section(name, definition)
+    return "\n".join(lines)
+
+
+def _section(title: str, definition: dict[str, Any]) -> list[str]:
+    required = set(definition.get("required", ()))
+    lines = [
+        f"## {title}",
+        "",
+        definition.get("description", ""),
+        "",
+        "| key | value | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for key, value in definition["properties"].items():
+        default = "**required**" if key in required else f"`{json.dumps(value.get('default'))}`"
+        meaning = " ".join(str(value.get("description", "")).split())
+        lines.append(f"| `{key}` | {_describe(value)} | {_cell(default)} | {_cell(meaning)} |")
+    return [*lines, ""]
+
+
+def _describe(value: dict[str, Any]) -> str:
+    """Say in a few words what a value may be."""
+    if "$ref" in value:
+        name = value["$ref"].rpartition("/")[2]
+        return {"Arch": "architecture", "Variant": "variant"}.get(name, f"[{name}](#{name.lower()})")
+    if "const" in value:
+        return f"`{value['const']}`"
+    if "enum" in value:
+        return " or ".join(f"`{item}`" for item in value["enum"])
+    if "anyOf" in value:
+        return " or ".join(
+            dict.fromkeys(_describe(item) for item in value["anyOf"] if item.get("type") != "null")
+        )
+    kind = value.get("type")
+    if kind == "array":
+        return f"list of {_describe(value['items'])}"
+    if kind == "object":
+        return f"mapping to {_describe(next(_values(value)))}"
+    text = {"string": "text", "integer": "number", "boolean": "true or false"}.get(str(kind), str(kind))
+    return "date" if value.get("format") == "date" else text
+
+
+def _values(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if isinstance(value.get("additionalProperties"), dict):
+        yield value["additionalProperties"]
+    yield from value.get("patternProperties", {}).values()
+    yield {"type": "string"}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

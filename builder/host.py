@@ -1,0 +1,185 @@
+"""The doctor: is this machine ready to build, and if not, which command makes it so."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.disk import GIB
+from builder.errors import HostError
+from builder.run import Command, find_tool, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_INSTALL_TIMEOUT_S = 1800.0
+_ROOM_BYTES = 5 * GIB
+
+
+class FindingStatus(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    MISSING = "missing"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A program that kmodsmith runs: why, from which version on, and the packages that bring it."""
+
+    name: str
+    purpose: str
+    debian: str
+    fedora: str
+    version: tuple[int, ...] = ()
+    plain_user_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    status: FindingStatus
+    message: str
+    remedy: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        return self.status in {FindingStatus.OK, FindingStatus.WARN}
+
+    def __str__(self) -> str:
+        return f"{self.status:<8} {self.name}: {self.message}{f' -> {self.remedy}' if self.remedy else ''}"
+
+
+# buildah 1.28 (Debian 12) is the oldest that was tried; it takes --build-context, --output and --identity-label.
+TOOLS = (
+    Tool(name="buildah", purpose="builds the images", debian="buildah", fedora="buildah", version=(1, 28)),
+    Tool(name="unshare", purpose="takes the network from compiles", debian="util-linux", fedora="util-linux"),
+    Tool(name="setpriv", purpose="lets no compile outlive us", debian="util-linux", fedora="util-linux"),
+    Tool(
+        name="newuidmap", purpose="maps users in rootless builds", debian="uidmap", fedora="shadow-utils",
+        plain_user_only=True,
+    ),
+)  # fmt: skip
+# apt-get is no requirement: without it 'discover' runs apt in a Debian image.
+
+
+def examine(cache_dir: Path, *, user_id: int | None = None) -> list[Finding]:
+    """Look at tools, container store, disk and memory."""
+    is_root = (os.geteuid() if user_id is None else user_id) == 0
+    findings = [_examine_tool(tool) for tool in TOOLS if not (tool.plain_user_only and is_root)]
+    if find_tool("buildah"):
+        findings.append(_examine_store())
+    findings.append(_examine_disk(cache_dir))
+    return findings
+
+
+def install_missing(
+    findings: Iterable[Finding], *, say: Callable[[str], None], os_release: Path = Path("/etc/os-release")
+) -> bool:
+    """Install the tools that are missing; returns whether there was something to do.
+
+    Raises:
+        HostError: this user may not install, or the distribution is not known; the message has the command.
+    """
+    missing = {finding.name for finding in findings if finding.status is FindingStatus.MISSING}
+    tools = [tool for tool in TOOLS if tool.name in missing]
+    if not tools:
+        return False
+    commands = install_commands(tools, _read_family(os_release))
+    readable = " && ".join(" ".join(command) for command in commands)
+    prefix = _become_root(readable)
+    for command in commands:
+        say(f"+ {' '.join(command)}")
+        environment = {"DEBIAN_FRONTEND": "noninteractive"}
+        run(Command(argv=(*prefix, *command), environment=environment, timeout_s=_INSTALL_TIMEOUT_S)).check()
+    return True
+
+
+def install_commands(tools: Sequence[Tool], family: str) -> list[tuple[str, ...]]:
+    """Return the commands that bring tools onto a distribution (family ``debian`` or ``fedora``)."""
+    if family == "debian":
+        packages = sorted({tool.debian for tool in tools})
+        return [("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends", *packages)]
+    return [("dnf", "install", "-y", *sorted({tool.fedora for tool in tools}))]
+
+
+def _become_root(readable: str) -> tuple[str, ...]:
+    if os.geteuid() == 0:
+        return ()
+    if find_tool("sudo") and run(Command(argv=("sudo", "-n", "true"))):
+        return ("sudo", "-n")
+    raise HostError("tools are missing and this user may not install them", hint=f"as root: {readable}")
+
+
+def _read_family(os_release: Path) -> str:
+    text = os_release.read_text(encoding="utf-8") if os_release.is_file() else ""
+    names = " ".join(re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)"?$', text, re.MULTILINE)).split()
+    if {"debian", "ubuntu"} & set(names):
+        return "debian"
+    if {"fedora", "rhel", "centos"} & set(names):
+        return "fedora"
+    tools = ", ".join(tool.name for tool in TOOLS)
+    raise HostError(
+        f"{names[0] if names else 'this distribution'} is not one that the doctor can install on",
+        hint=f"install these programs by its own means: {tools}",
+    )
+
+
+def _examine_tool(tool: Tool) -> Finding:
+    if find_tool(tool.name) is None:
+        remedy = f"package {tool.debian} (Debian, Ubuntu), {tool.fedora} (Fedora, RHEL)"
+        return Finding(
+            name=tool.name,
+            status=FindingStatus.MISSING,
+            message=f"not installed; {tool.purpose}",
+            remedy=remedy,
+        )
+    if not tool.version:
+        return Finding(name=tool.name, status=FindingStatus.OK, message=tool.purpose)
+    printed = run(Command(argv=(tool.name, "--version"), timeout_s=20.0)).stdout
+    match = re.search(r"(\d+)\.(\d+)", printed)
+    found = tuple(int(part) for part in match.groups()) if match else ()
+    wanted = ".".join(str(part) for part in tool.version)
+    if found < tool.version:
+        message = f"{printed.strip() or 'no version'}; {wanted} or newer is needed"
+        return Finding(
+            name=tool.name, status=FindingStatus.BROKEN, message=message, remedy="update the package"
+        )
+    return Finding(name=tool.name, status=FindingStatus.OK, message=printed.strip())
+
+
+def _examine_store() -> Finding:
+    outcome = run(
+        Command(argv=("buildah", "info", "--format", "{{.store.GraphDriverName}} {{.store.GraphRoot}}"))
+    )
+    if not outcome:
+        remedy = "'buildah info' tells more; rootless users need entries in /etc/subuid and /etc/subgid"
+        return Finding(
+            name="container store", status=FindingStatus.BROKEN, message=outcome.stderr.strip(), remedy=remedy
+        )
+    driver, _, root = outcome.stdout.strip().partition(" ")
+    if driver == "vfs":
+        return Finding(
+            name="container store",
+            status=FindingStatus.WARN,
+            message=f"driver vfs at {root} copies every layer of every image",
+            remedy='set driver = "overlay" in storage.conf',
+        )
+    return Finding(name="container store", status=FindingStatus.OK, message=f"{driver} at {root}")
+
+
+def _examine_disk(cache_dir: Path) -> Finding:
+    place = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    message = f"{free / GIB:.0f} GiB free at {place}"
+    if free < _ROOM_BYTES:
+        remedy = "a first build needs up to 5 GiB"
+        return Finding(name="disk", status=FindingStatus.WARN, message=message, remedy=remedy)
+    return Finding(name="disk", status=FindingStatus.OK, message=message)

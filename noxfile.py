@@ -1,0 +1,102 @@
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""The front door: each session calls one verb of ``python -m builder``; arguments after ``--`` are passed through."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["build"]
+nox.options.default_venv_backend = "none"
+_ROOT = Path(__file__).parent
+
+
+def _python(session: nox.Session, extra: str = "") -> str:
+    """Return the interpreter of an environment with kmodsmith in it, shared by all sessions.
+
+    It is made once per state of pyproject.toml: asking pip each time costs more than a run that has nothing to do.
+    """
+    folder = _ROOT / ".nox" / f"kmodsmith{extra}"
+    python = str(folder / "bin" / "python")
+    stamp = folder / "installed"
+    wanted = hashlib.sha256((_ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
+        package = f"{_ROOT}[{extra}]" if extra else str(_ROOT)
+        session.run_install(python, "-m", "pip", "install", "--quiet", "--editable", package, external=True)
+        stamp.write_text(wanted)
+    return python
+
+
+def _builder(session: nox.Session, *arguments: str) -> None:
+    session.run(_python(session), "-m", "builder", *arguments, *session.posargs, external=True)
+
+
+def _make_ready(session: nox.Session) -> None:
+    """Install the host's tools; does nothing where they are there."""
+    session.run(_python(session), "-m", "builder", "doctor", "--install", "--quiet", external=True)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build what is not up to date: nox -s build -- --group debian."""
+    _make_ready(session)
+    _builder(session, "build")
+
+
+@nox.session
+def plan(session: nox.Session) -> None:
+    """Show what would be built, and why."""
+    _builder(session, "plan")
+
+
+@nox.session
+def discover(session: nox.Session) -> None:
+    """Ask the kernel sources which kernels there are; writes versions.lock.yaml."""
+    _builder(session, "discover")
+
+
+@nox.session
+def doctor(session: nox.Session) -> None:
+    """Check this machine; with -- --install, make it ready."""
+    _builder(session, "doctor")
+
+
+@nox.session
+def prune(session: nox.Session) -> None:
+    """Remove images that no group needs any more."""
+    _builder(session, "prune")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the fast tests; with -- --real, also those with the real tools."""
+    arguments = list(session.posargs)
+    if "--real" in arguments:
+        arguments.remove("--real")
+        _make_ready(session)
+        arguments += ["-m", "not bench"]
+    session.run(_python(session, "dev"), "-m", "pytest", *arguments, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    for arguments in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
+        session.run(_python(session, "dev"), "-m", *arguments, external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against DKMS and bare make; writes bench/results/."""
+    _make_ready(session)
+    session.run(_python(session, "dev"), "tests/bench/bench.py", *session.posargs, external=True)
+
+
+if __name__ == "__main__":
+    nox.main()

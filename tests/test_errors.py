@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder import errors
+from builder.errors import ConfigError, FailureClass, KmodsmithError, Mistake
+
+
+def _all_classes(base: type[KmodsmithError]) -> list[type[KmodsmithError]]:
+    return [base, *(found for child in base.__subclasses__() for found in _all_classes(child))]
+
+
+def test_every_kind_of_error_has_its_own_exit_code() -> None:
+    direct = [kind for kind in KmodsmithError.__subclasses__() if kind is not errors.CellError]
+    codes = [kind.exit_code for kind in direct] + [
+        item.exit_code for item in FailureClass if item.value != "infrastructure"
+    ]
+    assert len(codes) == len(set(codes))
+    assert not set(codes) & {
+        errors.EXIT_OK,
+        errors.EXIT_DEFECT,
+        errors.EXIT_SEVERAL_CLASSES,
+        errors.EXIT_INTERRUPTED,
+    }
+
+
+def test_the_tree_in_the_docstring_names_every_class() -> None:
+    assert errors.__doc__ is not None
+    for kind in _all_classes(KmodsmithError):
+        assert kind.__name__ in errors.__doc__
+
+
+def test_config_error_lists_all_mistakes_in_order_of_place() -> None:
+    late = Mistake(file=Path("v.yaml"), line=9, column=1, path="b", message="is wrong")
+    early = Mistake(file=Path("v.yaml"), line=2, column=3, path="", message="is odd")
+    assert ConfigError([late, early]).message.splitlines() == [
+        "2 mistakes in the configuration:",
+        "  v.yaml:2:3: is odd",
+        "  v.yaml:9:1: at b is wrong",
+    ]

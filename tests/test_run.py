@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder import run as run_module
+from builder.errors import CommandError, HostError
+from builder.run import Command, mask_secrets, run, stop_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import FakeTools
+
+
+def test_returns_output_and_exit_code(fake_tools: FakeTools) -> None:
+    fake_tools.add("tool", "echo out; echo err >&2; exit 3")
+    outcome = run(Command(argv=("tool", "a b")))
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (3, "out\n", "err\n")
+    assert not outcome
+    assert fake_tools.calls("tool") == [["a b"]]
+
+
+def test_check_tells_everything_and_how_to_repeat_it(fake_tools: FakeTools) -> None:
+    fake_tools.add("tool", "echo broken >&2; exit 3")
+    with pytest.raises(CommandError, match=r"ended with exit code 3:\nbroken") as caught:
+        run(Command(argv=("tool", "a b"))).check()
+    assert caught.value.hint == "to repeat it: tool 'a b'"
+
+
+def test_missing_program_is_a_clear_error(fake_tools: FakeTools) -> None:
+    with pytest.raises(HostError, match="no-such-tool is not installed"):
+        run(Command(argv=("no-such-tool",)))
+
+
+def test_environment_is_an_allow_list(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET", "canary")
+    monkeypatch.setenv("https_proxy", "http://proxy.test")
+    fake_tools.add("tool", "env")
+    printed = run(Command(argv=("tool",), environment={"EXTRA": "1"})).stdout
+    assert "canary" not in printed
+    assert "https_proxy=http://proxy.test" in printed
+    assert "EXTRA=1" in printed
+
+
+def test_log_file_gets_command_and_output(fake_tools: FakeTools, tmp_path: Path) -> None:
+    fake_tools.add("tool", "echo out; echo err >&2; exit 1")
+    log = tmp_path / "deep" / "build.log"
+    outcome = run(Command(argv=("tool", "x"), log_file=log))
+    assert log.read_text() == "+ tool x\nout\nerr\n"
+    assert outcome.stderr == log.read_text()
+
+
+def test_time_out_stops_the_whole_group(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "_STOP_STEPS", ((signal.SIGKILL, 5.0),))
+    fake_tools.add("tool", "sleep 60")
+    outcome = run(Command(argv=("tool",), timeout_s=0.2))
+    assert outcome.timed_out
+    assert "longer than 0.2 s" in outcome.explain()
+
+
+def test_a_stubborn_child_is_killed_in_the_end(
+    fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_STOP_STEPS", ((signal.SIGTERM, 0.1), (signal.SIGKILL, 5.0)))
+    fake_tools.add("tool", "trap '' TERM INT; while :; do sleep 0.05; done")
+    outcome = run(Command(argv=("tool",), timeout_s=0.2))
+    assert outcome.timed_out
+    assert outcome.exit_code == -signal.SIGKILL
+
+
+def test_stop_all_reaches_children_of_other_threads(fake_tools: FakeTools, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    fake_tools.add("tool", f"touch {started}; sleep 60")
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(Command(argv=("tool",)))))
+    thread.start()
+    while not started.exists():
+        thread.join(0.01)
+    stop_all()
+    thread.join(10)
+    assert results
+    assert not results[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("tool --password hunter2 x", "tool --password *** x"),
+        ("tool --registry-token=abc", "tool --registry-token=***"),
+        ("env DB_PASSWORD=abc tool", "env DB_PASSWORD=*** tool"),
+        ("tool --passage x", "tool --passage x"),
+    ],
+)
+def test_masks_secrets(text: str, masked: str) -> None:
+    assert mask_secrets(text) == masked

@@ -1,0 +1,97 @@
+"""The shape of the program, held by reading its imports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+_PACKAGE = Path(__file__).parent.parent / "builder"
+# design.md: read -> decide -> act -> tell. What decides and what tells touches nothing.
+_PURE = (
+    "kernel",
+    "matrix",
+    "plan",
+    "result",
+    "failure",
+    "image_build",
+    "emit/table",
+    "emit/report",
+    "emit/junit",
+    "emit/reference",
+)
+_TOUCHING = {
+    "run",
+    "store",
+    "workflow",
+    "cli",
+    "toolkit",
+    "download",
+    "apt",
+    "build",
+    "compile",
+    "assemble",
+    "project",
+    "host",
+}
+
+
+def _imports(file: Path) -> set[str]:
+    """Modules imported when the file is; blocks for type checking only do not count."""
+    tree = ast.parse(file.read_text())
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found
+
+
+def test_only_run_starts_processes() -> None:
+    starters = {"subprocess", "os.system", "pty", "multiprocessing"}
+    users = [file.name for file in _PACKAGE.rglob("*.py") if _imports(file) & starters]
+    assert users == ["run.py"]
+
+
+@pytest.mark.parametrize("module", _PURE)
+def test_deciding_and_telling_touch_nothing(module: str) -> None:
+    imports = _imports(_PACKAGE / f"{module}.py")
+    allowed = {"builder.run.Command"} | ({"builder.run"} if module == "image_build" else set())
+    touched = {
+        name for name in imports - allowed if name.startswith("builder.") and name.split(".")[1] in _TOUCHING
+    }
+    assert not touched
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    edges = {
+        f"builder.{'.'.join(file.relative_to(_PACKAGE).with_suffix('').parts)}": _imports(file)
+        for file in _PACKAGE.rglob("*.py")
+    }
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail, module))
+        if module not in done:
+            for target in edges[module] & edges.keys():
+                visit(target, (*trail, module))
+            done.add(module)
+
+    for module in edges:
+        visit(module, ())
+
+
+def test_nothing_but_the_entry_point_leaves_the_process() -> None:
+    for file in _PACKAGE.rglob("*.py"):
+        if file.name != "__main__.py":
+            assert "sys.exit" not in file.read_text(), file
