@@ -36,10 +36,18 @@ _SELECTORS = (
         help="Only these kernels (uname -r); repeatable.",
     ),
     click.option(
-        "--arch", "arches", multiple=True, type=click.Choice([arch.value for arch in Arch]), help="Only this architecture."
+        "--arch",
+        "arches",
+        multiple=True,
+        type=click.Choice([arch.value for arch in Arch]),
+        help="Only this architecture.",
     ),
     click.option(
-        "--variant", "variants", multiple=True, type=click.Choice([variant.value for variant in Variant]), help="Only this variant."
+        "--variant",
+        "variants",
+        multiple=True,
+        type=click.Choice([variant.value for variant in Variant]),
+        help="Only this variant.",
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builder.errors import CellError
+from builder.errors import CellError, FailureClass
 from builder.evidence import ModuleRecord
 from builder.failure import classify_compile_log
 from builder.run import run
@@ -24,7 +24,8 @@ def compile_modules(
     Raises:
         CellError: the build failed; the error holds the first real error line of the log.
     """
-    outcome = run(image_build.export_stage(target, name=stage_image, make_jobs=make_jobs))
+    target.mkdir()
+    outcome = run(image_build.compile(target, name=stage_image, make_jobs=make_jobs))
     if not outcome:
         failure = classify_compile_log(
             outcome.stderr, exit_explanation=outcome.explain(), timed_out=outcome.timed_out
@@ -37,7 +38,11 @@ def compile_modules(
             hint=failure.hint,
             location=failure.location,
         )
-    return tuple(
-        ModuleRecord(name=file.name, sha256=file_digest(file), size=file.stat().st_size)
-        for file in sorted(target.glob("opt/lib/modules/*/extra/*.ko"))
-    )
+    return tuple(_describe(file) for file in sorted(target.glob("opt/lib/modules/*/extra/*.ko")))
+
+
+def _describe(module: Path) -> ModuleRecord:
+    """Describe a module; a driver's build may leave links here that point at files of this host."""
+    if module.is_symlink() or not module.is_file():
+        raise CellError(FailureClass.COMPILE, "module-not-a-file", f"{module.name} is no regular file")
+    return ModuleRecord(name=module.name, sha256=file_digest(module), size=module.stat().st_size)

@@ -42,6 +42,11 @@ _DOWNLOADS_AT_ONCE = 6
 _COMPILER_NAMES = ("gcc", "cpp", "gcov", "gcc-ar", "gcc-nm", "gcc-ranlib")
 _CROSS_PREFIX = {Arch.X86_64: "x86_64-linux-gnu-", Arch.AARCH64: "aarch64-linux-gnu-"}
 _KERNEL_ARCH = {Arch.X86_64: "x86", Arch.AARCH64: "arm64"}
+# pahole encodes BTF with as many threads as there are processors, in the order in which they finish: two compiles of
+# one 6.12 module differed. One thread makes them equal; the last -j counts.
+_PAHOLE = b"""#!/bin/sh
+exec /usr/bin/pahole "$@" -j1
+"""
 _BUSYBOX_NAMES = (
     "sh", "cat", "chmod", "chown", "cp", "cut", "date", "depmod", "dmesg", "echo", "env", "find", "grep", "head", "id",
     "insmod", "ln", "ls", "lsmod", "mkdir", "mknod", "modinfo", "modprobe", "mv", "ps", "pwd", "rm", "rmmod", "sed",
@@ -215,6 +220,7 @@ def _kernel_entries(kernel: KernelVersion) -> list[Entry]:
     }
     return [
         Entry(path="etc/driver-toolkit-release.json", content=f"{json.dumps(release)}\n".encode()),
+        Entry(path="usr/local/bin/pahole", content=_PAHOLE, mode=0o755),
         Entry(path=f"usr/src/kernels/{kernel.raw}", link=f"../linux-headers-{kernel.raw}"),
         Entry(path=f"usr/lib/modules/{kernel.raw}/config", link="build/.config"),
     ]

@@ -92,7 +92,8 @@ def choose_workers(project: Project, plan: Plan, jobs: int | None) -> int:
     wanted = jobs or (settings.jobs if isinstance(settings.jobs, int) else None)
     if wanted is None:
         by_memory = _available_memory() // (settings.memory_per_job * 1024**2)
-        wanted = min(len(os.sched_getaffinity(0)), by_memory)
+        # One more than there are cores: a cell waits for the disk for a tenth of its time.
+        wanted = min(len(os.sched_getaffinity(0)) + 1, by_memory)
     return max(1, min(wanted, len(plan.work)))
 
 

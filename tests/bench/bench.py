@@ -1,0 +1,246 @@
+"""The benchmark: kmod images against DKMS and bare make, side by side on the same kernels; and what idling costs.
+
+    nox -s bench                       three rounds on all x86-64 kernels of the lock
+    nox -s bench -- --rounds 1 --kernel '6.12*'
+    nox -s bench -- --cold             also a cold start with an empty store and cache
+
+Every figure is measured in this run; ratios are taken round by round, because the speed of a shared machine drifts.
+Results go to tests/bench/results/ as JSON and Markdown, with the machine and the date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.apt import Apt, Archive
+from builder.deb import read_members
+from builder.download import Downloads
+from builder.kernel import Arch
+from builder.lock import LockedPackage
+from builder.matrix import Selector
+from builder.oci import write_image, write_layer
+from builder.project import open_project
+from builder.sources.debian import toolkit_packages
+from builder.toolkit import Toolkits, _toolchain_entries
+from builder.workflow import plan_project
+
+if TYPE_CHECKING:
+    from builder.kernel import KernelVersion
+    from builder.project import Project
+
+_ROOT = Path(__file__).parents[2]
+_BOX = "localhost/kmodsmith-bench-import:latest"
+
+_DKMS = """
+set -eu
+dkms build ptemplate/1.0.0 -k "$1" >/dev/null 2>&1   # makes DKMS's signing key, not counted
+dkms remove ptemplate/1.0.0 --all >/dev/null 2>&1; dkms add ptemplate/1.0.0 >/dev/null
+start=$(date +%s%N)
+for kernel in "$@"; do dkms build ptemplate/1.0.0 -k "$kernel" >/dev/null 2>&1 || { echo "dkms failed for $kernel"; exit 1; }; done
+end=$(date +%s%N)
+ls /var/lib/dkms/ptemplate/1.0.0/*/*/module/*.ko | wc -l
+echo $((end - start))
+"""
+_MAKE = """
+set -eu
+for kernel in "$@"; do cp -r /usr/src/ptemplate-1.0.0 "/tmp/make-$kernel"; done
+start=$(date +%s%N)
+printf '%s\\n' "$@" | xargs -P "$(nproc)" -I@@ make -s -C /tmp/make-@@ KERNEL_FULL_VERSION=@@ >/dev/null 2>&1
+end=$(date +%s%N)
+ls /tmp/make-*/*.ko | wc -l
+echo $((end - start))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kernel", default="*", help="glob over kernels")
+    parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
+    options = parser.parse_args()
+    results: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "machine": describe_machine()}
+    if options.cold:
+        results["cold"] = measure_cold(options.kernel)
+        print(json.dumps(results["cold"]), flush=True)
+    results["against"] = measure_against(options.kernel, options.rounds)
+    results["idle"] = measure_idle(options.kernel)
+    results["plan_10000"] = measure_large_plan()
+    write_results(results)
+
+
+def describe_machine() -> dict[str, Any]:
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "buildah": subprocess.check_output(["buildah", "--version"], text=True).strip(),
+    }
+
+
+def build(*arguments: str, environment: dict[str, str] | None = None, work_dir: Path | None = None) -> dict[str, Any]:
+    command = [sys.executable, "-m", "builder"]
+    command += ["--work-dir", str(work_dir)] if work_dir else []
+    command += ["build", "--group", "debian", "--arch", "x86_64", "--json", *arguments]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=_ROOT, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    return {"process_s": time.monotonic() - started, **json.loads(done.stdout)}
+
+
+def measure_against(kernel_glob: str, rounds: int) -> dict[str, Any]:
+    """Build all kernels as kmod images, with DKMS one after another, and with make on all cores."""
+    project = open_project(_ROOT)
+    build("--kernel", kernel_glob)
+    planned = plan_project(project, Selector(group="debian", kernels=(kernel_glob,), arches=(Arch.X86_64,)))
+    kernels = [decision.cell.kernel for decision in planned.plan.decisions]
+    container = make_box(project, kernels)
+    figures: list[dict[str, float]] = []
+    try:
+        for number in range(rounds):
+            ours = build("--kernel", kernel_glob, "--force")
+            assert ours["counts"] == {"built": len(kernels)}
+            figure = {"kmodsmith_s": ours["process_s"], "dkms_s": run_in_box(container, _DKMS, kernels)}
+            figure["make_s"] = run_in_box(container, _MAKE, kernels)
+            run_in(container, "rm -rf /tmp/make-*; dkms remove ptemplate/1.0.0 --all; dkms add ptemplate/1.0.0")
+            figures.append({name: round(seconds, 2) for name, seconds in figure.items()})
+            print(f"round {number + 1}: {figures[-1]}", flush=True)
+    finally:
+        subprocess.run(["buildah", "rm", container], check=False, stdout=subprocess.DEVNULL)
+        subprocess.run(["buildah", "rmi", _BOX], check=False, stdout=subprocess.DEVNULL)
+    return {
+        "kernels": len(kernels),
+        "rounds": figures,
+        "ratio_to_dkms": _median_ratio(figures, "dkms_s"),
+        "ratio_to_make": _median_ratio(figures, "make_s"),
+    }
+
+
+def _median_ratio(figures: list[dict[str, float]], other: str) -> float:
+    return round(statistics.median(figure["kmodsmith_s"] / figure[other] for figure in figures), 3)
+
+
+def make_box(project: Project, kernels: list[KernelVersion]) -> str:
+    """Start a container that has the toolchain, the headers of all kernels, DKMS and the driver's source."""
+    source = project.lock.sources["debian"]
+    names = [toolkit_packages(source, kernel, Arch.X86_64) for kernel in kernels]
+    toolchain = names[0][0]
+    headers = dict.fromkeys(name for layers in names for layer in layers[1:] for name in layer)
+    downloads = Downloads(project.cache_dir / "packages")
+    with tempfile.TemporaryDirectory(dir=project.work_dir) as scratch:
+        tools = [downloads.fetch(source.packages[name]) for name in toolchain] + [downloads.fetch(_find_dkms(project))]
+        layers = [
+            write_layer(Path(scratch, "tools.tar"), (item for deb in tools for item in read_members(deb)), _toolchain_entries("12", None)),
+            write_layer(
+                Path(scratch, "headers.tar"),
+                (item for name in headers for item in read_members(downloads.fetch(source.packages[name]))),
+            ),
+        ]
+        image = Path(scratch, "kmodsmith-bench-import")
+        write_image(image, layers, arch="amd64", environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, labels={})
+        subprocess.run(["buildah", "pull", "-q", f"oci:{image.name}"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
+    container = subprocess.check_output(["buildah", "from", "--pull-never", _BOX], text=True).strip()
+    subprocess.run(["buildah", "copy", "-q", container, str(_ROOT / "kernel-module"), "/usr/src/ptemplate-1.0.0"], check=True, stdout=subprocess.DEVNULL)
+    run_in(container, "mkdir -p /var/lib/dkms; dkms add ptemplate/1.0.0")
+    return container
+
+
+def _find_dkms(project: Project) -> LockedPackage:
+    import re
+
+    settings = project.config.sources["debian"]
+    archives = [Archive(url=archive.url, suites=archive.suites) for archive in settings.archives]
+    apt = Apt(project.cache_dir / "apt" / "bench", Arch.X86_64, archives, Path(settings.keyring))
+    apt.update()
+    package = apt.packages(re.compile("dkms"))[-1]
+    return LockedPackage(url=package.url, size=package.size, installed=package.installed, sha256=package.sha256)
+
+
+def run_in(container: str, script: str, *arguments: str) -> str:
+    command = ["buildah", "run", "--isolation", "chroot", container, "--", "sh", "-c", script, "bench", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+
+
+def run_in_box(container: str, script: str, kernels: list[KernelVersion]) -> float:
+    """Run a script that prints how many modules it made and how long it took in nanoseconds."""
+    count, nanoseconds = run_in(container, script, *(kernel.raw for kernel in kernels)).split()[-2:]
+    assert int(count) == 2 * len(kernels), f"{count} modules for {len(kernels)} kernels"
+    return int(nanoseconds) / 1e9
+
+
+def measure_idle(kernel_glob: str) -> dict[str, Any]:
+    """Time a build that has nothing to do."""
+    runs = [build("--kernel", kernel_glob) for _ in range(5)]
+    assert all(set(run["counts"]) == {"skipped"} for run in runs)
+    return {"cells": sum(runs[0]["counts"].values()), "median_s": round(statistics.median(run["process_s"] for run in runs), 3)}
+
+
+def measure_cold(kernel_glob: str) -> dict[str, Any]:
+    """Build everything with an empty container store, package cache and work folder."""
+    with tempfile.TemporaryDirectory(prefix="kmodsmith-cold-") as scratch:
+        storage = Path(scratch, "storage.conf")
+        storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{scratch}/graph"\nrunroot = "{scratch}/run"\n')
+        environment = {"CONTAINERS_STORAGE_CONF": str(storage), "XDG_CACHE_HOME": f"{scratch}/cache"}
+        started = datetime.now(UTC)
+        report = build("--kernel", kernel_glob, environment=environment, work_dir=Path(scratch, "work"))
+        lines = Path(scratch, "work", "journal.jsonl").read_text().splitlines()
+        finished = sorted(json.loads(line)["finished"] for line in lines if '"type":"cell"' in line)
+        first = datetime.fromisoformat(finished[0].replace("Z", "+00:00"))
+        store = subprocess.run(["du", "-sm", f"{scratch}/graph"], check=True, stdout=subprocess.PIPE, text=True)
+        result = {
+            "cells": len(finished),
+            "first_image_s": round((first - started).total_seconds()),
+            "all_s": round(report["process_s"], 1),
+            "store_mib": int(store.stdout.split()[0]),
+        }
+        subprocess.run(["umount", f"{scratch}/graph/overlay"], check=False, stderr=subprocess.DEVNULL)
+    return result
+
+
+def measure_large_plan() -> dict[str, Any]:
+    """Plan 10,000 cells (10 drivers x 1,000 kernels) in a process of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([sys.executable, str(Path(__file__).with_name("large_project.py")), scratch], check=True)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        started = time.monotonic()
+        command = ["/usr/bin/env", sys.executable, "-m", "builder", "--project", scratch, "plan", "--json"]
+        process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE)
+        output, _ = process.communicate()
+        wall_s = time.monotonic() - started
+        status = json.loads(output)["counts"]
+        peak = _peak_memory([sys.executable, "-m", "builder", "--project", scratch, "plan", "--json"])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime - before.ru_utime
+    return {"counts": status, "wall_s": round(wall_s, 2), "peak_mb": peak, "cpu_s_two_runs": round(cpu_s, 2)}
+
+
+def _peak_memory(command: list[str]) -> int:
+    """Return the peak resident memory of a command in MB, as the kernel accounted it."""
+    script = "import os,resource,subprocess,sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
+    return int(subprocess.check_output([sys.executable, "-c", script, *command], cwd=_ROOT, text=True))
+
+
+def write_results(results: dict[str, Any]) -> None:
+    folder = Path(__file__).parent / "results"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{datetime.now(UTC):%Y-%m-%d}.json"
+    file.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))
+    print(f"written to {file.relative_to(_ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Writes a project of 10,000 synthetic cells: 10 drivers for 1,000 kernels."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from conftest import VERSIONS_YAML, make_source
+
+from builder.lock import Lock, write_lock
+
+DRIVERS = 10
+KERNELS = 1000
+
+
+def write_large_project(folder: Path) -> None:
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "LICENSE").write_text("GPL\n")
+    (folder / "driver-container").mkdir()
+    (folder / "driver-container" / "Containerfile").write_text("FROM scratch\n")
+    head, _, rest = VERSIONS_YAML.partition("  - name: demo\n")
+    entry = rest[: rest.index("sources:")]
+    drivers = "".join(f"  - name: demo-{number}\n{entry}" for number in range(DRIVERS))
+    text = head + drivers + rest[rest.index("sources:") :].replace("default_group: few", "default_group: all")
+    (folder / "versions.yaml").write_text(text)
+    kernels = [f"6.{1 + number // 100}.0-{number}-amd64" for number in range(KERNELS)]
+    write_lock(Lock(sources={"debian": make_source(*kernels)}), folder / "versions.lock.yaml")
+
+
+if __name__ == "__main__":
+    write_large_project(Path(sys.argv[1]))
