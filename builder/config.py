@@ -382,9 +382,8 @@ def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
             known = re.findall(r"'([^']*)'", str(context["expected"]))
             return document.mistake(path, f"{value!r} is not allowed{_nearest(str(value), known)}")
         case "string_type" if isinstance(value, int | float | date):
-            return document.mistake(
-                path, f"must be text, but YAML reads {value} as a {_kind_of(value)}: put it in quotes"
-            )
+            read_as = "it as true or false" if isinstance(value, bool) else f"{value} as a {_kind_of(value)}"
+            return document.mistake(path, f"must be text, but YAML reads {read_as}: put it in quotes")
         case "string_pattern_mismatch":
             return document.mistake(path, f"{value!r} does not have the right form ({context['pattern']})")
         case "kmodsmith":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from builder.errors import LockFileError
+from builder.errors import LockFileError, UsageError
 from builder.kernel import Arch, KernelVersion, parse_kernel_version
 
 if TYPE_CHECKING:
@@ -111,7 +111,10 @@ def read_lock(file: Path) -> Lock:
 def _check_references(lock: Lock, file: Path, advice: str) -> None:
     for name, source in lock.sources.items():
         for raw, kernel in source.kernels.items():
-            parse_kernel_version(raw)
+            try:
+                parse_kernel_version(raw)
+            except UsageError as error:
+                raise LockFileError(f"{file} at sources.{name}.kernels: {error.message}", hint=advice) from error
             missing_sets = set(kernel.toolchains.values()) - source.package_sets.keys()
             used = {package for packages in kernel.headers.values() for package in packages}
             missing = missing_sets | (used - source.packages.keys())

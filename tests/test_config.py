@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from conftest import VERSIONS_YAML
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from builder.config import Config, load_config
+from builder.errors import ConfigError
+from builder.kernel import Arch
+
+_TODAY = date(2026, 11, 23)
+_ROOT = Path(__file__).parent.parent
+
+
+def _load(folder: Path, text: str) -> Config:
+    (folder / "versions.yaml").write_text(text)
+    return load_config(folder / "versions.yaml", today=_TODAY)
+
+
+def _mistakes(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        _load(folder, text)
+    return [f"{item.line}: {item.path}: {item.message}" for item in caught.value.mistakes]
+
+
+def test_reads_the_real_file() -> None:
+    config = load_config(_ROOT / "versions.yaml", today=_TODAY)
+    assert config.default_group == "laptop"
+    assert config.groups["laptop"].newest
+    driver = config.drivers[0]
+    assert driver.image_name == "localhost/ptemplate"
+    assert driver.command == "make modules"
+    assert driver.containerfile_file == _ROOT / "driver-container" / "Containerfile"
+
+
+def test_defaults(project_dir: Path) -> None:
+    config = _load(project_dir, VERSIONS_YAML)
+    assert config.build.jobs == "auto"
+    assert config.sources["debian"].build_arches == (Arch.X86_64,)
+    assert config.groups["all"].arches == tuple(Arch)
+
+
+def test_several_drivers_side_by_side(project_dir: Path) -> None:
+    entry = VERSIONS_YAML[VERSIONS_YAML.index("  - name") : VERSIONS_YAML.index("sources:")]
+    text = VERSIONS_YAML.replace("sources:", entry.replace("demo", "other") + "sources:", 1)
+    assert [driver.name for driver in _load(project_dir, text).drivers] == ["demo", "other"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("name: demo", "name: Demo.X", "2: drivers[0].name: 'Demo.X' does not have the right form"),
+        ("version: 1.2.0", "version: v1.2.0", "3: drivers[0].version: write it without the letter: 1.2.0"),
+        ("version: 1.2.0", "version: 1.2", "3: drivers[0].version: must be text, but YAML reads 1.2 as a number: put it in quotes"),
+        ("version: 1.2.0", "version: '1.2'", "3: drivers[0].version: '1.2' is not a semantic version"),
+        ("source: src", "source: scr", "4: drivers[0].source: there is no folder scr"),
+        ("    vendor: V\n", "", "2: drivers[0]: 'vendor' is required and missing"),
+        ("vendor: V", "vendro: V", "6: drivers[0].vendro: is not a known key: did you mean 'vendor'?"),
+        ("modules: [demo]", "modules: [demo, demo]", "modules names a module twice"),
+        ("modules: [demo]", "modules: [demo.ko]", "does not have the right form"),
+        ("modules: [demo]", "make: make", "modules is required"),
+        ("modules: [demo]", "modules: [demo]\n    make: m\n    dkms: d", "give either make or dkms, not both"),
+        ("modules: [demo]", "modules: [demo]\n    dkms: d", "there is no file d in src"),
+        ("modules: [demo]", "modules: [demo]\n    build_args: {DTK_AUTO: x}", "kmodsmith sets DTK_AUTO itself"),
+        ("modules: [demo]", "modules: [demo]\n    base_image: ubi:9", "drivers[0].base_image: 'ubi:9' does not have the right form"),
+        ("modules: [demo]", "modules: [demo]\n    licenses: [GPL]", "drivers[0].licenses[0]: there is no file GPL in src"),
+        ("modules: [demo]", "modules: [demo]\n    firmware: ['a b']", "holds a space"),
+        ("modules: [demo]", "modules: [demo]\n    containerfile: none", "there is no file none"),
+        ("vendor: V", "vendor: NO", "drivers[0].vendor: must be text, but YAML reads it as true or false: put it in quotes"),
+        ("provider: debian", "provider: debain", "'debain' is not allowed: did you mean 'debian'?"),
+        ("source: debian, newest", "source: debain, newest", "there is no source 'debain': did you mean 'debian'?"),
+        ("arches: [x86_64]", "arches: [x86-64]", "'x86-64' is not allowed: did you mean 'x86_64'?"),
+        ("newest: true", "newest: maybe", "must be true or false, not text"),
+        ("default_group: few", "default_group: fwe", "there is no group 'fwe': did you mean 'few'?"),
+        ("default_group: few", "default_group: few\nbuild: {jobs: 0}", "must be auto or a number of at least 1, not 0"),
+        ("default_group: few", "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: o}]", "'expires' is required and missing"),
+        (
+            "default_group: few",
+            "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: jo, expires: 2026-11-22}]",
+            "expired on 2026-11-22: ask its owner (jo) whether to fix, renew or remove it",
+        ),
+        ("drivers:", "drivers: {}\nx:", "1: drivers: must be a list, not a mapping"),
+    ],
+)
+def test_names_the_place_and_the_remedy(project_dir: Path, old: str, new: str, expected: str) -> None:
+    assert any(expected in mistake for mistake in _mistakes(project_dir, VERSIONS_YAML.replace(old, new, 1)))
+
+
+def test_an_entry_that_expires_today_is_still_valid(project_dir: Path) -> None:
+    entry = "\nknown_bad: [{kernel: x, reason: r, owner: jo, expires: 2026-11-23}]"
+    assert _load(project_dir, VERSIONS_YAML + entry).known_bad
+
+
+TEN_MISTAKES = """\
+drivers:
+  - name: Demo
+    version: 1.0
+    source: nowhere
+    modul: [demo]
+    modules: [a b]
+    vendor: 3
+    summary: S
+    description: D
+    maintainer: M
+sources:
+  debian: {provider: fedora}
+groups:
+  few: {source: debian, arches: [i386], newest: 1}
+default_group: few
+known_bad:
+  - {kernel: 6.1, reason: r, owner: jo, expires: 2020-01-01}
+"""
+
+
+def test_ten_mistakes_are_reported_at_once(project_dir: Path) -> None:
+    mistakes = _mistakes(project_dir, TEN_MISTAKES)
+    lines = [int(mistake.split(":")[0]) for mistake in mistakes]
+    assert lines == [2, 3, 5, 6, 7, 12, 14, 14, 17, 17]
+
+
+_FRAGMENTS = st.sampled_from(["drivers", "name", "[", "]", "{", "}", ":", "- ", "\n", "  ", "&a", "*a", "!!x", "1.0", "2027-01-01", "'", '"', "\x00", "é", "~"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(_FRAGMENTS, max_size=30), cut=st.integers(0, len(VERSIONS_YAML)))
+def test_no_text_escapes_as_another_error(tmp_path: Path, pieces: list[str], cut: int) -> None:
+    (tmp_path / "src").mkdir(exist_ok=True)
+    text = VERSIONS_YAML[:cut] + "".join(pieces) + VERSIONS_YAML[cut:]
+    try:
+        _load(tmp_path, text)
+    except ConfigError as error:
+        assert error.mistakes

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.errors import FailureClass
+from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
+from builder.failure import Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _evidence(cell: str, key: str = "k") -> CellEvidence:
+    return CellEvidence(
+        cell=cell, driver="demo", kernel="6.1.0-9-amd64", key=key, outcome=Outcome.FAILED, inputs={"source": "s"},
+        run="r", finished="2026-11-23T00:00:00Z", timings={"compile": 1.5},
+        modules=(ModuleRecord(name="a.ko", sha256="0" * 64, size=3),),
+        failure=Failure(failure_class=FailureClass.COMPILE, code="c", detail="d", location="a.c:1"),
+    )  # fmt: skip
+
+
+def test_the_last_word_about_a_cell_counts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "deep" / "journal.jsonl")
+    journal.note("run-started", run="r")
+    journal.record(_evidence("one", "old"))
+    journal.record(_evidence("two"))
+    journal.record(_evidence("one", "new"))
+    again = Journal(tmp_path / "deep" / "journal.jsonl")
+    assert again.cells == journal.cells == {"one": _evidence("one", "new"), "two": _evidence("two")}
+
+
+def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record(_evidence("one"))
+    Journal(file).record(_evidence("two"))
+    whole = file.read_bytes()
+    for cut in range(whole.index(b"\n") + 1, len(whole)):
+        file.write_bytes(whole[:cut])
+        journal = Journal(file)
+        assert set(journal.cells) <= {"one", "two"}
+        assert "one" in journal.cells
+        journal.record(_evidence("three"))
+        assert "three" in Journal(file).cells
+    assert "unreadable line" in caplog.text  # once a whole line follows the torn one
+
+
+def test_a_damaged_line_in_the_middle_is_told_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record(_evidence("one"))
+    file.write_bytes(file.read_bytes() + b'{"type":"cell","cell":3}\n\xff\xfe\n')
+    Journal(file).record(_evidence("two"))
+    assert set(Journal(file).cells) == {"one", "two"}
+    assert "journal.jsonl:2: unreadable line" in caplog.text

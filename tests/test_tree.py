@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.errors import UsageError
+from builder.tree import read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.c").write_text("int a;\n")
+    (folder / "sub" / "b.h").write_text("int b;\n")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "link").symlink_to("a.c")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "a.c").write_text("int c;\n"),
+        lambda folder: (folder / "new.c").write_text(""),
+        lambda folder: (folder / "sub" / "b.h").unlink(),
+        lambda folder: (folder / "run.sh").chmod(0o755),
+        lambda folder: ((folder / "link").unlink(), (folder / "link").symlink_to("run.sh")),
+        lambda folder: (folder / "a.c").rename(folder / "b.c"),
+    ],
+)
+def test_every_change_that_matters_changes_the_digest(source: Path, change: Callable[[Path], object]) -> None:
+    before = read_tree(source).digest
+    change(source)
+    assert read_tree(source).digest != before
+
+
+@pytest.mark.parametrize("name", ["a.o", "a.ko", ".a.o.cmd", "a.mod.c", "Module.symvers", "modules.order", "a.c~", ".git/HEAD", ".tmp_versions/x"])
+def test_leftovers_of_builds_and_editors_do_not_count(source: Path, name: str) -> None:
+    before = read_tree(source).digest
+    (source / name).parent.mkdir(exist_ok=True)
+    (source / name).write_text("stale")
+    os.utime(source / "a.c", (1, 1))
+    tree = read_tree(source)
+    assert tree.digest == before
+    assert not (tree.copy_to(source.parent / "copy") / name).exists()
+
+
+def test_the_copy_is_what_was_hashed(source: Path, tmp_path: Path) -> None:
+    tree = read_tree(source)
+    copy = tree.copy_to(tmp_path / "copy")
+    assert read_tree(copy).digest == tree.digest
+    (source / "a.c").write_text("changed meanwhile")
+    assert tree.copy_to(tmp_path / "copy") == copy
+    with pytest.raises(UsageError, match="changed while it was being read"):
+        tree.copy_to(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_pipes_are_refused(source: Path) -> None:
+    os.mkfifo(source / "pipe")
+    with pytest.raises(UsageError, match="neither a file, a folder nor a link"):
+        read_tree(source)
