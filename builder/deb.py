@@ -49,7 +49,12 @@ def read_members(deb: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
 
 
 def _data_tar(deb: Path) -> bytes:
-    for member in ArFile(str(deb)).getmembers():
+    with deb.open("rb") as stream:
+        return _unpack_data_tar(deb, ArFile(fileobj=stream))
+
+
+def _unpack_data_tar(deb: Path, archive: ArFile) -> bytes:
+    for member in archive.getmembers():
         if not member.name.startswith("data.tar"):
             continue
         packed = member.read()

@@ -6,6 +6,7 @@ its place, and versions.yaml can say it instead.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from dataclasses import dataclass
@@ -179,10 +180,10 @@ class _Reader:
         found = []
         for index in indexes:
             built = self._values["BUILT_MODULE_NAME", index]
-            folder = self._values.get(("BUILT_MODULE_LOCATION", index), "").strip("./")
+            folder = posixpath.normpath(self._values.get(("BUILT_MODULE_LOCATION", index)) or ".")
             name = self._values.get(("DEST_MODULE_NAME", index), built)
-            path = f"{folder}/{built}.ko" if folder else f"{built}.ko"
-            if not re.fullmatch(r"[A-Za-z0-9_./+-]+", f"{path}{name}") or ".." in path:
+            path = posixpath.normpath(posixpath.join(folder, f"{built}.ko"))
+            if not re.fullmatch(r"[A-Za-z0-9_./+-]+", f"{path}{name}") or path.startswith(("/", "..", ".")):
                 self._complain(
                     self._lines.get(("BUILT_MODULE_NAME", index), 1),
                     "BUILT_MODULE_NAME",
@@ -215,7 +216,7 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
         start = start if pending else number
         pending += line
         if pending.endswith("\\"):
-            pending = pending[:-1] + " "
+            pending = pending[:-1]
             continue
         if _open_quote(pending):
             pending += "\n"

@@ -180,7 +180,7 @@ class _Collector:
                 self._add_kernel(match[1], arch, versions[-1])
 
     def _add_kernel(self, raw: str, arch: Arch, headers: Package) -> None:
-        gcc = self._gcc_of(headers, arch)
+        gcc = self._gcc_of(headers)
         common = self._dependency(headers, arch, r"linux-headers-\S+-common\S*")
         toolchains, locked_headers = {}, {}
         for build_arch in self._build_arches:
@@ -192,15 +192,11 @@ class _Collector:
             package_version=headers.version, toolchains=toolchains, headers=locked_headers
         )
 
-    def _gcc_of(self, headers: Package, arch: Arch) -> str:
-        names = [headers.depends]
-        for name in re.findall(r"linux-compiler-\S+", headers.depends):
-            names += [package.depends for package in self._index[arch].get(name.rstrip(","), ())]
-        match = re.search(r"\bgcc-(\d+)\b", " ".join(names))
+    def _gcc_of(self, headers: Package) -> str:
+        # 6.12 depends on gcc-12 itself, 6.1 on linux-compiler-gcc-12-x86.
+        match = re.search(r"\bgcc-(\d+)\b", headers.depends)
         if match is None:
-            raise SourceError(
-                f"{headers.name} does not say which gcc its kernel was built with: {headers.depends}"
-            )
+            raise SourceError(f"{headers.name} does not say which gcc its kernel was built with: {headers.depends}")
         return match[1]
 
     def _dependency(self, of: Package, arch: Arch, name: str, *, served_by: Arch | None = None) -> Package:

@@ -1,0 +1,163 @@
+"""The Debian kernel source, with an apt-get that serves a small archive."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.apt import Archive
+from builder.errors import LockFileError, SourceError, SourceUnreachableError
+from builder.kernel import Arch, parse_kernel_version
+from builder.lock import LockedSource
+from builder.sources.debian import describe_changes, discover, runtime_id, toolkit_id, toolkit_packages
+
+if TYPE_CHECKING:
+    from conftest import FakeTools
+
+_NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+class _Source:
+    archives = (Archive(url="http://deb.test/debian", suites=("stable",)),)
+    flavours = ("amd64", "rt-amd64", "arm64")
+    build_arches = (Arch.X86_64,)
+    keyring = Path("/keys.gpg")
+
+
+def _digest(name: str, version: str) -> str:
+    return f"{name}{version}".encode().hex()[:64].rjust(64, "0")
+
+
+def _stanza(name: str, version: str = "1", depends: str = "", arch: str = "amd64") -> str:
+    lines = [f"Package: {name}", f"Version: {version}", f"Architecture: {arch}", "Installed-Size: 3"]
+    lines += [f"Depends: {depends}"] if depends else []
+    lines += [f"Filename: pool/{name}_{version}.deb", "Size: 100", f"SHA256: {_digest(name, version)}"]
+    return "\n".join(lines)
+
+
+def _headers(raw: str, version: str = "1", *, common: str, kbuild: str = "linux-kbuild-6.1", gcc: str = "linux-compiler-gcc-12-x86") -> str:
+    return _stanza(f"linux-headers-{raw}", version, f"{common} (= {version}), {kbuild} (>= 1), {gcc}")
+
+
+_COMMON = [
+    _stanza("linux-kbuild-6.1", depends="libc6 (>= 2), pahole"),
+    _stanza("linux-headers-6.1.0-9-common", arch="all"),
+    _stanza("linux-headers-6.1.0-9-common-rt", arch="all"),
+    _stanza("linux-compiler-gcc-12-x86", depends="gcc-12 (>= 12)"),
+    *(_stanza(name) for name in ("gcc-12", "gcc-12-aarch64-linux-gnu", "libc6", "pahole", "busybox-static", "base-files")),
+]
+_AMD64 = [
+    *_COMMON,
+    _headers("6.1.0-9-amd64", common="linux-headers-6.1.0-9-common"),
+    _headers("6.1.0-9-rt-amd64", common="linux-headers-6.1.0-9-common-rt"),
+]
+_ARM64 = [*_COMMON, _stanza("linux-headers-6.1.0-9-arm64", depends="linux-headers-6.1.0-9-common (= 1), linux-kbuild-6.1, gcc-12")]
+
+
+
+def _serve(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[str] = _ARM64, update: str = "") -> None:
+    """Put an apt-get on PATH whose update writes the package lists and whose install names everything."""
+    data = folder / "archive"
+    data.mkdir(exist_ok=True)
+    for arch, stanzas in (("amd64", amd64), ("arm64", arm64)):
+        (data / arch).write_text("\n\n".join(stanzas) + "\n")
+    names = ("libc6", "pahole", "gcc-12", "gcc-12-aarch64-linux-gnu", "busybox-static", "base-files")
+    (data / "uris").write_text("".join(f"'u' f 1 SHA256:{_digest(name, '1')}\n" for name in names))
+    write = f"""for arch in amd64 arm64; do
+        cat "{data}/$arch" >"$folder/state/lists/deb.test_debian_dists_stable_main_binary-${{arch}}_Packages"; done"""
+    tools.add("apt-get", f'folder=${{APT_CONFIG%/*}}\ncase "$1" in\nupdate) {update or write} ;;\ninstall) cat "{data}/uris" ;;\nesac')
+
+
+@pytest.fixture
+def found(fake_tools: FakeTools, tmp_path: Path) -> LockedSource:
+    _serve(fake_tools, tmp_path, _AMD64)
+    return discover(_Source(), None, tmp_path / "work", _NOW)
+
+
+def test_lists_kernels_of_all_flavours_and_architectures(found: LockedSource) -> None:
+    assert sorted(found.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64", "6.1.0-9-rt-amd64"]
+    rt = found.kernels["6.1.0-9-rt-amd64"]
+    assert rt.headers[Arch.X86_64] == ("linux-kbuild-6.1_1_amd64", "linux-headers-6.1.0-9-common-rt_1_all", "linux-headers-6.1.0-9-rt-amd64_1_amd64")
+    assert found.kernels["6.1.0-9-arm64"].toolchains == {Arch.X86_64: "toolchain-x86_64-aarch64-gcc-12"}
+    assert found.resolved == "2026-11-23T00:00:00Z"
+    assert set(found.package_sets["runtime-x86_64"]) == {"busybox-static_1_amd64", "base-files_1_amd64"}
+
+
+def test_apt_never_sees_the_hosts_configuration(found: LockedSource, fake_tools: FakeTools, tmp_path: Path) -> None:
+    assert found
+    text = (tmp_path / "work" / "x86_64" / "apt.conf").read_text()
+    assert 'Dir::Etc::parts "/dev/null";' in text
+    assert f'Dir::State::status "{tmp_path}/work/x86_64/status";' in text
+    assert "[signed-by=/keys.gpg]" in (tmp_path / "work" / "x86_64" / "sources.list").read_text()
+    assert ["update", "-o", "APT::Update::Error-Mode=any"] in fake_tools.calls("apt-get")
+
+
+def test_an_unchanged_archive_leaves_the_lock_unchanged(found: LockedSource, tmp_path: Path) -> None:
+    later = discover(_Source(), found, tmp_path / "work", datetime(2027, 1, 1, tzinfo=UTC))
+    assert later is found
+    assert describe_changes(found, later) == []
+
+
+def test_changes_are_told_kernel_by_kernel(found: LockedSource, fake_tools: FakeTools, tmp_path: Path) -> None:
+    newer = [
+        *_COMMON,
+        _stanza("linux-headers-6.1.0-9-common", "2", arch="all"),
+        _stanza("linux-headers-6.1.0-10-common", arch="all"),
+        _headers("6.1.0-9-amd64", "2", common="linux-headers-6.1.0-9-common"),
+        _headers("6.1.0-10-amd64", common="linux-headers-6.1.0-10-common"),
+    ]
+    _serve(fake_tools, tmp_path, newer)
+    new = discover(_Source(), found, tmp_path / "work", _NOW)
+    assert [str(change) for change in describe_changes(found, new)] == [
+        "kernel changed 6.1.0-9-amd64: headers 1 -> 2",
+        "kernel gone 6.1.0-9-rt-amd64: the archive serves no headers for it any more",
+        "new kernel 6.1.0-10-amd64",
+    ]
+    assert new.kernels["6.1.0-9-amd64"].headers[Arch.X86_64][1] == "linux-headers-6.1.0-9-common_2_all"
+
+
+@pytest.mark.parametrize(
+    ("update", "error", "words"),
+    [
+        ("echo 'Err: Could not resolve deb.test' >&2; exit 100", SourceUnreachableError, "did not answer"),
+        ("echo 'E: The following signatures were invalid' >&2; exit 100", SourceError, "apt refused"),
+    ],
+)
+def test_no_answer_is_not_an_empty_archive(fake_tools: FakeTools, tmp_path: Path, update: str, error: type[SourceError], words: str) -> None:
+    _serve(fake_tools, tmp_path, _AMD64, update=update)
+    with pytest.raises(SourceError, match=words) as caught:
+        discover(_Source(), None, tmp_path / "work", _NOW)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("stanzas", "words"),
+    [
+        (_COMMON[4:], "no kernel headers"),
+        ([item for item in _AMD64 if "common-rt\n" not in item], "needs a package like linux-headers"),
+        ([item.replace("linux-compiler-gcc-12-x86", "cc") for item in _AMD64], "does not say which gcc"),
+        ([item.replace("pahole", "newtool") if "kbuild-6.1\n" in item else item for item in _AMD64], "depends on newtool, which our toolkits do not contain"),
+        ([item.replace("Size: 100", "Size: many") for item in _AMD64], "says nothing usable"),
+    ],
+)
+def test_an_archive_that_does_not_fit_together(fake_tools: FakeTools, tmp_path: Path, stanzas: list[str], words: str) -> None:
+    _serve(fake_tools, tmp_path, stanzas, arm64=_COMMON[4:])
+    with pytest.raises(SourceError, match=words):
+        discover(_Source(), None, tmp_path / "work", _NOW)
+
+
+def test_identities_follow_from_the_packages(found: LockedSource) -> None:
+    kernel = parse_kernel_version("6.1.0-9-amd64")
+    identity = toolkit_id(found, kernel, Arch.X86_64)
+    changed = found.packages | {"gcc-12_1_amd64": found.packages["gcc-12_1_amd64"].model_copy(update={"sha256": "f" * 64})}
+    assert toolkit_id(found.model_copy(update={"packages": changed}), kernel, Arch.X86_64) != identity
+    assert toolkit_id(found, parse_kernel_version("6.1.0-9-rt-amd64"), Arch.X86_64) != identity
+    assert runtime_id(found, Arch.X86_64) != runtime_id(found, Arch.AARCH64)
+
+
+def test_a_machine_that_the_lock_does_not_know(found: LockedSource) -> None:
+    with pytest.raises(LockFileError, match="for a machine that is aarch64"):
+        toolkit_packages(found, parse_kernel_version("6.1.0-9-amd64"), Arch.AARCH64)

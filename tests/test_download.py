@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from builder.download import Downloads
+from builder.errors import SourceError, SourceGoneError, SourceUnreachableError
+from builder.lock import LockedPackage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_CONTENT = b"a package" * 100
+_PACKAGE = LockedPackage(
+    url="http://archive.test/a.deb", size=len(_CONTENT), installed=1, sha256=hashlib.sha256(_CONTENT).hexdigest()
+)
+
+
+class _Server:
+    """Answers in turn with what it is given; an exception is raised, a number is a status."""
+
+    def __init__(self, *answers: bytes | int | Exception) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = self._answers[min(self.asked, len(self._answers) - 1)]
+        self.asked += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer) if isinstance(answer, int) else httpx.Response(200, content=answer)
+
+
+def _downloads(folder: Path, server: _Server, sleep: Callable[[float], None] = lambda _: None) -> Downloads:
+    return Downloads(folder / "cache", client=httpx.Client(transport=httpx.MockTransport(server)), sleep=sleep)
+
+
+def test_fetches_once(tmp_path: Path) -> None:
+    server = _Server(_CONTENT)
+    downloads = _downloads(tmp_path, server)
+    assert not downloads.has(_PACKAGE)
+    assert downloads.fetch(_PACKAGE).read_bytes() == _CONTENT
+    assert downloads.fetch(_PACKAGE) == downloads.path(_PACKAGE)
+    assert server.asked == 1
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [_PACKAGE.sha256]
+
+
+@pytest.mark.parametrize("fault", [503, 429, httpx.ConnectError("no route"), _CONTENT[:-1]])
+def test_tries_again_after_a_passing_fault(tmp_path: Path, fault: bytes | int | Exception) -> None:
+    pauses: list[float] = []
+    server = _Server(fault, fault, _CONTENT)
+    assert _downloads(tmp_path, server, pauses.append).fetch(_PACKAGE).read_bytes() == _CONTENT
+    assert pauses == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "asked"),
+    [
+        (404, SourceGoneError, 1),
+        (410, SourceGoneError, 1),
+        (403, SourceError, 1),
+        (_CONTENT[:-1] + b"X", SourceError, 1),
+        (_CONTENT + b"more", SourceError, 1),
+        (500, SourceUnreachableError, 4),
+        (httpx.ReadTimeout("slow"), SourceUnreachableError, 4),
+    ],
+)
+def test_names_what_cannot_be_had(tmp_path: Path, answer: bytes | int | Exception, error: type[SourceError], asked: int) -> None:
+    server = _Server(answer)
+    with pytest.raises(SourceError, match="archive.test/a.deb") as caught:
+        _downloads(tmp_path, server).fetch(_PACKAGE)
+    assert type(caught.value) is error
+    assert server.asked == asked
+    assert not list((tmp_path / "cache").iterdir())

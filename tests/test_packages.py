@@ -1,0 +1,126 @@
+"""Reading .deb files and writing layers and images out of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from builder.deb import read_members
+from builder.errors import SourceError
+from builder.oci import Entry, write_image, write_layer
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.mtime, member.uid, member.uname = kind, link, 1234567, 1000, "jo"
+    return member
+
+
+def _deb(file: Path, *members: tuple[tarfile.TarInfo, bytes], name: str = "data.tar.xz") -> Path:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    packed = lzma.compress(data.getvalue()) if name.endswith(".xz") else data.getvalue()
+    parts = [("debian-binary", b"2.0\n"), ("control.tar", b""), (name, packed)]
+    ar = b"!<arch>\n"
+    for part, content in parts:
+        ar += f"{part:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode() + content + b"\n" * (len(content) % 2)
+    file.write_bytes(ar)
+    return file
+
+
+def test_reads_files_and_merges_usr(tmp_path: Path) -> None:
+    deb = _deb(
+        tmp_path / "a.deb",
+        (_member("./", tarfile.DIRTYPE), b""),
+        (_member("./bin/tool"), b"x"),
+        (_member("./usr/share/doc"), b"y"),
+        (_member("./lib/link", tarfile.LNKTYPE, "./bin/tool"), b""),
+    )
+    members = [(member.name, member.linkname, content) for member, content in read_members(deb)]
+    assert members == [("usr/bin/tool", "", b"x"), ("usr/share/doc", "", b"y"), ("usr/lib/link", "usr/bin/tool", b"")]
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (_member("../../etc/passwd"), "points out of the package"),
+        (_member("/etc/passwd"), "points out of the package"),
+        (_member("a", tarfile.LNKTYPE, "../../etc/shadow"), "points out of the package"),
+        (_member("dev/sda", tarfile.BLKTYPE), "a device or a pipe"),
+        (_member("run/pipe", tarfile.FIFOTYPE), "a device or a pipe"),
+    ],
+)
+def test_refuses_hostile_members(tmp_path: Path, member: tarfile.TarInfo, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        list(read_members(_deb(tmp_path / "evil.deb", (member, b""))))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "not a readable"), (b"!<arch>\n", "no data.tar"), (b"PK\x03\x04" * 20, "not a readable"), (b"!<arch>\n" + b"x" * 70, "not a")],
+)
+def test_refuses_what_is_no_package(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "bad.deb").write_bytes(content)
+    with pytest.raises(SourceError, match=rf"bad.deb.*{words}"):
+        list(read_members(tmp_path / "bad.deb"))
+
+
+def test_refuses_unknown_compression(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="compression '.bz2'"):
+        list(read_members(_deb(tmp_path / "a.deb", name="data.tar.bz2")))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 600), byte=st.integers(0, 255), cut=st.integers(0, 600))
+def test_damage_never_escapes_as_another_error(tmp_path: Path, position: int, byte: int, cut: int) -> None:
+    content = bytearray(_deb(tmp_path / "a.deb", (_member("usr/x"), b"content")).read_bytes())
+    content[position % len(content)] = byte
+    (tmp_path / "a.deb").write_bytes(bytes(content[: len(content) - cut % len(content)]))
+    try:
+        list(read_members(tmp_path / "a.deb"))
+    except SourceError as error:
+        assert "a.deb" in error.message
+
+
+def test_layers_are_equal_for_equal_contents(tmp_path: Path) -> None:
+    one = write_layer(tmp_path / "1", [(_member("usr/a"), b"")])
+    two = write_layer(tmp_path / "2", [(_member("usr/a"), b"")])
+    assert one.digest == two.digest
+    with tarfile.open(tmp_path / "1") as archive:
+        member = archive.getmember("usr/a")
+    assert (member.mtime, member.uid, member.uname) == (0, 0, "")
+
+
+def test_our_own_entries_win_and_folders_may_repeat(tmp_path: Path) -> None:
+    own = [Entry(path="etc"), Entry(path="etc/passwd", content=b"root"), Entry(path="bin", link="usr/bin")]
+    members = [(_member("etc", tarfile.DIRTYPE), b""), (_member("etc/passwd"), b""), (_member("usr", tarfile.DIRTYPE), b""), (_member("usr", tarfile.DIRTYPE), b"")]
+    write_layer(tmp_path / "layer", members, own)
+    with tarfile.open(tmp_path / "layer") as archive:
+        assert archive.getnames() == ["etc", "etc/passwd", "bin", "usr"]
+
+
+def test_two_packages_with_one_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="two packages of one layer hold usr/a"):
+        write_layer(tmp_path / "layer", [(_member("usr/a"), b""), (_member("usr/a"), b"")])
+
+
+def test_image_layout(tmp_path: Path) -> None:
+    layer = write_layer(tmp_path / "layer", [], [Entry(path="a", content=b"1")])
+    write_image(tmp_path / "image", [layer], arch="arm64", environment={"PATH": "/bin"}, labels={"name": "n"})
+    blobs = tmp_path / "image" / "blobs" / "sha256"
+    index = json.loads((tmp_path / "image" / "index.json").read_text())
+    manifest = json.loads((blobs / index["manifests"][0]["digest"].removeprefix("sha256:")).read_text())
+    config = json.loads((blobs / manifest["config"]["digest"].removeprefix("sha256:")).read_text())
+    assert manifest["layers"] == [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": f"sha256:{layer.digest}", "size": layer.size}]
+    assert (config["architecture"], config["config"]["Labels"], config["rootfs"]["diff_ids"]) == ("arm64", {"name": "n"}, [f"sha256:{layer.digest}"])
+    assert "created" not in config
