@@ -41,9 +41,7 @@ def run_cli(arguments: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         stop_all()
-        errors.print(
-            "interrupted: what was finished is kept, the same command goes on from there", style="bold"
-        )
+        errors.print("interrupted: what was finished is kept, the same command goes on from there", style="bold")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_OK

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 # A stanza of apt's package index: 'Key: value' lines, continued by lines that begin with a space (deb822(5)).
 _FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*)$", re.MULTILINE)
-_UNREACHABLE = re.compile(
-    r"Could not (resolve|connect)|Connection (failed|timed out)|Temporary failure|[^0-9]50[0-9] "
-)
+_UNREACHABLE = re.compile(r"Could not (resolve|connect)|Connection (failed|timed out)|Temporary failure|[^0-9]50[0-9] ")
 IMAGE_WITH_APT = "docker.io/library/debian:bookworm-slim"
 
 
@@ -82,9 +80,7 @@ class Apt:
         if outcome is None:
             return
         if _UNREACHABLE.search(outcome):
-            raise SourceUnreachableError(
-                f"the Debian archive did not answer:\n{outcome}", hint="try again later"
-            )
+            raise SourceUnreachableError(f"the Debian archive did not answer:\n{outcome}", hint="try again later")
         raise SourceError(
             f"apt refused the Debian archive:\n{outcome}",
             hint=f"the archive's keys are expected in {self._keyring} (package debian-archive-keyring)",

@@ -27,22 +27,10 @@ from builder.store import STAGE_REPOSITORY, read_digest, remove_images, tag_imag
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from builder.driver import StagedDriver
     from builder.log import Reporter
-    from builder.recipe import Recipe
-    from builder.tree import SourceTree
 
 _RETRY_PAUSE_S = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriverSource:
-    """A driver ready to be built: recipe, files, Containerfile, and the base image if it names one."""
-
-    recipe: Recipe
-    tree: SourceTree
-    containerfile: Path
-    containerfile_digest: str
-    base_image: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +38,7 @@ class Workshop:
     """Where and how a run builds. ``toolkit_for`` and ``base_for`` return image names, making them if need be."""
 
     work_dir: Path
-    drivers: Mapping[str, DriverSource]
+    drivers: Mapping[str, StagedDriver]
     journal: Journal
     reporter: Reporter
     toolkit_for: Callable[[Decision], str]
@@ -87,9 +75,7 @@ def build_plan(plan: Plan, shop: Workshop) -> list[CellResult]:
         finally:
             remove_images(f"{STAGE_REPOSITORY}:{item.key}" for item in plan.of(Action.BUILD))
     shop.journal.note("run-finished", run=shop.run_id)
-    return [
-        done.get(decision.cell.id) or _known_result(decision, shop.journal) for decision in plan.decisions
-    ]
+    return [done.get(decision.cell.id) or _known_result(decision, shop.journal) for decision in plan.decisions]
 
 
 def _known_result(decision: Decision, journal: Journal) -> CellResult:
@@ -109,13 +95,7 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
         shop.reporter.cell_retried(decision, failure)
         time.sleep(_RETRY_PAUSE_S * (attempt + 1))
     shop.journal.record(evidence)
-    status = (
-        Status.FAILED
-        if evidence.failure
-        else Status.TAGGED
-        if decision.action is Action.TAG
-        else Status.BUILT
-    )
+    status = Status.FAILED if evidence.failure else Status.TAGGED if decision.action is Action.TAG else Status.BUILT
     return CellResult(
         decision=decision,
         status=status,
@@ -168,7 +148,7 @@ def _make_image(
         toolkit_image = shop.toolkit_for(decision)
         base_image = driver.base_image or shop.base_for(decision)
     image_build = ImageBuild(
-        context=driver.tree.copy_to(shop.work_dir / "sources" / driver.tree.digest),
+        context=driver.context,
         containerfile=driver.containerfile,
         arguments=driver.recipe.build_arguments(
             decision.cell.kernel, toolkit_image=toolkit_image, base_image=base_image
@@ -207,14 +187,10 @@ def _describe_failure(error: Exception, log_file: Path) -> Failure:
             hint=error.hint,
         )
     if isinstance(error, SourceGoneError):
-        return Failure(
-            failure_class=FailureClass.TOOLKIT, code="package-gone", detail=error.message, hint=error.hint
-        )
+        return Failure(failure_class=FailureClass.TOOLKIT, code="package-gone", detail=error.message, hint=error.hint)
     if isinstance(error, KmodsmithError):
         code = "command-failed" if isinstance(error, CommandError) else "source-unreachable"
-        return Failure(
-            failure_class=FailureClass.INFRASTRUCTURE, code=code, detail=error.message, hint=error.hint
-        )
+        return Failure(failure_class=FailureClass.INFRASTRUCTURE, code=code, detail=error.message, hint=error.hint)
     with contextlib.suppress(OSError), log_file.open("a") as log:
         traceback.print_exception(error, file=log)
     return Failure(

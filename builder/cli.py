@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 _SELECTORS = (
     click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
-    click.option(
-        "--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable."
-    ),
+    click.option("--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable."),
     click.option(
         "--kernel",
         "kernels",
@@ -107,7 +105,7 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, *, verbose:
 @click.option("--force", is_flag=True, help="Plan to build even what is up to date.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
-def plan(session: Session, *, force: bool, as_json: bool, **selectors: Any) -> None:
+def plan(session: Session, /, *, force: bool, as_json: bool, **selectors: Any) -> None:
     """Show what would be built, and why; builds nothing.
 
     \b
@@ -130,14 +128,10 @@ def plan(session: Session, *, force: bool, as_json: bool, **selectors: Any) -> N
 @_with_selectors
 @click.option("--force", is_flag=True, help="Build even what is up to date.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
-@click.option(
-    "--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped."
-)
+@click.option("--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
-def build(
-    session: Session, *, force: bool, jobs: int | None, locked: bool, as_json: bool, **selectors: Any
-) -> int:
+def build(session: Session, /, *, force: bool, jobs: int | None, locked: bool, as_json: bool, **selectors: Any) -> int:
     """Build the driver container of every selected cell that is not up to date.
 
     Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
@@ -175,9 +169,7 @@ def discover(session: Session, *, sources: tuple[str, ...], as_json: bool) -> No
         return
     for change in changes:
         session.out.print(str(change), markup=False)
-    session.out.print(
-        f"{len(changes)} changes in {LOCK_FILE_NAME}" if changes else "nothing changed", markup=False
-    )
+    session.out.print(f"{len(changes)} changes in {LOCK_FILE_NAME}" if changes else "nothing changed", markup=False)
 
 
 @cli.command()

@@ -27,9 +27,7 @@ def compile_modules(
     target.mkdir()
     outcome = run(image_build.compile(target, name=stage_image, make_jobs=make_jobs))
     if not outcome:
-        failure = classify_compile_log(
-            outcome.stderr, exit_explanation=outcome.explain(), timed_out=outcome.timed_out
-        )
+        failure = classify_compile_log(outcome.stderr, exit_explanation=outcome.explain())
         raise CellError(
             failure.failure_class,
             failure.code,

@@ -75,6 +75,7 @@ ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="with
 RelativeFile = Annotated[str, Field(min_length=1), AfterValidator(_check_no_space)]
 Glob = Annotated[str, Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
+Flavour = Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")]
 
 
 class _Model(BaseModel):
@@ -172,13 +173,11 @@ class DebianKernels(_Model):
         DebianArchive(url="http://deb.debian.org/debian-security", suites=("bookworm-security",)),
     )
     """Archives of one release of Debian."""
-    flavours: Annotated[tuple[Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")], ...], Field(min_length=1)] = (
+    flavours: Annotated[tuple[Flavour, ...], Field(min_length=1)] = (
         "amd64", "cloud-amd64", "rt-amd64", "arm64", "cloud-arm64", "rt-arm64",
     )  # fmt: skip
     """Kernel flavours as Debian spells them."""
-    build_arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (
-        Arch.X86_64,
-    )
+    build_arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (Arch.X86_64,)
     """Architectures of machines that compile; other kernels are cross-compiled on them."""
     keyring: str = "/usr/share/keyrings/debian-archive-keyring.gpg"
     """Keys that the archive's signature is checked with."""
@@ -195,9 +194,7 @@ class Group(_Model):
     """Globs over kernel versions (`uname -r`)."""
     arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = tuple(Arch)
     """Architectures."""
-    variants: Annotated[tuple[Annotated[Variant, Field(strict=False)], ...], Field(min_length=1)] = tuple(
-        Variant
-    )
+    variants: Annotated[tuple[Annotated[Variant, Field(strict=False)], ...], Field(min_length=1)] = tuple(Variant)
     """Kernel variants."""
     newest: bool = False
     """Only the newest kernel of each series, variant and architecture."""
@@ -307,9 +304,7 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
         names.setdefault(driver.name, number)
     for name, group in config.groups.items():
         if group.source not in config.sources:
-            yield document.mistake(
-                ("groups", name, "source"), _unknown("source", group.source, config.sources)
-            )
+            yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
     if config.default_group not in config.groups:
         yield document.mistake(("default_group",), _unknown("group", config.default_group, config.groups))
 

@@ -40,9 +40,7 @@ def read_members(deb: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
                 if member.islnk():
                     member.linkname = _clean_path(member.linkname, deb)
                 if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-                    raise SourceError(
-                        f"{deb.name}: {name} is a device or a pipe, which no package should hold"
-                    )
+                    raise SourceError(f"{deb.name}: {name} is a device or a pipe, which no package should hold")
                 yield member, content.read() if content else b""
     except (ArError, tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise SourceError(f"{deb.name} is not a readable Debian package: {error}") from error
@@ -66,9 +64,7 @@ def _unpack_data_tar(deb: Path, archive: ArFile) -> bytes:
             case "":
                 unpacked = packed
             case other:
-                raise SourceError(
-                    f"{deb.name}: compression {other!r} is not one that Debian's packages use here"
-                )
+                raise SourceError(f"{deb.name}: compression {other!r} is not one that Debian's packages use here")
         if len(unpacked) >= _MOST_UNPACKED:
             raise SourceError(f"{deb.name} unpacks to more than {_MOST_UNPACKED} bytes")
         return unpacked

@@ -82,9 +82,7 @@ def read_dkms_conf(file: Path) -> DkmsRecipe:
             [Mistake(file=file, line=1, column=1, path="", message=f"cannot be read: {error}")]
         ) from error
     if len(content) > _MOST_BYTES:
-        raise ConfigError(
-            [Mistake(file=file, line=1, column=1, path="", message="is too large for a dkms.conf")]
-        )
+        raise ConfigError([Mistake(file=file, line=1, column=1, path="", message="is too large for a dkms.conf")])
     return _Reader(file).read(text)
 
 

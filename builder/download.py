@@ -73,7 +73,7 @@ class Downloads:
             partial.rename(target)
         except httpx.HTTPError as error:
             raise SourceUnreachableError(
-                f"{package.url} could not be fetched: {error or type(error).__name__}",
+                f"{package.url} could not be fetched: {str(error) or type(error).__name__}",
                 hint="look at the network and proxy settings; what was fetched is kept",
             ) from error
         finally:

@@ -10,7 +10,7 @@ KmodsmithError
 │   ├── SourceUnreachableError   it did not answer at all: the older answer stays valid
 │   └── SourceGoneError          it says definitely that a locked file no longer exists
 ├── CommandError         17  a command failed where no cell is to blame
-└── CellError            10–17  one cell failed, see FailureClass
+└── CellError            10-17  one cell failed, see FailureClass
 
 Exit 0 means that everything asked for is there and checked; 1 is a defect of kmodsmith itself; 20 means that
 cells failed in more than one class; 130 means interrupted. Only ``builder.__main__`` leaves the process.

@@ -58,9 +58,7 @@ def _rule(failure_class: FailureClass, code: str, pattern: str, hint: str | None
 
 _DISK_HINT = "free space where container storage and the cache live, then run again: the cell is repeated"
 _MEMORY_HINT = "compile fewer cells at the same time, or give the machine more memory"
-_STORAGE_HINT = (
-    "container storage answered wrongly: run doctor; 'buildah images' shows whether the store is readable"
-)
+_STORAGE_HINT = "container storage answered wrongly: run doctor; 'buildah images' shows whether the store is readable"
 _TOOLKIT_HINT = (
     "the toolkit image does not hold what compiling for this kernel needs: check its digest in the lock file"
 )
@@ -69,9 +67,7 @@ _NETWORK_HINT = (
     "compiles run without network on purpose: put the file into the driver's source, or declare it there as a"
     " download with its digest, so that every build uses the same bytes"
 )
-_TOOL_HINT = (
-    "the toolkit has no such program: add it to the toolkit, or put the file that it makes into the source"
-)
+_TOOL_HINT = "the toolkit has no such program: add it to the toolkit, or put the file that it makes into the source"
 
 _KBUILD_TOOL = r"(?:scripts/basic/fixdep|scripts/mod/modpost|tools/objtool/objtool|scripts/sign-file)"
 
@@ -261,12 +257,8 @@ _NOISE = re.compile(
     r"|\s{1,2}[A-Z]{2,8}(?: \[M\])? {1,9}\S"  # kbuild's own "  CC [M]  file"
     r"|Skipping BTF generation|warning: the compiler differs|\s+The kernel was built by|\s+You are using:"
 )
-_LOOKS_LIKE_ERROR = re.compile(
-    r"(?i)\b(?:error|fatal|failed|failure|cannot|can't|denied|not found|no such)\b"
-)
-_LOCATION = re.compile(
-    r"^(?:\S*ld(?:\.\w+)?: (?:\S+\.o:)?)?(?P<file>/?[\w.+~@/-]{1,300}):(?P<line>\d{1,7})(?::|$)"
-)
+_LOOKS_LIKE_ERROR = re.compile(r"(?i)\b(?:error|fatal|failed|failure|cannot|can't|denied|not found|no such)\b")
+_LOCATION = re.compile(r"^(?:\S*ld(?:\.\w+)?: (?:\S+\.o:)?)?(?P<file>/?[\w.+~@/-]{1,300}):(?P<line>\d{1,7})(?::|$)")
 _QUOTES = str.maketrans("\u2018\u2019`", "'''")
 
 
@@ -303,9 +295,7 @@ def cluster(failures: Mapping[str, Failure]) -> list[Cluster]:
         failure = failures[cell]
         groups.setdefault((failure.failure_class, failure.code, _signature(failure.detail)), []).append(cell)
     clusters = [Cluster(failure=failures[cells[0]], cells=tuple(cells)) for cells in groups.values()]
-    return sorted(
-        clusters, key=lambda each: (-each.count, each.failure.code, each.failure.detail, each.cells)
-    )
+    return sorted(clusters, key=lambda each: (-each.count, each.failure.code, each.failure.detail, each.cells))
 
 
 def _meaningful_lines(text: str) -> Iterator[str]:
@@ -358,9 +348,7 @@ def _failure(rule: _Rule, line: str) -> Failure:
 
 
 def _most_telling(lines: Sequence[str]) -> str:
-    return next(
-        (line for line in lines if _LOOKS_LIKE_ERROR.search(line)), lines[-1] if lines else ""
-    ).strip()
+    return next((line for line in lines if _LOOKS_LIKE_ERROR.search(line)), lines[-1] if lines else "").strip()
 
 
 def _shorten(line: str) -> str:

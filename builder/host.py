@@ -149,16 +149,12 @@ def _examine_tool(tool: Tool) -> Finding:
     wanted = ".".join(str(part) for part in tool.version)
     if found < tool.version:
         message = f"{printed.strip() or 'no version'}; {wanted} or newer is needed"
-        return Finding(
-            name=tool.name, status=FindingStatus.BROKEN, message=message, remedy="update the package"
-        )
+        return Finding(name=tool.name, status=FindingStatus.BROKEN, message=message, remedy="update the package")
     return Finding(name=tool.name, status=FindingStatus.OK, message=printed.strip())
 
 
 def _examine_store() -> Finding:
-    outcome = run(
-        Command(argv=("buildah", "info", "--format", "{{.store.GraphDriverName}} {{.store.GraphRoot}}"))
-    )
+    outcome = run(Command(argv=("buildah", "info", "--format", "{{.store.GraphDriverName}} {{.store.GraphRoot}}")))
     if not outcome:
         remedy = "'buildah info' tells more; rootless users need entries in /etc/subuid and /etc/subgid"
         return Finding(

@@ -53,9 +53,7 @@ class ImageBuild:
         options = ("--target", BUILD_STAGE, "--volume", f"{target}:{RESULT_FOLDER}", "--tag", name)
         return self._command(arguments, options)
 
-    def assemble(
-        self, modules: Path, *, names: tuple[str, ...], arch: Arch, labels: Mapping[str, str]
-    ) -> Command:
+    def assemble(self, modules: Path, *, names: tuple[str, ...], arch: Arch, labels: Mapping[str, str]) -> Command:
         """Make the final image from the folder ``modules``."""
         options = ["--platform", f"linux/{arch.oci}", "--build-context", f"{RESULT_STAGE}={modules}"]
         for name in names:
@@ -76,9 +74,7 @@ class ImageBuild:
         for name, value in sorted(arguments.items()):
             argv += ["--build-arg", f"{name}={value}"]
         argv += ["--file", str(self.containerfile), str(self.context)]
-        return Command(
-            argv=tuple(argv), environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s
-        )
+        return Command(argv=tuple(argv), environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s)
 
 
 def confined_prefix() -> tuple[str, ...]:

@@ -101,9 +101,7 @@ def parse_kernel_version(raw: str) -> KernelVersion:
     """
     if match := _RHEL.fullmatch(raw):
         minor = f"_{match['minor']}" if match["minor"] else ""
-        variant = (
-            Variant(match["plus"]) if match["plus"] else Variant.RT if match["oldrt"] else Variant.STANDARD
-        )
+        variant = Variant(match["plus"]) if match["plus"] else Variant.RT if match["oldrt"] else Variant.STANDARD
         series = f"{match['xyz']}-el{match['major']}{minor}"
         return KernelVersion(raw, Arch(match["arch"]), variant, series)
     if match := _DEBIAN.fullmatch(raw):

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-FORMAT_VERSION = 1
 LOCK_FILE_NAME = "versions.lock.yaml"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -69,7 +68,7 @@ class LockedSource(_Frozen):
 
 
 class Lock(_Frozen):
-    format: Literal[1] = FORMAT_VERSION
+    format: Literal[1] = 1
     sources: dict[str, LockedSource] = Field(default_factory=dict)
 
     def kernel_versions(self, source: str) -> list[KernelVersion]:
@@ -148,9 +147,7 @@ def format_lock(lock: Lock) -> str:
         lines += [f"  {name}:", f"    provider: {source.provider}", f"    resolved: '{source.resolved}'"]
         kernels = sorted(source.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
         lines += _rows("kernels", ((raw, kernel.model_dump(mode="json")) for raw, kernel in kernels))
-        lines += _rows(
-            "package_sets", sorted((key, list(value)) for key, value in source.package_sets.items())
-        )
+        lines += _rows("package_sets", sorted((key, list(value)) for key, value in source.package_sets.items()))
         packages = sorted(source.packages.items(), key=lambda item: re.split(r"(\d+)", item[0]))
         lines += _rows("packages", ((key, package.model_dump(mode="json")) for key, package in packages))
     return "\n".join([*lines, ""])

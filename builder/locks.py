@@ -37,9 +37,7 @@ def hold_project(work_dir: Path) -> Iterator[None]:
                 hint="wait for it; or give this run its own folder with --work-dir",
             ) from None
         stream.truncate(0)
-        stream.write(
-            json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")})
-        )
+        stream.write(json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}))
         stream.flush()
         yield
 

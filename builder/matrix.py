@@ -80,19 +80,13 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
     group_name = selector.group or config.default_group
     group = config.groups.get(group_name)
     if group is None:
-        raise UsageError(
-            f"there is no group {group_name!r} in versions.yaml", hint=_nearest(group_name, config.groups)
-        )
+        raise UsageError(f"there is no group {group_name!r} in versions.yaml", hint=_nearest(group_name, config.groups))
     drivers = [
-        driver
-        for driver in config.drivers
-        if not selector.drivers or matches_any(driver.name, selector.drivers)
+        driver for driver in config.drivers if not selector.drivers or matches_any(driver.name, selector.drivers)
     ]
     if not drivers:
         names = [driver.name for driver in config.drivers]
-        raise UsageError(
-            f"no driver matches {', '.join(selector.drivers)}", hint=_nearest(selector.drivers[0], names)
-        )
+        raise UsageError(f"no driver matches {', '.join(selector.drivers)}", hint=_nearest(selector.drivers[0], names))
     kernels = [kernel for kernel in group_kernels(group, group_name, lock) if selector.takes_kernel(kernel)]
     if not kernels:
         raise UsageError(
@@ -101,9 +95,7 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
         )
     cells = [_make_cell(driver, kernel, group.source) for driver in drivers for kernel in kernels]
     left_out = {cell.id: entry for cell in cells if (entry := _left_out(cell, config)) is not None}
-    return Matrix(
-        cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values())
-    )
+    return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
 
 
 def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion]:
@@ -116,9 +108,7 @@ def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion
     kernels = [
         kernel
         for kernel in lock.kernel_versions(group.source)
-        if matches_any(kernel.raw, group.kernels)
-        and kernel.arch in group.arches
-        and kernel.variant in group.variants
+        if matches_any(kernel.raw, group.kernels) and kernel.arch in group.arches and kernel.variant in group.variants
     ]
     return _newest_of_each(kernels) if group.newest else kernels
 

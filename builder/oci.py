@@ -50,9 +50,7 @@ class Entry:
         return member
 
 
-def write_layer(
-    file: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], own: Sequence[Entry] = ()
-) -> Layer:
+def write_layer(file: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], own: Sequence[Entry] = ()) -> Layer:
     """Write a layer: our own entries first, then the members; the first of equal paths stays.
 
     Raises:
@@ -116,8 +114,7 @@ def write_image(
             "mediaType": _MANIFEST,
             "config": {"mediaType": _CONFIG, **config},
             "layers": [
-                {"mediaType": _LAYER, "digest": f"sha256:{layer.digest}", "size": layer.size}
-                for layer in layers
+                {"mediaType": _LAYER, "digest": f"sha256:{layer.digest}", "size": layer.size} for layer in layers
             ],
         },
     )

@@ -131,9 +131,7 @@ def make_plan(
         images: image ids by full name, as the container store has them now.
         force: build even what is up to date.
     """
-    decisions = [
-        _decide(candidate, evidence.get(candidate.cell.id), images, force=force) for candidate in candidates
-    ]
+    decisions = [_decide(candidate, evidence.get(candidate.cell.id), images, force=force) for candidate in candidates]
     decisions += [
         Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
         for entry in left_out
@@ -142,9 +140,7 @@ def make_plan(
     return Plan(decisions=tuple(decisions))
 
 
-def _decide(
-    candidate: Candidate, previous: CellEvidence | None, images: Mapping[str, str], *, force: bool
-) -> Decision:
+def _decide(candidate: Candidate, previous: CellEvidence | None, images: Mapping[str, str], *, force: bool) -> Decision:
     if candidate.refusal is not None or candidate.inputs is None:
         reason, explanation = candidate.refusal or (Reason.NO_TOOLKIT, "its inputs are not known")
         action = Action.EXCLUDE if reason is Reason.DRIVER_EXCLUDES else Action.REFUSE
@@ -229,9 +225,7 @@ def predict_seconds(
     for item in history:
         if item.outcome is not Outcome.BUILT or "compile" not in item.timings:
             continue
-        by_driver.setdefault(item.driver, []).append(
-            item.timings["compile"] + item.timings.get("assemble", 0.0)
-        )
+        by_driver.setdefault(item.driver, []).append(item.timings["compile"] + item.timings.get("assemble", 0.0))
         if item.timings.get("toolkit", 0.0) > _TOOLKIT_WAS_MADE_S:
             toolkits.append(item.timings["toolkit"])
     if not by_driver:

@@ -9,21 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.build import DriverSource
 from builder.config import load_config
+from builder.driver import read_driver
 from builder.errors import LockFileError
 from builder.evidence import Journal
 from builder.kernel import Arch
 from builder.lock import LOCK_FILE_NAME, read_lock
 from builder.plan import Candidate, CellInputs, Reason
-from builder.recipe import make_recipe
 from builder.sources import debian
-from builder.tree import file_digest, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from builder.config import Config, Driver
+    from builder.config import Config
+    from builder.driver import DriverSource
     from builder.lock import Lock, LockedSource
     from builder.matrix import Cell
 
@@ -56,7 +55,7 @@ class Project:
     @cached_property
     def drivers(self) -> dict[str, DriverSource]:
         """Every driver's recipe and files; reads and hashes all sources once."""
-        return {driver.name: _read_driver(driver) for driver in self.config.drivers}
+        return {driver.name: read_driver(driver) for driver in self.config.drivers}
 
     def candidates(self, cells: Iterable[Cell]) -> list[Candidate]:
         identities = _Identities(self.lock, self.build_arch)
@@ -122,14 +121,4 @@ def open_project(folder: Path, work_dir: Path | None = None) -> Project:
         work_dir=(work_dir or folder / ".kmodsmith").absolute(),
         cache_dir=Path(cache_home).absolute() / "kmodsmith",
         build_arch=Arch(os.uname().machine),
-    )
-
-
-def _read_driver(driver: Driver) -> DriverSource:
-    return DriverSource(
-        recipe=make_recipe(driver),
-        tree=read_tree(driver.source_dir),
-        containerfile=driver.containerfile_file,
-        containerfile_digest=file_digest(driver.containerfile_file),
-        base_image=driver.base_image,
     )

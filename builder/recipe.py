@@ -40,10 +40,8 @@ class Recipe:
         """Say why the driver itself declares that it cannot be built for a kernel; None if it does not."""
         return self.dkms.excludes(kernel) if self.dkms else None
 
-    def build_arguments(
-        self, kernel: KernelVersion, *, toolkit_image: str, base_image: str
-    ) -> dict[str, str]:
-        """Return the arguments of driver-container/Containerfile; the names that KMM also sets are spelled as it does."""
+    def build_arguments(self, kernel: KernelVersion, *, toolkit_image: str, base_image: str) -> dict[str, str]:
+        """Return the arguments of driver-container/Containerfile; what KMM also sets is spelled as it does."""
         arguments = {
             "DTK_AUTO": toolkit_image,
             "BASE_IMAGE": base_image,

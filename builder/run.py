@@ -91,9 +91,7 @@ class Outcome:
         if self:
             return self
         output = "\n".join(part for part in (self.stdout.strip(), self.stderr.strip()) if part)
-        raise CommandError(
-            f"{self.command.argv[0]} {self.explain()}:\n{output}", hint=f"to repeat it: {self.command}"
-        )
+        raise CommandError(f"{self.command.argv[0]} {self.explain()}:\n{output}", hint=f"to repeat it: {self.command}")
 
 
 def mask_secrets(text: str) -> str:

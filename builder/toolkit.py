@@ -84,16 +84,12 @@ class Toolkits:
     def missing(self, kernels: Iterable[KernelVersion]) -> list[KernelVersion]:
         """Return the kernels whose toolkit is not in the container store."""
         return [
-            kernel
-            for kernel in kernels
-            if toolkit_image(self._source, kernel, self._build_arch) not in self._present
+            kernel for kernel in kernels if toolkit_image(self._source, kernel, self._build_arch) not in self._present
         ]
 
     def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
         """Return what the missing toolkits of these kernels need: bytes in the store, bytes to download."""
-        packages = {
-            self._source.packages[name] for kernel in self.missing(kernels) for name in self._names(kernel)
-        }
+        packages = {self._source.packages[name] for kernel in self.missing(kernels) for name in self._names(kernel)}
         installed = sum(package.installed for package in packages)
         download = sum(package.size for package in packages if not self._downloads.has(package))
         return installed, download
@@ -205,9 +201,7 @@ def _members(files: Iterable[Path]) -> Iterator[tuple[TarInfo, bytes]]:
 def _toolchain_entries(gcc: str, cross: str | None) -> list[Entry]:
     entries = _root_entries()
     for prefix in ("", *([cross] if cross else [])):
-        entries += [
-            Entry(path=f"usr/bin/{prefix}{name}", link=f"{prefix}{name}-{gcc}") for name in _COMPILER_NAMES
-        ]
+        entries += [Entry(path=f"usr/bin/{prefix}{name}", link=f"{prefix}{name}-{gcc}") for name in _COMPILER_NAMES]
     return [*entries, Entry(path="usr/bin/cc", link="gcc"), Entry(path="usr/bin/awk", link="gawk")]
 
 

@@ -12,6 +12,7 @@ import shutil
 import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import UsageError
@@ -19,7 +20,6 @@ from builder.lock import content_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # What kbuild writes beside the source (scripts/Makefile.modfinal, Documentation/kbuild/modules.rst), version control,
 # and editors' leftovers. A stale .o would be linked into a module for the wrong kernel.
@@ -62,9 +62,7 @@ class SourceTree:
             shutil.copy2(self.root / file.path, copy, follow_symlinks=False)
         if read_tree(temporary).digest != self.digest:
             shutil.rmtree(temporary)
-            raise UsageError(
-                f"{self.root} changed while it was being read", hint="run again when it is quiet"
-            )
+            raise UsageError(f"{self.root} changed while it was being read", hint="run again when it is quiet")
         temporary.rename(target)
         return target
 
@@ -78,9 +76,7 @@ def read_tree(root: Path) -> SourceTree:
     try:
         files = sorted(_walk(root, ""), key=lambda file: file.path)
     except OSError as error:
-        raise UsageError(
-            f"{error.filename}: {error.strerror}", hint="the source folder must be readable"
-        ) from error
+        raise UsageError(f"{error.filename}: {error.strerror}", hint="the source folder must be readable") from error
     return SourceTree(root=root, files=tuple(files))
 
 
@@ -96,13 +92,11 @@ def _walk(root: Path, below: str) -> Iterator[SourceFile]:
                 continue
             path = f"{below}{entry.name}"
             if entry.is_symlink():
-                yield SourceFile(path=path, kind="link", digest=os.readlink(entry.path))
+                yield SourceFile(path=path, kind="link", digest=str(Path(entry.path).readlink()))
             elif entry.is_dir(follow_symlinks=False):
                 yield from _walk(root, f"{path}/")
             elif entry.is_file(follow_symlinks=False):
                 executable = entry.stat().st_mode & stat.S_IXUSR
-                yield SourceFile(
-                    path=path, kind="program" if executable else "file", digest=file_digest(root / path)
-                )
+                yield SourceFile(path=path, kind="program" if executable else "file", digest=file_digest(root / path))
             else:
                 raise UsageError(f"{root / path} is neither a file, a folder nor a link", hint="remove it")

@@ -62,9 +62,7 @@ class BuildReport:
     run_id: str
 
 
-def plan_project(
-    project: Project, selector: Selector, *, force: bool = False, jobs: int | None = None
-) -> Planned:
+def plan_project(project: Project, selector: Selector, *, force: bool = False, jobs: int | None = None) -> Planned:
     """Read everything and decide; starts no process but one listing of the container store."""
     matrix = make_matrix(project.config, project.lock, selector)
     images = list_images()
@@ -112,9 +110,7 @@ def build_project(
         return BuildReport(results=results, wall_s=time.monotonic() - started, run_id="")
     run_id, results = _build_locked(project, planned, err)
     if not locked and any(_is_gone(result) for result in results):
-        err.print(
-            "the archive no longer serves packages that versions.lock.yaml names: refreshing it", markup=False
-        )
+        err.print("the archive no longer serves packages that versions.lock.yaml names: refreshing it", markup=False)
         for change in discover_project(project):
             err.print(f"  {change}", markup=False)
         project = replace(project)
@@ -159,9 +155,7 @@ def prune_project(project: Project, *, dry_run: bool) -> list[str]:
         kernels = [parse_kernel_version(raw) for raw in source.kernels]
         needed |= {toolkit_image(source, kernel, project.build_arch) for kernel in kernels}
         needed |= {runtime_image(source, kernel.arch) for kernel in kernels}
-    superfluous = sorted(
-        name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed
-    )
+    superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
     if not dry_run:
         with hold_project(project.work_dir):
             remove_images(superfluous)
@@ -203,16 +197,15 @@ def _open_toolkits(project: Project, plan: Plan, held: ExitStack) -> dict[str, T
     return opened
 
 
-def _open_workshop(
-    project: Project, planned: Planned, reporter: Reporter, toolkits: dict[str, Toolkits]
-) -> Workshop:
+def _open_workshop(project: Project, planned: Planned, reporter: Reporter, toolkits: dict[str, Toolkits]) -> Workshop:
     from builder.build import Workshop  # noqa: PLC0415 - see discover_project
 
     settings = project.config.build
+    names = {decision.cell.driver for decision in planned.plan.work}
     cores = len(os.sched_getaffinity(0))
     return Workshop(
         work_dir=project.work_dir,
-        drivers=project.drivers,
+        drivers={name: project.drivers[name].stage(project.work_dir / "sources") for name in names},
         journal=project.journal,
         reporter=reporter,
         toolkit_for=lambda decision: toolkits[decision.cell.source].ensure(decision.cell.kernel),
@@ -262,9 +255,7 @@ def _toolkit_names(project: Project, plan: Plan) -> set[str]:
 def _results_without_work(project: Project, plan: Plan) -> list[CellResult]:
     cells = project.journal.cells
     return [
-        result_without_work(
-            decision, digest=cells[decision.cell.id].digest if decision.cell.id in cells else ""
-        )
+        result_without_work(decision, digest=cells[decision.cell.id].digest if decision.cell.id in cells else "")
         for decision in plan.decisions
     ]
 

@@ -38,13 +38,9 @@ class YamlFile:
     def mistake(self, path: Path_, message: str, *, at_key: bool = False) -> Mistake:
         """Return a mistake at a path, or at the nearest thing around it that exists."""
         known = self.key_places if at_key and path in self.key_places else self.places
-        nearest = next(
-            path[:length] for length in range(len(path), -1, -1) if path[:length] in known or not length
-        )
+        nearest = next(path[:length] for length in range(len(path), -1, -1) if path[:length] in known or not length)
         place = known.get(nearest, Place(1, 1))
-        return Mistake(
-            file=self.file, line=place.line, column=place.column, path=format_path(path), message=message
-        )
+        return Mistake(file=self.file, line=place.line, column=place.column, path=format_path(path), message=message)
 
 
 def format_path(path: Path_) -> str:
@@ -104,18 +100,21 @@ def _refuse_tricks(file: Path, text: str) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        mark = event.start_mark
-        problem = None
-        if depth > _MOST_DEPTH:
-            problem = f"is nested deeper than {_MOST_DEPTH} levels"
-        elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            problem = "anchors and aliases are not supported: write the value out"
-        elif getattr(event, "tag", None) and not event.implicit:
-            problem = f"the tag {event.tag} is not supported: write a plain value"
+        problem = _trick(event, depth)
         if problem:
-            raise ConfigError(
-                [Mistake(file=file, line=mark.line + 1, column=mark.column + 1, path="", message=problem)]
-            )
+            mark = event.start_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise ConfigError([Mistake(file=file, line=line, column=column, path="", message=problem)])
+
+
+def _trick(event: yaml.Event, depth: int) -> str | None:
+    if depth > _MOST_DEPTH:
+        return f"is nested deeper than {_MOST_DEPTH} levels"
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        return "anchors and aliases are not supported: write the value out"
+    if (tag := getattr(event, "tag", None)) and not getattr(event, "implicit", True):
+        return f"the tag {tag} is not supported: write a plain value"
+    return None
 
 
 def _convert(node: yaml.Node | None, path: Path_, result: YamlFile, mistakes: list[Mistake]) -> Any:
@@ -126,7 +125,7 @@ def _convert(node: yaml.Node | None, path: Path_, result: YamlFile, mistakes: li
         return [_convert(item, (*path, number), result, mistakes) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return dict(_convert_items(node, path, result, mistakes))
-    return _SCALARS.construct_object(node)  # type: ignore[no-untyped-call]
+    return _SCALARS.construct_object(node)
 
 
 def _convert_items(

@@ -7,12 +7,12 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_socket
 
-from builder.kernel import parse_kernel_version
+from builder.kernel import Arch, parse_kernel_version
 from builder.lock import Lock, LockedKernel, LockedPackage, LockedSource, write_lock
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class FakeTools:
 
     def add(self, name: str, script: str = "exit 0") -> None:
         file = self.folder / name
-        record = f'for word in "$@"; do printf "%s\\037" "$word"; done >>"{self.folder}/{name}.calls"; echo >>"{self.folder}/{name}.calls"'
+        calls = self.folder / f"{name}.calls"
+        # One write for a call: several threads call at once.
+        record = f'line=; for word in "$@"; do line="$line$word\x1f"; done; echo "$line" >>"{calls}"; unset line word'
         file.write_text(f"#!/bin/sh\n{record}\n{script}\n")
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
 
@@ -66,9 +68,7 @@ def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTools:
     folder = tmp_path / "fake-bin"
     folder.mkdir()
     for name in ("sh", "cat", "mkdir", "rm", "sleep", "touch", "kill", "env", "dirname"):
-        (folder / name).symlink_to(
-            next(path for place in ("/usr/bin", "/bin") if (path := Path(place, name)).exists())
-        )
+        (folder / name).symlink_to(next(path for place in ("/usr/bin", "/bin") if (path := Path(place, name)).exists()))
     monkeypatch.setenv("PATH", str(folder))
     return FakeTools(folder)
 
@@ -108,7 +108,7 @@ def make_source(*kernels: str) -> LockedSource:
     for raw in kernels:
         packages[f"headers-{raw}"] = _package(raw)
         locked[raw] = LockedKernel(
-            package_version="1", toolchains={"x86_64": "tools"}, headers={"x86_64": (f"headers-{raw}",)}
+            package_version="1", toolchains={Arch.X86_64: "tools"}, headers={Arch.X86_64: (f"headers-{raw}",)}
         )
     sets: dict[str, tuple[str, ...]] = {"tools": ("gcc",)}
     for raw in kernels:
@@ -139,8 +139,3 @@ def project_dir(tmp_path: Path) -> Path:
     (folder / "versions.yaml").write_text(VERSIONS_YAML)
     write_lock(Lock(sources={"debian": make_source(*KERNELS)}), folder / "versions.lock.yaml")
     return folder
-
-
-def as_any(value: object) -> Any:
-    """Hide a value's type where a test passes something wrong on purpose."""
-    return value

@@ -55,7 +55,11 @@ def test_several_drivers_side_by_side(project_dir: Path) -> None:
     [
         ("name: demo", "name: Demo.X", "2: drivers[0].name: 'Demo.X' does not have the right form"),
         ("version: 1.2.0", "version: v1.2.0", "3: drivers[0].version: write it without the letter: 1.2.0"),
-        ("version: 1.2.0", "version: 1.2", "3: drivers[0].version: must be text, but YAML reads 1.2 as a number: put it in quotes"),
+        (
+            "version: 1.2.0",
+            "version: 1.2",
+            "3: drivers[0].version: must be text, but YAML reads 1.2 as a number: put it in quotes",
+        ),
         ("version: 1.2.0", "version: '1.2'", "3: drivers[0].version: '1.2' is not a semantic version"),
         ("source: src", "source: scr", "4: drivers[0].source: there is no folder scr"),
         ("    vendor: V\n", "", "2: drivers[0]: 'vendor' is required and missing"),
@@ -63,21 +67,53 @@ def test_several_drivers_side_by_side(project_dir: Path) -> None:
         ("modules: [demo]", "modules: [demo, demo]", "modules names a module twice"),
         ("modules: [demo]", "modules: [demo.ko]", "does not have the right form"),
         ("modules: [demo]", "make: make", "modules is required"),
-        ("modules: [demo]", "modules: [demo]\n    make: m\n    dkms: d", "give either make or dkms, not both"),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    make: m\n    dkms: d",
+            "give either make or dkms, not both",
+        ),
         ("modules: [demo]", "modules: [demo]\n    dkms: d", "there is no file d in src"),
-        ("modules: [demo]", "modules: [demo]\n    build_args: {DTK_AUTO: x}", "kmodsmith sets DTK_AUTO itself"),
-        ("modules: [demo]", "modules: [demo]\n    base_image: ubi:9", "drivers[0].base_image: 'ubi:9' does not have the right form"),
-        ("modules: [demo]", "modules: [demo]\n    licenses: [GPL]", "drivers[0].licenses[0]: there is no file GPL in src"),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    build_args: {DTK_AUTO: x}",
+            "kmodsmith sets DTK_AUTO itself",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    base_image: ubi:9",
+            "drivers[0].base_image: 'ubi:9' does not have the right form",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    licenses: [GPL]",
+            "drivers[0].licenses[0]: there is no file GPL in src",
+        ),
         ("modules: [demo]", "modules: [demo]\n    firmware: ['a b']", "holds a space"),
         ("modules: [demo]", "modules: [demo]\n    containerfile: none", "there is no file none"),
-        ("vendor: V", "vendor: NO", "drivers[0].vendor: must be text, but YAML reads it as true or false: put it in quotes"),
+        (
+            "vendor: V",
+            "vendor: NO",
+            "drivers[0].vendor: must be text, but YAML reads it as true or false: put it in quotes",
+        ),
         ("provider: debian", "provider: debain", "'debain' is not allowed: did you mean 'debian'?"),
-        ("source: debian, newest", "source: debain, newest", "there is no source 'debain': did you mean 'debian'?"),
+        (
+            "source: debian, newest",
+            "source: debain, newest",
+            "there is no source 'debain': did you mean 'debian'?",
+        ),
         ("arches: [x86_64]", "arches: [x86-64]", "'x86-64' is not allowed: did you mean 'x86_64'?"),
         ("newest: true", "newest: maybe", "must be true or false, not text"),
         ("default_group: few", "default_group: fwe", "there is no group 'fwe': did you mean 'few'?"),
-        ("default_group: few", "default_group: few\nbuild: {jobs: 0}", "must be auto or a number of at least 1, not 0"),
-        ("default_group: few", "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: o}]", "'expires' is required and missing"),
+        (
+            "default_group: few",
+            "default_group: few\nbuild: {jobs: 0}",
+            "must be auto or a number of at least 1, not 0",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: o}]",
+            "'expires' is required and missing",
+        ),
         (
             "default_group: few",
             "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: jo, expires: 2026-11-22}]",
@@ -122,7 +158,30 @@ def test_ten_mistakes_are_reported_at_once(project_dir: Path) -> None:
     assert lines == [2, 3, 5, 6, 7, 12, 14, 14, 17, 17]
 
 
-_FRAGMENTS = st.sampled_from(["drivers", "name", "[", "]", "{", "}", ":", "- ", "\n", "  ", "&a", "*a", "!!x", "1.0", "2027-01-01", "'", '"', "\x00", "é", "~"])
+_FRAGMENTS = st.sampled_from(
+    [
+        "drivers",
+        "name",
+        "[",
+        "]",
+        "{",
+        "}",
+        ":",
+        "- ",
+        "\n",
+        "  ",
+        "&a",
+        "*a",
+        "!!x",
+        "1.0",
+        "2027-01-01",
+        "'",
+        '"',
+        "\x00",
+        "é",
+        "~",
+    ]
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.apt import Archive
+from builder.config import DebianArchive, DebianKernels
 from builder.errors import LockFileError, SourceError, SourceUnreachableError
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import LockedSource
 from builder.sources.debian import describe_changes, discover, runtime_id, toolkit_id, toolkit_packages
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import FakeTools
+
+    from builder.lock import LockedSource
 
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-class _Source:
-    archives = (Archive(url="http://deb.test/debian", suites=("stable",)),)
-    flavours = ("amd64", "rt-amd64", "arm64")
-    build_arches = (Arch.X86_64,)
-    keyring = Path("/keys.gpg")
+_SOURCE = DebianKernels(
+    provider="debian",
+    archives=(DebianArchive(url="http://deb.test/debian", suites=("stable",)),),
+    flavours=("amd64", "rt-amd64", "arm64"),
+    keyring="/keys.gpg",
+)
 
 
 def _digest(name: str, version: str) -> str:
@@ -38,7 +41,14 @@ def _stanza(name: str, version: str = "1", depends: str = "", arch: str = "amd64
     return "\n".join(lines)
 
 
-def _headers(raw: str, version: str = "1", *, common: str, kbuild: str = "linux-kbuild-6.1", gcc: str = "linux-compiler-gcc-12-x86") -> str:
+def _headers(
+    raw: str,
+    version: str = "1",
+    *,
+    common: str,
+    kbuild: str = "linux-kbuild-6.1",
+    gcc: str = "linux-compiler-gcc-12-x86",
+) -> str:
     return _stanza(f"linux-headers-{raw}", version, f"{common} (= {version}), {kbuild} (>= 1), {gcc}")
 
 
@@ -47,15 +57,20 @@ _COMMON = [
     _stanza("linux-headers-6.1.0-9-common", arch="all"),
     _stanza("linux-headers-6.1.0-9-common-rt", arch="all"),
     _stanza("linux-compiler-gcc-12-x86", depends="gcc-12 (>= 12)"),
-    *(_stanza(name) for name in ("gcc-12", "gcc-12-aarch64-linux-gnu", "libc6", "pahole", "busybox-static", "base-files")),
+    *(
+        _stanza(name)
+        for name in ("gcc-12", "gcc-12-aarch64-linux-gnu", "libc6", "pahole", "busybox-static", "base-files")
+    ),
 ]
 _AMD64 = [
     *_COMMON,
     _headers("6.1.0-9-amd64", common="linux-headers-6.1.0-9-common"),
     _headers("6.1.0-9-rt-amd64", common="linux-headers-6.1.0-9-common-rt"),
 ]
-_ARM64 = [*_COMMON, _stanza("linux-headers-6.1.0-9-arm64", depends="linux-headers-6.1.0-9-common (= 1), linux-kbuild-6.1, gcc-12")]
-
+_ARM64 = [
+    *_COMMON,
+    _stanza("linux-headers-6.1.0-9-arm64", depends="linux-headers-6.1.0-9-common (= 1), linux-kbuild-6.1, gcc-12"),
+]
 
 
 def _serve(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[str] = _ARM64, update: str = "") -> None:
@@ -68,26 +83,33 @@ def _serve(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[str] = 
     (data / "uris").write_text("".join(f"'u' f 1 SHA256:{_digest(name, '1')}\n" for name in names))
     write = f"""for arch in amd64 arm64; do
         cat "{data}/$arch" >"$folder/state/lists/deb.test_debian_dists_stable_main_binary-${{arch}}_Packages"; done"""
-    tools.add("apt-get", f'folder=${{APT_CONFIG%/*}}\ncase "$1" in\nupdate) {update or write} ;;\ninstall) cat "{data}/uris" ;;\nesac')
+    tools.add(
+        "apt-get",
+        f'folder=${{APT_CONFIG%/*}}\ncase "$1" in\nupdate) {update or write} ;;\ninstall) cat "{data}/uris" ;;\nesac',
+    )
 
 
 @pytest.fixture
 def found(fake_tools: FakeTools, tmp_path: Path) -> LockedSource:
     _serve(fake_tools, tmp_path, _AMD64)
-    return discover(_Source(), None, tmp_path / "work", _NOW)
+    return discover(_SOURCE, None, tmp_path / "work", _NOW)
 
 
 def test_lists_kernels_of_all_flavours_and_architectures(found: LockedSource) -> None:
     assert sorted(found.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64", "6.1.0-9-rt-amd64"]
     rt = found.kernels["6.1.0-9-rt-amd64"]
-    assert rt.headers[Arch.X86_64] == ("linux-kbuild-6.1_1_amd64", "linux-headers-6.1.0-9-common-rt_1_all", "linux-headers-6.1.0-9-rt-amd64_1_amd64")
+    assert rt.headers[Arch.X86_64] == (
+        "linux-kbuild-6.1_1_amd64",
+        "linux-headers-6.1.0-9-common-rt_1_all",
+        "linux-headers-6.1.0-9-rt-amd64_1_amd64",
+    )
     assert found.kernels["6.1.0-9-arm64"].toolchains == {Arch.X86_64: "toolchain-x86_64-aarch64-gcc-12"}
     assert found.resolved == "2026-11-23T00:00:00Z"
     assert set(found.package_sets["runtime-x86_64"]) == {"busybox-static_1_amd64", "base-files_1_amd64"}
 
 
 def test_apt_never_sees_the_hosts_configuration(found: LockedSource, fake_tools: FakeTools, tmp_path: Path) -> None:
-    assert found
+    assert found.kernels
     text = (tmp_path / "work" / "x86_64" / "apt.conf").read_text()
     assert 'Dir::Etc::parts "/dev/null";' in text
     assert f'Dir::State::status "{tmp_path}/work/x86_64/status";' in text
@@ -96,7 +118,7 @@ def test_apt_never_sees_the_hosts_configuration(found: LockedSource, fake_tools:
 
 
 def test_an_unchanged_archive_leaves_the_lock_unchanged(found: LockedSource, tmp_path: Path) -> None:
-    later = discover(_Source(), found, tmp_path / "work", datetime(2027, 1, 1, tzinfo=UTC))
+    later = discover(_SOURCE, found, tmp_path / "work", datetime(2027, 1, 1, tzinfo=UTC))
     assert later is found
     assert describe_changes(found, later) == []
 
@@ -110,7 +132,7 @@ def test_changes_are_told_kernel_by_kernel(found: LockedSource, fake_tools: Fake
         _headers("6.1.0-10-amd64", common="linux-headers-6.1.0-10-common"),
     ]
     _serve(fake_tools, tmp_path, newer)
-    new = discover(_Source(), found, tmp_path / "work", _NOW)
+    new = discover(_SOURCE, found, tmp_path / "work", _NOW)
     assert [str(change) for change in describe_changes(found, new)] == [
         "kernel changed 6.1.0-9-amd64: headers 1 -> 2",
         "kernel gone 6.1.0-9-rt-amd64: the archive serves no headers for it any more",
@@ -126,10 +148,12 @@ def test_changes_are_told_kernel_by_kernel(found: LockedSource, fake_tools: Fake
         ("echo 'E: The following signatures were invalid' >&2; exit 100", SourceError, "apt refused"),
     ],
 )
-def test_no_answer_is_not_an_empty_archive(fake_tools: FakeTools, tmp_path: Path, update: str, error: type[SourceError], words: str) -> None:
+def test_no_answer_is_not_an_empty_archive(
+    fake_tools: FakeTools, tmp_path: Path, update: str, error: type[SourceError], words: str
+) -> None:
     _serve(fake_tools, tmp_path, _AMD64, update=update)
     with pytest.raises(SourceError, match=words) as caught:
-        discover(_Source(), None, tmp_path / "work", _NOW)
+        discover(_SOURCE, None, tmp_path / "work", _NOW)
     assert type(caught.value) is error
 
 
@@ -139,20 +163,27 @@ def test_no_answer_is_not_an_empty_archive(fake_tools: FakeTools, tmp_path: Path
         (_COMMON[4:], "no kernel headers"),
         ([item for item in _AMD64 if "common-rt\n" not in item], "needs a package like linux-headers"),
         ([item.replace("linux-compiler-gcc-12-x86", "cc") for item in _AMD64], "does not say which gcc"),
-        ([item.replace("pahole", "newtool") if "kbuild-6.1\n" in item else item for item in _AMD64], "depends on newtool, which our toolkits do not contain"),
+        (
+            [item.replace("pahole", "newtool") if "kbuild-6.1\n" in item else item for item in _AMD64],
+            "depends on newtool, which our toolkits do not contain",
+        ),
         ([item.replace("Size: 100", "Size: many") for item in _AMD64], "says nothing usable"),
     ],
 )
-def test_an_archive_that_does_not_fit_together(fake_tools: FakeTools, tmp_path: Path, stanzas: list[str], words: str) -> None:
+def test_an_archive_that_does_not_fit_together(
+    fake_tools: FakeTools, tmp_path: Path, stanzas: list[str], words: str
+) -> None:
     _serve(fake_tools, tmp_path, stanzas, arm64=_COMMON[4:])
     with pytest.raises(SourceError, match=words):
-        discover(_Source(), None, tmp_path / "work", _NOW)
+        discover(_SOURCE, None, tmp_path / "work", _NOW)
 
 
 def test_identities_follow_from_the_packages(found: LockedSource) -> None:
     kernel = parse_kernel_version("6.1.0-9-amd64")
     identity = toolkit_id(found, kernel, Arch.X86_64)
-    changed = found.packages | {"gcc-12_1_amd64": found.packages["gcc-12_1_amd64"].model_copy(update={"sha256": "f" * 64})}
+    changed = found.packages | {
+        "gcc-12_1_amd64": found.packages["gcc-12_1_amd64"].model_copy(update={"sha256": "f" * 64})
+    }
     assert toolkit_id(found.model_copy(update={"packages": changed}), kernel, Arch.X86_64) != identity
     assert toolkit_id(found, parse_kernel_version("6.1.0-9-rt-amd64"), Arch.X86_64) != identity
     assert runtime_id(found, Arch.X86_64) != runtime_id(found, Arch.AARCH64)

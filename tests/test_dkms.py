@@ -37,7 +37,10 @@ def _read(folder: Path, text: str) -> DkmsRecipe:
 def test_reads_names_command_and_modules(tmp_path: Path) -> None:
     recipe = _read(tmp_path, _CONF)
     assert (recipe.name, recipe.version) == ("demo", "1.2")
-    assert recipe.command == 'make KERNELRELEASE="$KERNEL_FULL_VERSION" -C $KERNEL_SRC_DIR M=$PWD KVER=$KERNEL_FULL_VERSION'
+    assert (
+        recipe.command
+        == 'make KERNELRELEASE="$KERNEL_FULL_VERSION" -C $KERNEL_SRC_DIR M=$PWD KVER=$KERNEL_FULL_VERSION'
+    )
     assert recipe.modules == (
         DkmsModule(built_file="src/one.ko", name="one"),
         DkmsModule(built_file="two.ko", name="second"),
@@ -51,8 +54,8 @@ def test_defaults_of_dkms(tmp_path: Path) -> None:
 
 
 def test_continuation_and_quotes_over_lines(tmp_path: Path) -> None:
-    recipe = _read(tmp_path, 'PACKAGE_NAME=d\nBUILT_MODULE_NAME=d\nMAKE="make \\\n  all \'A=b c\'"\n')
-    assert recipe.command.split() == ['make', 'KERNELRELEASE="$KERNEL_FULL_VERSION"', 'all', "'A=b", "c'"]
+    recipe = _read(tmp_path, "PACKAGE_NAME=d\nBUILT_MODULE_NAME=d\nMAKE=\"make \\\n  all 'A=b c'\"\n")
+    assert recipe.command.split() == ["make", 'KERNELRELEASE="$KERNEL_FULL_VERSION"', "all", "'A=b", "c'"]
 
 
 def test_exclusives(tmp_path: Path) -> None:
@@ -78,7 +81,10 @@ def test_exclusives(tmp_path: Path) -> None:
 )
 def test_what_only_a_shell_could_know_is_refused(tmp_path: Path, line: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        _read(tmp_path, f"{line}\nPACKAGE_NAME=d\n" + ("" if "BUILT_MODULE_NAME" in line else "BUILT_MODULE_NAME[0]=d\n"))
+        _read(
+            tmp_path,
+            f"{line}\nPACKAGE_NAME=d\n" + ("" if "BUILT_MODULE_NAME" in line else "BUILT_MODULE_NAME[0]=d\n"),
+        )
     assert words in caught.value.message
 
 

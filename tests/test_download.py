@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 _CONTENT = b"a package" * 100
 _PACKAGE = LockedPackage(
-    url="http://archive.test/a.deb", size=len(_CONTENT), installed=1, sha256=hashlib.sha256(_CONTENT).hexdigest()
+    url="http://archive.test/a.deb",
+    size=len(_CONTENT),
+    installed=1,
+    sha256=hashlib.sha256(_CONTENT).hexdigest(),
 )
 
 
@@ -69,7 +72,9 @@ def test_tries_again_after_a_passing_fault(tmp_path: Path, fault: bytes | int | 
         (httpx.ReadTimeout("slow"), SourceUnreachableError, 4),
     ],
 )
-def test_names_what_cannot_be_had(tmp_path: Path, answer: bytes | int | Exception, error: type[SourceError], asked: int) -> None:
+def test_names_what_cannot_be_had(
+    tmp_path: Path, answer: bytes | int | Exception, error: type[SourceError], asked: int
+) -> None:
     server = _Server(answer)
     with pytest.raises(SourceError, match="archive.test/a.deb") as caught:
         _downloads(tmp_path, server).fetch(_PACKAGE)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from builder.errors import FailureClass
 from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
 from builder.failure import Failure
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def _evidence(cell: str, key: str = "k") -> CellEvidence:

@@ -62,9 +62,7 @@ def _classify(text: str, exit_explanation: str = ENDED) -> Failure:
     return classify_compile_log(text, exit_explanation=exit_explanation)
 
 
-@pytest.mark.parametrize(
-    ("name", "failure_class", "location", "words"), RECORDED, ids=[row[0] for row in RECORDED]
-)
+@pytest.mark.parametrize(("name", "failure_class", "location", "words"), RECORDED, ids=[row[0] for row in RECORDED])
 def test_recorded_log(name: str, failure_class: FailureClass, location: str | None, words: str) -> None:
     failure = _classify((LOGS / f"{name}.log").read_text())
     assert (failure.failure_class, failure.code) == (failure_class, name.split(".", maxsplit=1)[0])
@@ -138,9 +136,7 @@ def test_full_disk_beats_the_compiler_error_that_it_causes() -> None:
 
 
 def test_full_disk_beats_the_timeout() -> None:
-    assert (
-        _classify("tar: No space left on device", "took longer than 5 s and was stopped").code == "disk-full"
-    )
+    assert _classify("tar: No space left on device", "took longer than 5 s and was stopped").code == "disk-full"
 
 
 def test_timeout_beats_the_signal_that_ended_it() -> None:

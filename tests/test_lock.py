@@ -31,7 +31,10 @@ def test_the_form_is_canonical_and_a_new_kernel_is_few_lines() -> None:
 
 
 def test_kernels_come_in_natural_order() -> None:
-    assert [kernel.raw for kernel in _LOCK.kernel_versions("debian")][:2] == ["6.1.0-9-amd64", "6.1.0-10-amd64"]
+    assert [kernel.raw for kernel in _LOCK.kernel_versions("debian")][:2] == [
+        "6.1.0-9-amd64",
+        "6.1.0-10-amd64",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,9 @@ def test_a_missing_lock_says_how_to_make_one(tmp_path: Path) -> None:
 @given(position=st.integers(0, 3000), garbage=st.text(max_size=8))
 def test_mutations_give_clear_errors(tmp_path: Path, position: int, garbage: str) -> None:
     text = format_lock(_LOCK)
-    (tmp_path / "lock").write_bytes((text[:position] + garbage + text[position + len(garbage) :]).encode("utf-8", "replace"))
+    (tmp_path / "lock").write_bytes(
+        (text[:position] + garbage + text[position + len(garbage) :]).encode("utf-8", "replace")
+    )
     try:
         read_lock(tmp_path / "lock")
     except LockFileError as error:
@@ -76,5 +81,11 @@ def test_mutations_give_clear_errors(tmp_path: Path, position: int, garbage: str
 
 
 def test_content_id_depends_on_every_part() -> None:
-    ids = {content_id("a", "b"), content_id("ab"), content_id("a", ["b"]), content_id({"a": "b"}), content_id("b", "a")}
+    ids = {
+        content_id("a", "b"),
+        content_id("ab"),
+        content_id("a", ["b"]),
+        content_id({"a": "b"}),
+        content_id("b", "a"),
+    }
     assert len(ids) == 5

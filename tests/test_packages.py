@@ -6,7 +6,7 @@ import io
 import json
 import lzma
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from builder.deb import read_members
 from builder.errors import SourceError
 from builder.oci import Entry, write_image, write_layer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -33,7 +36,11 @@ def _deb(file: Path, *members: tuple[tarfile.TarInfo, bytes], name: str = "data.
     parts = [("debian-binary", b"2.0\n"), ("control.tar", b""), (name, packed)]
     ar = b"!<arch>\n"
     for part, content in parts:
-        ar += f"{part:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode() + content + b"\n" * (len(content) % 2)
+        ar += (
+            f"{part:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode()
+            + content
+            + b"\n" * (len(content) % 2)
+        )
     file.write_bytes(ar)
     return file
 
@@ -47,7 +54,11 @@ def test_reads_files_and_merges_usr(tmp_path: Path) -> None:
         (_member("./lib/link", tarfile.LNKTYPE, "./bin/tool"), b""),
     )
     members = [(member.name, member.linkname, content) for member, content in read_members(deb)]
-    assert members == [("usr/bin/tool", "", b"x"), ("usr/share/doc", "", b"y"), ("usr/lib/link", "usr/bin/tool", b"")]
+    assert members == [
+        ("usr/bin/tool", "", b"x"),
+        ("usr/share/doc", "", b"y"),
+        ("usr/lib/link", "usr/bin/tool", b""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +78,12 @@ def test_refuses_hostile_members(tmp_path: Path, member: tarfile.TarInfo, words:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "not a readable"), (b"!<arch>\n", "no data.tar"), (b"PK\x03\x04" * 20, "not a readable"), (b"!<arch>\n" + b"x" * 70, "not a")],
+    [
+        (b"", "not a readable"),
+        (b"!<arch>\n", "no data.tar"),
+        (b"PK\x03\x04" * 20, "not a readable"),
+        (b"!<arch>\n" + b"x" * 70, "not a"),
+    ],
 )
 def test_refuses_what_is_no_package(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "bad.deb").write_bytes(content)
@@ -103,7 +119,12 @@ def test_layers_are_equal_for_equal_contents(tmp_path: Path) -> None:
 
 def test_our_own_entries_win_and_folders_may_repeat(tmp_path: Path) -> None:
     own = [Entry(path="etc"), Entry(path="etc/passwd", content=b"root"), Entry(path="bin", link="usr/bin")]
-    members = [(_member("etc", tarfile.DIRTYPE), b""), (_member("etc/passwd"), b""), (_member("usr", tarfile.DIRTYPE), b""), (_member("usr", tarfile.DIRTYPE), b"")]
+    members = [
+        (_member("etc", tarfile.DIRTYPE), b""),
+        (_member("etc/passwd"), b""),
+        (_member("usr", tarfile.DIRTYPE), b""),
+        (_member("usr", tarfile.DIRTYPE), b""),
+    ]
     write_layer(tmp_path / "layer", members, own)
     with tarfile.open(tmp_path / "layer") as archive:
         assert archive.getnames() == ["etc", "etc/passwd", "bin", "usr"]
@@ -121,6 +142,16 @@ def test_image_layout(tmp_path: Path) -> None:
     index = json.loads((tmp_path / "image" / "index.json").read_text())
     manifest = json.loads((blobs / index["manifests"][0]["digest"].removeprefix("sha256:")).read_text())
     config = json.loads((blobs / manifest["config"]["digest"].removeprefix("sha256:")).read_text())
-    assert manifest["layers"] == [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": f"sha256:{layer.digest}", "size": layer.size}]
-    assert (config["architecture"], config["config"]["Labels"], config["rootfs"]["diff_ids"]) == ("arm64", {"name": "n"}, [f"sha256:{layer.digest}"])
+    assert manifest["layers"] == [
+        {
+            "mediaType": "application/vnd.oci.image.layer.v1.tar",
+            "digest": f"sha256:{layer.digest}",
+            "size": layer.size,
+        }
+    ]
+    assert (config["architecture"], config["config"]["Labels"], config["rootfs"]["diff_ids"]) == (
+        "arm64",
+        {"name": "n"},
+        [f"sha256:{layer.digest}"],
+    )
     assert "created" not in config

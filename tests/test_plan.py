@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -12,16 +13,24 @@ from builder.matrix import Cell, LeftOut
 from builder.plan import Action, Candidate, CellInputs, Decision, Plan, Reason, make_plan, predict_seconds
 
 _CELL = Cell(driver="demo", driver_version="1.0.0", kernel=parse_kernel_version("6.1.0-9-amd64"), source="debian")
-_INPUTS = CellInputs(source="s", containerfile="c", recipe="r", toolkit="t", base="b", driver="demo 1.0.0", kernel="6.1.0-9-amd64")
+_INPUTS = CellInputs(
+    source="s",
+    containerfile="c",
+    recipe="r",
+    toolkit="t",
+    base="b",
+    driver="demo 1.0.0",
+    kernel="6.1.0-9-amd64",
+)
 _IMAGE = "localhost/demo:1.0.0-6.1.0-9-amd64"
 _KEY_IMAGE = f"localhost/kmodsmith/cell:{_INPUTS.key}"
 
 
-def _candidate(inputs: CellInputs = _INPUTS, **changes: object) -> Candidate:
+def _candidate(inputs: CellInputs = _INPUTS, **changes: Any) -> Candidate:
     return replace(Candidate(cell=_CELL, image=_IMAGE, inputs=inputs), **changes)
 
 
-def _evidence(inputs: CellInputs = _INPUTS, outcome: Outcome = Outcome.BUILT, **more: object) -> CellEvidence:
+def _evidence(inputs: CellInputs = _INPUTS, outcome: Outcome = Outcome.BUILT, **more: Any) -> CellEvidence:
     evidence = CellEvidence(
         cell=_CELL.id, driver="demo", kernel=_CELL.kernel.raw, key=inputs.key, outcome=outcome,
         inputs=asdict(inputs), run="r", finished="2026-11-23T00:00:00Z",
@@ -29,10 +38,20 @@ def _evidence(inputs: CellInputs = _INPUTS, outcome: Outcome = Outcome.BUILT, **
     return replace(evidence, **more)
 
 
-def _decide(candidate: Candidate, evidence: CellEvidence | None = None, *, force: bool = False, **images: str) -> Decision:
+def _decide(
+    candidate: Candidate,
+    evidence: CellEvidence | None = None,
+    *,
+    force: bool = False,
+    images: dict[str, str] | None = None,
+) -> Decision:
     known = {_CELL.id: evidence} if evidence else {}
     names = {"key": _KEY_IMAGE, "name": _IMAGE}
-    return make_plan([candidate], evidence=known, images={names[key]: value for key, value in images.items()}, force=force).decisions[0]
+    present = {names[key]: value for key, value in (images or {}).items()}
+    return make_plan([candidate], evidence=known, images=present, force=force).decisions[0]
+
+
+_BOTH = {"key": "1", "name": "1"}
 
 
 def test_never_built() -> None:
@@ -41,16 +60,16 @@ def test_never_built() -> None:
 
 
 def test_up_to_date_needs_image_and_name() -> None:
-    assert _decide(_candidate(), _evidence(), key="1", name="1").reason is Reason.UP_TO_DATE
+    assert _decide(_candidate(), _evidence(), images=_BOTH).reason is Reason.UP_TO_DATE
 
 
 def test_an_image_with_the_right_key_is_done_wherever_it_was_made() -> None:
-    assert _decide(_candidate(), None, key="1", name="1").action is Action.SKIP
+    assert _decide(_candidate(), None, images=_BOTH).action is Action.SKIP
 
 
 @pytest.mark.parametrize("images", [{"key": "1"}, {"key": "1", "name": "2"}])
 def test_only_the_name_is_missing_or_wrong(images: dict[str, str]) -> None:
-    assert _decide(_candidate(), _evidence(), **images).action is Action.TAG
+    assert _decide(_candidate(), _evidence(), images=images).action is Action.TAG
 
 
 @pytest.mark.parametrize(
@@ -65,7 +84,7 @@ def test_only_the_name_is_missing_or_wrong(images: dict[str, str]) -> None:
     ],
 )
 def test_each_changed_input_is_a_reason(field: str, reason: Reason) -> None:
-    decision = _decide(_candidate(replace(_INPUTS, **{field: "new"})), _evidence(), key="1", name="1")
+    decision = _decide(_candidate(replace(_INPUTS, **{field: "new"})), _evidence(), images=_BOTH)
     assert (decision.action, decision.reason) == (Action.BUILD, reason)
 
 
@@ -84,7 +103,7 @@ def test_image_gone_failed_before_and_forced() -> None:
     failed = _evidence(outcome=Outcome.FAILED, failure=failure)
     assert _decide(_candidate(), _evidence()).reason is Reason.IMAGE_GONE
     assert _decide(_candidate(), failed).reason is Reason.FAILED_BEFORE
-    assert _decide(_candidate(), _evidence(), key="1", name="1", force=True).reason is Reason.FORCED
+    assert _decide(_candidate(), _evidence(), images=_BOTH, force=True).reason is Reason.FORCED
 
 
 def test_refusals_and_left_out_cells_stay_in_the_plan() -> None:
@@ -104,7 +123,10 @@ def test_two_cells_with_one_name_are_refused() -> None:
 
 def test_prediction_from_recorded_timings() -> None:
     plan = make_plan([_candidate()], evidence={}, images={})
-    history = [_evidence(timings={"toolkit": 6.0, "compile": 2.0, "assemble": 0.5}), _evidence(timings={"toolkit": 0.0, "compile": 2.0, "assemble": 0.5})]
+    history = [
+        _evidence(timings={"toolkit": 6.0, "compile": 2.0, "assemble": 0.5}),
+        _evidence(timings={"toolkit": 0.0, "compile": 2.0, "assemble": 0.5}),
+    ]
     assert predict_seconds(plan, history, missing_toolkits=0, workers=2) == pytest.approx(2.5)
     assert predict_seconds(plan, history, missing_toolkits=1, workers=2) == pytest.approx(8.5)
     assert predict_seconds(plan, [], missing_toolkits=0, workers=2) is None

@@ -62,9 +62,7 @@ def test_time_out_stops_the_whole_group(fake_tools: FakeTools, monkeypatch: pyte
     assert "longer than 0.2 s" in outcome.explain()
 
 
-def test_a_stubborn_child_is_killed_in_the_end(
-    fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stubborn_child_is_killed_in_the_end(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "_STOP_STEPS", ((signal.SIGTERM, 0.1), (signal.SIGKILL, 5.0)))
     fake_tools.add("tool", "trap '' TERM INT; while :; do sleep 0.05; done")
     outcome = run(Command(argv=("tool",), timeout_s=0.2))

@@ -67,9 +67,7 @@ def test_only_run_starts_processes() -> None:
 def test_deciding_and_telling_touch_nothing(module: str) -> None:
     imports = _imports(_PACKAGE / f"{module}.py")
     allowed = {"builder.run.Command"} | ({"builder.run"} if module == "image_build" else set())
-    touched = {
-        name for name in imports - allowed if name.startswith("builder.") and name.split(".")[1] in _TOUCHING
-    }
+    touched = {name for name in imports - allowed if name.startswith("builder.") and name.split(".")[1] in _TOUCHING}
     assert not touched
 
 

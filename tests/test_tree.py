@@ -41,7 +41,20 @@ def test_every_change_that_matters_changes_the_digest(source: Path, change: Call
     assert read_tree(source).digest != before
 
 
-@pytest.mark.parametrize("name", ["a.o", "a.ko", ".a.o.cmd", "a.mod.c", "Module.symvers", "modules.order", "a.c~", ".git/HEAD", ".tmp_versions/x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.o",
+        "a.ko",
+        ".a.o.cmd",
+        "a.mod.c",
+        "Module.symvers",
+        "modules.order",
+        "a.c~",
+        ".git/HEAD",
+        ".tmp_versions/x",
+    ],
+)
 def test_leftovers_of_builds_and_editors_do_not_count(source: Path, name: str) -> None:
     before = read_tree(source).digest
     (source / name).parent.mkdir(exist_ok=True)

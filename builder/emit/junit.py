@@ -39,9 +39,7 @@ def emit_junit(results: Sequence[CellResult]) -> str:
 
 def _case(result: CellResult) -> ET.Element:
     cell = result.decision.cell
-    case = ET.Element(
-        "testcase", classname=cell.driver, name=cell.kernel.raw, time=f"{result.duration_s:.3f}"
-    )
+    case = ET.Element("testcase", classname=cell.driver, name=cell.kernel.raw, time=f"{result.duration_s:.3f}")
     failure = result.failure
     if failure is not None:
         kind = "error" if failure.failure_class is FailureClass.INFRASTRUCTURE else "failure"
@@ -49,9 +47,7 @@ def _case(result: CellResult) -> ET.Element:
         lines = [failure.location, failure.detail, failure.hint, f"log: {result.log}" if result.log else None]
         element.text = _clean("\n".join(line for line in lines if line))
     elif result.status is Status.REFUSED:
-        ET.SubElement(
-            case, "failure", type=result.decision.reason, message=_clean(result.decision.explanation)
-        )
+        ET.SubElement(case, "failure", type=result.decision.reason, message=_clean(result.decision.explanation))
     elif result.status in _NOT_RUN:
         message = f"{result.decision.reason}: {result.decision.explanation}"
         ET.SubElement(case, "skipped", message=_clean(message))

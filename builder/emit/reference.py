@@ -62,9 +62,7 @@ def _describe(value: dict[str, Any]) -> str:
     if "enum" in value:
         return " or ".join(f"`{item}`" for item in value["enum"])
     if "anyOf" in value:
-        return " or ".join(
-            dict.fromkeys(_describe(item) for item in value["anyOf"] if item.get("type") != "null")
-        )
+        return " or ".join(dict.fromkeys(_describe(item) for item in value["anyOf"] if item.get("type") != "null"))
     kind = value.get("type")
     if kind == "array":
         return f"list of {_describe(value['items'])}"

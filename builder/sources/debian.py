@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from debian.debian_support import Version
 
@@ -20,9 +21,9 @@ from builder.lock import LockedKernel, LockedPackage, LockedSource, content_id
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from builder.apt import Package
+    from builder.config import DebianKernels
     from builder.kernel import KernelVersion
 
 # Part of every identity: a change in how toolkits or base images are put together makes new ones.
@@ -40,19 +41,6 @@ _GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gn
 _WANTED = re.compile(r"linux-(headers|kbuild|compiler)-.*")
 
 
-class DebianSource(Protocol):
-    """What ``discover`` reads of a source's entry in versions.yaml."""
-
-    @property
-    def archives(self) -> Sequence[Archive]: ...
-    @property
-    def flavours(self) -> Sequence[str]: ...
-    @property
-    def build_arches(self) -> Sequence[Arch]: ...
-    @property
-    def keyring(self) -> Path: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One difference between two answers of a source."""
@@ -65,21 +53,17 @@ class Change:
         return f"{self.kind} {self.kernel}{f': {self.detail}' if self.detail else ''}"
 
 
-def discover(
-    source: DebianSource, previous: LockedSource | None, work_dir: Path, now: datetime
-) -> LockedSource:
+def discover(source: DebianKernels, previous: LockedSource | None, work_dir: Path, now: datetime) -> LockedSource:
     """Ask the archive which kernels have headers and which packages make their toolkits.
 
     Raises:
         SourceUnreachableError: the archive did not answer; the previous answer stays valid.
         SourceError: its answer cannot be trusted or has no kernel in it.
     """
-    archives = [Archive(url=archive.url, suites=tuple(archive.suites)) for archive in source.archives]
+    archives = [Archive(url=archive.url, suites=archive.suites) for archive in source.archives]
+    keyring = Path(source.keyring)
     targets = sorted({parse_kernel_version(f"6.1.0-1-{flavour}").arch for flavour in source.flavours})
-    apts = {
-        arch: Apt(work_dir / arch, arch, archives, source.keyring)
-        for arch in {*targets, *source.build_arches}
-    }
+    apts = {arch: Apt(work_dir / arch, arch, archives, keyring) for arch in {*targets, *source.build_arches}}
     for apt in apts.values():
         apt.update()
     index = {arch: _by_name(apt.packages(_WANTED)) for arch, apt in apts.items()}
@@ -119,9 +103,7 @@ def describe_changes(previous: LockedSource | None, new: LockedSource) -> list[C
     return sorted(changes, key=lambda change: (change.kind, change.kernel))
 
 
-def toolkit_packages(
-    source: LockedSource, kernel: KernelVersion, build_arch: Arch
-) -> tuple[tuple[str, ...], ...]:
+def toolkit_packages(source: LockedSource, kernel: KernelVersion, build_arch: Arch) -> tuple[tuple[str, ...], ...]:
     """Return the packages of a toolkit, layer by layer: toolchain, then each header package.
 
     Raises:
@@ -188,9 +170,7 @@ class _Collector:
             toolchains[build_arch] = self._add_toolchain(build_arch, arch, gcc)
             self._check_tools(kbuild, toolchains[build_arch])
             locked_headers[build_arch] = tuple(self._add(package) for package in (kbuild, common, headers))
-        self.kernels[raw] = LockedKernel(
-            package_version=headers.version, toolchains=toolchains, headers=locked_headers
-        )
+        self.kernels[raw] = LockedKernel(package_version=headers.version, toolchains=toolchains, headers=locked_headers)
 
     def _gcc_of(self, headers: Package) -> str:
         # 6.12 depends on gcc-12 itself, 6.1 on linux-compiler-gcc-12-x86.
@@ -206,34 +186,24 @@ class _Collector:
         if match and match[2] == "=":
             candidates = [package for package in candidates if package.version == match[3]]
         if not candidates:
-            raise SourceError(
-                f"{of.name} {of.version} needs a package like {name} that the archive does not have"
-            )
+            raise SourceError(f"{of.name} {of.version} needs a package like {name} that the archive does not have")
         return candidates[-1]
 
     def _check_tools(self, kbuild: Package, toolchain: str) -> None:
         """Refuse a toolchain without what the kernel's build tools depend on: it would fail in the compile."""
         there = {name.split("_", 1)[0] for name in self.package_sets[toolchain]}
-        needed = {
-            alternatives.split()[0] for alternatives in kbuild.depends.split(",") if alternatives.strip()
-        }
+        needed = {alternatives.split()[0] for alternatives in kbuild.depends.split(",") if alternatives.strip()}
         if missing := sorted(needed - there):
-            raise SourceError(
-                f"{kbuild.name} depends on {', '.join(missing)}, which our toolkits do not contain"
-            )
+            raise SourceError(f"{kbuild.name} depends on {', '.join(missing)}, which our toolkits do not contain")
 
     def _add_toolchain(self, build_arch: Arch, target: Arch, gcc: str) -> str:
         name = f"toolchain-{build_arch}-{target}-gcc-{gcc}"
         compiler = f"gcc-{gcc}" if build_arch is target else f"gcc-{gcc}-{_GNU_TRIPLET[target]}"
         # A cross toolkit needs the native compiler as well: kbuild compiles host programs of some drivers with it.
-        self.add_set(
-            name, build_arch, (*_TOOLS, f"gcc-{gcc}", *([compiler] if build_arch is not target else []))
-        )
+        self.add_set(name, build_arch, (*_TOOLS, f"gcc-{gcc}", *([compiler] if build_arch is not target else [])))
         return name
 
-    def add_set(
-        self, name: str, arch: Arch, wishes: Sequence[str], *, with_dependencies: bool = True
-    ) -> None:
+    def add_set(self, name: str, arch: Arch, wishes: Sequence[str], *, with_dependencies: bool = True) -> None:
         if name not in self.package_sets:
             packages = self._apts[arch].resolve(wishes)
             chosen = [package for package in packages if with_dependencies or package.name in wishes]

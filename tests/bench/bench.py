@@ -33,7 +33,7 @@ from builder.matrix import Selector
 from builder.oci import write_image, write_layer
 from builder.project import open_project
 from builder.sources.debian import toolkit_packages
-from builder.toolkit import Toolkits, _toolchain_entries
+from builder.toolkit import _toolchain_entries
 from builder.workflow import plan_project
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def main() -> None:
     parser.add_argument("--kernel", default="*", help="glob over kernels")
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
-    results: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "machine": describe_machine()}
+    results: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "machine": describe_machine(),
+    }
     if options.cold:
         results["cold"] = measure_cold(options.kernel)
         print(json.dumps(results["cold"]), flush=True)
@@ -81,7 +84,14 @@ def main() -> None:
 
 
 def describe_machine() -> dict[str, Any]:
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "?",
+    )
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
@@ -97,7 +107,14 @@ def build(*arguments: str, environment: dict[str, str] | None = None, work_dir: 
     command += ["--work-dir", str(work_dir)] if work_dir else []
     command += ["build", "--group", "debian", "--arch", "x86_64", "--json", *arguments]
     started = time.monotonic()
-    done = subprocess.run(command, cwd=_ROOT, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    done = subprocess.run(
+        command,
+        cwd=_ROOT,
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     return {"process_s": time.monotonic() - started, **json.loads(done.stdout)}
 
 
@@ -143,7 +160,11 @@ def make_box(project: Project, kernels: list[KernelVersion]) -> str:
     with tempfile.TemporaryDirectory(dir=project.work_dir) as scratch:
         tools = [downloads.fetch(source.packages[name]) for name in toolchain] + [downloads.fetch(_find_dkms(project))]
         layers = [
-            write_layer(Path(scratch, "tools.tar"), (item for deb in tools for item in read_members(deb)), _toolchain_entries("12", None)),
+            write_layer(
+                Path(scratch, "tools.tar"),
+                (item for deb in tools for item in read_members(deb)),
+                _toolchain_entries("12", None),
+            ),
             write_layer(
                 Path(scratch, "headers.tar"),
                 (item for name in headers for item in read_members(downloads.fetch(source.packages[name]))),
@@ -151,9 +172,15 @@ def make_box(project: Project, kernels: list[KernelVersion]) -> str:
         ]
         image = Path(scratch, "kmodsmith-bench-import")
         write_image(image, layers, arch="amd64", environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, labels={})
-        subprocess.run(["buildah", "pull", "-q", f"oci:{image.name}"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["buildah", "pull", "-q", f"oci:{image.name}"], cwd=scratch, check=True, stdout=subprocess.DEVNULL
+        )
     container = subprocess.check_output(["buildah", "from", "--pull-never", _BOX], text=True).strip()
-    subprocess.run(["buildah", "copy", "-q", container, str(_ROOT / "kernel-module"), "/usr/src/ptemplate-1.0.0"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["buildah", "copy", "-q", container, str(_ROOT / "kernel-module"), "/usr/src/ptemplate-1.0.0"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     run_in(container, "mkdir -p /var/lib/dkms; dkms add ptemplate/1.0.0")
     return container
 
@@ -170,7 +197,19 @@ def _find_dkms(project: Project) -> LockedPackage:
 
 
 def run_in(container: str, script: str, *arguments: str) -> str:
-    command = ["buildah", "run", "--isolation", "chroot", container, "--", "sh", "-c", script, "bench", *arguments]
+    command = [
+        "buildah",
+        "run",
+        "--isolation",
+        "chroot",
+        container,
+        "--",
+        "sh",
+        "-c",
+        script,
+        "bench",
+        *arguments,
+    ]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
 
 
@@ -185,7 +224,10 @@ def measure_idle(kernel_glob: str) -> dict[str, Any]:
     """Time a build that has nothing to do."""
     runs = [build("--kernel", kernel_glob) for _ in range(5)]
     assert all(set(run["counts"]) == {"skipped"} for run in runs)
-    return {"cells": sum(runs[0]["counts"].values()), "median_s": round(statistics.median(run["process_s"] for run in runs), 3)}
+    return {
+        "cells": sum(runs[0]["counts"].values()),
+        "median_s": round(statistics.median(run["process_s"] for run in runs), 3),
+    }
 
 
 def measure_cold(kernel_glob: str) -> dict[str, Any]:
@@ -198,7 +240,7 @@ def measure_cold(kernel_glob: str) -> dict[str, Any]:
         report = build("--kernel", kernel_glob, environment=environment, work_dir=Path(scratch, "work"))
         lines = Path(scratch, "work", "journal.jsonl").read_text().splitlines()
         finished = sorted(json.loads(line)["finished"] for line in lines if '"type":"cell"' in line)
-        first = datetime.fromisoformat(finished[0].replace("Z", "+00:00"))
+        first = datetime.fromisoformat(finished[0])
         store = subprocess.run(["du", "-sm", f"{scratch}/graph"], check=True, stdout=subprocess.PIPE, text=True)
         result = {
             "cells": len(finished),

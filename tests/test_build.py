@@ -1,0 +1,295 @@
+"""Carrying out plans, with a buildah on PATH that pretends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from builder import build as build_module
+from builder.__main__ import run_cli
+from builder.errors import FailureClass
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import FakeTools
+
+# Keeps a store as files: a name per line in 'names'. 'build' makes a module, unless the kernel is in 'broken'.
+_BUILDAH = """
+store="{store}"; mkdir -p "$store"; touch "$store/names"
+list() {{
+    printf '['; first=1
+    while read -r name id; do
+        [ $first = 1 ] || printf ','; first=0
+        printf '{{"id":"%s","digest":"sha256:%s","names":["%s"]}}' "$id" "$id" "$name"
+    done <"$store/names"; printf ']'
+}}
+verb=$1; shift
+case "$verb" in
+images) list ;;
+containers) printf '[]' ;;
+info) echo "$store" ;;
+inspect) echo sha256:1234 ;;
+pull) : ;;
+tag) while read -r name id; do [ "$name" != "$1" ] || echo "$2 $id" >>"$store/names.$$"; done <"$store/names"
+    cat "$store/names.$$" >>"$store/names"; rm "$store/names.$$" ;;
+rmi) : ;;
+build)
+    out=; kernel=; stage=; tags=
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --volume) out=${{2%%:*}} ;;
+        --target) stage=$2 ;;
+        --tag) tags="$tags $2" ;;
+        --build-arg) case "$2" in KERNEL_VERSION=*) kernel=${{2#*=}} ;; esac ;;
+        esac
+        shift
+    done
+    if [ "$stage" = build ]; then
+        [ ! -f "{store}/broken" ] || while read -r broken message; do
+            [ "$kernel" != "$broken" ] || {{ echo "$message"; exit 2; }}
+        done <"{store}/broken"
+        mkdir -p "$out/opt/lib/modules/$kernel/extra"; echo module >"$out/opt/lib/modules/$kernel/extra/demo.ko"
+    else
+        for name in $tags; do echo "$name $kernel" >>"$store/names"; done
+    fi ;;
+esac
+"""
+
+
+class _Bench:
+    """A project on a machine with fake tools."""
+
+    def __init__(self, folder: Path, tools: FakeTools, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.store = folder.parent / "store"
+        self._tools = tools
+        self._capsys = capsys
+        self.store.mkdir()
+        tools.add("buildah", _BUILDAH.format(store=self.store))
+        tools.add("unshare", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        code = run_cli(["--project", str(self.folder), *arguments])
+        printed = self._capsys.readouterr()
+        return code, printed.out, printed.err
+
+    def build(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        code, out, _ = self.run("build", "--json", *arguments)
+        return code, json.loads(out)
+
+    def break_kernel(self, kernel: str, message: str) -> None:
+        with (self.store / "broken").open("a") as file:
+            file.write(f"{kernel} {message}\n")
+
+    def started_builds(self) -> int:
+        return sum(call[:1] == ["build"] for call in self._tools.calls("buildah"))
+
+
+@pytest.fixture
+def bench(
+    project_dir: Path,
+    fake_tools: FakeTools,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> _Bench:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project_dir.parent / "cache"))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(build_module, "_RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("builder.toolkit.Toolkits.ensure", lambda _self, kernel: f"toolkit:{kernel.tag}")
+    monkeypatch.setattr("builder.toolkit.Toolkits.ensure_runtime", lambda _self, arch: f"base:{arch}")
+    monkeypatch.setattr("builder.toolkit.Toolkits.prefetch", lambda _self, _kernels: None)
+    return _Bench(project_dir, fake_tools, capsys)
+
+
+def test_builds_all_cells_and_then_nothing(bench: _Bench) -> None:
+    code, report = bench.build()
+    assert (code, report["counts"]) == (0, {"built": 4})
+    assert {cell["digest"] for cell in report["cells"]} == {"sha256:1234"}
+    before = bench.started_builds()
+    assert before == 8
+    code, report = bench.build()
+    assert (code, report["counts"], bench.started_builds()) == (0, {"skipped": 4}, before)
+
+
+def test_a_changed_source_file_rebuilds_all_cells_of_the_driver_and_says_why(bench: _Bench) -> None:
+    bench.build()
+    (bench.folder / "README").write_text("not part of the driver")
+    assert bench.build()[1]["counts"] == {"skipped": 4}
+    (bench.folder / "src" / "demo.c").write_text("int changed;\n")
+    report = bench.build()[1]
+    assert report["counts"] == {"built": 4}
+    assert {cell["reason"] for cell in report["cells"]} == {"source-changed"}
+
+
+def test_a_new_kernel_in_the_lock_builds_that_cell(bench: _Bench) -> None:
+    bench.build("--group", "all", "--kernel", "6.1.0-10-*")
+    report = bench.build("--group", "all", "--kernel", "6.1.0-*")[1]
+    assert report["counts"] == {"built": 1, "skipped": 3}
+
+
+def test_one_failing_kernel_does_not_stop_the_others(bench: _Bench) -> None:
+    bench.break_kernel("6.12.5+deb12-amd64", "/usr/src/driver/demo.c:3:1: error: too few arguments to function 'x'")
+    code, report = bench.build()
+    assert code == FailureClass.COMPILE.exit_code
+    assert report["counts"] == {"built": 3, "failed": 1}
+    assert report["failures"][0]["code"] == "api-arity"
+    assert report["failures"][0]["location"] == "demo.c:3"
+    code, out, _ = bench.run("log")
+    assert "too few arguments" in out
+    failed = next(cell for cell in bench.build()[1]["cells"] if cell["status"] == "failed")
+    assert failed["reason"] == "failed-before"
+
+
+def test_classes_have_exit_codes_and_several_have_their_own(bench: _Bench) -> None:
+    bench.break_kernel("6.12.5+deb12-amd64", 'ERROR: modpost: "gone" [/usr/src/driver/demo.ko] undefined!')
+    assert bench.build()[0] == FailureClass.UNRESOLVED_SYMBOL.exit_code
+    bench.break_kernel("6.1.0-10-amd64", "driver-container: toolkit has no /lib/modules/x/build")
+    assert bench.build("--force")[0] == 20
+
+
+def test_only_infrastructure_is_tried_again(bench: _Bench) -> None:
+    bench.break_kernel("6.1.0-10-amd64", "as: No space left on device")
+    code, report = bench.build("--kernel", "6.1.0-10-amd64")
+    assert (code, report["failures"][0]["code"]) == (FailureClass.INFRASTRUCTURE.exit_code, "disk-full")
+    assert bench.started_builds() == 3
+    bench.break_kernel("6.1.0-10-rt-amd64", "demo.c:1:1: error: x")
+    bench.build("--kernel", "6.1.0-10-rt-amd64")
+    assert bench.started_builds() == 4
+
+
+def test_results_table_clusters_one_cause(bench: _Bench) -> None:
+    for kernel in ("6.1.0-10-amd64", "6.1.0-10-rt-amd64", "6.1.0-10-cloud-amd64"):
+        bench.break_kernel(kernel, "/usr/src/driver/demo.c:3:1: error: expected ';'")
+    _, out, err = bench.run("build")
+    assert "compile: compiler-error in 3 cells" in out
+    assert out.count("expected ';'") == 1
+    assert "1 built, 3 failed" in out
+    assert "[4/4]" in err
+
+
+def test_results_are_kept_as_json_and_junit(bench: _Bench) -> None:
+    bench.break_kernel("6.12.5+deb12-amd64", "demo.c:1:1: error: \x1b[1m<&>")
+    bench.build()
+    kept = json.loads((bench.folder / ".kmodsmith" / "results.json").read_text())
+    assert kept["counts"] == {"built": 3, "failed": 1}
+    assert (
+        '<testsuite name="demo" tests="4" failures="1" errors="0" skipped="0"'
+        in (bench.folder / ".kmodsmith" / "junit.xml").read_text()
+    )
+
+
+def test_what_a_killed_run_finished_is_adopted(bench: _Bench) -> None:
+    bench.build()
+    (bench.folder / ".kmodsmith" / "journal.jsonl").unlink()
+    assert bench.build()[1]["counts"] == {"skipped": 4}
+    names = (bench.store / "names").read_text().splitlines()
+    (bench.store / "names").write_text("\n".join(name for name in names if "kmodsmith/cell" in name) + "\n")
+    assert bench.build()[1]["counts"] == {"tagged": 4}
+
+
+def test_left_out_cells_are_shown(bench: _Bench) -> None:
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text() + 'exclude: [{kernel: "*-cloud-*", reason: no devices}]\n')
+    code, report = bench.build()
+    assert (code, report["counts"]) == (0, {"built": 3, "excluded": 1})
+
+
+def test_plan_table_and_json_agree(bench: _Bench) -> None:
+    code, out, _ = bench.run("plan")
+    assert code == 0
+    assert "4 cells: 4 to build; no recorded timings to predict from" in out
+    bench.build()
+    plan = json.loads(bench.run("plan", "--json", "--group", "all")[1])
+    assert plan["counts"] == {"build": 2, "skip": 4}
+    assert plan["predicted_s"] is not None
+
+
+def test_a_full_disk_is_found_out_before(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    code, _, err = bench.run("build")
+    assert code == 6
+    assert "not enough disk" in err
+    assert bench.started_builds() == 0
+
+
+def test_two_runs_do_not_trample_each_other(bench: _Bench) -> None:
+    from builder.locks import hold_project
+
+    with hold_project(bench.folder / ".kmodsmith"):
+        code, _, err = bench.run("build")
+    assert code == 5
+    assert "another run is building" in err
+    assert "process " in err
+
+
+def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from builder.errors import SourceGoneError
+    from builder.sources import debian
+
+    gone = {"6.1.0-10-amd64"}
+
+    def ensure(_self: object, kernel: Any) -> str:
+        if kernel.raw in gone:
+            raise SourceGoneError("http://archive.test/x.deb is no longer served (HTTP 404)")
+        return "toolkit:x"
+
+    def discover(_source: object, previous: Any, *_: object) -> Any:
+        gone.clear()
+        return previous
+
+    monkeypatch.setattr("builder.toolkit.Toolkits.ensure", ensure)
+    monkeypatch.setattr(debian, "discover", discover)
+    code, report = bench.build("--locked")
+    assert (code, report["failures"][0]["code"]) == (FailureClass.TOOLKIT.exit_code, "package-gone")
+    code, report = bench.build()
+    assert (code, report["counts"]) == (0, {"built": 1, "skipped": 3})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("build", "--group", "fwe"), 2, "did you mean 'few'?"),
+        (("plan", "--arch", "i386"), 2, "x86_64"),
+        (("discover", "--source", "x"), 2, "there is no source 'x'"),
+        (("log", "nothing"), 2, "no build of 'nothing' is known"),
+        (("frobnicate",), 2, "No such command"),
+    ],
+)
+def test_wrong_words_are_explained(bench: _Bench, arguments: tuple[str, ...], code: int, words: str) -> None:
+    found, _, err = bench.run(*arguments)
+    assert found == code
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_mistakes_in_the_configuration_have_their_exit_code(bench: _Bench) -> None:
+    (bench.folder / "versions.yaml").write_text("drivers: 3\n")
+    code, _, err = bench.run("plan")
+    assert code == 3
+    assert "versions.yaml:1:10: at drivers must be a list" in err
+
+
+def test_a_defect_is_one_line(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("builder.cli.plan_project", explode)
+    code, _, err = bench.run("plan")
+    assert code == 1
+    assert "defect in kmodsmith: ZeroDivisionError: oops" in err
+    assert "Traceback" not in err
+
+
+def test_prune_keeps_what_is_needed(bench: _Bench) -> None:
+    bench.build()
+    with (bench.store / "names").open("a") as file:
+        file.write("localhost/kmodsmith/cell:old 1\nlocalhost/kmodsmith/toolkit:old 2\nlocalhost/other:1 3\n")
+    _, out, _ = bench.run("prune", "--dry-run")
+    assert out.splitlines() == [
+        "localhost/kmodsmith/cell:old",
+        "localhost/kmodsmith/toolkit:old",
+        "2 images would be removed",
+    ]

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.errors import HostError
+from builder.host import TOOLS, FindingStatus, examine, install_commands, install_missing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import FakeTools
+
+
+@pytest.fixture(autouse=True)
+def _only_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools outside of PATH are not there, whatever this machine has."""
+    import shutil
+
+    monkeypatch.setattr("builder.host.find_tool", shutil.which)
+
+
+def _add_all(tools: FakeTools, version: str = "1.33.7", store: str = "overlay /var/x") -> None:
+    tools.add("buildah", f'case "$1" in --version) echo "buildah version {version}" ;; info) echo "{store}" ;; esac')
+    for name in ("unshare", "newuidmap"):
+        tools.add(name)
+    tools.add("setpriv", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+
+
+def _statuses(folder: Path, user_id: int = 0) -> dict[str, FindingStatus]:
+    return {finding.name: finding.status for finding in examine(folder, user_id=user_id)}
+
+
+def test_a_ready_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
+    _add_all(fake_tools)
+    assert set(_statuses(tmp_path, user_id=1000).values()) == {FindingStatus.OK}
+    assert "newuidmap" not in _statuses(tmp_path, user_id=0)
+
+
+@pytest.mark.parametrize(
+    ("version", "store", "name", "status"),
+    [
+        ("1.27.9", "overlay /x", "buildah", FindingStatus.BROKEN),
+        ("", "overlay /x", "buildah", FindingStatus.BROKEN),
+        ("1.28.0", "vfs /x", "container store", FindingStatus.WARN),
+    ],
+)
+def test_what_is_not_in_order(
+    fake_tools: FakeTools, tmp_path: Path, version: str, store: str, name: str, status: FindingStatus
+) -> None:
+    _add_all(fake_tools, version, store)
+    assert _statuses(tmp_path)[name] is status
+
+
+def test_a_bare_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
+    statuses = _statuses(tmp_path, user_id=1000)
+    assert [name for name, status in statuses.items() if status is FindingStatus.MISSING] == [
+        tool.name for tool in TOOLS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("os_release", "manager"),
+    [
+        ("ID=debian\n", "apt-get"),
+        ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', "apt-get"),
+        ("ID=fedora\n", "dnf"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "dnf"),
+    ],
+)
+def test_installs_with_the_distributions_own_tool(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, os_release: str, manager: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    (tmp_path / "os-release").write_text(os_release)
+    fake_tools.add(manager)
+    said: list[str] = []
+    assert install_missing(examine(tmp_path, user_id=0), say=said.append, os_release=tmp_path / "os-release")
+    assert fake_tools.calls(manager)[-1][-2:] == ["buildah", "util-linux"]
+    assert said[-1].startswith(f"+ {manager} install -y")
+
+
+def test_nothing_missing_nothing_done(fake_tools: FakeTools, tmp_path: Path) -> None:
+    _add_all(fake_tools)
+    assert not install_missing(examine(tmp_path, user_id=0), say=print)
+
+
+def test_who_may_not_install_is_told_the_command(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("builder.host.find_tool", lambda _name: None)
+    (tmp_path / "os-release").write_text("ID=debian\n")
+    with pytest.raises(HostError) as caught:
+        install_missing(examine(tmp_path, user_id=1000), say=print, os_release=tmp_path / "os-release")
+    assert (
+        caught.value.hint
+        == "as root: apt-get update && apt-get install -y --no-install-recommends buildah uidmap util-linux"
+    )
+
+
+def test_an_unknown_distribution_is_told_the_tools(fake_tools: FakeTools, tmp_path: Path) -> None:
+    (tmp_path / "os-release").write_text("ID=plan9\n")
+    with pytest.raises(HostError, match="plan9"):
+        install_missing(examine(tmp_path, user_id=0), say=print, os_release=tmp_path / "os-release")
+
+
+def test_commands_are_complete() -> None:
+    assert install_commands(TOOLS[:1], "fedora") == [("dnf", "install", "-y", "buildah")]
