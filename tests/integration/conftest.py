@@ -1,0 +1,90 @@
+"""Real tools: a container store of its own for the whole run, so that nothing of the user's is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A container store, a package cache and the environment that selects them."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def builder(self, project: Path, *arguments: str, check: bool = False, **more: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "builder", "--project", str(project), *arguments]
+        return subprocess.run(command, env=self.environment, text=True, capture_output=True, check=check, timeout=900, **more)
+
+    def build(self, project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+        done = self.builder(project, "build", "--json", *arguments)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def buildah(self, *arguments: str) -> str:
+        done = subprocess.run(["buildah", *arguments], env=self.environment, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextlib.contextmanager
+    def mounted(self, image: str) -> Iterator[Path]:
+        container = self.buildah("from", "--pull-never", image).strip()
+        try:
+            yield Path(self.buildah("mount", container).strip())
+        finally:
+            self.buildah("umount", container)
+            self.buildah("rm", container)
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A fresh store; the package cache is the user's, because it only holds what can be checked by digest."""
+    if shutil.which("buildah") is None or os.geteuid() != 0:
+        pytest.skip("needs buildah, and root for overlay storage and a tmpfs")
+    folder = tmp_path_factory.mktemp("machine")
+    storage = folder / "storage.conf"
+    storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n')
+    yield Machine(folder, os.environ | {"CONTAINERS_STORAGE_CONF": str(storage)})
+    subprocess.run(["umount", f"{folder}/graph/overlay"], check=False, capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def lock_text(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the archive serves today: a committed lock would age, and these tests with it."""
+    project = copy_project(tmp_path_factory.mktemp("discover"))
+    done = machine.builder(project, "discover")
+    assert done.returncode == 0, done.stderr
+    return (project / "versions.lock.yaml").read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path, lock_text: str) -> Path:
+    folder = copy_project(tmp_path)
+    (folder / "versions.lock.yaml").write_text(lock_text)
+    return folder
+
+
+def copy_project(folder: Path) -> Path:
+    target = folder / "project"
+    target.mkdir()
+    for name in ("kernel-module", "driver-container"):
+        shutil.copytree(ROOT / name, target / name)
+    shutil.copy(ROOT / "versions.yaml", target)
+    shutil.copy(ROOT / "versions.lock.yaml", target)
+    return target
