@@ -23,6 +23,9 @@ from builder.workflow import build_project, discover_project, plan_project, prun
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Wide enough for a row of every table; a pipe has no width of its own.
+_PIPE_WIDTH = 150
+
 _SELECTORS = (
     click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
     click.option("--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable."),
@@ -74,10 +77,15 @@ class Session:
     "--work-dir", type=click.Path(file_okay=False, path_type=Path), envvar="KMODSMITH_WORK_DIR",
     help="Journal, logs and results; default: .kmodsmith in the project.",
 )  # fmt: skip
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also save what is printed as a picture, for documents.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show every command that is run.")
 @click.version_option(__version__, prog_name="kmodsmith")
 @click.pass_context
-def cli(context: click.Context, folder: Path, work_dir: Path | None, *, verbose: bool) -> None:
+def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path | None, *, verbose: bool) -> None:
     """Driver containers for every kernel that your customers run.
 
     \b
@@ -93,11 +101,10 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, *, verbose:
 
     err = Console(stderr=True, highlight=False)
     set_up_logging(err, verbose=verbose)
-    context.obj = Session(
-        project=open_project(folder, work_dir),
-        out=Console(highlight=False, width=None if sys.stdout.isatty() else 160),
-        err=err,
-    )
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, record=svg is not None)
+    if svg is not None:
+        context.call_on_close(lambda: out.save_svg(str(svg), title=f"kmodsmith {context.invoked_subcommand}"))
+    context.obj = Session(project=open_project(folder, work_dir), out=out, err=err)
 
 
 @cli.command()

@@ -35,6 +35,10 @@ class Downloads:
         self._sleep = sleep
         self._guard = threading.Lock()
 
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
     def path(self, package: LockedPackage) -> Path:
         return self._folder / package.sha256
 

@@ -79,6 +79,7 @@ class Toolkits:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._downloads.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def missing(self, kernels: Iterable[KernelVersion]) -> list[KernelVersion]:

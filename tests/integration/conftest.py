@@ -27,9 +27,13 @@ class Machine:
     folder: Path
     environment: dict[str, str]
 
-    def builder(self, project: Path, *arguments: str, check: bool = False, **more: Any) -> subprocess.CompletedProcess[str]:
+    def builder(
+        self, project: Path, *arguments: str, check: bool = False, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "builder", "--project", str(project), *arguments]
-        return subprocess.run(command, env=self.environment, text=True, capture_output=True, check=check, timeout=900, **more)
+        return subprocess.run(
+            command, env=self.environment, text=True, capture_output=True, check=check, timeout=900, **more
+        )
 
     def build(self, project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
         done = self.builder(project, "build", "--json", *arguments)
@@ -37,7 +41,9 @@ class Machine:
         return done.returncode, json.loads(done.stdout)
 
     def buildah(self, *arguments: str) -> str:
-        done = subprocess.run(["buildah", *arguments], env=self.environment, text=True, capture_output=True, check=False)
+        done = subprocess.run(
+            ["buildah", *arguments], env=self.environment, text=True, capture_output=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -45,8 +45,14 @@ def test_keeps_the_contract(machine: Machine, opened: Toolkits, project: Path, v
     opened.close()
 
 
-def test_two_makings_give_one_digest_and_layers_are_shared(machine: Machine, opened: Toolkits, project: Path, tmp_path: Path) -> None:
-    kernels = [item for item in read_lock(project / "versions.lock.yaml").kernel_versions("debian") if item.series == "6.1" and item.arch is Arch.X86_64]
+def test_two_makings_give_one_digest_and_layers_are_shared(
+    machine: Machine, opened: Toolkits, project: Path, tmp_path: Path
+) -> None:
+    kernels = [
+        item
+        for item in read_lock(project / "versions.lock.yaml").kernel_versions("debian")
+        if item.series == "6.1" and item.arch is Arch.X86_64
+    ]
     standard = next(item for item in reversed(kernels) if item.variant == "standard")
     cloud = parse_kernel_version(standard.raw.replace("-amd64", "-cloud-amd64"))
     first = _describe(machine, opened.ensure(standard))
@@ -64,7 +70,9 @@ def _describe(machine: Machine, image: str) -> tuple[str, list[str]]:
     return told["FromImageDigest"], told["OCIv1"]["rootfs"]["diff_ids"]
 
 
-def test_apt_in_a_debian_image_finds_what_apt_on_the_host_finds(machine: Machine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apt_in_a_debian_image_finds_what_apt_on_the_host_finds(
+    machine: Machine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The way of hosts without apt: the same commands in an image, which is made here from Debian packages."""
     import re
     from pathlib import Path as HostPath
@@ -76,9 +84,11 @@ def test_apt_in_a_debian_image_finds_what_apt_on_the_host_finds(machine: Machine
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", machine.environment["CONTAINERS_STORAGE_CONF"])
     archives = [Archive(url="http://deb.debian.org/debian", suites=("bookworm",))]
     keyring = HostPath("/usr/share/keyrings/debian-archive-keyring.gpg")
+    downloads = Downloads(tmp_path / "cache")
     host = Apt(tmp_path / "host", Arch.X86_64, archives, keyring)
     host.update()
-    image = _make_apt_image(machine, host, Downloads(tmp_path / "cache"), tmp_path)
+    image = _make_apt_image(machine, host, downloads, tmp_path)
+    downloads.close()
     monkeypatch.setattr(apt_module, "find_tool", lambda _name: None)
     contained = Apt(tmp_path / "contained", Arch.X86_64, archives, keyring, image=image)
     contained.update()
@@ -108,6 +118,10 @@ def _make_apt_image(machine: Machine, apt: object, downloads: object, folder: Pa
     ]
     entries = [*_root_entries(), Entry(path="etc/resolv.conf", content=b"")]
     layer = write_layer(folder / "apt.tar", (item for file in files for item in read_members(file)), entries)
-    write_image(folder / "apt-image", [layer], arch="amd64", environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, labels={})
-    subprocess.run(["buildah", "pull", "-q", "oci:apt-image"], cwd=folder, env=machine.environment, check=True, capture_output=True)
+    write_image(
+        folder / "apt-image", [layer], arch="amd64", environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, labels={}
+    )
+    subprocess.run(
+        ["buildah", "pull", "-q", "oci:apt-image"], cwd=folder, env=machine.environment, check=True, capture_output=True
+    )
     return "localhost/apt-image:latest"
