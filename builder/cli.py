@@ -238,7 +238,10 @@ def schema(session: Session, *, write: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.pass_obj
 def prune(session: Session, *, dry_run: bool) -> None:
-    """Remove toolkits and cells from the container store that no group of versions.yaml needs any more."""
+    """Remove toolkits and cells from the container store that no group of versions.yaml needs any more.
+
+    Other projects that share the store make theirs again when they need them.
+    """
     names = prune_project(session.project, dry_run=dry_run)
     for name in names:
         session.out.print(name, markup=False)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from builder.errors import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -43,23 +43,17 @@ def hold_project(work_dir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def share_store(cache_dir: Path) -> Iterator[bool]:
-    """Join the users of the container store; yields whether we were alone on arrival and may clean up.
-
-    Cleaning up has to be over when the first statement of the body that builds runs: others may join after it.
-    """
+def share_store(cache_dir: Path, clean_up: Callable[[], None]) -> Iterator[None]:
+    """Join the users of the container store; who finds it unused calls ``clean_up`` before others may join."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     with (cache_dir / "store.lock").open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
+            clean_up()
         except BlockingIOError:
-            fcntl.flock(stream, fcntl.LOCK_SH)
-            alone = False
-        try:
-            yield alone
-        finally:
-            fcntl.flock(stream, fcntl.LOCK_UN)
+            pass
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        yield
 
 
 def _read_holder(file: Path) -> str:

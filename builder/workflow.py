@@ -168,11 +168,7 @@ def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str
 
     with ExitStack() as held:
         held.enter_context(hold_project(project.work_dir))
-        if held.enter_context(share_store(project.cache_dir)):
-            for leftover in remove_leftovers():
-                err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
-        for scratch in (*project.work_dir.glob("cell-*"), *project.work_dir.glob("toolkits-*")):
-            shutil.rmtree(scratch, ignore_errors=True)
+        held.enter_context(share_store(project.cache_dir, lambda: _clear_leftovers(project, err)))
         toolkits = _open_toolkits(project, planned.plan, held)
         check_disk(_disk_demands(project, planned, toolkits))
         for source, kernels in _kernels_by_source(planned.plan).items():
@@ -180,6 +176,14 @@ def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str
         reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
         shop = _open_workshop(project, planned, reporter, toolkits)
         return shop.run_id, build_plan(planned.plan, shop)
+
+
+def _clear_leftovers(project: Project, err: Console) -> None:
+    """Remove what killed runs left in the store and in the work folder."""
+    for leftover in remove_leftovers():
+        err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
+    for scratch in (*project.work_dir.glob("cell-*"), *project.work_dir.glob("toolkits-*")):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _open_toolkits(project: Project, plan: Plan, held: ExitStack) -> dict[str, Toolkits]:

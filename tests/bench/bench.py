@@ -37,6 +37,8 @@ from builder.toolkit import _toolchain_entries
 from builder.workflow import plan_project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from builder.kernel import KernelVersion
     from builder.project import Project
 
@@ -57,7 +59,7 @@ _MAKE = """
 set -eu
 for kernel in "$@"; do cp -r /usr/src/ptemplate-1.0.0 "/tmp/make-$kernel"; done
 start=$(date +%s%N)
-printf '%s\\n' "$@" | xargs -P "$(nproc)" -I@@ make -s -C /tmp/make-@@ KERNEL_FULL_VERSION=@@ >/dev/null 2>&1
+printf '%s\\n' "$@" | xargs -P "$(nproc)" -I@@ make -s -C /tmp/make-@@ KERNEL_FULL_VERSION=@@ >/tmp/make.log 2>&1 || { tail -20 /tmp/make.log; exit 1; }
 end=$(date +%s%N)
 ls /tmp/make-*/*.ko | wc -l
 echo $((end - start))
@@ -70,17 +72,15 @@ def main() -> None:
     parser.add_argument("--kernel", default="*", help="glob over kernels")
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
-    results: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "machine": describe_machine(),
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "cold": lambda: measure_cold(options.kernel),
+        "against": lambda: measure_against(options.kernel, options.rounds),
+        "idle": lambda: measure_idle(options.kernel),
+        "plan_10000": measure_large_plan,
     }
-    if options.cold:
-        results["cold"] = measure_cold(options.kernel)
-        print(json.dumps(results["cold"]), flush=True)
-    results["against"] = measure_against(options.kernel, options.rounds)
-    results["idle"] = measure_idle(options.kernel)
-    results["plan_10000"] = measure_large_plan()
-    write_results(results)
+    for name, measure in parts.items():
+        if name != "cold" or options.cold:
+            write_results({"machine": describe_machine(), name: measure()})
 
 
 def describe_machine() -> dict[str, Any]:
@@ -210,7 +210,10 @@ def run_in(container: str, script: str, *arguments: str) -> str:
         "bench",
         *arguments,
     ]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"the benchmark's own script failed:\n{done.stdout}")
+    return done.stdout
 
 
 def run_in_box(container: str, script: str, kernels: list[KernelVersion]) -> float:
@@ -275,13 +278,14 @@ def _peak_memory(command: list[str]) -> int:
     return int(subprocess.check_output([sys.executable, "-c", script, *command], cwd=_ROOT, text=True))
 
 
-def write_results(results: dict[str, Any]) -> None:
+def write_results(part: dict[str, Any]) -> None:
+    """Write a part of the results as soon as it is measured, beside the other parts of the same day."""
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
     file = folder / f"{datetime.now(UTC):%Y-%m-%d}.json"
-    file.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results, indent=2))
-    print(f"written to {file.relative_to(_ROOT)}")
+    earlier = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(earlier | part, indent=2) + "\n")
+    print(json.dumps(part, indent=2), f"written to {file.relative_to(_ROOT)}", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""Third-party drivers as their vendors ship them: Debian's dkms packages, taken in by their dkms.conf alone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.apt import Apt, Archive
+from builder.deb import read_members
+from builder.dkms import read_dkms_conf
+from builder.download import Downloads
+from builder.errors import ConfigError
+from builder.kernel import Arch
+from builder.lock import LockedPackage, read_lock
+
+if TYPE_CHECKING:
+    from integration.conftest import Machine
+
+pytestmark = [pytest.mark.buildah, pytest.mark.archive]
+
+# One module; several in one folder; several in several folders, with exports between them.
+_BUILT = ("acpi-call-dkms", "gost-crypto-dkms", "jool-dkms")
+_REFUSED = ("v4l2loopback-dkms",)
+
+
+def _unpack(folder: Path) -> dict[str, Path]:
+    """Fetch the packages and return the source folder of each."""
+    archives = [Archive(url="http://deb.debian.org/debian", suites=("bookworm",))]
+    apt = Apt(folder / "apt", Arch.X86_64, archives, Path("/usr/share/keyrings/debian-archive-keyring.gpg"))
+    apt.update()
+    downloads = Downloads(folder / "cache")
+    found = {}
+    for package in apt.packages(re.compile("|".join(_BUILT + _REFUSED))):
+        locked = LockedPackage(url=package.url, size=package.size, installed=package.installed, sha256=package.sha256)
+        for member, content in read_members(downloads.fetch(locked)):
+            if member.isreg() and member.name.startswith("usr/src/"):
+                file = folder / package.name / Path(member.name).relative_to("usr/src")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+                file.chmod(member.mode)
+        found[package.name] = next((folder / package.name).iterdir())
+    downloads.close()
+    return found
+
+
+def test_build_by_their_dkms_conf(machine: Machine, project: Path, tmp_path: Path) -> None:
+    sources = _unpack(tmp_path)
+    for name in _REFUSED:
+        with pytest.raises(ConfigError, match="cannot be known without running it"):
+            read_dkms_conf(sources[name] / "dkms.conf")
+    entries = ""
+    for name in _BUILT:
+        (sources[name] / "LICENSE").write_text("see the package\n")
+        entries += f"  - name: {name}\n    version: 1.0.0\n    source: {sources[name]}\n    dkms: dkms.conf\n"
+        entries += "    vendor: V\n    summary: S\n    description: D\n    maintainer: M\n"
+    file = project / "versions.yaml"
+    file.write_text(file.read_text().replace("\nsources:", f"{entries}\nsources:", 1))
+    kernels = read_lock(project / "versions.lock.yaml").kernel_versions("debian")
+    kernel = next(item.raw for item in reversed(kernels) if item.series == "6.1" and item.raw.endswith("-amd64"))
+    code, report = machine.build(project, "--kernel", kernel, "--driver", "*-dkms")
+    assert code == 0, report["failures"]
+    assert report["counts"] == {"built": len(_BUILT)}
+    for cell in report["cells"]:
+        wanted = {f"{module.name}.ko" for module in read_dkms_conf(sources[cell["driver"]] / "dkms.conf").modules}
+        with machine.mounted(cell["image"]) as root:
+            found = {file.name for file in root.glob("opt/lib/modules/*/extra/*.ko")}
+            listed = subprocess.check_output(["ls", str(root / "licenses")], text=True)
+        assert found == wanted
+        assert listed

@@ -1,0 +1,86 @@
+"""Locks between runs, free disk, and the container store's listing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.disk import Demand, check_disk
+from builder.errors import BusyError, CommandError, HostError
+from builder.locks import hold_project, share_store
+from builder.store import list_images, remove_leftovers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import FakeTools
+
+
+def test_a_project_is_held_by_one(tmp_path: Path) -> None:
+    with (
+        hold_project(tmp_path / "work"),
+        pytest.raises(BusyError, match="another run is building"),
+        hold_project(tmp_path / "work"),
+    ):
+        pass
+    with hold_project(tmp_path / "work"):
+        pass
+
+
+def test_only_who_finds_the_store_unused_cleans_up(tmp_path: Path) -> None:
+    cleaned: list[str] = []
+    with (
+        share_store(tmp_path, lambda: cleaned.append("first")),
+        share_store(tmp_path, lambda: cleaned.append("second")),
+    ):
+        assert cleaned == ["first"]
+    with share_store(tmp_path, lambda: cleaned.append("third")):
+        assert cleaned == ["first", "third"]
+
+
+def test_demands_on_one_disk_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100})())
+    check_disk(
+        [Demand(purpose="a", folder=tmp_path / "not" / "there", size=60), Demand(purpose="b", folder=tmp_path, size=40)]
+    )
+    with pytest.raises(HostError, match="a and b need about"):
+        check_disk([Demand(purpose="a", folder=tmp_path, size=60), Demand(purpose="b", folder=tmp_path, size=41)])
+
+
+def test_images_by_name(fake_tools: FakeTools) -> None:
+    fake_tools.add(
+        "buildah",
+        """echo '[{"id":"sha256:1","digest":"sha256:2","names":["a:1","b:2"]},{"id":"3","digest":"sha256:4","names":null}]'""",
+    )
+    images = list_images()
+    assert {name: (image.id, image.digest) for name, image in images.items()} == {
+        "a:1": ("1", "sha256:2"),
+        "b:2": ("1", "sha256:2"),
+    }
+
+
+def test_without_buildah_there_are_no_images(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.store.find_tool", lambda _name: None)
+    assert list_images() == {}
+
+
+@pytest.mark.parametrize("script", ["echo nonsense", 'echo \'[{"names":["a"]}]\'', "exit 1"])
+def test_a_store_that_answers_wrongly_is_not_an_empty_store(fake_tools: FakeTools, script: str) -> None:
+    fake_tools.add("buildah", script)
+    with pytest.raises(CommandError):
+        list_images()
+
+
+def test_only_our_own_leftovers_are_removed(fake_tools: FakeTools) -> None:
+    fake_tools.add(
+        "buildah",
+        """case "$1" in
+containers) echo '[{"builder":true,"imagename":"localhost/kmodsmith/toolkit:x","containername":"ours"},{"builder":true,"imagename":"localhost/other:x","containername":"theirs"}]' ;;
+images) echo '[{"id":"1","digest":"sha256:1","names":["localhost/kmodsmith/stage:k","localhost/kmodsmith/cell:k","localhost/theirs:1"]}]' ;;
+esac""",
+    )
+    assert remove_leftovers() == ["ours", "localhost/kmodsmith/stage:k"]
+    calls = fake_tools.calls("buildah")
+    assert ["rm", "ours"] in calls
+    assert ["rmi", "localhost/kmodsmith/stage:k"] in calls
