@@ -134,8 +134,8 @@ _SURROUNDINGS = (
     ),
 )
 
-_HEADER_HINT = "this kernel has no such header: guard the include by kernel version or by a feature test"
-_API_HINT = "this kernel's interface differs: guard the call by kernel version or by a feature test"
+_HEADER_HINT = "this kernel has no such header: guard the include by feature; RHEL backports make version checks wrong"
+_API_HINT = "this kernel's interface differs: guard the call by feature; RHEL backports make version checks wrong"
 _MODPOST_HINT = (
     "this kernel does not export the symbol to modules, or another module of yours does:"
     " then build that one first and pass its Module.symvers in KBUILD_EXTRA_SYMBOLS"

@@ -88,7 +88,7 @@ def emit_results_table(results: Sequence[CellResult]) -> RenderableType:
             result.digest.removeprefix("sha256:")[:12],
         )
     clusters = cluster(failures_of(results))
-    return Group(table, *(_emit_cluster(item, results) for item in clusters))
+    return Group(table, *(_emit_cluster(item) for item in clusters))
 
 
 def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:
@@ -116,7 +116,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _emit_cluster(item: Cluster, results: Sequence[CellResult]) -> RenderableType:
+def _emit_cluster(item: Cluster) -> RenderableType:
     failure = item.failure
     cells = len(item.cells)
     lines = Text()
@@ -127,7 +127,6 @@ def _emit_cluster(item: Cluster, results: Sequence[CellResult]) -> RenderableTyp
     lines.append(f"  {failure.detail}\n")
     if failure.hint:
         lines.append(f"  {failure.hint}\n", style="italic")
-    logs = {result.decision.cell.id: result.log for result in results}
-    lines.append(f"  log: {logs[item.cells[0]]}\n", style="dim")
+    lines.append(f"  whole log: python -m builder log {item.cells[0]}\n", style="dim")
     lines.append("  " + ", ".join(item.cells), style="dim")
     return Padding(lines, (0, 0, 1, 0))
