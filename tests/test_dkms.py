@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,97 +14,288 @@ from builder.kernel import parse_kernel_version
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CONF = """\
-# a comment
-PACKAGE_NAME="demo"
-PACKAGE_VERSION=1.2
-MAKE[0]="make -C ${kernel_source_dir} M=${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build KVER=$kernelver"
-CLEAN="$(anything goes here) `too`"
-BUILT_MODULE_NAME[0]="one"
-BUILT_MODULE_LOCATION[0]="src/"
-DEST_MODULE_LOCATION[0]="/extra"
-BUILT_MODULE_NAME[1]='two'
-DEST_MODULE_NAME[1]="second"
-DEST_MODULE_LOCATION[1]=/kernel/drivers
-AUTOINSTALL="yes"
-"""
+HEAD = 'PACKAGE_NAME="drv"\nPACKAGE_VERSION="1.2"\n'
+ONE = f'{HEAD}BUILT_MODULE_NAME[0]="drv"\nDEST_MODULE_LOCATION[0]="/extra"\n'
+GENERIC = "make KERNELRELEASE=$KERNEL_FULL_VERSION -C $KERNEL_SRC_DIR M=$PWD"
 
 
-def _read(folder: Path, text: str) -> DkmsRecipe:
-    (folder / "dkms.conf").write_text(text)
-    return read_dkms_conf(folder / "dkms.conf")
+@pytest.fixture
+def conf_file(tmp_path: Path) -> Path:
+    return tmp_path / "dkms.conf"
 
 
-def test_reads_names_command_and_modules(tmp_path: Path) -> None:
-    recipe = _read(tmp_path, _CONF)
-    assert (recipe.name, recipe.version) == ("demo", "1.2")
-    assert (
-        recipe.command
-        == 'make KERNELRELEASE="$KERNEL_FULL_VERSION" -C $KERNEL_SRC_DIR M=$PWD KVER=$KERNEL_FULL_VERSION'
-    )
-    assert recipe.modules == (
-        DkmsModule(built_file="src/one.ko", name="one"),
-        DkmsModule(built_file="two.ko", name="second"),
-    )
+def _read(file: Path, text: str) -> DkmsRecipe:
+    file.write_text(text)
+    return read_dkms_conf(file)
 
 
-def test_defaults_of_dkms(tmp_path: Path) -> None:
-    recipe = _read(tmp_path, 'PACKAGE_NAME=demo\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION="/x"\n')
-    assert recipe.command.startswith('make -C "$KERNEL_SRC_DIR" M="$PWD"')
-    assert recipe.modules == (DkmsModule(built_file="demo.ko", name="demo"),)
-
-
-def test_continuation_and_quotes_over_lines(tmp_path: Path) -> None:
-    recipe = _read(tmp_path, "PACKAGE_NAME=d\nBUILT_MODULE_NAME=d\nMAKE=\"make \\\n  all 'A=b c'\"\n")
-    assert recipe.command.split() == ["make", 'KERNELRELEASE="$KERNEL_FULL_VERSION"', "all", "'A=b", "c'"]
-
-
-def test_exclusives(tmp_path: Path) -> None:
-    recipe = _read(tmp_path, _CONF + 'BUILD_EXCLUSIVE_KERNEL="^6\\.1\\."\nBUILD_EXCLUSIVE_ARCH="x86_64"\n')
-    assert recipe.excludes(parse_kernel_version("6.1.0-9-amd64")) is None
-    assert "kernels like" in str(recipe.excludes(parse_kernel_version("6.12.5+deb12-amd64")))
-    assert "architectures like" in str(recipe.excludes(parse_kernel_version("6.1.0-9-arm64")))
+def _complaints(file: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        _read(file, text)
+    assert "versions.yaml" in (caught.value.hint or "")
+    return [f"{m.line}:{m.column} {m.path}: {m.message}" for m in caught.value.mistakes]
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("make", "command"),
     [
-        ('MAKE="make $(nproc)"', "dkms.conf:1:1: at MAKE cannot be known without running it"),
-        ("MAKE=`evil`", "cannot be known without running it"),
-        ("if [ -e x ]; then MAKE=make; fi", "dkms.conf:1:1: cannot be known"),
-        ("for i in 1 2; do BUILT_MODULE_NAME[$i]=x; done", "cannot be known"),
-        ("source ./other.conf", "cannot be known"),
-        ("BUILT_MODULE_NAME=(a b)", "array literal"),
-        ('PATCH[0]="fix.patch"', "patches are applied by dkms alone"),
-        ('BUILT_MODULE_LOCATION[0]="../../etc"', "is no usable path"),
-        ('BUILT_MODULE_NAME[0]="a b; rm"', "is no usable path"),
+        ("", GENERIC),
+        ('MAKE="make"', "make KERNELRELEASE=$KERNEL_FULL_VERSION"),
+        ("MAKE[0]=make", "make KERNELRELEASE=$KERNEL_FULL_VERSION"),
+        ("MAKE=('make all' unused)", "make KERNELRELEASE=$KERNEL_FULL_VERSION all"),
+        ("MAKE=make\nMAKE+=' all'", "make KERNELRELEASE=$KERNEL_FULL_VERSION all"),
+        ("MAKE=first; MAKE='second'", "second"),
+        ("export MAKE=exported", "exported"),
+        ("A=a MAKE=$A MAKE+=b >/dev/null", "ab"),
+        ("MAKE=x\nMAKE=temporary true", "x"),
+        ("MAKE[1]='never used without MAKE_MATCH'", GENERIC),
+        ("MAKE=\"'make' KVER=$kernelver\"", "'make' KVER=$KERNEL_FULL_VERSION"),
+        (
+            'MAKE="K=/lib/modules/${kernelver}/build make x"',
+            "K=/lib/modules/$KERNEL_FULL_VERSION/build make x",
+        ),
+        ('MAKE="sh b.sh ${kernelver}x"', "sh b.sh ${KERNEL_FULL_VERSION}x"),
+        ("MAKE=\"sh b.sh 'I=$kernel_source_dir/i'\"", "sh b.sh 'I='\"$KERNEL_SRC_DIR\"'/i'"),
+        ("MAKE='sh b.sh $kernelver ${HOME}'", "sh b.sh $KERNEL_FULL_VERSION ${HOME}"),
+        ('MAKE="sh b.sh \\$PWD \\"a\\" \\x"', 'sh b.sh $PWD "a" \\x'),
+        ('MAKE="sh b.sh \\\n   a     b"', "sh b.sh a b"),
+        ("MAKE=sh\\ b.sh # comment", "sh b.sh"),
+        ('MAKE="sh b.sh -j$(nproc)" ', "sh b.sh -j$(nproc)"),
+        ('MAKE="sh b.sh -j`nproc`"', "sh b.sh -j$(nproc)"),
+        ('MAKE="sh b.sh $dkms_tree/$module/$module_version/build/x"', "sh b.sh $PWD/x"),
+        ('MAKE="sh b.sh ${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build"', "sh b.sh $PWD"),
+        ('MAKE="sh b.sh /usr/src/drv-1.2/x /usr/src/drv-1.2.3"', "sh b.sh $PWD/x /usr/src/drv-1.2.3"),
+        (
+            'MAKE="cd src && make M=$dkms_tree/$module/$module_version/build"',
+            "build_dir=$PWD; cd src && make M=$build_dir",
+        ),
+        (
+            "PRE_BUILD='configure --with-k=$kernelver'\nMAKE=x",
+            "{ ./configure --with-k=$KERNEL_FULL_VERSION; } && { x; }",
+        ),
+        ("MAKE=x\nPOST_BUILD=./after.sh", "{ x; } && { ./after.sh; }"),
+        ('A="$unset_but_not_needed"\nB=$(date)\nMAKE=x', "x"),
+        ("if [ -x /bin/a ]; then\n  UNUSED=1\nfi\nMAKE=x", "x"),
+        ("f() {\n UNUSED=1\n}\nMAKE=x", "x"),
+        ("pushd `dirname $BASH_SOURCE`; popd >/dev/null 2>&1\nMAKE=x", "x"),
+        ("case $kernelver in\n 2.*) A=1 ;;\n *) A=2 ;;\nesac\nMAKE=x", "x"),
+        ("for i in 1 2 3; do A=$i; done\nMAKE=x", "x"),
+        ("[[ $kernelver =~ (a|b) ]] && A=1\nMAKE=x", "x"),
+        ("A=1 true\nMAKE=x\r", "x"),
     ],
 )
-def test_what_only_a_shell_could_know_is_refused(tmp_path: Path, line: str, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        _read(
-            tmp_path,
-            f"{line}\nPACKAGE_NAME=d\n" + ("" if "BUILT_MODULE_NAME" in line else "BUILT_MODULE_NAME[0]=d\n"),
-        )
-    assert words in caught.value.message
+def test_command(conf_file: Path, make: str, command: str) -> None:
+    assert _read(conf_file, f"{ONE}{make}\n").command == command
 
 
-def test_nothing_is_executed(tmp_path: Path) -> None:
-    _read(tmp_path, _CONF + f"REMAKE_INITRD=$(touch {tmp_path}/executed)\n")
-    assert not (tmp_path / "executed").exists()
+def test_command_of_a_kernel_that_matches(conf_file: Path) -> None:
+    recipe = _read(conf_file, f"{ONE}MAKE[0]=new\nMAKE[1]=old\nMAKE_MATCH[1]='^5\\.'\n")
+    test = "echo \"$KERNEL_FULL_VERSION\" | grep -Eq -e '^5\\.'"
+    assert recipe.make == (f"if {test}; then old; else new; fi",)
 
 
-def test_no_module_and_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no module is named"):
-        _read(tmp_path, "PACKAGE_NAME=d\n")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_dkms_conf(tmp_path / "none")
+def test_first_command_with_a_match_leaves_the_generic_one_for_others(conf_file: Path) -> None:
+    (command,) = _read(conf_file, f"{ONE}MAKE[0]=old\nMAKE_MATCH[0]='^5'\n").make
+    assert command.endswith(f"then old; else {GENERIC}; fi")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(alphabet=st.sampled_from(list("MAKE=\"'$(){}[]0\\\n #abP;`")), max_size=120))
-def test_any_text_is_read_or_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "modules"),
+    [
+        ("DEST_MODULE_LOCATION=/extra", [("drv.ko", "drv")]),
+        ("BUILT_MODULE_NAME=$PACKAGE_NAME", [("drv.ko", "drv")]),
+        ("BUILT_MODULE_NAME=a\nDEST_MODULE_NAME=b", [("a.ko", "b")]),
+        ("BUILT_MODULE_NAME=a\nBUILT_MODULE_LOCATION=src/x", [("src/x/a.ko", "a")]),
+        ("BUILT_MODULE_NAME=a\nBUILT_MODULE_LOCATION=./src/x/", [("src/x/a.ko", "a")]),
+        ("BUILT_MODULE_NAME=a\nBUILT_MODULE_LOCATION=.", [("a.ko", "a")]),
+        ("BUILT_MODULE_NAME=a\nBUILT_MODULE_LOCATION=$dkms_tree/drv/1.2/build/s", [("s/a.ko", "a")]),
+        ("BUILT_MODULE_NAME[2]=z\nBUILT_MODULE_NAME=(a)", [("a.ko", "a")]),
+        ("BUILT_MODULE_NAME=(a b-c)", [("a.ko", "a"), ("b-c.ko", "b-c")]),
+        ("BUILT_MODULE_NAME[1]=b\nBUILT_MODULE_NAME[0]=a", [("a.ko", "a"), ("b.ko", "b")]),
+        ("i=0\nBUILT_MODULE_NAME[$i]=a\ni=1\nBUILT_MODULE_NAME[${i}]=b", [("a.ko", "a"), ("b.ko", "b")]),
+    ],
+)
+def test_modules(conf_file: Path, text: str, modules: list[tuple[str, str]]) -> None:
+    recipe = _read(conf_file, f"{HEAD}{text}\n")
+    assert recipe.modules == tuple(DkmsModule(built_file=file, name=name) for file, name in modules)
+
+
+REFUSED = [
+    ("MAKE=$(cat make.txt)", "5:1 MAKE: the command substitution 'cat make.txt' would have to be executed"),
+    ("MAKE=`cat make.txt`", "5:1 MAKE: the command substitution 'cat make.txt' would have to be executed"),
+    ("A=$(id)\nMAKE=$A", "6:1 MAKE: $A of line 5 is not known: the command substitution 'id' would have"),
+    ("MAKE=$UNSET", "5:1 MAKE: $UNSET is not set by this file"),
+    ("MAKE=${A:-b}", "5:1 MAKE: ${A:-b} is more than a plain reference"),
+    ("MAKE=$1", "5:1 MAKE: $1 is known only to a running shell"),
+    ("MAKE=$'a\\tb'", "5:1 MAKE: $' quotes cannot be read"),
+    ("if true; then\n  MAKE=x\nfi", "6:3 MAKE: it is set under a condition"),
+    ("MAKE=x\n[ -f y ] && MAKE=z", "6:13 MAKE: it is set under a condition"),
+    ("MAKE=x\n: ${MAKE:=y}", "6:3 MAKE: ${MAKE:=y} may set it"),
+    ("f() {\n MAKE=x\n}", "6:2 MAKE: it is set under a condition"),
+    ("let i++", "5:1 : the command 'let i++' would have to be executed"),
+    (
+        "((i++))\nBUILT_MODULE_NAME[$i]=a",
+        "6:1 BUILT_MODULE_NAME: the index of BUILT_MODULE_NAME would have to",
+    ),
+    ("i=1\nfor i in 1 2; do :; done\nDEST_MODULE_NAME[$i]=a", "7:1 DEST_MODULE_NAME: the index of"),
+    ("true && BUILT_MODULE_NAME[4]=a\nBUILT_MODULE_NAME+=(b)", "5:9 BUILT_MODULE_NAME: it is set under"),
+    (". ./common.sh", "5:1 : the command '. ./common.sh' would have to be executed"),
+    ('eval "MAKE=x"', "5:1 : the command 'eval \"MAKE=x\"' would have to be executed"),
+    ("if true; then eval MAKE=x; fi", "5:15 : the command 'eval MAKE=x' would have to be executed"),
+    ("./helper.sh && A=1", "5:1 : the command './helper.sh' would have to be executed"),
+    ("cat <<EOF\nMAKE=x\nEOF", "a here-document cannot be read"),
+    ('MAKE="never closed', "a closing '\"' is missing"),
+    ("MAKE='never closed", '"\'" is missing'),
+    ("MAKE=$(never closed", "a closing ')' is missing"),
+    ("MAKE=(never closed", "')' of an array is missing"),
+    ("if true; then A=1", "the file ends inside 'if'"),
+    ("fi", "'fi' closes nothing that was opened"),
+    ("PATCH[0]=fix.patch", "5:1 PATCH: patches are not applied here"),
+    ("PRE_BUILD='sh -c \"x\"'", "5:1 PRE_BUILD: 'sh -c \"x\"' is not a script of the source"),
+    ("PRE_BUILD=../../x", "5:1 PRE_BUILD: '../../x' is not a script of the source"),
+    ("MAKE='make -C /lib/modules/$(uname -r)/build'", "5:1 MAKE: 'uname' would name the kernel of the build"),
+    ('MAKE="make X=$dkms_tree/other/1/build"', "5:1 MAKE: the command uses another driver's dkms folder"),
+    ("BUILT_MODULE_LOCATION=../../etc", "5:1 BUILT_MODULE_LOCATION: '../../etc/' is not a folder inside"),
+    ("BUILT_MODULE_LOCATION=/etc", "5:1 BUILT_MODULE_LOCATION: '/etc/' is not a folder inside the source"),
+    ("BUILT_MODULE_NAME='a b'", "5:1 BUILT_MODULE_NAME: 'a b' is not the name of a module"),
+    ("BUILT_MODULE_NAME='a;b'", "5:1 BUILT_MODULE_NAME: 'a;b' is not the name of a module"),
+    ("BUILT_MODULE_NAME=a.ko", "5:1 BUILT_MODULE_NAME: 'a.ko' is not the name of a module"),
+    ("DEST_MODULE_NAME=../x", "5:1 DEST_MODULE_NAME: '../x' is not the name of a module"),
+    ("DEST_MODULE_LOCATION[1]=/extra", "module 1 has no BUILT_MODULE_NAME"),
+    ("BUILD_EXCLUSIVE_KERNEL='(a+)+$'", "5:1 BUILD_EXCLUSIVE_KERNEL: the regular expression '(a+)+$' is too"),
+    ("BUILD_EXCLUSIVE_KERNEL='[a'", "5:1 BUILD_EXCLUSIVE_KERNEL: '[a' is not a regular expression"),
+    ("BUILD_EXCLUSIVE_KERNEL=$kernelver", "BUILD_EXCLUSIVE_KERNEL depends on the kernel or the machine"),
+    ("PACKAGE_VERSION='1 2'", "5:1 PACKAGE_VERSION: PACKAGE_VERSION is '1 2', which dkms would not take"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_refused(conf_file: Path, text: str, words: str) -> None:
+    (complaint,) = _complaints(conf_file, f"{ONE}{text}\n")
+    assert words in complaint
+
+
+def test_every_mistake_is_reported_at_once(conf_file: Path) -> None:
+    complaints = _complaints(conf_file, "PACKAGE_NAME=drv\nMAKE=$(a)\nPATCH=x\n. ./y\nBUILT_MODULE_NAME=drv\n")
+    assert [complaint.split(":")[0] for complaint in complaints] == ["1", "2", "3", "4"]
+    assert "PACKAGE_VERSION is missing" in complaints[0]
+
+
+def test_nothing_is_executed(conf_file: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    text = f'{ONE}A=$(touch {mark})\nB=`touch {mark}`\necho "$(touch {mark})" > {mark}\nC[$(touch {mark})]=1\n'
+    _read(conf_file, text)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"A=\xff", "is not UTF-8 text"),
+        (b"A=1\nB=\x00", "holds a control character"),
+        ("A=\ue000".encode(), "holds a control character"),
+        (b"#" * 300_000, "is larger than 256 KiB"),
+        (b"", "PACKAGE_NAME is missing"),
+    ],
+)
+def test_file_that_is_not_a_dkms_conf(conf_file: Path, data: bytes, words: str) -> None:
+    conf_file.write_bytes(data)
+    with pytest.raises(ConfigError, match=words):
+        read_dkms_conf(conf_file)
+
+
+def test_file_that_does_not_exist(conf_file: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_dkms_conf(conf_file)
+
+
+@pytest.mark.parametrize(
+    "piece", ["(", "$(", "${", '"', "`", "{ ", "if ", "A=", "A[", "\\", "$", "[[ ", "a=(b)\n", "&&"]
+)
+def test_hostile_text_is_read_in_bounded_time(conf_file: Path, piece: str) -> None:
+    conf_file.write_text((piece * 100_000)[:100_000])
+    started = time.monotonic()
+    with pytest.raises(ConfigError):
+        read_dkms_conf(conf_file)
+    assert time.monotonic() - started < 10
+
+
+CONDITIONAL = """
+if [ -f $kernel_source_dir/.config ]; then
+    . $kernel_source_dir/.config
+    if ! { echo "$kernelver"; echo 5.18; } | sort -V -C; then
+        if [ "${CONFIG_VIDEO_DEV:-n}" = "n" ]; then
+            BUILD_EXCLUSIVE_KERNEL="REQUIRES CONFIG_VIDEO_DEV"
+        fi
+    fi
+fi
+"""
+
+
+def test_exclusion_under_a_condition_is_noted_and_not_followed(conf_file: Path) -> None:
+    recipe = _read(conf_file, f"{ONE}{CONDITIONAL}POST_INSTALL=udev.sh\n")
+    assert recipe.build_exclusive_kernel is None
+    assert recipe.notes == (
+        "line 10: BUILD_EXCLUSIVE_KERNEL is set under a condition, which is not followed",
+        "line 14: POST_INSTALL is not followed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kernel", "reason"),
+    [
+        ("", "6.1.0-56-amd64", None),
+        ("BUILD_EXCLUSIVE_KERNEL='^(5\\.[6-9]|6)\\.'", "6.1.0-56-amd64", None),
+        (
+            "BUILD_EXCLUSIVE_KERNEL='^5\\.'",
+            "6.1.0-56-amd64",
+            "BUILD_EXCLUSIVE_KERNEL '^5\\\\.' does not match 6.1.0",
+        ),
+        ("BUILD_EXCLUSIVE_KERNEL='^[[:digit:]]+\\.1\\.'", "6.1.0-56-amd64", None),
+        ("BUILD_EXCLUSIVE_KERNEL='el9_[0-9]+'", "5.14.0-427.68.1.el9_4.x86_64+rt", None),
+        ("BUILD_EXCLUSIVE_KERNEL_MIN=5.15", "5.14.0-427.68.1.el9_4.x86_64", "is older than"),
+        ("BUILD_EXCLUSIVE_KERNEL_MIN=5.4", "5.14.0-427.68.1.el9_4.x86_64", None),
+        ("BUILD_EXCLUSIVE_KERNEL_MAX=6.1", "6.12.117+deb12-amd64", "is newer than"),
+        ("BUILD_EXCLUSIVE_ARCH='x86_64|aarch64'", "6.1.0-56-amd64", None),
+        (
+            "BUILD_EXCLUSIVE_ARCH='^ppc64le$'",
+            "6.1.0-56-amd64",
+            "BUILD_EXCLUSIVE_ARCH '^ppc64le$' does not match x86_64",
+        ),
+        ("OBSOLETE_BY=6.1", "6.1.0-56-amd64", "OBSOLETE_BY says that kernels from 6.1 on"),
+        ("OBSOLETE_BY=6.2", "6.1.0-56-amd64", None),
+    ],
+)
+def test_excludes(conf_file: Path, text: str, kernel: str, reason: str | None) -> None:
+    found = _read(conf_file, f"{ONE}{text}\n").excludes(parse_kernel_version(kernel))
+    assert (found is None) == (reason is None)
+    assert (reason or "") in (found or "")
+
+
+def test_config_is_exposed(conf_file: Path) -> None:
+    recipe = _read(conf_file, f'{ONE}BUILD_EXCLUSIVE_CONFIG="CONFIG_PCI !CONFIG_PREEMPT_RT"\n')
+    assert recipe.build_exclusive_config == ("CONFIG_PCI", "!CONFIG_PREEMPT_RT")
+
+
+# Imitates xtables-addons: variables in variables, and a command after the make.
+NESTED = """
+BDIR="$dkms_tree/${PACKAGE_NAME}/${PACKAGE_VERSION}/build"
+MAKEARGS="-C $kernel_source_dir M=${BDIR}/extensions TOP=${BDIR}"
+MAKE="make ${MAKEARGS} modules ; find ${BDIR} -name '*.ko' -exec mv -v {} ${BDIR} \\;"
+"""
+
+
+def test_variables_in_variables(conf_file: Path) -> None:
+    assert _read(conf_file, ONE + NESTED).command == (
+        "make KERNELRELEASE=$KERNEL_FULL_VERSION -C $KERNEL_SRC_DIR M=$PWD/extensions TOP=$PWD modules ;"
+        " find $PWD -name '*.ko' -exec mv -v {} $PWD \\;"
+    )
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(alphabet=st.sampled_from(list("MAKE=\"'$(){}[]0\\\n #abP;`&|<>+")), max_size=120))
+def test_any_text_is_read_or_refused(conf_file: Path, text: str) -> None:
     try:
-        _read(tmp_path, _CONF + text)
+        _read(conf_file, ONE + text)
     except ConfigError as error:
         assert error.mistakes

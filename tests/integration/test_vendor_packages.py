@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.buildah, pytest.mark.archive]
 
 # One module; several in one folder; several in several folders, with exports between them.
 _BUILT = ("acpi-call-dkms", "gost-crypto-dkms", "jool-dkms")
-_REFUSED = ("v4l2loopback-dkms",)
+_REFUSED = ("lttng-modules-dkms",)
 
 
 def _unpack(folder: Path) -> dict[str, Path]:
@@ -50,7 +50,7 @@ def _unpack(folder: Path) -> dict[str, Path]:
 def test_build_by_their_dkms_conf(machine: Machine, project: Path, tmp_path: Path) -> None:
     sources = _unpack(tmp_path)
     for name in _REFUSED:
-        with pytest.raises(ConfigError, match="cannot be known without running it"):
+        with pytest.raises(ConfigError, match="dkms.conf:28:"):
             read_dkms_conf(sources[name] / "dkms.conf")
     entries = ""
     for name in _BUILT:
