@@ -68,6 +68,18 @@ def doctor(session: nox.Session) -> None:
 
 
 @nox.session
+def log(session: nox.Session) -> None:
+    """Print the build log of a cell, or of the last that failed."""
+    _builder(session, "log")
+
+
+@nox.session
+def schema(session: nox.Session) -> None:
+    """Print the JSON schema of versions.yaml; with -- --write, write it and the reference page."""
+    _builder(session, "schema")
+
+
+@nox.session
 def prune(session: nox.Session) -> None:
     """Remove images that no group needs any more."""
     _builder(session, "prune")

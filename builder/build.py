@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING
 
 from builder.assemble import assemble_image
 from builder.compile import compile_modules
-from builder.errors import CellError, CommandError, FailureClass, KmodsmithError, SourceGoneError
+from builder.errors import (
+    CellError,
+    CommandError,
+    FailureClass,
+    KmodsmithError,
+    SourceError,
+    SourceGoneError,
+    SourceUnreachableError,
+)
 from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
 from builder.failure import Failure
 from builder.image_build import ImageBuild
 from builder.plan import Action, Decision, Plan
-from builder.result import CellResult, Status, result_without_work
+from builder.result import CellResult, Status
 from builder.store import STAGE_REPOSITORY, read_digest, remove_images, tag_image
 
 if TYPE_CHECKING:
@@ -54,8 +62,8 @@ class Workshop:
         return self.work_dir / "cells" / decision.cell.id / "build.log"
 
 
-def build_plan(plan: Plan, shop: Workshop) -> list[CellResult]:
-    """Carry out a plan and return one result per decision, in the plan's order.
+def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
+    """Carry out a plan and return the results of its work by cell id.
 
     A cell that fails leaves the others alone. An interrupt stops the children and is raised again; what was
     finished until then is in the journal and in the store, and is skipped by the next run.
@@ -75,12 +83,7 @@ def build_plan(plan: Plan, shop: Workshop) -> list[CellResult]:
         finally:
             remove_images(f"{STAGE_REPOSITORY}:{item.key}" for item in plan.of(Action.BUILD))
     shop.journal.note("run-finished", run=shop.run_id)
-    return [done.get(decision.cell.id) or _known_result(decision, shop.journal) for decision in plan.decisions]
-
-
-def _known_result(decision: Decision, journal: Journal) -> CellResult:
-    known = journal.cells.get(decision.cell.id)
-    return result_without_work(decision, digest=known.digest if known and known.key == decision.key else "")
+    return done
 
 
 def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
@@ -108,9 +111,11 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
 
 def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
     log_file = shop.log_file(decision)
-    timings: dict[str, float] = {}
+    # Giving an image its name again must not forget how it was made.
+    known = shop.journal.cells.get(decision.cell.id) if decision.action is Action.TAG else None
+    timings = dict(known.timings) if known and known.key == decision.key else {}
+    modules = known.modules if known and known.key == decision.key else ()
     digest = ""
-    modules: tuple[ModuleRecord, ...] = ()
     failure: Failure | None = None
     try:
         if decision.action is Action.TAG:
@@ -177,6 +182,16 @@ def _stage(name: str, decision: Decision, shop: Workshop, timings: dict[str, flo
         timings[name] = round(time.monotonic() - started, 3)
 
 
+# What an error outside of the compile means for a cell; the first that fits counts.
+_OTHER_FAILURES: tuple[tuple[type[KmodsmithError], FailureClass, str], ...] = (
+    (SourceGoneError, FailureClass.TOOLKIT, "package-gone"),
+    (SourceUnreachableError, FailureClass.INFRASTRUCTURE, "source-unreachable"),
+    (SourceError, FailureClass.TOOLKIT, "package-wrong"),
+    (CommandError, FailureClass.INFRASTRUCTURE, "command-failed"),
+    (KmodsmithError, FailureClass.INFRASTRUCTURE, "host"),
+)
+
+
 def _describe_failure(error: Exception, log_file: Path) -> Failure:
     if isinstance(error, CellError):
         return Failure(
@@ -186,11 +201,9 @@ def _describe_failure(error: Exception, log_file: Path) -> Failure:
             location=error.location,
             hint=error.hint,
         )
-    if isinstance(error, SourceGoneError):
-        return Failure(failure_class=FailureClass.TOOLKIT, code="package-gone", detail=error.message, hint=error.hint)
-    if isinstance(error, KmodsmithError):
-        code = "command-failed" if isinstance(error, CommandError) else "source-unreachable"
-        return Failure(failure_class=FailureClass.INFRASTRUCTURE, code=code, detail=error.message, hint=error.hint)
+    for kind, failure_class, code in _OTHER_FAILURES:
+        if isinstance(error, kind):
+            return Failure(failure_class=failure_class, code=code, detail=error.message, hint=error.hint)
     with contextlib.suppress(OSError), log_file.open("a") as log:
         traceback.print_exception(error, file=log)
     return Failure(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Wide enough for a row of every table; a pipe has no width of its own.
 _PIPE_WIDTH = 150
+# From this width on, tables have room for keys and digests.
+_WIDE = 100
 
 _SELECTORS = (
     click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
@@ -127,7 +129,7 @@ def plan(session: Session, /, *, force: bool, as_json: bool, **selectors: Any) -
     if as_json:
         session.out.file.write(emit_plan_json(planned.plan, planned.predicted_s, planned.workers))
         return
-    session.out.print(emit_plan_table(planned.plan))
+    session.out.print(emit_plan_table(planned.plan, wide=session.out.width >= _WIDE))
     session.out.print(emit_plan_summary(planned.plan, planned.predicted_s, planned.workers), markup=False)
 
 
@@ -157,7 +159,7 @@ def build(session: Session, /, *, force: bool, jobs: int | None, locked: bool, a
     if as_json:
         session.out.file.write(as_text)
     else:
-        session.out.print(emit_results_table(report.results))
+        session.out.print(emit_results_table(report.results, wide=session.out.width >= _WIDE))
         session.out.print(emit_results_summary(report.results, report.wall_s), markup=False)
     return exit_code_of(report.results)
 

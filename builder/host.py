@@ -75,9 +75,8 @@ def examine(cache_dir: Path, *, user_id: int | None = None) -> list[Finding]:
     is_root = (os.geteuid() if user_id is None else user_id) == 0
     findings = [_examine_tool(tool) for tool in TOOLS if not (tool.plain_user_only and is_root)]
     if find_tool("buildah"):
-        findings.append(_examine_store())
-    findings.append(_examine_disk(cache_dir))
-    return findings
+        findings += _examine_store()
+    return [*findings, _examine_disk("disk of the cache", cache_dir), _examine_memory()]
 
 
 def install_missing(
@@ -153,29 +152,45 @@ def _examine_tool(tool: Tool) -> Finding:
     return Finding(name=tool.name, status=FindingStatus.OK, message=printed.strip())
 
 
-def _examine_store() -> Finding:
+def _examine_store() -> list[Finding]:
     outcome = run(Command(argv=("buildah", "info", "--format", "{{.store.GraphDriverName}} {{.store.GraphRoot}}")))
     if not outcome:
         remedy = "'buildah info' tells more; rootless users need entries in /etc/subuid and /etc/subgid"
-        return Finding(
-            name="container store", status=FindingStatus.BROKEN, message=outcome.stderr.strip(), remedy=remedy
-        )
+        message = outcome.stderr.strip()
+        return [Finding(name="container store", status=FindingStatus.BROKEN, message=message, remedy=remedy)]
     driver, _, root = outcome.stdout.strip().partition(" ")
+    store = Finding(name="container store", status=FindingStatus.OK, message=f"{driver} at {root}")
     if driver == "vfs":
-        return Finding(
+        store = Finding(
             name="container store",
             status=FindingStatus.WARN,
             message=f"driver vfs at {root} copies every layer of every image",
             remedy='set driver = "overlay" in storage.conf',
         )
-    return Finding(name="container store", status=FindingStatus.OK, message=f"{driver} at {root}")
+    return [store, _examine_disk("disk of the store", Path(root))]
 
 
-def _examine_disk(cache_dir: Path) -> Finding:
-    place = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
+def _examine_disk(name: str, folder: Path) -> Finding:
+    place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
     message = f"{free / GIB:.0f} GiB free at {place}"
     if free < _ROOM_BYTES:
-        remedy = "a first build needs up to 5 GiB"
-        return Finding(name="disk", status=FindingStatus.WARN, message=message, remedy=remedy)
-    return Finding(name="disk", status=FindingStatus.OK, message=message)
+        remedy = "a first build of everything needs up to 5 GiB"
+        return Finding(name=name, status=FindingStatus.WARN, message=message, remedy=remedy)
+    return Finding(name=name, status=FindingStatus.OK, message=message)
+
+
+def _examine_memory() -> Finding:
+    available = available_memory()
+    cores = len(os.sched_getaffinity(0))
+    message = f"{available / GIB:.1f} GiB available, {cores} cores"
+    if available < GIB:
+        remedy = "build one cell at a time: --jobs 1"
+        return Finding(name="memory", status=FindingStatus.WARN, message=message, remedy=remedy)
+    return Finding(name="memory", status=FindingStatus.OK, message=message)
+
+
+def available_memory() -> int:
+    """Return the bytes that the kernel thinks new programs can have (proc(5), MemAvailable)."""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0

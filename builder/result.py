@@ -45,7 +45,7 @@ class CellResult:
 
 
 def result_without_work(decision: Decision, digest: str = "") -> CellResult:
-    """Return the result of a decision for which nothing has to be done."""
+    """Return the result of a decision for which nothing is to be done."""
     return CellResult(decision=decision, status=_STATUS_WITHOUT_WORK[decision.action], digest=digest)
 
 

@@ -40,7 +40,8 @@ _SECRET = re.compile(
     r"(?i)((?:--?[a-z0-9-]*|[A-Z0-9_]*)(?:password|passphrase|secret|token|creds)[a-z0-9_-]*[= ])(\S+)"
 )
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0))
-_TAIL_BYTES = 64 * 1024
+# The first error of a large parallel build stands far from the end of its log.
+_TAIL_BYTES = 4 * 1024**2
 DEFAULT_TIMEOUT_S = 600.0
 
 
@@ -62,7 +63,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a command ended. With a log file ``stdout`` is empty and ``stderr`` holds the log's last 64 KiB."""
+    """How a command ended. With a log file ``stdout`` is empty and ``stderr`` holds the log's last 4 MiB."""
 
     command: Command
     exit_code: int

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.disk import Demand, check_disk
+from builder.host import available_memory
 from builder.kernel import parse_kernel_version
 from builder.lock import Lock, write_lock
 from builder.locks import hold_project, share_store
@@ -89,7 +88,7 @@ def choose_workers(project: Project, plan: Plan, jobs: int | None) -> int:
     settings = project.config.build
     wanted = jobs or (settings.jobs if isinstance(settings.jobs, int) else None)
     if wanted is None:
-        by_memory = _available_memory() // (settings.memory_per_job * 1024**2)
+        by_memory = available_memory() // (settings.memory_per_job * 1024**2)
         # One more than there are cores: a cell waits for the disk for a tenth of its time.
         wanted = min(len(os.sched_getaffinity(0)) + 1, by_memory)
     return max(1, min(wanted, len(plan.work)))
@@ -106,8 +105,7 @@ def build_project(
     started = time.monotonic()
     planned = plan_project(project, selector, force=force, jobs=jobs)
     if not planned.plan.work:
-        results = _results_without_work(project, planned.plan)
-        return BuildReport(results=results, wall_s=time.monotonic() - started, run_id="")
+        return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
     run_id, results = _build_locked(project, planned, err)
     if not locked and any(_is_gone(result) for result in results):
         err.print("the archive no longer serves packages that versions.lock.yaml names: refreshing it", markup=False)
@@ -175,7 +173,7 @@ def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str
             toolkits[source].prefetch(kernels)
         reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
         shop = _open_workshop(project, planned, reporter, toolkits)
-        return shop.run_id, build_plan(planned.plan, shop)
+        return shop.run_id, _results(planned, build_plan(planned.plan, shop))
 
 
 def _clear_leftovers(project: Project, err: Console) -> None:
@@ -256,19 +254,15 @@ def _toolkit_names(project: Project, plan: Plan) -> set[str]:
     }
 
 
-def _results_without_work(project: Project, plan: Plan) -> list[CellResult]:
-    cells = project.journal.cells
-    return [
-        result_without_work(decision, digest=cells[decision.cell.id].digest if decision.cell.id in cells else "")
-        for decision in plan.decisions
-    ]
+def _results(planned: Planned, done: dict[str, CellResult]) -> list[CellResult]:
+    """Return a result for every decision, in the plan's order; digests of finished cells come from their images."""
+    results = []
+    for decision in planned.plan.decisions:
+        image = planned.images.get(decision.key_image)
+        digest = image.digest if image else ""
+        results.append(done.get(decision.cell.id) or result_without_work(decision, digest))
+    return results
 
 
 def _is_gone(result: CellResult) -> bool:
     return result.failure is not None and result.failure.code == "package-gone"
-
-
-def _available_memory() -> int:
-    """Return the bytes that the kernel thinks new programs can have (proc(5), MemAvailable)."""
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(match[1]) * 1024 if match else 0

@@ -9,7 +9,8 @@ import pytest
 
 from builder import build as build_module
 from builder.__main__ import run_cli
-from builder.errors import FailureClass
+from builder.errors import CommandError, FailureClass, HostError, SourceError, SourceUnreachableError
+from builder.evidence import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ build)
     done
     if [ "$stage" = build ]; then
         [ ! -f "{store}/broken" ] || while read -r broken message; do
-            [ "$kernel" != "$broken" ] || {{ echo "$message"; exit 2; }}
+            [ "$kernel" != "$broken" ] || {{ echo "$message"; cat "{store}/noise" 2>/dev/null; exit 2; }}
         done <"{store}/broken"
         mkdir -p "$out/opt/lib/modules/$kernel/extra"; echo module >"$out/opt/lib/modules/$kernel/extra/demo.ko"
     else
@@ -57,6 +58,8 @@ build)
     fi ;;
 esac
 """
+
+_FEW = ("6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "6.1.0-10-rt-amd64", "6.12.5+deb12-amd64")
 
 
 class _Bench:
@@ -188,6 +191,50 @@ def test_what_a_killed_run_finished_is_adopted(bench: _Bench) -> None:
     names = (bench.store / "names").read_text().splitlines()
     (bench.store / "names").write_text("\n".join(name for name in names if "kmodsmith/cell" in name) + "\n")
     assert bench.build()[1]["counts"] == {"tagged": 4}
+
+
+def test_naming_an_image_again_forgets_nothing(bench: _Bench) -> None:
+    bench.build()
+    names = (bench.store / "names").read_text().splitlines()
+    (bench.store / "names").write_text("\n".join(name for name in names if "kmodsmith/cell" in name) + "\n")
+    assert bench.build()[1]["counts"] == {"tagged": 4}
+    cells = Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells.values()
+    assert all(item.timings["compile"] > 0 and item.modules for item in cells)
+
+
+def test_digests_of_finished_cells_come_from_their_images(bench: _Bench) -> None:
+    bench.build()
+    (bench.folder / ".kmodsmith" / "journal.jsonl").unlink()
+    assert {cell["digest"] for cell in bench.build()[1]["cells"]} == {f"sha256:{raw}" for raw in _FEW}
+
+
+def test_the_first_error_counts_however_long_the_log(bench: _Bench) -> None:
+    bench.break_kernel("6.12.5+deb12-amd64", "/usr/src/driver/demo.c:3:1: error: too few arguments to function 'x'")
+    with (bench.store / "noise").open("w") as noise:
+        noise.write("  CC [M]  /usr/src/driver/other.o\n" * 20_000)
+    assert bench.build()[1]["failures"][0]["code"] == "api-arity"
+
+
+@pytest.mark.parametrize(
+    ("error", "failure_class", "code"),
+    [
+        (SourceUnreachableError("no answer"), "infrastructure", "source-unreachable"),
+        (SourceError("another file"), "toolkit", "package-wrong"),
+        (CommandError("buildah failed"), "infrastructure", "command-failed"),
+        (HostError("no buildah"), "infrastructure", "host"),
+        (OSError(28, "No space left on device"), "infrastructure", "disk-full"),
+        (ZeroDivisionError("oops"), "infrastructure", "defect"),
+    ],
+)
+def test_errors_around_a_compile_have_their_class(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, failure_class: str, code: str
+) -> None:
+    def ensure(_self: object, _kernel: object) -> str:
+        raise error
+
+    monkeypatch.setattr("builder.toolkit.Toolkits.ensure", ensure)
+    (failure,) = bench.build()[1]["failures"]
+    assert (failure["failure_class"], failure["code"]) == (failure_class, code)
 
 
 def test_left_out_cells_are_shown(bench: _Bench) -> None:

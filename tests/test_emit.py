@@ -73,7 +73,7 @@ def test_json_has_counts_cells_and_clusters() -> None:
 def test_the_table_shows_text_of_logs_as_it_is() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     failure = Failure(failure_class=FailureClass.COMPILE, code="compiler-error", detail="[bold]not markup[/bold]")
-    console.print(emit_results_table([_result("6.1.0-9-amd64", Status.FAILED, failure)]))
+    console.print(emit_results_table([_result("6.1.0-9-amd64", Status.FAILED, failure)], wide=True))
     assert "[bold]not markup[/bold]" in console.export_text()
 
 

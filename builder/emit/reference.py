@@ -10,7 +10,7 @@ from builder.config import Config
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WRITE_COMMAND = "python -m builder schema --write"
+WRITE_COMMAND = "nox -s schema -- --write"
 
 
 def emit_schema() -> str:

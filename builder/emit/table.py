@@ -41,19 +41,15 @@ _STATUS_STYLE = {
 }
 
 
-def emit_plan_table(plan: Plan) -> RenderableType:
-    """Return the plan, a row for each cell."""
-    table = _table("driver", "kernel", "arch", "variant", "action", "reason", "key")
+def emit_plan_table(plan: Plan, *, wide: bool) -> RenderableType:
+    """Return the plan, a row for each cell; ``wide`` adds what a narrow terminal has no room for."""
+    table = _table("cell", "action", "reason", *(("key",) if wide else ()))
     for decision in plan.decisions:
-        kernel = decision.cell.kernel
         table.add_row(
-            f"{decision.cell.driver} {decision.cell.driver_version}",
-            kernel.raw,
-            kernel.arch,
-            kernel.variant,
+            decision.cell.id,
             Text(decision.action, style=_ACTION_STYLE[decision.action]),
             f"{decision.reason}: {decision.explanation}",
-            decision.key[:12],
+            *((decision.key[:12],) if wide else ()),
         )
     return table
 
@@ -70,25 +66,19 @@ def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> st
     return f"{sentence}; about {format_duration(predicted_s)} with {workers} at once"
 
 
-def emit_results_table(results: Sequence[CellResult]) -> RenderableType:
+def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> RenderableType:
     """Return the results, a row for each cell, and below them each cause of failure once."""
-    table = _table("driver", "kernel", "arch", "variant", "status", "why", "time", "digest")
+    table = _table("cell", "status", "why", "time", *(("digest",) if wide else ()))
     for result in results:
-        decision = result.decision
-        kernel = decision.cell.kernel
-        why = f"{result.failure.failure_class}: {result.failure.code}" if result.failure else decision.reason
+        failure = result.failure
         table.add_row(
-            f"{decision.cell.driver} {decision.cell.driver_version}",
-            kernel.raw,
-            kernel.arch,
-            kernel.variant,
+            result.decision.cell.id,
             Text(result.status, style=_STATUS_STYLE[result.status]),
-            why,
+            f"{failure.failure_class}: {failure.code}" if failure else result.decision.reason,
             format_duration(result.duration_s) if result.duration_s else "",
-            result.digest.removeprefix("sha256:")[:12],
+            *((result.digest.removeprefix("sha256:")[:12],) if wide else ()),
         )
-    clusters = cluster(failures_of(results))
-    return Group(table, *(_emit_cluster(item) for item in clusters))
+    return Group(table, *(_emit_cluster(item) for item in cluster(failures_of(results))))
 
 
 def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:
@@ -112,7 +102,7 @@ def format_duration(seconds: float) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"kernel", "action", "status", "time"})
+        table.add_column(column, overflow="fold", no_wrap=column in {"cell", "action", "status", "time"})
     return table
 
 
@@ -127,6 +117,6 @@ def _emit_cluster(item: Cluster) -> RenderableType:
     lines.append(f"  {failure.detail}\n")
     if failure.hint:
         lines.append(f"  {failure.hint}\n", style="italic")
-    lines.append(f"  whole log: python -m builder log {item.cells[0]}\n", style="dim")
+    lines.append(f"  whole log: nox -s log -- {item.cells[0]}\n", style="dim")
     lines.append("  " + ", ".join(item.cells), style="dim")
     return Padding(lines, (0, 0, 1, 0))
