@@ -11,12 +11,17 @@ import click
 from rich.console import Console
 
 from builder.cli import cli
+from builder.cli_modules import VERBS
 from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, KmodsmithError
 from builder.run import stop_all
 
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
+
+
+for verb in VERBS:
+    cli.add_command(verb)
 
 
 def main() -> NoReturn:

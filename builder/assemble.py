@@ -6,26 +6,29 @@ from typing import TYPE_CHECKING
 
 from builder.errors import CellError, FailureClass
 from builder.run import run
-from builder.store import read_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from builder.image_build import ImageBuild
     from builder.plan import Decision
+    from builder.signer import SignerIdentity
 
 
-def assemble_image(image_build: ImageBuild, decision: Decision, modules: Path) -> str:
-    """Make the image under the cell's two names and return its manifest digest.
+def assemble_image(
+    image_build: ImageBuild, decision: Decision, modules: Path, *, name: str, signers: Sequence[SignerIdentity]
+) -> None:
+    """Make the image under a passing name: it gets the cell's own names when it is proven.
 
     Raises:
         CellError: buildah failed, which is no fault of the driver's.
     """
     command = image_build.assemble(
         modules,
-        names=(decision.key_image, decision.image),
+        names=(name,),
         arch=decision.cell.kernel.arch,
-        labels=image_labels(decision),
+        labels=image_labels(decision, signers),
     )
     outcome = run(command)
     if not outcome:
@@ -36,20 +39,24 @@ def assemble_image(image_build: ImageBuild, decision: Decision, modules: Path) -
             f"the final image could not be made: buildah {outcome.explain()}",
             detail=last_line,
         )
-    return read_digest(decision.key_image)
 
 
-def image_labels(decision: Decision) -> dict[str, str]:
+def image_labels(decision: Decision, signers: Sequence[SignerIdentity]) -> dict[str, str]:
     """Return kmodsmith's own labels: with them a registry alone tells what an image was made of."""
     kernel = decision.cell.kernel
     if decision.inputs is None:
         raise ValueError(decision)
-    return {
+    labels = {
         "io.kmodsmith.cell": decision.cell.id,
         "io.kmodsmith.cell.key": decision.key,
         "io.kmodsmith.kernel": kernel.raw,
         "io.kmodsmith.kernel.variant": kernel.variant,
         "io.kmodsmith.source.digest": decision.inputs.source,
         "io.kmodsmith.toolkit.id": decision.inputs.toolkit,
-        "io.kmodsmith.signed": "no",
+        "io.kmodsmith.signed": "yes" if signers else "no",
     }
+    if signers:
+        labels["io.kmodsmith.signer.sha256"] = ",".join(signer.certificate.fingerprint for signer in signers)
+    if any(signer.is_development for signer in signers):
+        labels["io.kmodsmith.signer.development"] = "yes"
+    return labels

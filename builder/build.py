@@ -15,28 +15,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.assemble import assemble_image
-from builder.compile import compile_modules
+from builder.compile import compile_modules, find_modules
 from builder.errors import (
     CellError,
     CommandError,
     FailureClass,
+    FormatError,
     KmodsmithError,
     SourceError,
     SourceGoneError,
     SourceUnreachableError,
 )
-from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
+from builder.evidence import CellEvidence, Journal, Outcome
 from builder.failure import Failure
+from builder.finding import raise_findings
 from builder.image_build import ImageBuild
+from builder.image_files import LayerCache
 from builder.plan import Action, Decision, Plan
+from builder.prove import prove_image, prove_tree, read_image
 from builder.result import CellResult, Status
+from builder.sign import SigningJob, sign_folder
 from builder.store import STAGE_REPOSITORY, read_digest, remove_images, tag_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from builder.compiled import CompiledResults
     from builder.driver import StagedDriver
+    from builder.finding import Finding
+    from builder.kernel_facts import KernelFacts
     from builder.log import Reporter
+    from builder.prove import Proof
+    from builder.sign import SigningLog
+    from builder.signer import OpenSigner
 
 _RETRY_PAUSE_S = 2.0
 
@@ -51,12 +62,17 @@ class Workshop:
     reporter: Reporter
     toolkit_for: Callable[[Decision], str]
     base_for: Callable[[Decision], str]
+    facts_for: Callable[[Decision], KernelFacts]
+    compiled: CompiledResults
+    signers: Sequence[OpenSigner]
+    signing_log: SigningLog
     workers: int
     make_jobs: int = 1
     isolation: str = "chroot"
     timeout_s: float = 1800.0
     retries: int = 2
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}")
+    layers: LayerCache = field(default_factory=LayerCache)
 
     def log_file(self, decision: Decision) -> Path:
         return self.work_dir / "cells" / decision.cell.id / "build.log"
@@ -81,7 +97,7 @@ def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:
-            remove_images(f"{STAGE_REPOSITORY}:{item.key}" for item in plan.of(Action.BUILD))
+            remove_images(name for item in plan.of(Action.BUILD, Action.ASSEMBLE) for name in _passing_names(item))
     shop.journal.note("run-finished", run=shop.run_id)
     return done
 
@@ -98,15 +114,22 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
         shop.reporter.cell_retried(decision, failure)
         time.sleep(_RETRY_PAUSE_S * (attempt + 1))
     shop.journal.record(evidence)
-    status = Status.FAILED if evidence.failure else Status.TAGGED if decision.action is Action.TAG else Status.BUILT
     return CellResult(
         decision=decision,
-        status=status,
+        status=Status.FAILED if evidence.failure else _STATUS[decision.action],
         duration_s=time.monotonic() - started,
         digest=evidence.digest,
         failure=evidence.failure,
         log=evidence.log,
     )
+
+
+_STATUS = {Action.BUILD: Status.BUILT, Action.ASSEMBLE: Status.ASSEMBLED, Action.TAG: Status.TAGGED}
+
+
+def _passing_names(decision: Decision) -> tuple[str, str]:
+    """Return the names of the compile stage and of the final image until it is proven."""
+    return f"{STAGE_REPOSITORY}:{decision.key}", f"{STAGE_REPOSITORY}:{decision.key}-unproven"
 
 
 def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
@@ -115,16 +138,18 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
     known = shop.journal.cells.get(decision.cell.id) if decision.action is Action.TAG else None
     timings = dict(known.timings) if known and known.key == decision.key else {}
     modules = known.modules if known and known.key == decision.key else ()
+    signers = known.signers if known and known.key == decision.key else ()
     digest = ""
     failure: Failure | None = None
     try:
         if decision.action is Action.TAG:
             tag_image(decision.key_image, decision.image)
-            digest = read_digest(decision.key_image)
         else:
             log_file.parent.mkdir(parents=True, exist_ok=True)
             log_file.write_bytes(b"")
-            digest, modules = _make_image(decision, shop, log_file, timings)
+            proof = _make_image(decision, shop, log_file, timings)
+            modules, signers = proof.modules, proof.signers
+        digest = read_digest(decision.key_image)
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
         failure = _describe_failure(error, log_file)
     return CellEvidence(
@@ -140,36 +165,80 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         image=decision.image,
         digest=digest,
         modules=modules,
+        signers=signers,
         failure=failure,
         log=str(log_file.relative_to(shop.work_dir)),
     )
 
 
-def _make_image(
-    decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]
-) -> tuple[str, tuple[ModuleRecord, ...]]:
+def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]) -> Proof:
+    """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
     driver = shop.drivers[decision.cell.driver]
-    with _stage("toolkit", decision, shop, timings):
-        toolkit_image = shop.toolkit_for(decision)
-        base_image = driver.base_image or shop.base_for(decision)
-    image_build = ImageBuild(
-        context=driver.context,
-        containerfile=driver.containerfile,
-        arguments=driver.recipe.build_arguments(
-            decision.cell.kernel, toolkit_image=toolkit_image, base_image=base_image
-        ),
-        log_file=log_file,
-        isolation=shop.isolation,
-        timeout_s=shop.timeout_s,
-    )
+    stage_image, unproven = _passing_names(decision)
+    identities = [signer.identity for signer in shop.signers]
     with tempfile.TemporaryDirectory(dir=shop.work_dir, prefix="cell-") as scratch:
-        folder = Path(scratch, "modules")
-        with _stage("compile", decision, shop, timings):
-            stage_image = f"{STAGE_REPOSITORY}:{decision.key}"
-            modules = compile_modules(image_build, folder, stage_image=stage_image, make_jobs=shop.make_jobs)
+        tree = Path(scratch, "modules")
+        restored = decision.action is Action.ASSEMBLE and _restore(decision, shop, tree)
+        with _stage("toolkit", decision, shop, timings):
+            toolkit_image = "" if restored else shop.toolkit_for(decision)
+            base_image = driver.base_image or shop.base_for(decision)
+            kernel = shop.facts_for(decision)
+        image_build = ImageBuild(
+            context=driver.context,
+            containerfile=driver.containerfile,
+            # A restored compile needs no toolkit; buildah wants a name for the stage that it then leaves out.
+            arguments=driver.recipe.build_arguments(
+                decision.cell.kernel, toolkit_image=toolkit_image or base_image, base_image=base_image
+            ),
+            log_file=log_file,
+            isolation=shop.isolation,
+            timeout_s=shop.timeout_s,
+        )
+        if not restored:
+            with _stage("compile", decision, shop, timings):
+                compile_modules(image_build, tree, stage_image=stage_image, make_jobs=shop.make_jobs)
+                shop.compiled.keep(_compile_key(decision), tree)
+        with _stage("fit", decision, shop, timings):
+            _judge(prove_tree(tree, kernel, expected=driver.recipe.module_names), log_file)
+        if shop.signers:
+            with _stage("sign", decision, shop, timings):
+                job = SigningJob(signers=shop.signers, log=shop.signing_log, cell=decision.cell.id, run=shop.run_id)
+                sign_folder(find_modules(tree), job)
         with _stage("assemble", decision, shop, timings):
-            digest = assemble_image(image_build, decision, folder)
-    return digest, modules
+            assemble_image(image_build, decision, tree, name=unproven, signers=identities)
+    with _stage("verify", decision, shop, timings):
+        proof = prove_image(
+            read_image(unproven, shop.layers),
+            kernel,
+            expected=driver.recipe.module_names,
+            signers=[identity.expected for identity in identities],
+        )
+        _judge(proof.findings, log_file)
+        tag_image(unproven, decision.key_image, decision.image)
+    return proof
+
+
+def _restore(decision: Decision, shop: Workshop, tree: Path) -> bool:
+    """Put the kept result of a compile into a folder; one that was damaged is compiled again."""
+    try:
+        return shop.compiled.restore(_compile_key(decision), tree)
+    except FormatError as error:
+        shop.reporter.say(error.message)
+        return False
+
+
+def _compile_key(decision: Decision) -> str:
+    if decision.inputs is None:
+        raise ValueError(decision)
+    return decision.inputs.compile_key
+
+
+def _judge(findings: Sequence[Finding], log_file: Path) -> None:
+    """Write findings to the cell's log, then fail the cell because of them."""
+    if findings:
+        with log_file.open("a") as log:
+            log.writelines(f"{finding}\n" for finding in findings)
+    raise_findings(findings)
 
 
 @contextlib.contextmanager
@@ -187,6 +256,7 @@ _OTHER_FAILURES: tuple[tuple[type[KmodsmithError], FailureClass, str], ...] = (
     (SourceGoneError, FailureClass.TOOLKIT, "package-gone"),
     (SourceUnreachableError, FailureClass.INFRASTRUCTURE, "source-unreachable"),
     (SourceError, FailureClass.TOOLKIT, "package-wrong"),
+    (FormatError, FailureClass.FIT, "unreadable"),
     (CommandError, FailureClass.INFRASTRUCTURE, "command-failed"),
     (KmodsmithError, FailureClass.INFRASTRUCTURE, "host"),
 )

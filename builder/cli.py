@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 # Wide enough for a row of every table; a pipe has no width of its own.
 _PIPE_WIDTH = 150
 # From this width on, tables have room for keys and digests.
-_WIDE = 100
+WIDE = 100
 
-_SELECTORS = (
+SELECTORS = (
     click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
     click.option("--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable."),
     click.option(
@@ -55,8 +55,8 @@ _SELECTORS = (
 )
 
 
-def _with_selectors(function: Callable[..., int | None]) -> Callable[..., int | None]:
-    for option in reversed(_SELECTORS):
+def with_selectors(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    for option in reversed(SELECTORS):
         function = option(function)
     return function
 
@@ -98,6 +98,11 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
     log        show the build log of a cell
     schema     the reference of versions.yaml
     prune      remove images that no cell needs any more
+    fit        prove that an image's modules would load on its kernel
+    sign       sign modules, or the modules of an image
+    keys       make a development key, show certificates and the signing log
+    compat     on which other kernels would the built modules load?
+    drift      what changed between two kernels for a driver
     """
     from builder.log import set_up_logging  # noqa: PLC0415 - rich.live is not needed to print help
 
@@ -110,7 +115,7 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
 
 
 @cli.command()
-@_with_selectors
+@with_selectors
 @click.option("--force", is_flag=True, help="Plan to build even what is up to date.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
@@ -125,16 +130,16 @@ def plan(session: Session, /, *, force: bool, as_json: bool, **selectors: Any) -
     from builder.emit.report import emit_plan_json  # noqa: PLC0415 - see cli()
     from builder.emit.table import emit_plan_summary, emit_plan_table  # noqa: PLC0415
 
-    planned = plan_project(session.project, _selector(selectors), force=force)
+    planned = plan_project(session.project, make_selector(selectors), force=force)
     if as_json:
         session.out.file.write(emit_plan_json(planned.plan, planned.predicted_s, planned.workers))
         return
-    session.out.print(emit_plan_table(planned.plan, wide=session.out.width >= _WIDE))
+    session.out.print(emit_plan_table(planned.plan, wide=session.out.width >= WIDE))
     session.out.print(emit_plan_summary(planned.plan, planned.predicted_s, planned.workers), markup=False)
 
 
 @cli.command()
-@_with_selectors
+@with_selectors
 @click.option("--force", is_flag=True, help="Build even what is up to date.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
 @click.option("--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped.")
@@ -151,7 +156,7 @@ def build(session: Session, /, *, force: bool, jobs: int | None, locked: bool, a
     from builder.emit.table import emit_results_summary, emit_results_table  # noqa: PLC0415
 
     project = session.project
-    report = build_project(project, _selector(selectors), session.err, force=force, jobs=jobs, locked=locked)
+    report = build_project(project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked)
     as_text = emit_results_json(report.results, run_id=report.run_id, wall_s=report.wall_s)
     if report.run_id:
         (project.work_dir / "results.json").write_text(as_text)
@@ -159,7 +164,7 @@ def build(session: Session, /, *, force: bool, jobs: int | None, locked: bool, a
     if as_json:
         session.out.file.write(as_text)
     else:
-        session.out.print(emit_results_table(report.results, wide=session.out.width >= _WIDE))
+        session.out.print(emit_results_table(report.results, wide=session.out.width >= WIDE))
         session.out.print(emit_results_summary(report.results, report.wall_s), markup=False)
     return exit_code_of(report.results)
 
@@ -250,7 +255,7 @@ def prune(session: Session, *, dry_run: bool) -> None:
     session.out.print(f"{len(names)} images {'would be ' if dry_run else ''}removed", markup=False)
 
 
-def _selector(options: dict[str, Any]) -> Selector:
+def make_selector(options: dict[str, Any]) -> Selector:
     return Selector(
         group=options["group"],
         drivers=options["drivers"],

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import CellError, FailureClass
-from builder.evidence import ModuleRecord
 from builder.failure import classify_compile_log
+from builder.module.packing import is_module
 from builder.run import run
-from builder.tree import file_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from builder.image_build import ImageBuild
 
 
-def compile_modules(
-    image_build: ImageBuild, target: Path, *, stage_image: str, make_jobs: int
-) -> tuple[ModuleRecord, ...]:
-    """Compile into ``target`` and return the modules found there.
+def compile_modules(image_build: ImageBuild, target: Path, *, stage_image: str, make_jobs: int) -> None:
+    """Compile into ``target``.
 
     Raises:
         CellError: the build failed; the error holds the first real error line of the log.
@@ -36,11 +33,20 @@ def compile_modules(
             hint=failure.hint,
             location=failure.location,
         )
-    return tuple(_describe(file) for file in sorted(target.glob("opt/lib/modules/*/extra/*.ko")))
+    find_modules(target)
 
 
-def _describe(module: Path) -> ModuleRecord:
-    """Describe a module; a driver's build may leave links here that point at files of this host."""
-    if module.is_symlink() or not module.is_file():
-        raise CellError(FailureClass.COMPILE, "module-not-a-file", f"{module.name} is no regular file")
-    return ModuleRecord(name=module.name, sha256=file_digest(module), size=module.stat().st_size)
+def find_modules(tree: Path) -> list[Path]:
+    """Return the modules of a compile's result; its build may have left links that point at files of this host.
+
+    Raises:
+        CellError: a module is not a regular file, or lies behind a link.
+    """
+    modules = []
+    for folder, folders, files in os.walk(tree):
+        for name in sorted(name for name in (*files, *folders) if is_module(name)):
+            module = Path(folder, name)
+            if module.is_symlink() or not module.is_file():
+                raise CellError(FailureClass.COMPILE, "module-not-a-file", f"{name} is no regular file")
+            modules.append(module)
+    return sorted(modules)

@@ -183,6 +183,45 @@ class DebianKernels(_Model):
     """Keys that the archive's signature is checked with."""
 
 
+class Signer(_Model):
+    """Somebody who signs modules: a certificate, and exactly one way to its private key."""
+
+    certificate: RelativeFile
+    """X.509 certificate, PEM or DER, relative to versions.yaml."""
+    digest: Literal["sha256", "sha384", "sha512"] = "sha256"
+    """Digest algorithm; the kernels that load the modules must have it (CONFIG_MODULE_SIG_HASH tells)."""
+    key_file: Text | None = None
+    """Private key, PEM or DER, relative to versions.yaml; nobody but its owner may be able to read it."""
+    pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$")] | None = None
+    """PKCS#11 URI (RFC 7512) of a private key on a token, with module-path: the key never leaves the token."""
+    command: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """Program that gets a digest (raw bytes, stdin) and prints its signature (base64); {algorithm} becomes sha256
+    and so on. For cloud KMS and signing hosts; RSA: PKCS#1 v1.5, ECDSA: DER."""
+    passphrase_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Environment variable with the key file's passphrase or the token's PIN."""
+    passphrase_file: Text | None = None
+    """File with the key file's passphrase or the token's PIN."""
+    pass_environment: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    """Environment variables that the PKCS#11 module or the command needs; no others are passed on."""
+
+    _root: Path = PrivateAttr(default=Path())
+
+    def resolve(self, name: str) -> Path:
+        """Return the absolute place of a file that the entry names."""
+        return self._root / Path(name).expanduser()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        ways = [name for name in ("key_file", "pkcs11", "command") if getattr(self, name) is not None]
+        if len(ways) != 1:
+            raise _complain(f"give exactly one of key_file, pkcs11 and command, not {' and '.join(ways) or 'none'}")
+        if self.passphrase_env and self.passphrase_file:
+            raise _complain("give either passphrase_env or passphrase_file, not both")
+        if self.pkcs11 and "pin-value" in self.pkcs11:
+            raise _complain("a PIN does not belong into a file: use passphrase_env or passphrase_file, not pin-value")
+        return self
+
+
 class Group(_Model):
     """A named selection of kernels."""
 
@@ -198,6 +237,11 @@ class Group(_Model):
     """Kernel variants."""
     newest: bool = False
     """Only the newest kernel of each series, variant and architecture."""
+    signers: tuple[Name, ...] = ()
+    """Who signs the modules; two while certificates are being rotated: a kernel that trusts either loads them."""
+    signing: Literal["optional", "required", "production"] = "optional"
+    """optional: without signers, images are labelled as unsigned. required: no cell without a signer. production:
+    in addition, no development key."""
 
 
 class Exclude(_Model):
@@ -248,6 +292,8 @@ class Config(_Model):
     """What is built."""
     sources: Annotated[dict[Name, DebianKernels], Field(min_length=1)]
     """Where kernels and their toolkits come from."""
+    signers: dict[Name, Signer] = {}
+    """Who can sign modules."""
     groups: Annotated[dict[Name, Group], Field(min_length=1)]
     """Which kernels are built for."""
     default_group: str
@@ -277,6 +323,8 @@ def load_config(file: Path, *, today: date) -> Config:
         raise ConfigError([*mistakes, *_check_raw_dates(document, today)]) from None
     for driver in config.drivers:
         driver._root = file.parent  # noqa: SLF001 - the loader completes what it has just made
+    for signer in config.signers.values():
+        signer._root = file.parent  # noqa: SLF001 - as above
     if mistakes := [
         *_check_references(config, document),
         *_check_files(config, document),
@@ -305,6 +353,12 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
     for name, group in config.groups.items():
         if group.source not in config.sources:
             yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
+        for number, signer in enumerate(group.signers):
+            if signer not in config.signers:
+                place = ("groups", name, "signers", number)
+                yield document.mistake(place, _unknown("signer", signer, config.signers))
+            elif signer in group.signers[:number]:
+                yield document.mistake(("groups", name, "signers", number), f"{signer!r} is named twice")
     if config.default_group not in config.groups:
         yield document.mistake(("default_group",), _unknown("group", config.default_group, config.groups))
 
@@ -352,7 +406,7 @@ def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
 def _nearest(word: str, known: Iterable[str]) -> str:
     words = sorted(known)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(words)}"
+    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(words) or 'none'}"
 
 
 def _is_consequence(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
@@ -420,6 +474,7 @@ def _kind_of(value: object) -> str:
 _MODELS: dict[str, type[_Model]] = {
     "drivers": Driver,
     "sources": DebianKernels,
+    "signers": Signer,
     "groups": Group,
     "exclude": Exclude,
     "known_bad": KnownBad,

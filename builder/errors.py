@@ -9,6 +9,8 @@ KmodsmithError
 ├── SourceError           7  a kernel source answered wrongly
 │   ├── SourceUnreachableError   it did not answer at all: the older answer stays valid
 │   └── SourceGoneError          it says definitely that a locked file no longer exists
+├── FormatError           8  a kernel object, image or certificate is not what it should be
+├── SignerError           9  a signer of versions.yaml may not or cannot sign
 ├── CommandError         17  a command failed where no cell is to blame
 └── CellError            10-17  one cell failed, see FailureClass
 
@@ -111,6 +113,22 @@ class SourceUnreachableError(SourceError):
 
 class SourceGoneError(SourceError):
     """A definite answer that a locked file is no longer served."""
+
+
+class FormatError(KmodsmithError):
+    """A file is damaged or is not what its name says; the message is the end of a sentence about that file."""
+
+    exit_code = 8
+
+
+class SignerError(KmodsmithError):
+    """A signer may not or cannot sign; ``code`` is stable and names the cause."""
+
+    exit_code = 9
+
+    def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class CommandError(KmodsmithError):

@@ -32,11 +32,19 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleRecord:
-    """One module of a kmod image: file name, SHA-256 and size in bytes."""
+    """One module of a final image: file name, SHA-256 and size in bytes, and what its proof of fit rests on.
+
+    ``imports`` counts the symbols that were compared with the kernel's; ``aliases`` are what the kernel finds it by.
+    """
 
     name: str
     sha256: str
     size: int
+    vermagic: str = ""
+    imports: int = 0
+    depends: tuple[str, ...] = ()
+    firmware: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +63,8 @@ class CellEvidence:
     image: str = ""
     digest: str = ""
     modules: tuple[ModuleRecord, ...] = ()
+    signers: tuple[str, ...] = ()
+    """SHA-256 fingerprints of the certificates whose signatures were verified in the final image."""
     failure: Failure | None = None
     log: str = ""
 
@@ -115,7 +125,13 @@ _FIELDS = frozenset(item.name for item in fields(CellEvidence))
 def _parse_evidence(data: dict[str, Any]) -> CellEvidence:
     known = {name: value for name, value in data.items() if name in _FIELDS}
     known["outcome"] = Outcome(known["outcome"])
-    known["modules"] = tuple(ModuleRecord(**module) for module in known.get("modules", ()))
+    known["modules"] = tuple(_parse_module(module) for module in known.get("modules", ()))
+    known["signers"] = tuple(known.get("signers", ()))
     if failure := known.get("failure"):
         known["failure"] = Failure(**failure | {"failure_class": FailureClass(failure["failure_class"])})
     return CellEvidence(**known)
+
+
+def _parse_module(data: dict[str, Any]) -> ModuleRecord:
+    lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+    return ModuleRecord(**data | lists)

@@ -62,6 +62,7 @@ TOOLS = (
     Tool(name="buildah", purpose="builds the images", debian="buildah", fedora="buildah", version=(1, 28)),
     Tool(name="unshare", purpose="takes the network from compiles", debian="util-linux", fedora="util-linux"),
     Tool(name="setpriv", purpose="lets no compile outlive us", debian="util-linux", fedora="util-linux"),
+    Tool(name="depmod", purpose="proves the data that modprobe reads", debian="kmod", fedora="kmod"),
     Tool(
         name="newuidmap", purpose="maps users in rootless builds", debian="uidmap", fedora="shadow-utils",
         plain_user_only=True,

@@ -41,7 +41,7 @@ class ImageBuild:
     context: Path
     containerfile: Path
     arguments: Mapping[str, str]
-    log_file: Path
+    log_file: Path | None
     isolation: str = "chroot"
     timeout_s: float = 1800.0
 

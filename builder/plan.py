@@ -16,18 +16,19 @@ from builder.evidence import CellEvidence, Outcome
 from builder.lock import content_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from builder.matrix import Cell, LeftOut
 
 CELL_REPOSITORY = "localhost/kmodsmith/cell"
-KEY_FORMAT = "1"
+KEY_FORMAT = "2"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
 _TOOLKIT_WAS_MADE_S = 0.5
 
 
 class Action(StrEnum):
     BUILD = "build"
+    ASSEMBLE = "assemble"
     TAG = "tag"
     SKIP = "skip"
     EXCLUDE = "exclude"
@@ -43,6 +44,7 @@ class Reason(StrEnum):
     RECIPE_CHANGED = "recipe-changed"
     TOOLKIT_CHANGED = "toolkit-changed"
     BASE_CHANGED = "base-changed"
+    SIGNER_CHANGED = "signer-changed"
     FORMAT_CHANGED = "format-changed"
     FAILED_BEFORE = "failed-before"
     IMAGE_GONE = "image-gone"
@@ -66,11 +68,18 @@ class CellInputs:
     base: str
     driver: str
     kernel: str
+    signers: str = ""
+    """Fingerprints of the certificates that sign, with their digest algorithms; empty for unsigned modules."""
     format: str = KEY_FORMAT
 
     @property
     def key(self) -> str:
         return content_id(asdict(self))
+
+    @property
+    def compile_key(self) -> str:
+        """The key of the compile alone: who signs and what the modules are shipped on do not matter to it."""
+        return content_id({name: value for name, value in asdict(self).items() if name not in {"signers", "base"}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +120,7 @@ class Plan:
 
     @property
     def work(self) -> tuple[Decision, ...]:
-        return self.of(Action.BUILD, Action.TAG)
+        return self.of(Action.BUILD, Action.ASSEMBLE, Action.TAG)
 
 
 def make_plan(
@@ -120,6 +129,7 @@ def make_plan(
     *,
     evidence: Mapping[str, CellEvidence],
     images: Mapping[str, str],
+    compiled: Container[str] = (),
     force: bool = False,
 ) -> Plan:
     """Decide about every candidate.
@@ -129,9 +139,12 @@ def make_plan(
         left_out: cells that versions.yaml leaves out, kept in the plan with their reason.
         evidence: the latest evidence by cell id.
         images: image ids by full name, as the container store has them now.
+        compiled: keys of compiles whose results are kept.
         force: build even what is up to date.
     """
-    decisions = [_decide(candidate, evidence.get(candidate.cell.id), images, force=force) for candidate in candidates]
+    decisions = [
+        _decide(candidate, evidence.get(candidate.cell.id), images, compiled, force=force) for candidate in candidates
+    ]
     decisions += [
         Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
         for entry in left_out
@@ -140,7 +153,14 @@ def make_plan(
     return Plan(decisions=tuple(decisions))
 
 
-def _decide(candidate: Candidate, previous: CellEvidence | None, images: Mapping[str, str], *, force: bool) -> Decision:
+def _decide(
+    candidate: Candidate,
+    previous: CellEvidence | None,
+    images: Mapping[str, str],
+    compiled: Container[str],
+    *,
+    force: bool,
+) -> Decision:
     if candidate.refusal is not None or candidate.inputs is None:
         reason, explanation = candidate.refusal or (Reason.NO_TOOLKIT, "its inputs are not known")
         action = Action.EXCLUDE if reason is Reason.DRIVER_EXCLUDES else Action.REFUSE
@@ -152,6 +172,8 @@ def _decide(candidate: Candidate, previous: CellEvidence | None, images: Mapping
     elif made is None:
         action = Action.BUILD
         reason, explanation = _why_build(candidate.inputs, key, previous)
+        if candidate.inputs.compile_key in compiled:
+            action, explanation = Action.ASSEMBLE, f"{explanation}; compiled already, so nothing is compiled"
     elif images.get(candidate.image) != made:
         action, reason = Action.TAG, Reason.NAME_MISSING
         explanation = f"built, but {candidate.image} is not the name of it"
@@ -175,6 +197,7 @@ _CHANGES = (
     ("recipe", Reason.RECIPE_CHANGED, "the driver's entry in versions.yaml changed"),
     ("toolkit", Reason.TOOLKIT_CHANGED, "the kernel's toolkit changed"),
     ("base", Reason.BASE_CHANGED, "the base image changed"),
+    ("signers", Reason.SIGNER_CHANGED, "the signers changed"),
 )
 
 
@@ -182,7 +205,7 @@ def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> t
     if previous is None:
         return Reason.NEVER_BUILT, "no build of it is known here"
     now = asdict(inputs)
-    changed = [(reason, text) for name, reason, text in _CHANGES if previous.inputs.get(name) != now[name]]
+    changed = [(reason, text) for name, reason, text in _CHANGES if previous.inputs.get(name, "") != now[name]]
     if changed:
         return changed[0][0], " and ".join(text for _, text in changed)
     if previous.key != key:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.compiled import CompiledResults
 from builder.config import load_config
 from builder.driver import read_driver
 from builder.errors import LockFileError
@@ -19,12 +20,13 @@ from builder.plan import Candidate, CellInputs, Reason
 from builder.sources import debian
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from builder.config import Config
     from builder.driver import DriverSource
     from builder.lock import Lock, LockedSource
     from builder.matrix import Cell
+    from builder.signer import SignerIdentity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +59,16 @@ class Project:
         """Every driver's recipe and files; reads and hashes all sources once."""
         return {driver.name: read_driver(driver) for driver in self.config.drivers}
 
-    def candidates(self, cells: Iterable[Cell]) -> list[Candidate]:
-        identities = _Identities(self.lock, self.build_arch)
-        return [self._candidate(cell, identities) for cell in cells]
+    @property
+    def compiled(self) -> CompiledResults:
+        return CompiledResults(self.work_dir / "compiled")
 
-    def _candidate(self, cell: Cell, identities: _Identities) -> Candidate:
+    def candidates(self, cells: Iterable[Cell], signers: Sequence[SignerIdentity] = ()) -> list[Candidate]:
+        identities = _Identities(self.lock, self.build_arch)
+        signed_by = " ".join(f"{signer.certificate.fingerprint}:{signer.algorithm}" for signer in signers)
+        return [self._candidate(cell, identities, signed_by) for cell in cells]
+
+    def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
         driver = self.drivers[cell.driver]
         image = f"{self._image_names[cell.driver]}:{cell.driver_version}-{cell.kernel.tag}"
         if sentence := driver.recipe.excludes(cell.kernel):
@@ -79,6 +86,7 @@ class Project:
             base=base,
             driver=f"{cell.driver} {cell.driver_version}",
             kernel=cell.kernel.raw,
+            signers=signed_by,
         )
         return Candidate(cell=cell, image=image, inputs=inputs)
 

@@ -36,6 +36,11 @@ class Recipe:
     def digest(self) -> str:
         return content_id({name: value for name, value in asdict(self).items() if name != "dkms"})
 
+    @property
+    def module_names(self) -> tuple[str, ...] | None:
+        """Names of the modules that an image must hold; None where the driver does not say."""
+        return tuple(name.rpartition(":")[2] for name in self.modules) or None
+
     def excludes(self, kernel: KernelVersion) -> str | None:
         """Say why the driver itself declares that it cannot be built for a kernel; None if it does not."""
         return self.dkms.excludes(kernel) if self.dkms else None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 class Status(StrEnum):
     BUILT = "built"
+    ASSEMBLED = "assembled"
     TAGGED = "tagged"
     SKIPPED = "skipped"
     EXCLUDED = "excluded"

@@ -138,6 +138,39 @@ def run(command: Command) -> Outcome:
     return outcome
 
 
+class Service:
+    """A child that answers every line with a line, until it is closed; one question at a time.
+
+    Raises:
+        CommandError: ``ask`` found that the child ended without an answer.
+    """
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._guard = threading.Lock()
+        self._process = _start(command, None, is_service=True)
+        self._held = contextlib.ExitStack()
+        self._held.enter_context(_registered(self._process))
+
+    def ask(self, question: str) -> str:
+        with self._guard:
+            assert self._process.stdin is not None  # noqa: S101 - a service is started with pipes
+            assert self._process.stdout is not None  # noqa: S101
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(question.encode() + b"\n")
+                self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        if not answer.endswith(b"\n"):
+            raise CommandError(f"{self._command} ended without an answer")
+        return answer.decode()
+
+    def close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate(timeout=_STOP_STEPS[0][1])
+        _stop(self._process)
+        self._held.close()
+
+
 def stop_all() -> None:
     """Stop every running child; called once, when the run is interrupted."""
     with _live_guard:
@@ -173,7 +206,7 @@ def _open_log(command: Command) -> Iterator[IO[bytes] | None]:
         yield log
 
 
-def _start(command: Command, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
+def _start(command: Command, log: IO[bytes] | None, *, is_service: bool = False) -> subprocess.Popen[bytes]:
     environment = {k: v for k, v in os.environ.items() if _PASSED_ENVIRONMENT.fullmatch(k)}
     environment |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **command.environment}
     program = find_tool(command.argv[0])
@@ -190,9 +223,9 @@ def _start(command: Command, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
             argv,
             cwd=command.cwd,
             env=environment,
-            stdin=subprocess.PIPE if command.input is not None else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if command.input is not None or is_service else subprocess.DEVNULL,
             stdout=log if log is not None else subprocess.PIPE,
-            stderr=subprocess.STDOUT if log is not None else subprocess.PIPE,
+            stderr=subprocess.DEVNULL if is_service else subprocess.STDOUT if log is not None else subprocess.PIPE,
             start_new_session=True,
         )
     except OSError as error:

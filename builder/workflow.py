@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
     from builder.build import Workshop
     from builder.kernel import KernelVersion
+    from builder.kernel_facts import FactsOfKernels
     from builder.log import Reporter
     from builder.project import Project
     from builder.result import CellResult
+    from builder.signer import OpenSigner, SignerIdentity
     from builder.sources.debian import Change
     from builder.toolkit import Toolkits
 
@@ -49,6 +51,7 @@ class Planned:
     """A plan with the state of the store that it was made from, and what it will probably cost."""
 
     plan: Plan
+    signers: Sequence[SignerIdentity]
     images: dict[str, Image]
     workers: int
     predicted_s: float | None
@@ -64,13 +67,15 @@ class BuildReport:
 def plan_project(project: Project, selector: Selector, *, force: bool = False, jobs: int | None = None) -> Planned:
     """Read everything and decide; starts no process but one listing of the container store."""
     matrix = make_matrix(project.config, project.lock, selector)
+    signers = read_signers(project, selector)
     images = list_images()
     ids = {name: image.id for name, image in images.items()}
     plan = make_plan(
-        project.candidates(matrix.cells),
+        project.candidates(matrix.cells, signers),
         matrix.left_out,
         evidence=project.journal.cells,
         images=ids,
+        compiled=project.compiled.keys(),
         force=force,
     )
     workers = choose_workers(project, plan, jobs)
@@ -80,7 +85,24 @@ def plan_project(project: Project, selector: Selector, *, force: bool = False, j
         missing_toolkits=len(_toolkit_names(project, plan) - images.keys()),
         workers=workers,
     )
-    return Planned(plan=plan, images=images, workers=workers, predicted_s=predicted_s)
+    return Planned(plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s)
+
+
+def read_signers(project: Project, selector: Selector) -> tuple[SignerIdentity, ...]:
+    """Return the signers of the selected group; reads no certificate where there are none.
+
+    Raises:
+        SignerError: the group demands something else, or a certificate may not sign now.
+    """
+    group = selector.group or project.config.default_group
+    settings = project.config.groups.get(group)
+    if settings is None or (not settings.signers and settings.signing == "optional"):
+        return ()
+    from builder.signer import check_policy, read_identities  # noqa: PLC0415 - cryptography takes long to import
+
+    identities = read_identities(project.config, group)
+    check_policy(project.config, group, identities, now=datetime.now(UTC))
+    return identities
 
 
 def choose_workers(project: Project, plan: Plan, jobs: int | None) -> int:
@@ -167,12 +189,17 @@ def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str
     with ExitStack() as held:
         held.enter_context(hold_project(project.work_dir))
         held.enter_context(share_store(project.cache_dir, lambda: _clear_leftovers(project, err)))
-        toolkits = _open_toolkits(project, planned.plan, held)
+        # Before anything is compiled: a key that cannot sign should not cost an hour first.
+        signers = _open_signers(project, planned, held)
+        toolkits = {
+            source: open_toolkits(project, source, held)
+            for source in {decision.cell.source for decision in planned.plan.work}
+        }
         check_disk(_disk_demands(project, planned, toolkits))
         for source, kernels in _kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
         reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
-        shop = _open_workshop(project, planned, reporter, toolkits)
+        shop = _open_workshop(project, planned, reporter, toolkits, signers)
         return shop.run_id, _results(planned, build_plan(planned.plan, shop))
 
 
@@ -184,27 +211,42 @@ def _clear_leftovers(project: Project, err: Console) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _open_toolkits(project: Project, plan: Plan, held: ExitStack) -> dict[str, Toolkits]:
+def open_toolkits(project: Project, source: str, held: ExitStack) -> Toolkits:
+    """Return a source's toolkits, to be closed with ``held``."""
     from builder.toolkit import Toolkits  # noqa: PLC0415 - see discover_project
 
-    opened = {}
-    for name in {decision.cell.source for decision in plan.work}:
-        opened[name] = Toolkits(
-            project.lock.sources[name],
-            cache_dir=project.cache_dir,
-            work_dir=project.work_dir,
-            build_arch=project.build_arch,
-        )
-        held.callback(opened[name].close)
-    return opened
+    toolkits = Toolkits(
+        project.lock.sources[source],
+        cache_dir=project.cache_dir,
+        work_dir=project.work_dir,
+        build_arch=project.build_arch,
+    )
+    held.callback(toolkits.close)
+    return toolkits
 
 
-def _open_workshop(project: Project, planned: Planned, reporter: Reporter, toolkits: dict[str, Toolkits]) -> Workshop:
+def _open_signers(project: Project, planned: Planned, held: ExitStack) -> Sequence[OpenSigner]:
+    if not planned.signers or not planned.plan.of(Action.BUILD, Action.ASSEMBLE):
+        return ()
+    from builder.signer import OpenSigners  # noqa: PLC0415 - see read_signers
+
+    return held.enter_context(OpenSigners(project.config, planned.signers))
+
+
+def _open_workshop(
+    project: Project,
+    planned: Planned,
+    reporter: Reporter,
+    toolkits: dict[str, Toolkits],
+    signers: Sequence[OpenSigner],
+) -> Workshop:
     from builder.build import Workshop  # noqa: PLC0415 - see discover_project
+    from builder.sign import SigningLog  # noqa: PLC0415
 
     settings = project.config.build
     names = {decision.cell.driver for decision in planned.plan.work}
     cores = len(os.sched_getaffinity(0))
+    facts = {name: open_facts(project, name, source) for name, source in toolkits.items()}
     return Workshop(
         work_dir=project.work_dir,
         drivers={name: project.drivers[name].stage(project.work_dir / "sources") for name in names},
@@ -212,11 +254,29 @@ def _open_workshop(project: Project, planned: Planned, reporter: Reporter, toolk
         reporter=reporter,
         toolkit_for=lambda decision: toolkits[decision.cell.source].ensure(decision.cell.kernel),
         base_for=lambda decision: toolkits[decision.cell.source].ensure_runtime(decision.cell.kernel.arch),
+        facts_for=lambda decision: facts[decision.cell.source].of(decision.cell.kernel),
+        compiled=project.compiled,
+        signers=signers,
+        signing_log=SigningLog(project.work_dir / "signing.jsonl"),
         workers=planned.workers,
         make_jobs=max(1, cores // planned.workers),
         isolation=settings.isolation,
         timeout_s=settings.timeout_minutes * 60.0,
         retries=settings.retries,
+    )
+
+
+def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKernels:
+    """Return the facts of a source's kernels; a toolkit is made only where they were never extracted."""
+    from builder.kernel_facts import FactsOfKernels  # noqa: PLC0415 - see discover_project
+    from builder.sources.debian import toolkit_id  # noqa: PLC0415
+
+    locked = project.lock.sources[source]
+    return FactsOfKernels(
+        folder=project.cache_dir / "kernels",
+        identity_of=lambda kernel: toolkit_id(locked, kernel, project.build_arch),
+        toolkit_of=toolkits.ensure,
+        isolation=project.config.build.isolation,
     )
 
 

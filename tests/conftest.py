@@ -54,6 +54,7 @@ class FakeTools:
         calls = self.folder / f"{name}.calls"
         # One write for a call: several threads call at once.
         record = f'line=; for word in "$@"; do line="$line$word\x1f"; done; echo "$line" >>"{calls}"; unset line word'
+        file.unlink(missing_ok=True)  # it may be a link to the machine's own program, which must not be written through
         file.write_text(f"#!/bin/sh\n{record}\n{script}\n")
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
 
@@ -67,7 +68,7 @@ class FakeTools:
 def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTools:
     folder = tmp_path / "fake-bin"
     folder.mkdir()
-    for name in ("sh", "cat", "mkdir", "rm", "sleep", "touch", "kill", "env", "dirname"):
+    for name in ("sh", "cat", "mkdir", "rm", "sleep", "touch", "kill", "env", "dirname", "cp"):
         (folder / name).symlink_to(next(path for place in ("/usr/bin", "/bin") if (path := Path(place, name)).exists()))
     monkeypatch.setenv("PATH", str(folder))
     return FakeTools(folder)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import KERNELS
+from samples import FLAGS, LABELS, Sample, image_entries, write_facts, write_sample_image
 
 from builder import build as build_module
 from builder.__main__ import run_cli
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 
     from conftest import FakeTools
 
-# Keeps a store as files: a name per line in 'names'. 'build' makes a module, unless the kernel is in 'broken'.
+# Keeps a store as files: a name per line in 'names'. 'build' gives a ready module, unless the kernel is in 'broken',
+# and 'push' a ready image; both are in the folder of the kernel, whose version is also the image's id.
 _BUILDAH = """
 store="{store}"; mkdir -p "$store"; touch "$store/names"
 list() {{
@@ -34,9 +38,15 @@ containers) printf '[]' ;;
 info) echo "$store" ;;
 inspect) echo sha256:1234 ;;
 pull) : ;;
-tag) while read -r name id; do [ "$name" != "$1" ] || echo "$2 $id" >>"$store/names.$$"; done <"$store/names"
-    cat "$store/names.$$" >>"$store/names"; rm "$store/names.$$" ;;
-rmi) : ;;
+tag) from=$1; shift
+    while read -r name id; do [ "$name" != "$from" ] || found=$id; done <"$store/names"
+    for name in "$@"; do echo "$name $found" >>"$store/names"; done ;;
+push) for word in "$@"; do case "$word" in oci:*) to=${{word#oci:}} ;; localhost/*) from=$word ;; esac; done
+    while read -r name id; do [ "$name" != "$from" ] || found=$id; done <"$store/names"
+    cp -r "$store/$found/image/oci" "${{to%:image}}" ;;
+rmi) while read -r name id; do
+        for gone in "$@"; do [ "$name" != "$gone" ] || continue 2; done; echo "$name $id" >>"$store/left"
+    done <"$store/names"; cat "$store/left" >"$store/names" 2>/dev/null; rm "$store/left" ;;
 build)
     out=; kernel=; stage=; tags=
     while [ $# -gt 0 ]; do
@@ -49,14 +59,20 @@ build)
         shift
     done
     if [ "$stage" = build ]; then
+        case "$tags" in *:facts-*) cp "$store/$kernel/facts/"* "$out/"; exit ;; esac
         [ ! -f "{store}/broken" ] || while read -r broken message; do
             [ "$kernel" != "$broken" ] || {{ echo "$message"; cat "{store}/noise" 2>/dev/null; exit 2; }}
         done <"{store}/broken"
-        mkdir -p "$out/opt/lib/modules/$kernel/extra"; echo module >"$out/opt/lib/modules/$kernel/extra/demo.ko"
+        mkdir -p "$out/opt/lib/modules/$kernel/extra"
+        cp "$store/$kernel/demo.ko" "$out/opt/lib/modules/$kernel/extra/demo.ko"
     else
         for name in $tags; do echo "$name $kernel" >>"$store/names"; done
     fi ;;
 esac
+"""
+_DEPMOD = """
+folder=$2/lib/modules/$3
+for name in modules.dep modules.dep.bin modules.alias.bin modules.symbols.bin; do echo extra/demo.ko: >"$folder/$name"; done
 """
 
 _FEW = ("6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "6.1.0-10-rt-amd64", "6.12.5+deb12-amd64")
@@ -72,7 +88,22 @@ class _Bench:
         self._capsys = capsys
         self.store.mkdir()
         tools.add("buildah", _BUILDAH.format(store=self.store))
+        tools.add("depmod", _DEPMOD)
+        for kernel in KERNELS:
+            self.offer(kernel)
         tools.add("unshare", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+
+    def offer(self, kernel: str, **changes: Any) -> None:
+        """Prepare what buildah will give for a kernel; ``changes`` are fields of the module."""
+        folder = self.store / kernel
+        shutil.rmtree(folder, ignore_errors=True)
+        write_facts(folder / "facts", kernel)
+        is_arm = kernel.endswith("arm64")
+        machine, flags = (183, FLAGS + "aarch64") if is_arm else (62, FLAGS)
+        module = Sample(**{"kernel": kernel, "machine": machine, "flags": flags, **changes}).write()
+        (folder / "demo.ko").write_bytes(module)
+        entries = image_entries({"extra/demo.ko": module}, kernel)
+        write_sample_image(folder / "image", [entries], LABELS | {"release": kernel})
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         code = run_cli(["--project", str(self.folder), *arguments])
@@ -88,7 +119,8 @@ class _Bench:
             file.write(f"{kernel} {message}\n")
 
     def started_builds(self) -> int:
-        return sum(call[:1] == ["build"] for call in self._tools.calls("buildah"))
+        calls = [call for call in self._tools.calls("buildah") if call[:1] == ["build"]]
+        return sum(not any(":facts-" in word for word in call) for call in calls)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def _only_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _add_all(tools: FakeTools, version: str = "1.33.7", store: str = "overlay /var/x") -> None:
     tools.add("buildah", f'case "$1" in --version) echo "buildah version {version}" ;; info) echo "{store}" ;; esac')
-    for name in ("unshare", "newuidmap"):
+    for name in ("unshare", "newuidmap", "depmod"):
         tools.add(name)
     tools.add("setpriv", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
 
@@ -77,7 +77,7 @@ def test_installs_with_the_distributions_own_tool(
     fake_tools.add(manager)
     said: list[str] = []
     assert install_missing(examine(tmp_path, user_id=0), say=said.append, os_release=tmp_path / "os-release")
-    assert fake_tools.calls(manager)[-1][-2:] == ["buildah", "util-linux"]
+    assert fake_tools.calls(manager)[-1][-2:] == ["kmod", "util-linux"]
     assert said[-1].startswith(f"+ {manager} install -y")
 
 
@@ -96,7 +96,7 @@ def test_who_may_not_install_is_told_the_command(
         install_missing(examine(tmp_path, user_id=1000), say=print, os_release=tmp_path / "os-release")
     assert (
         caught.value.hint
-        == "as root: apt-get update && apt-get install -y --no-install-recommends buildah uidmap util-linux"
+        == "as root: apt-get update && apt-get install -y --no-install-recommends buildah kmod uidmap util-linux"
     )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ACTION_STYLE = {
     Action.BUILD: "bold",
+    Action.ASSEMBLE: "bold",
     Action.TAG: "bold",
     Action.SKIP: "dim",
     Action.EXCLUDE: "dim",
@@ -33,6 +34,7 @@ _ACTION_STYLE = {
 }
 _STATUS_STYLE = {
     Status.BUILT: "green",
+    Status.ASSEMBLED: "green",
     Status.TAGGED: "green",
     Status.SKIPPED: "dim",
     Status.EXCLUDED: "dim",

@@ -1,0 +1,332 @@
+"""Reads an image as it would be pulled: its configuration, and every layer file by file, nothing unpacked to disk.
+
+Image formats: OCI image-spec (layout, manifest, config, layer with whiteouts). What is read may be hostile, so
+every blob is checked against its digest, and sizes, counts and paths have bounds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import lzma
+import posixpath
+import re
+import stat
+import sys
+import tarfile
+import threading
+import zlib
+from collections import ChainMap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from builder.errors import FormatError
+from builder.leaks import find_leaks
+from builder.module.packing import is_module
+from builder.run import Command, run
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import IO
+
+    from builder.leaks import Leak
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_LARGEST_JSON = 8 * 1024**2
+_LARGEST_LAYER = 16 * 1024**3
+_LARGEST_KEPT = 512 * 1024**2
+_MOST_ENTRIES = 1_000_000
+_MOST_HOPS = 40
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_CHUNK = 1024**2
+# Files whose content the checks look at; of all others only the name, kind and size are kept.
+_KEPT = re.compile(
+    r"(opt/|lib/|usr/lib/)?lib/modules/[^/]+/(modules\..*|.*\.ko(\.xz|\.zst|\.gz)?)"
+    r"|(opt/)?lib/modules/.*\.ko(\.xz|\.zst|\.gz)?|opt/.*\.ko(\.xz|\.zst|\.gz)?"
+    r"|var/lib/dpkg/status(\.d/.*)?|(var/lib|usr/lib/sysimage)/rpm/rpmdb\.sqlite"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile:
+    """A file of an image. ``link`` is the target of a symbolic link; ``content`` is kept where checks need it."""
+
+    path: str
+    mode: int
+    size: int
+    is_file: bool = False
+    is_folder: bool = False
+    link: str = ""
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer: its files, what it hides of the layers below, and what in it looks like a secret."""
+
+    digest: str
+    files: Mapping[str, ImageFile]
+    hidden: frozenset[str]
+    opaque: frozenset[str]
+    leaks: tuple[Leak, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageContents:
+    """An image with its layers, lowest first, and the files that a container of it would see."""
+
+    name: str
+    digest: str
+    config: Mapping[str, Any]
+    layers: tuple[Layer, ...]
+    files: Mapping[str, ImageFile]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        settings = self.config.get("config")
+        labels = settings.get("Labels") if isinstance(settings, dict) else None
+        return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
+
+    @property
+    def environment(self) -> list[str]:
+        settings = self.config.get("config")
+        words = settings.get("Env") if isinstance(settings, dict) else None
+        return [str(word) for word in words] if isinstance(words, list) else []
+
+    def find(self, path: str) -> ImageFile | None:
+        """Return the file at a path, links followed inside the image; None if there is none."""
+        parts = [part for part in path.split("/") if part]
+        done: list[str] = []
+        hops = 0
+        while parts:
+            part = parts.pop(0)
+            if part == "..":
+                del done[-1:]
+                continue
+            file = self.files.get("/".join([*done, part]))
+            if file is not None and file.link:
+                hops += 1
+                if hops > _MOST_HOPS:
+                    return None
+                parts = [word for word in file.link.split("/") if word not in {"", "."}] + parts
+                done = [] if file.link.startswith("/") else done
+                continue
+            done.append(part)
+        return self.files.get("/".join(done))
+
+    def below(self, folder: str) -> list[ImageFile]:
+        prefix = f"{folder}/"
+        return [file for path, file in self.files.items() if path.startswith(prefix)]
+
+
+class LayerCache:
+    """Layers by digest: images share their base, and a layer's content never changes. Safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, Layer] = {}
+        self._guard = threading.Lock()
+
+    def get(self, digest: str) -> Layer | None:
+        with self._guard:
+            return self._layers.get(digest)
+
+    def put(self, layer: Layer, *, is_shared: bool) -> None:
+        if is_shared:
+            with self._guard:
+                self._layers[layer.digest] = layer
+
+
+def export_image(image: str, folder: Path) -> None:
+    """Write an image of the container store as an OCI layout into a folder.
+
+    Raises:
+        CommandError: the store has no such image.
+    """
+    # Garbage collection costs this short-lived program more than it frees.
+    environment = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
+    argv = ("buildah", "push", "--quiet", "--disable-compression", image, f"oci:{folder}:image")
+    run(Command(argv=argv, environment=environment)).check()
+
+
+def read_oci_layout(folder: Path, name: str, cache: LayerCache) -> ImageContents:
+    """Read the only image of an OCI layout.
+
+    Raises:
+        FormatError: it is damaged, or holds more than one image, or something that no image should.
+    """
+    index = _parse(_read_small(folder / "index.json"), "index.json")
+    manifests = index.get("manifests")
+    if not isinstance(manifests, list) or len(manifests) != 1:
+        raise FormatError(f"{name}: an OCI layout with exactly one image is needed")
+    digest = _digest_of(manifests[0], name)
+    manifest = _parse(_read_blob(folder, digest), f"manifest {digest}")
+    config = _parse(_read_blob(folder, _digest_of(manifest.get("config"), name)), "image configuration")
+    descriptors = manifest.get("layers")
+    if not isinstance(descriptors, list):
+        raise FormatError(f"{name}: its manifest lists no layers; for an index of several images, name one of them")
+    layers = []
+    for number, descriptor in enumerate(descriptors):
+        layer_digest = _digest_of(descriptor, name)
+        layer = cache.get(layer_digest) or _read_layer(folder, layer_digest, str(descriptor.get("mediaType", "")))
+        cache.put(layer, is_shared=number < len(descriptors) - 1)
+        layers.append(layer)
+    return ImageContents(name=name, digest=digest, config=config, layers=tuple(layers), files=_merge(layers))
+
+
+def _merge(layers: list[Layer]) -> Mapping[str, ImageFile]:
+    """Return what is left when each layer hides and replaces what is below it."""
+    merged: ChainMap[str, ImageFile] = ChainMap()
+    for layer in layers:
+        if layer.hidden or layer.opaque:
+            kept = {path: file for path, file in merged.items() if not _is_hidden(path, layer)}
+            merged = ChainMap(kept)
+        merged = ChainMap(cast("dict[str, ImageFile]", layer.files), *merged.maps)
+    return merged
+
+
+def _is_hidden(path: str, layer: Layer) -> bool:
+    if path in layer.hidden:
+        return True
+    parents = [path[:place] for place, letter in enumerate(path) if letter == "/"]
+    return any(parent in layer.hidden or parent in layer.opaque for parent in parents)
+
+
+def _read_layer(folder: Path, digest: str, media_type: str) -> Layer:
+    files: dict[str, ImageFile] = {}
+    hidden: set[str] = set()
+    opaque: set[str] = set()
+    leaks: list[Leak] = []
+    kept = total = 0
+    blob = _blob(folder, digest)
+    _check_digest(blob, digest)
+    try:
+        with _open_layer(blob, media_type) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                total += member.size
+                if total > _LARGEST_LAYER or len(files) > _MOST_ENTRIES:
+                    raise FormatError(f"layer {digest} is larger than any image should be")
+                path = _clean_path(member.name, digest)
+                base = posixpath.basename(path)
+                if base == _OPAQUE:
+                    opaque.add(posixpath.dirname(path))
+                elif base.startswith(_WHITEOUT):
+                    hidden.add(posixpath.join(posixpath.dirname(path), base.removeprefix(_WHITEOUT)))
+                elif path != ".":
+                    wanted = bool(_KEPT.fullmatch(path)) and kept + member.size <= _LARGEST_KEPT
+                    content, found = _scan(archive, member, path, keep=wanted)
+                    kept += len(content or b"")
+                    leaks += found
+                    files[path] = _describe(member, path, content, files)
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, ValueError) as error:
+        raise FormatError(f"layer {digest} cannot be read: {error}") from None
+    return Layer(digest=digest, files=files, hidden=frozenset(hidden), opaque=frozenset(opaque), leaks=tuple(leaks))
+
+
+def _describe(member: tarfile.TarInfo, path: str, content: bytes | None, files: Mapping[str, ImageFile]) -> ImageFile:
+    if member.islnk():  # a hard link is another name of a file that came before
+        original = files.get(_clean_path(member.linkname, path))
+        if original is not None:
+            return ImageFile(
+                path=path, mode=original.mode, size=original.size, is_file=original.is_file, content=original.content
+            )
+    return ImageFile(
+        path=path,
+        mode=stat.S_IMODE(member.mode),
+        size=member.size,
+        is_file=member.isreg() or member.islnk(),
+        is_folder=member.isdir(),
+        link=member.linkname if member.issym() else "",
+        content=content,
+    )
+
+
+def _scan(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, *, keep: bool
+) -> tuple[bytes | None, list[Leak]]:
+    stream = archive.extractfile(member) if member.isreg() else None
+    if stream is None:
+        return None, []
+    if keep or member.size <= _CHUNK:
+        content = stream.read()
+        return (content if keep else None), find_leaks(content, path)
+    leaks: list[Leak] = []
+    overlap = b""
+    while chunk := stream.read(_CHUNK):
+        leaks += find_leaks(overlap + chunk, path)
+        overlap = chunk[-8192:]
+    return None, list(dict.fromkeys(leaks))
+
+
+def _open_layer(blob: Path, media_type: str) -> IO[bytes]:
+    if media_type.endswith("zstd"):
+        return cast("IO[bytes]", zstd.open(blob, "rb"))
+    with blob.open("rb") as stream:
+        is_gzip = stream.read(2) == b"\x1f\x8b"
+    return cast("IO[bytes]", gzip.open(blob, "rb")) if is_gzip else blob.open("rb")
+
+
+def _clean_path(path: str, where: str) -> str:
+    clean = posixpath.normpath(path.lstrip("/"))
+    if clean == ".." or clean.startswith("../"):
+        raise FormatError(f"{where}: {path} points out of the image")
+    return clean
+
+
+def _digest_of(descriptor: object, name: str) -> str:
+    digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise FormatError(f"{name}: a part of it is named by {digest!r}, which is no SHA-256 digest")
+    return digest
+
+
+def _blob(folder: Path, digest: str) -> Path:
+    return folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+def _read_blob(folder: Path, digest: str) -> bytes:
+    content = _read_small(_blob(folder, digest))
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+        raise FormatError(f"blob {digest} is damaged: its content has another digest")
+    return content
+
+
+def _check_digest(blob: Path, digest: str) -> None:
+    try:
+        with blob.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FormatError(f"layer {digest} cannot be read: {error.strerror}") from None
+    if f"sha256:{found}" != digest:
+        raise FormatError(f"layer {digest} is damaged: its content has another digest")
+
+
+def _read_small(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > _LARGEST_JSON:
+            raise FormatError(f"{file.name} is larger than {_LARGEST_JSON >> 20} MiB")
+        return file.read_bytes()
+    except OSError as error:
+        raise FormatError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _parse(text: bytes, what: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{what} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise FormatError(f"{what} is not a JSON object")
+    return data
+
+
+def list_modules(image: ImageContents) -> list[ImageFile]:
+    """Return every module of the image, wherever it lies, by path."""
+    return sorted((file for file in image.files.values() if is_module(file.path)), key=lambda file: file.path)

@@ -1,0 +1,92 @@
+"""Stage fit, twice: modules before anything is signed, and the final image as it would be pulled."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.compile import find_modules
+from builder.evidence import ModuleRecord
+from builder.fit import check_modules, place_modules
+from builder.image_contract import check_image
+from builder.image_files import export_image, read_oci_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from builder.finding import Finding
+    from builder.fit import ExpectedSigner, PlacedModule
+    from builder.image_files import ImageContents, LayerCache
+    from builder.kernel_facts import KernelFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was looked at in an image, and what is wrong with it; nothing is, where it is proven."""
+
+    image: str
+    digest: str
+    kernel: str
+    modules: tuple[ModuleRecord, ...]
+    signers: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def prove_tree(
+    tree: Path, kernel: KernelFacts, *, expected: Iterable[str] | None, compiled_for: str = ""
+) -> list[Finding]:
+    """Check the modules of a compile's result; returns what is wrong."""
+    files = [(file.relative_to(tree).as_posix(), file.read_bytes()) for file in find_modules(tree)]
+    modules, findings = place_modules(files)
+    return findings + check_modules(modules, kernel, expected=expected, compiled_for=compiled_for)
+
+
+def read_image(image: str, cache: LayerCache) -> ImageContents:
+    """Read an image of the container store, or an OCI layout (``oci:FOLDER``).
+
+    Raises:
+        CommandError: there is no such image.
+        FormatError: the image cannot be read.
+    """
+    if image.startswith("oci:"):
+        return read_oci_layout(Path(image.removeprefix("oci:")), image, cache)
+    with tempfile.TemporaryDirectory(prefix="image-") as scratch:
+        folder = Path(scratch, "image")
+        export_image(image, folder)
+        return read_oci_layout(folder, image, cache)
+
+
+def prove_image(
+    contents: ImageContents,
+    kernel: KernelFacts,
+    *,
+    expected: Iterable[str] | None,
+    signers: Sequence[ExpectedSigner] | None,
+    compiled_for: str = "",
+) -> Proof:
+    """Check an image; arguments and errors are those of ``image_contract.check_image``."""
+    modules, findings = check_image(contents, kernel, expected=expected, signers=signers, compiled_for=compiled_for)
+    return Proof(
+        image=contents.name,
+        digest=contents.digest,
+        kernel=kernel.kernel.raw,
+        modules=tuple(_record(module) for module in modules),
+        signers=tuple(signer.certificate.fingerprint for signer in signers or ()),
+        findings=tuple(findings),
+    )
+
+
+def _record(module: PlacedModule) -> ModuleRecord:
+    item = module.object
+    return ModuleRecord(
+        name=module.path.rpartition("/")[2],
+        sha256=module.sha256,
+        size=len(module.data),
+        vermagic=item.vermagic.strip(),
+        imports=len(item.imports),
+        depends=item.depends,
+        firmware=item.modinfo.get("firmware", ()),
+        aliases=item.modinfo.get("alias", ()),
+    )

@@ -1,0 +1,160 @@
+"""Stage sign: modules on the host, after their proof of fit, get signatures; each is verified and logged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import CellError, FailureClass, FormatError, SignerError
+from builder.finding import Check
+from builder.module.packing import pack_module, unpack_module
+from builder.module.signature import append_signature, split_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from builder.module.signature import Certificate
+    from builder.signer import OpenSigner
+
+_FIRST = "0" * 64
+
+
+class SigningLog:
+    """What was signed, by which key, when and for which cell: a line for each signature, never changed.
+
+    Every line holds the SHA-256 of the line before it, so that a line that was changed, removed or put in between
+    breaks the chain. Safe to append to from several threads.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._guard = threading.Lock()
+        self._previous: str | None = None
+
+    def append(self, entry: dict[str, str]) -> None:
+        with self._guard:
+            if self._previous is None:
+                lines = self._lines()
+                self._previous = _line_digest(lines[-1]) if lines else _FIRST
+            line = json.dumps({**entry, "previous": self._previous}, separators=(",", ":")).encode()
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("ab", buffering=0) as stream:
+                stream.write(line + b"\n")
+                os.fsync(stream.fileno())
+            self._previous = _line_digest(line)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all entries, oldest first.
+
+        Raises:
+            FormatError: the chain is broken; the message names the line.
+        """
+        entries = []
+        previous = _FIRST
+        for number, line in enumerate(self._lines(), start=1):
+            try:
+                entry = json.loads(line)
+                is_next = entry["previous"] == previous
+            except (ValueError, KeyError, TypeError):
+                is_next = False
+            if not is_next:
+                raise FormatError(
+                    f"{self._file}:{number}: this line does not follow the one before it: the log was changed by hand, "
+                    "or cut off by a full disk"
+                )
+            entries.append(entry)
+            previous = _line_digest(line)
+        return entries
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return self._file.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+
+
+def _line_digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningJob:
+    """Who signs, for what, and where that is written down."""
+
+    signers: Sequence[OpenSigner]
+    log: SigningLog
+    cell: str
+    run: str
+
+
+def sign_content(content: bytes, name: str, job: SigningJob) -> bytes:
+    """Return a module, uncompressed and unsigned, with its signatures.
+
+    Raises:
+        CellError: it is signed already, or a signer failed.
+    """
+    try:
+        if split_signature(content).signers:
+            raise CellError(
+                FailureClass.SIGN,
+                "already-signed",
+                f"{name} comes out of the compile with a signature already",
+                hint="signing belongs to kmodsmith alone: take it out of the driver's build, or strip the signature",
+                location=name,
+            )
+        made: list[tuple[Certificate, str, bytes]] = []
+        for signer in job.signers:
+            identity = signer.identity
+            digest = hashlib.new(identity.algorithm, content).digest()
+            made.append((identity.certificate, identity.algorithm, signer.sign(digest)))
+    except FormatError as error:
+        raise CellError(FailureClass.SIGN, Check.SIGNATURE_UNREADABLE, f"{name}: {error.message}") from None
+    except SignerError as error:
+        raise CellError(FailureClass.SIGN, error.code, error.message, hint=error.hint, location=name) from None
+    signed = append_signature(content, made)
+    for entry in _log_entries(content, signed, name, job):
+        job.log.append(entry)
+    return signed
+
+
+def sign_file(file: Path, job: SigningJob) -> None:
+    """Sign a module in place, also a compressed one; a killed run leaves the old file whole."""
+    data = file.read_bytes()
+    signed = sign_content(unpack_module(data, file.name), file.name, job)
+    suffix = file.name[file.name.rfind(".ko") + 3 :].removeprefix(".")
+    replace_file(file, pack_module(signed, suffix) if suffix else signed)
+
+
+def sign_folder(modules: Iterable[Path], job: SigningJob) -> None:
+    for module in modules:
+        sign_file(module, job)
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.chmod(file.stat().st_mode & 0o777)
+    temporary.replace(file)
+
+
+def _log_entries(content: bytes, signed: bytes, name: str, job: SigningJob) -> Iterator[dict[str, str]]:
+    for signer in job.signers:
+        identity = signer.identity
+        yield {
+            "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "run": job.run,
+            "cell": job.cell,
+            "module": name,
+            "algorithm": identity.algorithm,
+            "digest": hashlib.new(identity.algorithm, content).hexdigest(),
+            "signed_sha256": hashlib.sha256(signed).hexdigest(),
+            "signer": identity.name,
+            "certificate": identity.certificate.fingerprint,
+            "development": "yes" if identity.is_development else "no",
+        }

@@ -1,0 +1,271 @@
+"""Signers of versions.yaml: what their certificates allow, and the way to their keys. There is no fallback."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from builder.errors import FormatError, SignerError
+from builder.fit import ExpectedSigner
+from builder.module.signature import read_certificate
+from builder.run import Command, Service, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from builder.config import Config, Signer
+    from builder.module.signature import Certificate
+
+# The subject of a certificate that 'keys create' made says so in its organizational unit.
+DEVELOPMENT_UNIT = "kmodsmith development key"
+# Red Hat's own extended key usage for keys that may sign modules only (shim, "SB_SIGNING" documentation).
+_MODULE_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.2312.16.1.2")
+_MAY_SIGN_CODE = frozenset(
+    {ExtendedKeyUsageOID.CODE_SIGNING, _MODULE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+)
+_CHALLENGE = b"kmodsmith asks whether this key belongs to this certificate"
+_COMMAND_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerIdentity:
+    """A signer by name, with its certificate and digest algorithm: all that a cell's key needs to know of it."""
+
+    name: str
+    certificate: Certificate
+    algorithm: str
+
+    @property
+    def is_development(self) -> bool:
+        units = self.certificate.x509.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+        return any(unit.value == DEVELOPMENT_UNIT for unit in units)
+
+    @property
+    def expected(self) -> ExpectedSigner:
+        return ExpectedSigner(certificate=self.certificate, algorithm=self.algorithm)
+
+
+def read_identities(config: Config, group: str) -> tuple[SignerIdentity, ...]:
+    """Read the certificates of a group's signers; raises as ``read_named_identities``."""
+    return read_named_identities(config, config.groups[group].signers)
+
+
+def read_named_identities(config: Config, names: Iterable[str]) -> tuple[SignerIdentity, ...]:
+    """Read the certificates of signers.
+
+    Raises:
+        SignerError: there is no such signer, or its certificate cannot be read.
+    """
+    identities = []
+    for name in names:
+        signer = config.signers.get(name)
+        if signer is None:
+            known = ", ".join(sorted(config.signers)) or "none"
+            raise SignerError("no-signer", f"there is no signer {name!r} in versions.yaml; known: {known}")
+        try:
+            certificate = read_certificate(signer.resolve(signer.certificate))
+        except FormatError as error:
+            raise SignerError("certificate-unreadable", f"signer {name}: {error.message}") from None
+        identities.append(SignerIdentity(name=name, certificate=certificate, algorithm=signer.digest))
+    return tuple(identities)
+
+
+def check_policy(config: Config, group: str, identities: Sequence[SignerIdentity], *, now: datetime) -> None:
+    """Check that a group's signers are what the group demands, and that their certificates may sign now.
+
+    Raises:
+        SignerError: the first thing that is wrong.
+    """
+    demand = config.groups[group].signing
+    if demand != "optional" and not identities:
+        raise SignerError(
+            "no-signer",
+            f"group {group} demands signed modules, but names no signer",
+            hint="name one under 'signers' of the group; 'nox -s keys -- create' makes a key for development",
+        )
+    for identity in identities:
+        check_certificate(identity, now=now)
+        if demand == "production" and identity.is_development:
+            raise SignerError(
+                "development-key-forbidden",
+                f"signer {identity.name} has a development key, which group {group} forbids (signing: production)",
+            )
+
+
+def check_certificate(identity: SignerIdentity, *, now: datetime) -> None:
+    """Check validity and usage of a certificate.
+
+    Raises:
+        SignerError: with the code of what is wrong.
+    """
+    certificate = identity.certificate.x509
+    where = f"signer {identity.name}: the certificate of {identity.certificate.subject}"
+    if now > certificate.not_valid_after_utc:
+        raise SignerError("certificate-expired", f"{where} expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
+    if now < certificate.not_valid_before_utc:
+        since = certificate.not_valid_before_utc
+        raise SignerError("certificate-not-yet-valid", f"{where} is valid only from {since:%Y-%m-%d %H:%M} UTC on")
+    if not may_sign_code(certificate):
+        raise SignerError(
+            "certificate-without-code-signing",
+            f"{where} may not be used to sign code",
+            hint="it needs the key usage digitalSignature and, if it has extended key usages, codeSigning among them",
+        )
+
+
+def may_sign_code(certificate: x509.Certificate) -> bool:
+    """Tell whether the usages of a certificate cover signing modules (RFC 5280, 4.2.1.3 and 4.2.1.12)."""
+    try:
+        if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature:
+            return False
+    except x509.ExtensionNotFound:
+        return False
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return bool(_MAY_SIGN_CODE & set(usages))
+
+
+class KeyAccess(Protocol):
+    """A way to a private key: a digest in, a raw signature out."""
+
+    def sign(self, digest: bytes, algorithm: str) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class HeldKey:
+    """A key file or token, in a process of its own (``builder.keyholder``)."""
+
+    def __init__(self, name: str, request: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        self._name = name
+        root = str(Path(__file__).parents[1])
+        argv = (
+            sys.executable,
+            "-I",
+            "-c",
+            f"import sys; sys.path.append({root!r}); from builder.keyholder import main; main()",
+        )
+        self._service = Service(Command(argv=argv, environment=environment))
+        try:
+            self._ask(request)
+        except SignerError:
+            self._service.close()
+            raise
+
+    def sign(self, digest: bytes, algorithm: str) -> bytes:
+        return bytes.fromhex(self._ask({"digest": digest.hex(), "algorithm": algorithm})["signature"])
+
+    def close(self) -> None:
+        self._service.close()
+
+    def _ask(self, question: Mapping[str, str]) -> dict[str, str]:
+        answer: dict[str, str] = json.loads(self._service.ask(json.dumps(question)))
+        if "error" in answer:
+            raise SignerError(answer["error"], f"signer {self._name}: {answer['message']}", hint=answer["hint"] or None)
+        return answer
+
+
+class CommandKey:
+    """A key that a program of the user's reaches: a cloud KMS, a signing host."""
+
+    def __init__(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._name = name
+        self._argv = tuple(argv)
+        self._environment = environment
+
+    def sign(self, digest: bytes, algorithm: str) -> bytes:
+        argv = tuple(word.replace("{algorithm}", algorithm) for word in self._argv)
+        outcome = run(Command(argv=argv, environment=self._environment, input=digest, timeout_s=_COMMAND_TIMEOUT_S))
+        if not outcome:
+            reason = outcome.stderr.strip().splitlines()[-1:] or ["it printed no reason"]
+            raise SignerError("command-failed", f"signer {self._name}: {argv[0]} {outcome.explain()}: {reason[0]}")
+        try:
+            return base64.b64decode("".join(outcome.stdout.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise SignerError("command-failed", f"signer {self._name}: {argv[0]} did not print base64") from None
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSigner:
+    """A signer whose key was tried and belongs to its certificate."""
+
+    identity: SignerIdentity
+    access: KeyAccess
+
+    def sign(self, digest: bytes) -> bytes:
+        """Sign a digest of the identity's algorithm.
+
+        Raises:
+            SignerError: the key cannot be reached, or what came back is no signature of this certificate.
+        """
+        algorithm = self.identity.algorithm
+        signature = self.access.sign(digest, algorithm)
+        if not self.identity.certificate.accepts(signature, digest, algorithm):
+            raise SignerError(
+                "key-mismatch",
+                f"signer {self.identity.name}: the key does not belong to the certificate of "
+                f"{self.identity.certificate.subject}",
+                hint="signatures by it would be refused by every kernel that trusts the certificate",
+            )
+        return signature
+
+
+class OpenSigners:
+    """The opened signers of a run; a context manager that closes them."""
+
+    def __init__(self, config: Config, identities: Sequence[SignerIdentity]) -> None:
+        self._config = config
+        self._identities = identities
+        self._held = ExitStack()
+
+    def __enter__(self) -> Sequence[OpenSigner]:
+        with self._held:
+            opened = []
+            for identity in self._identities:
+                access = open_key_access(identity.name, self._config.signers[identity.name])
+                self._held.callback(access.close)
+                signer = OpenSigner(identity=identity, access=access)
+                signer.sign(hashlib.new(identity.algorithm, _CHALLENGE).digest())
+                opened.append(signer)
+            self._held = self._held.pop_all()
+        return opened
+
+    def __exit__(self, *_exception: object) -> None:
+        self._held.close()
+
+
+def open_key_access(name: str, signer: Signer) -> KeyAccess:
+    """Open the way to a signer's key; the key itself is not tried yet."""
+    environment = {variable: os.environ[variable] for variable in signer.pass_environment if variable in os.environ}
+    if signer.command:
+        return CommandKey(name, signer.command, environment)
+    request: dict[str, str] = {}
+    if signer.key_file:
+        request["key_file"] = str(signer.resolve(signer.key_file))
+    if signer.pkcs11:
+        request["pkcs11"] = signer.pkcs11
+    if signer.passphrase_file:
+        request["passphrase_file"] = str(signer.resolve(signer.passphrase_file))
+    if signer.passphrase_env:
+        passphrase = os.environ.get(signer.passphrase_env)
+        if passphrase is None:
+            raise SignerError("passphrase-missing", f"signer {name}: the environment has no {signer.passphrase_env}")
+        request["passphrase"] = passphrase
+    return HeldKey(name, request, environment)

@@ -1,0 +1,390 @@
+"""Proof of fit: a good module and a good image pass, and each thing that is broken is found under its own code."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samples import (
+    DEPMOD_FILES,
+    FACT_FILES,
+    FLAGS,
+    KERNEL,
+    LABELS,
+    SYMVERS,
+    Sample,
+    depmod_text,
+    image_entries,
+    make_facts,
+    write_facts,
+    write_sample_image,
+)
+
+from builder import image_contract
+from builder.errors import CellError, FailureClass, FormatError
+from builder.finding import Check, Finding, raise_findings
+from builder.fit import check_modules, place_modules
+from builder.image_contract import check_image, read_rpm_names
+from builder.image_files import LayerCache, read_oci_layout
+from builder.kernel_facts import evaluate_vermagic, read_kernel_facts
+from builder.module.packing import pack_module
+from builder.oci import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from builder.image_files import ImageContents
+
+REAL = Path(__file__).parent / "data" / "modules" / "6.12.117+deb12-amd64"
+PLACE = f"opt/lib/modules/{KERNEL}/extra/demo.ko"
+
+
+def _codes(*modules: tuple[str, bytes], expected: Sequence[str] | None = None, **facts: Any) -> set[str]:
+    placed, findings = place_modules(modules)
+    findings += check_modules(placed, make_facts(**facts), expected=expected)
+    return {finding.check for finding in findings}
+
+
+def test_a_good_module_fits() -> None:
+    assert _codes((PLACE, Sample().write()), expected=["demo"]) == set()
+
+
+def test_real_modules_fit_their_kernel() -> None:
+    kernel = "6.12.117+deb12-amd64"
+    files = [(f"opt/lib/modules/{kernel}/extra/{file.name}", file.read_bytes()) for file in sorted(REAL.glob("*.ko"))]
+    placed, findings = place_modules(files)
+    facts = make_facts(kernel, (REAL / "Module.symvers").read_text())
+    findings += check_modules(placed, facts, expected=["ptemplate_core", "ptemplate_char"])
+    assert findings == []
+    assert {finding.check for finding in check_modules(placed[:1], facts, expected=None)} == {
+        Check.SYMBOL_MISSING,
+        Check.DEPENDENCY_UNKNOWN,
+    }
+
+
+@pytest.mark.parametrize(
+    ("check", "changes"),
+    [
+        (Check.WRONG_CLASS, {"bits": 32}),
+        (Check.WRONG_ENDIANNESS, {"order": ">"}),
+        (Check.WRONG_MACHINE, {"machine": 183}),
+        (Check.NOT_RELOCATABLE, {"kind": 3}),
+        (Check.WRONG_KERNEL, {"kernel": "6.12.4+deb12-amd64"}),
+        (Check.WRONG_VERMAGIC_FLAGS, {"flags": "SMP preempt_rt mod_unload modversions "}),
+        (Check.WRONG_VERMAGIC_FLAGS, {"flags": "SMP preempt mod_unload "}),
+        (Check.IN_TREE_FLAG, {"modinfo": ["license=GPL", "intree=Y"]}),
+        (
+            Check.SYMBOL_MISSING,
+            {"imports": ["kfree", "absent_thing"], "versions": {"kfree": 0x11111111, "absent_thing": 1}},
+        ),
+        (Check.SYMBOL_WITHOUT_VERSION, {"versions": {"kfree": 0x11111111}}),
+        (Check.WRONG_SYMBOL_VERSION, {"versions": {"kfree": 0x11111110, "_printk": 0x22222222}}),
+        (Check.WRONG_SYMBOL_VERSION, {"versions": {"kfree": 0x11111111, "_printk": 0x22222222, "module_layout": 1}}),
+        (Check.WRONG_SYMBOL_VERSION, {"versions": {"kfree": 0x01111111, "_printk": 0x22222222}, "extended": True}),
+        (Check.NAMESPACE_NOT_IMPORTED, {"imports": ["space_thing"]}),
+        (Check.NAMESPACE_NOT_IMPORTED, {"imports": ["for_some"], "name": "stranger"}),
+        (Check.GPL_ONLY_SYMBOL, {"imports": ["gpl_thing"], "modinfo": ["license=Proprietary"]}),
+        (Check.LICENSE_MISSING, {"modinfo": []}),
+        (Check.DEPENDENCY_UNKNOWN, {"depends": "nowhere"}),
+        (Check.DEPENDENCY_NOT_DECLARED, {"imports": ["usb_thing"]}),
+    ],
+)
+def test_each_broken_thing_has_its_code(check: Check, changes: dict[str, Any]) -> None:
+    name = changes.get("name", "demo")
+    assert _codes((PLACE.replace("demo", name), Sample(**changes).write())) == {check}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"imports": ["space_thing"], "modinfo": ["license=GPL", "import_ns=OTHER", "import_ns=SPACE"]},
+        {"imports": ["for_some"]},
+        {"imports": ["for_some"], "name": "other-thing"},
+        {"imports": ["gpl_thing"], "modinfo": ["license=Dual BSD/GPL"]},
+        {"imports": ["usb_thing"], "depends": "usbcore"},
+        {"weak": ["absent_thing"]},
+        {"modinfo": ["license=Proprietary"]},
+    ],
+)
+def test_what_is_allowed_is_no_finding(changes: dict[str, Any]) -> None:
+    name = changes.get("name", "demo")
+    assert _codes((PLACE.replace("demo", name), Sample(**changes).write())) == set()
+
+
+def test_files_that_are_no_modules() -> None:
+    good = Sample().write()
+    assert _codes((PLACE, good[: len(good) // 2])) == {Check.MODULE_UNREADABLE}
+    assert _codes((PLACE, b"")) == {Check.MODULE_UNREADABLE}
+    assert _codes((f"{PLACE}.xz", good)) == {Check.MODULE_UNREADABLE}
+    assert _codes((PLACE, Sample(flags="").write().replace(b"vermagic=", b"vermagik="))) == {Check.VERMAGIC_MISSING}
+    for compression in ("xz", "zst", "gz"):
+        assert _codes((f"{PLACE}.{compression}", pack_module(good, compression))) == set()
+
+
+def test_places_and_names() -> None:
+    good = Sample().write()
+    elsewhere = PLACE.replace(KERNEL, "6.12.4+deb12-amd64")
+    assert _codes((elsewhere, good)) == {Check.WRONG_FOLDER}
+    assert _codes((PLACE.removeprefix("opt/lib/modules/"), good)) == {Check.WRONG_FOLDER}
+    assert _codes((PLACE, good), expected=["demo", "other"]) == {Check.MODULE_MISSING}
+    assert _codes((PLACE, good), expected=[]) == {Check.MODULE_UNEXPECTED}
+    assert _codes((PLACE.replace("demo", "renamed"), good)) == {Check.MODULE_UNEXPECTED}
+    assert _codes((PLACE, good), (f"{PLACE}.gz", pack_module(good, "gz"))) == {Check.MODULE_TWICE}
+
+
+def test_modules_of_one_image_resolve_each_other() -> None:
+    provider = Sample(name="base", exports={"base_call": 0xAB}).write()
+    versions = {"base_call": 0xAB}
+    user = Sample(imports=["base_call"], versions=versions, depends="base").write()
+    base = PLACE.replace("demo", "base")
+    assert _codes((PLACE, user), (base, provider)) == set()
+    changed = Sample(name="base", exports={"base_call": 0xAC}).write()
+    assert _codes((PLACE, user), (base, changed)) == {Check.WRONG_SYMBOL_VERSION}
+    undeclared = Sample(imports=["base_call"], versions=versions).write()
+    assert _codes((PLACE, undeclared), (base, provider)) == {Check.DEPENDENCY_NOT_DECLARED}
+    assert _codes((PLACE, user)) == {Check.SYMBOL_MISSING, Check.DEPENDENCY_UNKNOWN}
+
+
+def test_a_kernel_without_symbol_versions_compares_none() -> None:
+    flags = "SMP preempt mod_unload "
+    module = Sample(flags=flags, versions={}).write()
+    assert _codes((PLACE, module), flags=flags) == set()
+
+
+def test_a_reused_module_needs_symbol_versions() -> None:
+    older = "6.12.4+deb12-amd64"
+    placed, _ = place_modules([(PLACE, Sample(kernel=older).write())])
+    assert check_modules(placed, make_facts(), expected=None, compiled_for=older) == []
+    flags = "SMP preempt mod_unload "
+    placed, _ = place_modules([(PLACE, Sample(kernel=older, flags=flags, versions={}).write())])
+    findings = check_modules(placed, make_facts(flags=flags), expected=None, compiled_for=older)
+    assert [finding.check for finding in findings] == [Check.WRONG_KERNEL]
+
+
+def test_one_flipped_bit_of_a_crc_is_found() -> None:
+    good = Sample().write()
+    place = good.index(struct.pack("<Q", 0x11111111))
+    for byte in range(4):
+        broken = bytearray(good)
+        broken[place + byte] ^= 1
+        assert _codes((PLACE, bytes(broken))) == {Check.WRONG_SYMBOL_VERSION}
+
+
+# The image.
+
+
+@pytest.fixture(autouse=True)
+def _pretend_depmod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real depmod runs in tests/integration; here it makes what image_entries() puts into a good image."""
+    monkeypatch.setattr(image_contract, "make_depmod_data", lambda *_: dict.fromkeys(DEPMOD_FILES, depmod_text()))
+
+
+def _image(
+    folder: Path,
+    layers: Sequence[Sequence[Entry]],
+    labels: Mapping[str, str] = LABELS,
+    environment: Mapping[str, str] | None = None,
+) -> ImageContents:
+    return read_oci_layout(write_sample_image(folder, layers, labels, environment), "test", LayerCache())
+
+
+def _image_codes(image: ImageContents) -> set[str]:
+    return {finding.check for finding in check_image(image, make_facts(), expected=["demo"], signers=())[1]}
+
+
+GOOD = image_entries({"extra/demo.ko": Sample().write()})
+
+
+def test_a_good_image_passes(tmp_path: Path) -> None:
+    assert _image_codes(_image(tmp_path, [GOOD])) == set()
+
+
+def _without(path: str) -> list[Entry]:
+    assert any(entry.path == path for entry in GOOD)
+    return [entry for entry in GOOD if entry.path != path]
+
+
+def _instead(path: str, content: bytes, mode: int = 0o644) -> list[Entry]:
+    return [*_without(path), Entry(path=path, content=content, mode=mode)]
+
+
+_ROOT = f"opt/lib/modules/{KERNEL}"
+_PEM = b"-----BEGIN PRIVATE KEY-----\n" + b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n" * 3
+_PKCS8 = bytes.fromhex("308204bd020100300d06092a864886f70d0101010500048204a7")
+_STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-headers-6.1.0-56-amd64\n"
+
+
+@pytest.mark.parametrize(
+    ("check", "entries"),
+    [
+        (Check.MODULE_MISSING, _without(PLACE)),
+        (Check.TOOL_MISSING, _without("usr/bin/cp")),
+        (Check.TOOL_MISSING, _instead("usr/bin/busybox", b"\x7fELF", 0o644)),
+        (Check.DEPMOD_MISSING, _without(f"{_ROOT}/modules.dep.bin")),
+        (Check.DEPMOD_DIFFERS, _instead(f"{_ROOT}/modules.dep", b"extra/old.ko:\n")),
+        (Check.DEPMOD_DIFFERS, _instead(f"{_ROOT}/modules.alias.bin", b"\0")),
+        (Check.LICENSES_FOLDER_EMPTY, _without("licenses/LICENSE")),
+        (Check.LICENSES_FOLDER_EMPTY, _instead("licenses/LICENSE", b"")),
+        (Check.FIRMWARE_MISSING, _instead(PLACE, Sample(modinfo=["license=GPL", "firmware=demo/a.bin"]).write())),
+        (Check.PROHIBITED_PACKAGE, [*GOOD, Entry(path="var/lib/dpkg/status", content=_STATUS)]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/rpm/rpmdb.sqlite", content=b"nonsense" * 200)]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/rpm/Packages", content=b"bdb")]),
+        (Check.KERNEL_FILE, [*GOOD, Entry(path=f"lib/modules/{KERNEL}/vmlinuz", content=b"MZ")]),
+        (Check.KERNEL_FILE, [*GOOD, Entry(path=f"usr/src/kernels/{KERNEL}/Makefile", content=b"x")]),
+        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="etc/pki/sign.pem", content=_PEM)]),
+        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="etc/pki/sign.der", content=b"prefix" + _PKCS8)]),
+        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="usr/lib/big", content=b"\0" * (1 << 20) + b"\n" + _PEM)]),
+        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="root/.netrc", content=b"machine x login y password z")]),
+        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="root/config.json", content=json.dumps({"auths": {"quay.io": {"auth": "dXNlcjpwYXNzd29yZA=="}}}).encode())]),
+    ],
+)  # fmt: skip
+def test_each_broken_image_has_its_code(check: Check, entries: list[Entry], tmp_path: Path) -> None:
+    assert _image_codes(_image(tmp_path, [entries])) == {check}
+
+
+def test_firmware_that_is_there_is_found(tmp_path: Path) -> None:
+    entries = _instead(PLACE, Sample(modinfo=["license=GPL", "firmware=demo/a.bin"]).write())
+    entries.append(Entry(path="firmware/demo/a.bin", content=b"x"))
+    assert _image_codes(_image(tmp_path, [entries])) == set()
+
+
+@pytest.mark.parametrize("label", sorted(LABELS))
+def test_each_label_is_demanded(label: str, tmp_path: Path) -> None:
+    labels = {name: value for name, value in LABELS.items() if name != label}
+    assert _image_codes(_image(tmp_path, [GOOD], labels)) == {Check.LABEL_MISSING}
+
+
+def test_labels_must_name_the_kernel(tmp_path: Path) -> None:
+    assert _image_codes(_image(tmp_path, [GOOD], LABELS | {"release": "6.1.0-1-amd64"})) == {Check.WRONG_LABEL}
+
+
+def test_layers_and_settings(tmp_path: Path) -> None:
+    many = [GOOD, *([Entry(path=f"tmp/{number}", content=b"x")] for number in range(40))]
+    assert _image_codes(_image(tmp_path, many)) == {Check.TOO_MANY_LAYERS}
+    secret = {"PATH": "/bin", "REGISTRY_TOKEN": "abc"}
+    assert _image_codes(_image(tmp_path / "b", [GOOD], LABELS, secret)) == {Check.SECRET_IN_SETTINGS}
+
+
+def test_a_secret_that_a_later_layer_deletes_is_still_in_the_image(tmp_path: Path) -> None:
+    image = _image(tmp_path, [GOOD, [Entry(path="key.pem", content=_PEM)], [Entry(path=".wh.key.pem", content=b"")]])
+    assert image.find("key.pem") is None
+    assert _image_codes(image) == {Check.SECRET_IN_LAYER}
+
+
+def test_whiteouts_and_links(tmp_path: Path) -> None:
+    low = [*GOOD, Entry(path="a/b/c", content=b"1"), Entry(path="a/d", content=b"1"), Entry(path="loop", link="loop")]
+    high = [
+        Entry(path="a/.wh..wh..opq", content=b""),
+        Entry(path="a/e", content=b"2"),
+        Entry(path="up", link="../../usr"),
+    ]
+    image = _image(tmp_path, [low, high])
+    assert [image.find(path) is None for path in ("a/b/c", "a/d", "a/e", "loop", "loop/x")] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert image.find("up/bin/sh") == image.find("bin/sh") == image.find("usr/bin/busybox")
+
+
+def test_programs_that_read_keys_are_no_keys(tmp_path: Path) -> None:
+    entries = [
+        *GOOD,
+        Entry(path="usr/lib/libcrypto.so", content=b"\0-----BEGIN PRIVATE KEY-----\0-----END PRIVATE KEY-----\0"),
+    ]
+    assert _image_codes(_image(tmp_path, [entries])) == set()
+
+
+@pytest.mark.parametrize("what", ["index", "layer", "config", "outside"])
+def test_damaged_images_are_refused(what: str, tmp_path: Path) -> None:
+    layers = [GOOD] if what != "outside" else [[Entry(path="../../etc/passwd", content=b"x")]]
+    layout = write_sample_image(tmp_path, layers)
+    manifest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"].removeprefix("sha256:")
+    parts = json.loads((layout / "blobs/sha256" / manifest).read_text())
+    blobs = {"layer": parts["layers"][0]["digest"], "config": parts["config"]["digest"]}
+    if what == "index":
+        (layout / "index.json").write_text("{}")
+    elif what in blobs:
+        blob = layout / "blobs/sha256" / blobs[what].removeprefix("sha256:")
+        blob.write_bytes(blob.read_bytes()[:-600] + b"\1" * 600)
+    words = {
+        "index": "exactly one image",
+        "layer": "another digest",
+        "config": "another digest",
+        "outside": "points out of the image",
+    }
+    with pytest.raises(FormatError, match=words[what]):
+        read_oci_layout(layout, "test", LayerCache())
+
+
+def test_rpm_database() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
+    for name in (b"bash", b"kernel-core"):
+        header = struct.pack(">II", 2, 64) + struct.pack(">IIII", 63, 7, 0, 16) + struct.pack(">IIII", 1000, 6, 16, 1)
+        connection.execute("INSERT INTO Packages (blob) VALUES (?)", (header + b"\0" * 16 + name + b"\0",))
+    connection.execute("INSERT INTO Packages (blob) VALUES (?)", (b"xx",))
+    connection.commit()
+    with pytest.raises(FormatError, match="damaged"):
+        read_rpm_names(connection.serialize())
+    connection.execute("DELETE FROM Packages WHERE blob = ?", (b"xx",))
+    connection.commit()
+    assert read_rpm_names(connection.serialize()) == ["bash", "kernel-core"]
+
+
+# What is told.
+
+
+def test_every_check_has_a_test() -> None:
+    text = Path(__file__).read_text() + Path(__file__).with_name("test_sign.py").read_text()
+    assert [check.name for check in Check if f"Check.{check.name}" not in text] == []
+
+
+def test_the_first_check_names_the_failure() -> None:
+    findings = [
+        Finding(check=Check.TOO_MANY_LAYERS, subject="layers", sentence="too many"),
+        Finding(check=Check.SYMBOL_MISSING, subject="a.ko", sentence="it needs x"),
+    ]
+    with pytest.raises(CellError) as caught:
+        raise_findings(findings)
+    assert (caught.value.failure_class, caught.value.code) == (FailureClass.UNRESOLVED_SYMBOL, "symbol-missing")
+    assert caught.value.hint == "1 more: too-many-layers: layers: too many"
+    raise_findings([])
+
+
+# The kernel's side.
+
+
+def test_facts_from_a_folder(tmp_path: Path) -> None:
+    write_facts(tmp_path)
+    facts = read_kernel_facts(tmp_path, make_facts().kernel)
+    assert facts.vermagic == f"{KERNEL} {FLAGS}"
+    assert "usbcore" in facts.in_tree
+    (tmp_path / "modules.builtin").write_text("kernel/drivers/gpio/gpio-lib.ko\n")
+    assert "gpio_lib" in read_kernel_facts(tmp_path, make_facts().kernel).in_tree
+    with pytest.raises(FormatError, match="belongs to kernel"):
+        read_kernel_facts(tmp_path, make_facts("6.1.0-1-amd64").kernel)
+    (tmp_path / "Module.symvers").write_text(SYMVERS + "garbage\n")
+    with pytest.raises(FormatError, match=r"Module.symvers: line 8"):
+        read_kernel_facts(tmp_path, make_facts().kernel)
+    (tmp_path / "vermagic.h").unlink()
+    with pytest.raises(FormatError, match="vermagic.h cannot be read|Module.symvers"):
+        read_kernel_facts(tmp_path, make_facts().kernel)
+
+
+def test_vermagic_is_evaluated_as_a_preprocessor_would() -> None:
+    header = '#ifndef X\n#define P "preempt_rt "\n#elif defined(CONFIG_A)\n#define P "a "\n#else\n#define P "none "\n#endif\n'
+    header += '#if defined(CONFIG_A)\n# define Q "q "\n#else\n# define Q ""\n#endif\n#define VERMAGIC_STRING "1 " P Q\n'
+    assert evaluate_vermagic([header], frozenset()) == "1 preempt_rt "
+    assert evaluate_vermagic([header], frozenset({"X", "CONFIG_A"})) == "1 a q "
+    assert evaluate_vermagic([header], frozenset({"X"})) == "1 none "
+    with pytest.raises(FormatError, match="do not define"):
+        evaluate_vermagic([FACT_FILES["arch-vermagic.h"]], frozenset())
+    with pytest.raises(FormatError, match="in a circle"):
+        evaluate_vermagic(["#define VERMAGIC_STRING A\n#define A VERMAGIC_STRING\n"], frozenset())

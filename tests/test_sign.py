@@ -1,0 +1,432 @@
+"""Signatures, signers and their refusals, and the signing log."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import KERNEL, Sample
+
+from builder.config import Config
+from builder.errors import CellError, FormatError, SignerError, UsageError
+from builder.finding import Check
+from builder.fit import ExpectedSigner, check_signatures, place_modules
+from builder.keyholder import serve
+from builder.keys import create_development_key, emit_enrolment
+from builder.module.packing import pack_module
+from builder.module.signature import HASHES, Certificate, append_signature, read_certificate, split_signature
+from builder.pkcs11_uri import parse_pkcs11_uri
+from builder.sign import SigningJob, SigningLog, sign_content, sign_file
+from builder.signer import CommandKey, OpenSigner, SignerIdentity, check_certificate, check_policy, may_sign_code
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import FakeTools
+
+_NOW = datetime(2026, 11, 23, tzinfo=UTC)
+_PLACE = f"opt/lib/modules/{KERNEL}/extra/demo.ko"
+_KEYS: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {
+    "rsa": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "other": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ec": ec.generate_private_key(ec.SECP384R1()),
+}
+_USAGE = dict.fromkeys(
+    ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False
+)  # fmt: skip
+
+
+def certify(
+    kind: str = "rsa",
+    *,
+    name: str = "Vendor",
+    since: datetime = _NOW - timedelta(days=1),
+    until: datetime = _NOW + timedelta(days=1),
+    digital_signature: bool | None = True,
+    extended: x509.ObjectIdentifier | None = None,
+    unit: str = "",
+) -> Certificate:
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    parts += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)] if unit else []
+    key = _KEYS[kind]
+    builder = x509.CertificateBuilder().subject_name(x509.Name(parts)).issuer_name(x509.Name(parts))
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(since).not_valid_after(until)
+    if digital_signature is not None:
+        builder = builder.add_extension(x509.KeyUsage(digital_signature=digital_signature, **_USAGE), critical=True)
+    if extended:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), critical=False)
+    return Certificate(builder.sign(key, hashes.SHA256()))
+
+
+class _Key:
+    """A key in memory."""
+
+    def __init__(self, kind: str) -> None:
+        self._key = _KEYS[kind]
+
+    def sign(self, digest: bytes, algorithm: str) -> bytes:
+        from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+        prehashed = Prehashed(HASHES[algorithm])
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            return self._key.sign(digest, padding.PKCS1v15(), prehashed)
+        return self._key.sign(digest, ec.ECDSA(prehashed))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _signer(kind: str = "rsa", algorithm: str = "sha256", key: str | None = None, **certificate: Any) -> OpenSigner:
+    identity = SignerIdentity(name=kind, certificate=certify(kind, **certificate), algorithm=algorithm)
+    return OpenSigner(identity=identity, access=_Key(key or kind))
+
+
+def _job(tmp_path: Path, *signers: OpenSigner) -> SigningJob:
+    return SigningJob(signers=signers, log=SigningLog(tmp_path / "signing.jsonl"), cell="demo-1/k", run="r")
+
+
+def _codes(data: bytes, *expected: ExpectedSigner) -> set[str]:
+    placed, findings = place_modules([(_PLACE, data)])
+    return {finding.check for finding in [*findings, *check_signatures(placed, expected)]}
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ec"])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+def test_signs_and_verifies(kind: str, algorithm: str, tmp_path: Path) -> None:
+    signer = _signer(kind, algorithm)
+    content = Sample().write()
+    signed = sign_content(content, "demo.ko", _job(tmp_path, signer))
+    parts = split_signature(signed)
+    assert parts.content == content
+    assert [entry.digest_algorithm for entry in parts.signers] == [algorithm]
+    assert _codes(signed, signer.identity.expected) == set()
+    entry = parts.signers[0]
+    assert append_signature(content, [(signer.identity.certificate, algorithm, entry.signature)]) == signed
+
+
+def test_two_signers_in_a_rotation_window(tmp_path: Path) -> None:
+    old, new = _signer("other", "sha512"), _signer("ec", "sha256")
+    signed = sign_content(Sample().write(), "demo.ko", _job(tmp_path, old, new))
+    assert _codes(signed, old.identity.expected, new.identity.expected) == set()
+    assert _codes(signed, new.identity.expected) == {Check.SIGNED_BY_OTHER}
+    only_new = sign_content(Sample().write(), "demo.ko", _job(tmp_path, new))
+    assert _codes(only_new, old.identity.expected, new.identity.expected) == {Check.SIGNATURE_MISSING}
+
+
+def test_each_wrong_signature_has_its_code(tmp_path: Path) -> None:
+    signer = _signer()
+    content = Sample().write()
+    signed = sign_content(content, "demo.ko", _job(tmp_path, signer))
+    expected = signer.identity.expected
+    assert _codes(content, expected) == {Check.SIGNATURE_MISSING}
+    assert _codes(signed) == {Check.SIGNATURE_UNEXPECTED}
+    assert _codes(signed, _signer("other").identity.expected) == {Check.SIGNED_BY_OTHER}
+    sha384 = ExpectedSigner(certificate=expected.certificate, algorithm="sha384")
+    assert _codes(signed, sha384) == {Check.WRONG_DIGEST_ALGORITHM}
+    assert _codes(signed[:-60] + b"\xff" * 8 + signed[-52:], expected) <= {
+        Check.SIGNATURE_UNREADABLE,
+        Check.SIGNATURE_INVALID,
+    }
+    assert _codes(signed[:-34] + b"\xff\xff\xff\xff" + signed[-30:], expected) == {Check.SIGNATURE_UNREADABLE}
+    changed = signed.replace(b"license=GPL", b"license=gpl")
+    assert _codes(changed, expected) == {Check.SIGNATURE_INVALID}
+
+
+def test_a_stripped_module_loses_its_signature_and_is_found_out(tmp_path: Path) -> None:
+    signer = _signer()
+    signed = sign_content(Sample().write(), "demo.ko", _job(tmp_path, signer))
+    assert _codes(signed[: signed.rindex(b"~Module")], signer.identity.expected) == {Check.SIGNATURE_MISSING}
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.data())
+def test_mutated_signatures_are_read_or_refused(data: st.DataObject) -> None:
+    mutated = bytearray(_SIGNED)
+    start = len(_CONTENT)
+    for _ in range(data.draw(st.integers(1, 6))):
+        mutated[data.draw(st.integers(start, len(mutated) - 29))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, 40))
+    try:
+        parts = split_signature(bytes(mutated[: start - cut] + mutated[start:]))
+    except FormatError:
+        return
+    assert len(parts.content) <= len(mutated)
+
+
+_CONTENT = Sample().write()
+_RSA = certify()
+_SIGNED = append_signature(_CONTENT, [(_RSA, "sha256", _Key("rsa").sign(hashlib.sha256(_CONTENT).digest(), "sha256"))])
+
+
+# Refusals.
+
+
+def test_what_is_signed_already_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CellError, match="with a signature already") as caught:
+        sign_content(_SIGNED, "demo.ko", _job(tmp_path, _signer()))
+    assert caught.value.code == "already-signed"
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CellError, match="does not belong to the certificate") as caught:
+        sign_content(_CONTENT, "demo.ko", _job(tmp_path, _signer("rsa", key="other")))
+    assert caught.value.code == "key-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("code", "certificate"),
+    [
+        ("certificate-expired", {"until": _NOW - timedelta(hours=1)}),
+        ("certificate-not-yet-valid", {"since": _NOW + timedelta(hours=1)}),
+        ("certificate-without-code-signing", {"digital_signature": False}),
+        ("certificate-without-code-signing", {"digital_signature": None}),
+        ("certificate-without-code-signing", {"extended": ExtendedKeyUsageOID.SERVER_AUTH}),
+    ],
+)
+def test_certificates_that_may_not_sign(code: str, certificate: dict[str, Any]) -> None:
+    with pytest.raises(SignerError) as caught:
+        check_certificate(_signer(**certificate).identity, now=_NOW)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "extended", [None, ExtendedKeyUsageOID.CODE_SIGNING, x509.ObjectIdentifier("1.3.6.1.4.1.2312.16.1.2")]
+)
+def test_certificates_that_may_sign(extended: x509.ObjectIdentifier | None) -> None:
+    assert may_sign_code(certify(extended=extended).x509)
+
+
+def _config(signing: str) -> Config:
+    driver = {
+        "name": "d",
+        "version": "1.0.0",
+        "source": "s",
+        "modules": ("m",),
+        "vendor": "v",
+        "summary": "s",
+        "description": "d",
+        "maintainer": "m",
+    }
+    group = {"source": "debian", "signing": signing}
+    return Config.model_validate(
+        {
+            "drivers": (driver,),
+            "sources": {"debian": {"provider": "debian"}},
+            "groups": {"g": group},
+            "default_group": "g",
+        }
+    )
+
+
+def test_what_a_group_demands() -> None:
+    development = _signer(unit="kmodsmith development key").identity
+    production = _signer().identity
+    check_policy(_config("optional"), "g", [], now=_NOW)
+    check_policy(_config("required"), "g", [development], now=_NOW)
+    check_policy(_config("production"), "g", [production], now=_NOW)
+    for signing in ("required", "production"):
+        with pytest.raises(SignerError, match="names no signer") as caught:
+            check_policy(_config(signing), "g", [], now=_NOW)
+        assert caught.value.code == "no-signer"
+    with pytest.raises(SignerError, match="development key") as caught:
+        check_policy(_config("production"), "g", [production, development], now=_NOW)
+    assert caught.value.code == "development-key-forbidden"
+
+
+# The process that holds the key, here in this one.
+
+
+def _ask(request: dict[str, str], *digests: bytes) -> list[dict[str, str]]:
+    lines = [request, *({"digest": digest.hex(), "algorithm": "sha256"} for digest in digests)]
+    answers = io.StringIO()
+    serve(io.StringIO("".join(json.dumps(line) + "\n" for line in lines)), answers)
+    return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+
+def _write_key(file: Path, kind: str = "rsa", passphrase: bytes | None = None, mode: int = 0o600) -> Path:
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    file.write_bytes(
+        _KEYS[kind].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    )
+    file.chmod(mode)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ec"])
+def test_the_key_holder_signs(kind: str, tmp_path: Path) -> None:
+    file = _write_key(tmp_path / "key", kind, b"pass word")
+    secret = tmp_path / "passphrase"
+    secret.write_text("pass word\n")
+    secret.chmod(0o600)
+    digest = hashlib.sha256(b"x").digest()
+    for request in ({"passphrase": "pass word"}, {"passphrase_file": str(secret)}):
+        ready, answer = _ask({"key_file": str(file), **request}, digest)
+        assert ready == {"ready": "yes"}
+        assert certify(kind).accepts(bytes.fromhex(answer["signature"]), digest, "sha256")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "options", "request_"),
+    [
+        ("key-readable-by-others", "rsa", {"mode": 0o640}, {}),
+        ("key-readable-by-others", "rsa", {"mode": 0o604}, {}),
+        ("passphrase-missing", "rsa", {"passphrase": b"x"}, {}),
+        ("passphrase-wrong", "rsa", {"passphrase": b"x"}, {"passphrase": "y"}),
+        ("key-unreadable", "rsa", {}, {"key_file": "/nowhere/key"}),
+        ("key-unreadable", "rsa", {}, {"pkcs11": "pkcs11:object=x"}),
+        ("token-unreachable", "rsa", {}, {"pkcs11": "pkcs11:object=x?module-path=/nowhere/lib.so"}),
+    ],
+)
+def test_keys_that_are_refused(
+    code: str, kind: str, options: dict[str, Any], request_: dict[str, str], tmp_path: Path
+) -> None:
+    file = _write_key(tmp_path / "key", kind, **options)
+    (answer,) = _ask({"key_file": str(file), **request_})
+    assert answer["error"] == code
+
+
+def test_a_file_that_is_no_key(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("hello")
+    file.chmod(0o600)
+    (answer,) = _ask({"key_file": str(file)})
+    assert (answer["error"], str(file) in answer["message"]) == ("key-unreadable", True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("pkcs11:token=a;object=b", "which PKCS#11 library"),
+        ("pkcs11:token=a?module-path=/x", "names no key"),
+        ("pkcs11:object=a;colour=red?module-path=/x", "'colour' is not one of"),
+        ("pkcs11:object=a;type=cert?module-path=/x", "private key"),
+        ("pkcs11:object=a?module-path=/x&pin-value=1234", "'pin-value' is not one of"),
+    ],
+)
+def test_wrong_uris(uri: str, words: str) -> None:
+    with pytest.raises(SignerError, match=words) as caught:
+        parse_pkcs11_uri(uri)
+    assert "1234" not in caught.value.message
+
+
+def test_a_uri() -> None:
+    uri = parse_pkcs11_uri(
+        "pkcs11:token=My%20Token;id=%01%02;type=private?module-path=/usr/lib/x.so&pin-source=file:/run/pin"
+    )
+    assert (uri.token, uri.id, uri.module_path, uri.pin_source, uri.object) == (
+        "My Token",
+        b"\1\2",
+        "/usr/lib/x.so",
+        "/run/pin",
+        None,
+    )
+
+
+# A program that signs elsewhere.
+
+
+def test_a_program_signs_digests(fake_tools: FakeTools) -> None:
+    digest = hashlib.sha256(b"x").digest()
+    signature = _Key("rsa").sign(digest, "sha256")
+    fake_tools.add("kms", f'cat >"{fake_tools.folder}/stdin"; echo {base64.b64encode(signature).decode()}')
+    key = CommandKey("release", ("kms", "--hash", "{algorithm}"), {})
+    assert key.sign(digest, "sha256") == signature
+    assert (fake_tools.folder / "stdin").read_bytes() == digest
+    assert fake_tools.calls("kms") == [["--hash", "sha256"]]
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("echo no access >&2; exit 4", "exit code 4: no access"), ("echo '***'", "did not print base64")],
+)
+def test_a_program_that_fails(fake_tools: FakeTools, script: str, words: str) -> None:
+    fake_tools.add("kms", script)
+    with pytest.raises(SignerError, match=words):
+        CommandKey("release", ("kms",), {}).sign(b"x" * 32, "sha256")
+
+
+# Files, the log, keys for development.
+
+
+@pytest.mark.parametrize("suffix", ["", ".xz", ".zst", ".gz"])
+def test_files_are_signed_before_they_are_compressed(suffix: str, tmp_path: Path) -> None:
+    signer = _signer()
+    file = tmp_path / f"demo.ko{suffix}"
+    file.write_bytes(pack_module(_CONTENT, suffix[1:]) if suffix else _CONTENT)
+    sign_file(file, _job(tmp_path, signer))
+    placed, _ = place_modules([(f"{_PLACE}{suffix}", file.read_bytes())])
+    assert check_signatures(placed, [signer.identity.expected]) == []
+    assert placed[0].signed.content == _CONTENT
+
+
+def test_the_log_says_who_signed_what(tmp_path: Path) -> None:
+    signer = _signer()
+    for _ in range(2):  # a log that is opened again goes on
+        signed = sign_content(_CONTENT, "demo.ko", _job(tmp_path, signer))
+    log = SigningLog(tmp_path / "signing.jsonl")
+    entries = log.read()
+    assert len(entries) == 2
+    assert entries[0]["digest"] == hashlib.sha256(_CONTENT).hexdigest()
+    assert entries[1]["signed_sha256"] == hashlib.sha256(signed).hexdigest()
+    assert {entry["certificate"] for entry in entries} == {signer.identity.certificate.fingerprint}
+    assert entries[0]["cell"] == "demo-1/k"
+
+
+@pytest.mark.parametrize("damage", ["change", "remove", "insert", "tear"])
+def test_a_log_that_was_touched_is_found_out(damage: str, tmp_path: Path) -> None:
+    job = _job(tmp_path, _signer())
+    for name in ("a.ko", "b.ko", "c.ko"):
+        sign_content(_CONTENT, name, job)
+    file = tmp_path / "signing.jsonl"
+    lines = file.read_text().splitlines()
+    if damage == "change":
+        lines[1] = lines[1].replace("b.ko", "x.ko")
+    elif damage == "remove":
+        del lines[1]
+    elif damage == "insert":
+        lines.insert(1, lines[1])
+    else:
+        lines[2] = lines[2][:40]
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(FormatError, match=r"signing.jsonl:\d: this line does not follow"):
+        SigningLog(file).read()
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_a_development_key_says_what_it_is(kind: str, tmp_path: Path) -> None:
+    made = create_development_key(
+        "dev", key_folder=tmp_path / "k", certificate_folder=tmp_path / "c", kind=kind, now=_NOW
+    )
+    assert made.key_file.stat().st_mode & 0o777 == 0o600
+    identity = SignerIdentity(name="dev", certificate=read_certificate(made.certificate_file), algorithm="sha256")
+    assert identity.is_development
+    check_certificate(identity, now=_NOW)
+    assert "certificate: c/dev.pem" in made.versions_yaml(tmp_path)
+    text = emit_enrolment(identity)
+    assert "mokutil --import dev.der" in text
+    assert identity.certificate.fingerprint in text
+    assert "DEVELOPMENT key" in text
+    with pytest.raises(UsageError, match=r"dev.key exists"):
+        create_development_key(
+            "dev", key_folder=tmp_path / "k", certificate_folder=tmp_path / "c2", kind=kind, now=_NOW
+        )
+
+
+def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="No such file"):
+        read_certificate(tmp_path / "none.pem")
+    (tmp_path / "x.pem").write_text("hello")
+    with pytest.raises(FormatError, match="is not a certificate"):
+        read_certificate(tmp_path / "x.pem")
