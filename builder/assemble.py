@@ -27,7 +27,7 @@ def assemble_image(
     command = image_build.assemble(
         modules,
         names=(name,),
-        arch=decision.cell.kernel.arch,
+        kernel=decision.cell.kernel,
         labels=image_labels(decision, signers),
     )
     outcome = run(command)
@@ -55,6 +55,8 @@ def image_labels(decision: Decision, signers: Sequence[SignerIdentity]) -> dict[
         "io.kmodsmith.toolkit.id": decision.inputs.toolkit,
         "io.kmodsmith.signed": "yes" if signers else "no",
     }
+    if decision.inputs.compiled_for:
+        labels["io.kmodsmith.compiled.for"] = decision.inputs.compiled_for
     if signers:
         labels["io.kmodsmith.signer.sha256"] = ",".join(signer.certificate.fingerprint for signer in signers)
     if any(signer.is_development for signer in signers):

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.arrange import compress_modules, move_modules
 from builder.assemble import assemble_image
 from builder.compile import compile_modules, find_modules
 from builder.errors import (
@@ -31,6 +32,7 @@ from builder.failure import Failure
 from builder.finding import raise_findings
 from builder.image_build import ImageBuild
 from builder.image_files import LayerCache
+from builder.kernel import parse_kernel_version
 from builder.plan import Action, Decision, Plan
 from builder.prove import prove_image, prove_tree, read_image
 from builder.result import CellResult, Status
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from builder.compiled import CompiledResults
     from builder.driver import StagedDriver
     from builder.finding import Finding
+    from builder.kernel import KernelVersion
     from builder.kernel_facts import KernelFacts
     from builder.log import Reporter
     from builder.prove import Proof
@@ -60,7 +63,7 @@ class Workshop:
     drivers: Mapping[str, StagedDriver]
     journal: Journal
     reporter: Reporter
-    toolkit_for: Callable[[Decision], str]
+    toolkit_for: Callable[[str, KernelVersion], str]
     base_for: Callable[[Decision], str]
     facts_for: Callable[[Decision], KernelFacts]
     compiled: CompiledResults
@@ -175,12 +178,15 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
     """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
     driver = shop.drivers[decision.cell.driver]
     stage_image, unproven = _passing_names(decision)
+    final_kernel = decision.cell.kernel
+    compiled_for = decision.inputs.compiled_for if decision.inputs else ""
+    compile_kernel = parse_kernel_version(compiled_for) if compiled_for else final_kernel
     identities = [signer.identity for signer in shop.signers]
     with tempfile.TemporaryDirectory(dir=shop.work_dir, prefix="cell-") as scratch:
         tree = Path(scratch, "modules")
         restored = decision.action is Action.ASSEMBLE and _restore(decision, shop, tree)
         with _stage("toolkit", decision, shop, timings):
-            toolkit_image = "" if restored else shop.toolkit_for(decision)
+            toolkit_image = "" if restored else shop.toolkit_for(decision.cell.source, compile_kernel)
             base_image = driver.base_image or shop.base_for(decision)
             kernel = shop.facts_for(decision)
         image_build = ImageBuild(
@@ -188,7 +194,7 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
             containerfile=driver.containerfile,
             # A restored compile needs no toolkit; buildah wants a name for the stage that it then leaves out.
             arguments=driver.recipe.build_arguments(
-                decision.cell.kernel, toolkit_image=toolkit_image or base_image, base_image=base_image
+                compile_kernel, toolkit_image=toolkit_image or base_image, base_image=base_image
             ),
             log_file=log_file,
             isolation=shop.isolation,
@@ -199,18 +205,24 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
                 compile_modules(image_build, tree, stage_image=stage_image, make_jobs=shop.make_jobs)
                 shop.compiled.keep(_compile_key(decision), tree)
         with _stage("fit", decision, shop, timings):
-            _judge(prove_tree(tree, kernel, expected=driver.recipe.module_names), log_file)
+            if compiled_for:
+                move_modules(tree, compile_kernel, final_kernel)
+            expected = driver.recipe.module_names
+            _judge(prove_tree(tree, kernel, expected=expected, compiled_for=compiled_for), log_file)
         if shop.signers:
             with _stage("sign", decision, shop, timings):
                 job = SigningJob(signers=shop.signers, log=shop.signing_log, cell=decision.cell.id, run=shop.run_id)
                 sign_folder(find_modules(tree), job)
         with _stage("assemble", decision, shop, timings):
+            if driver.compress != "none":
+                compress_modules(tree, final_kernel, driver.compress)
             assemble_image(image_build, decision, tree, name=unproven, signers=identities)
     with _stage("verify", decision, shop, timings):
         proof = prove_image(
             read_image(unproven, shop.layers),
             kernel,
-            expected=driver.recipe.module_names,
+            expected=expected,
+            compiled_for=compiled_for,
             signers=[identity.expected for identity in identities],
         )
         _judge(proof.findings, log_file)

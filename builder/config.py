@@ -82,6 +82,17 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
+class Reuse(_Model):
+    """Kernels that get modules compiled for another one; a cell fails unless symbol CRCs prove that they fit."""
+
+    kernel: Glob
+    """Glob over kernel versions that get the modules."""
+    compiled_for: Text
+    """Kernel version (`uname -r`) that they are compiled for; same architecture and variant."""
+    reason: Text
+    """Why; for people."""
+
+
 class Driver(_Model):
     """A vendor's source at one version."""
 
@@ -110,6 +121,10 @@ class Driver(_Model):
     """Image name without tag; default: localhost/ and the driver's name."""
     base_image: Annotated[str, Field(pattern=r"^\S+@sha256:[0-9a-f]{64}$")] | None = None
     """Base of the final image, pinned by digest; default: the small one that the kernel source makes."""
+    compress: Literal["none", "xz", "zst", "gz"] = "none"
+    """Compression of the modules in the image, after signing; the nodes' kmod must know it (RHEL: xz)."""
+    reuse: tuple[Reuse, ...] = ()
+    """Kernels that get modules of another kernel instead of their own; off unless listed here."""
     vendor: Text
     """Certification label `vendor`."""
     summary: Text
@@ -485,5 +500,5 @@ _MODELS: dict[str, type[_Model]] = {
 def _fields_at(path: tuple[str | int, ...]) -> list[str]:
     if not path:
         return list(Config.model_fields)
-    model = DebianArchive if "archives" in path else _MODELS[str(path[0])]
+    model = DebianArchive if "archives" in path else Reuse if "reuse" in path else _MODELS[str(path[0])]
     return list(model.model_fields)

@@ -12,7 +12,7 @@ from builder.tree import file_digest, read_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.config import Driver
+    from builder.config import Driver, Reuse
     from builder.recipe import Recipe
     from builder.tree import SourceTree
 
@@ -26,6 +26,8 @@ class DriverSource:
     containerfile: Path
     containerfile_digest: str
     base_image: str | None
+    compress: str = "none"
+    reuse: tuple[Reuse, ...] = ()
 
     def stage(self, folder: Path) -> StagedDriver:
         """Copy everything below ``folder``; called before threads start, and what was hashed is what is copied."""
@@ -35,7 +37,11 @@ class DriverSource:
         if file_digest(containerfile) != self.containerfile_digest:
             raise UsageError(f"{self.containerfile} changed while it was being read", hint="run again when it is quiet")
         return StagedDriver(
-            recipe=self.recipe, context=context, containerfile=containerfile, base_image=self.base_image
+            recipe=self.recipe,
+            context=context,
+            containerfile=containerfile,
+            base_image=self.base_image,
+            compress=self.compress,
         )
 
 
@@ -47,6 +53,7 @@ class StagedDriver:
     context: Path
     containerfile: Path
     base_image: str | None
+    compress: str = "none"
 
 
 def read_driver(driver: Driver) -> DriverSource:
@@ -62,4 +69,6 @@ def read_driver(driver: Driver) -> DriverSource:
         containerfile=driver.containerfile_file,
         containerfile_digest=file_digest(driver.containerfile_file),
         base_image=driver.base_image,
+        compress=driver.compress,
+        reuse=driver.reuse,
     )

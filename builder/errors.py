@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ class FailureClass(StrEnum):
 class KmodsmithError(Exception):
     """Base of all errors that are the user's to read: what happened, why, and what to do."""
 
-    exit_code: ClassVar[int] = EXIT_DEFECT
+    exit_code: int = EXIT_DEFECT
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -152,6 +152,7 @@ class CellError(KmodsmithError):
         location: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.exit_code = failure_class.exit_code
         self.failure_class = failure_class
         self.code = code
         self.detail = detail or message

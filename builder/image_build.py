@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from builder.kernel import Arch
+    from builder.kernel import KernelVersion
 
 # Names that a Containerfile has to use; driver-container/README.md explains them to its authors.
 BUILD_STAGE = "build"
@@ -53,14 +53,18 @@ class ImageBuild:
         options = ("--target", BUILD_STAGE, "--volume", f"{target}:{RESULT_FOLDER}", "--tag", name)
         return self._command(arguments, options)
 
-    def assemble(self, modules: Path, *, names: tuple[str, ...], arch: Arch, labels: Mapping[str, str]) -> Command:
-        """Make the final image from the folder ``modules``."""
-        options = ["--platform", f"linux/{arch.oci}", "--build-context", f"{RESULT_STAGE}={modules}"]
+    def assemble(
+        self, modules: Path, *, names: tuple[str, ...], kernel: KernelVersion, labels: Mapping[str, str]
+    ) -> Command:
+        """Make the final image for a kernel from the folder ``modules``."""
+        options = ["--platform", f"linux/{kernel.arch.oci}", "--build-context", f"{RESULT_STAGE}={modules}"]
         for name in names:
             options += ["--tag", name]
         for label, value in sorted(labels.items()):
             options += ["--label", f"{label}={value}"]
-        return self._command(self.arguments, tuple(options))
+        # Where modules are reused, the image is for another kernel than the compile was.
+        of_kernel = {"KERNEL_VERSION": kernel.raw, "KERNEL_FULL_VERSION": kernel.raw}
+        return self._command({**self.arguments, **of_kernel}, tuple(options))
 
     def _command(self, arguments: Mapping[str, str], options: tuple[str, ...]) -> Command:
         argv = [

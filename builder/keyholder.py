@@ -144,8 +144,6 @@ class TokenKey:
             self._key: Any = self._session.get_key(
                 object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=uri.object, id=uri.id
             )
-        except RuntimeError as error:  # the library cannot be loaded
-            raise SignerError("token-unreachable", f"PKCS#11 module {uri.module_path}: {error}") from None
         except pkcs11.PKCS11Error as error:
             raise SignerError(*_explain_token_error(error, uri)) from None
 

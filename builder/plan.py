@@ -45,6 +45,7 @@ class Reason(StrEnum):
     TOOLKIT_CHANGED = "toolkit-changed"
     BASE_CHANGED = "base-changed"
     SIGNER_CHANGED = "signer-changed"
+    REUSE_CHANGED = "reuse-changed"
     FORMAT_CHANGED = "format-changed"
     FAILED_BEFORE = "failed-before"
     IMAGE_GONE = "image-gone"
@@ -68,6 +69,9 @@ class CellInputs:
     base: str
     driver: str
     kernel: str
+    compress: str = "none"
+    compiled_for: str = ""
+    """The kernel that the modules are compiled for, where versions.yaml wants another one's; else empty."""
     signers: str = ""
     """Fingerprints of the certificates that sign, with their digest algorithms; empty for unsigned modules."""
     format: str = KEY_FORMAT
@@ -78,8 +82,12 @@ class CellInputs:
 
     @property
     def compile_key(self) -> str:
-        """The key of the compile alone: who signs and what the modules are shipped on do not matter to it."""
-        return content_id({name: value for name, value in asdict(self).items() if name not in {"signers", "base"}})
+        """The key of the compile alone: signers, base image, compression and folder do not matter to it."""
+        later = {"signers", "base", "compress", "compiled_for", "kernel"}
+        return content_id(
+            {name: value for name, value in asdict(self).items() if name not in later},
+            self.compiled_for or self.kernel,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +187,8 @@ def _decide(
         explanation = f"built, but {candidate.image} is not the name of it"
     else:
         action, reason, explanation = Action.SKIP, Reason.UP_TO_DATE, "its image is there and nothing changed"
+    if candidate.inputs.compiled_for:
+        explanation = f"{explanation}; its modules are those compiled for {candidate.inputs.compiled_for}"
     return Decision(
         cell=candidate.cell,
         action=action,
@@ -197,6 +207,8 @@ _CHANGES = (
     ("recipe", Reason.RECIPE_CHANGED, "the driver's entry in versions.yaml changed"),
     ("toolkit", Reason.TOOLKIT_CHANGED, "the kernel's toolkit changed"),
     ("base", Reason.BASE_CHANGED, "the base image changed"),
+    ("compress", Reason.RECIPE_CHANGED, "the compression of its modules changed"),
+    ("compiled_for", Reason.REUSE_CHANGED, "which kernel its modules are compiled for changed"),
     ("signers", Reason.SIGNER_CHANGED, "the signers changed"),
 )
 

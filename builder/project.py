@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from builder.config import load_config
 from builder.driver import read_driver
 from builder.errors import LockFileError
 from builder.evidence import Journal
-from builder.kernel import Arch
+from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LOCK_FILE_NAME, read_lock
 from builder.plan import Candidate, CellInputs, Reason
 from builder.sources import debian
@@ -73,8 +74,10 @@ class Project:
         image = f"{self._image_names[cell.driver]}:{cell.driver_version}-{cell.kernel.tag}"
         if sentence := driver.recipe.excludes(cell.kernel):
             return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.DRIVER_EXCLUDES, sentence))
+        matching = (item.compiled_for for item in driver.reuse if fnmatchcase(cell.kernel.raw, item.kernel))
+        compiled_for = next(matching, "")
         try:
-            toolkit = identities.toolkit(cell)
+            toolkit = identities.toolkit(_compile_cell(cell, compiled_for))
             base = driver.base_image or identities.base(cell)
         except LockFileError as error:
             return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.NO_TOOLKIT, error.message))
@@ -86,6 +89,8 @@ class Project:
             base=base,
             driver=f"{cell.driver} {cell.driver_version}",
             kernel=cell.kernel.raw,
+            compress=driver.compress,
+            compiled_for=compiled_for if compiled_for != cell.kernel.raw else "",
             signers=signed_by,
         )
         return Candidate(cell=cell, image=image, inputs=inputs)
@@ -93,6 +98,10 @@ class Project:
     @cached_property
     def _image_names(self) -> dict[str, str]:
         return {driver.name: driver.image_name for driver in self.config.drivers}
+
+
+def _compile_cell(cell: Cell, compiled_for: str) -> Cell:
+    return replace(cell, kernel=parse_kernel_version(compiled_for)) if compiled_for else cell
 
 
 class _Identities:

@@ -18,7 +18,7 @@ from builder.fit import ExpectedSigner, check_signatures, place_modules
 from builder.image_build import ImageBuild
 from builder.image_contract import MODULE_ROOT
 from builder.image_files import LayerCache, list_modules
-from builder.kernel import Arch, parse_kernel_version
+from builder.kernel import parse_kernel_version
 from builder.kernel_facts import read_kernel_facts
 from builder.locks import hold_project
 from builder.module.packing import is_module, pack_module, unpack_module
@@ -250,7 +250,7 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
             "io.kmodsmith.signer.development": "yes" if any(item.is_development for item in identities) else "no",
         }
         held.callback(remove_images, [unproven])
-        run(build.assemble(tree, names=(unproven,), arch=Arch(kernel.arch), labels=labels)).check()
+        run(build.assemble(tree, names=(unproven,), kernel=kernel, labels=labels)).check()
         proof = prove_image(
             read_image(unproven, LayerCache()),
             facts,

@@ -252,7 +252,7 @@ def _open_workshop(
         drivers={name: project.drivers[name].stage(project.work_dir / "sources") for name in names},
         journal=project.journal,
         reporter=reporter,
-        toolkit_for=lambda decision: toolkits[decision.cell.source].ensure(decision.cell.kernel),
+        toolkit_for=lambda source, kernel: toolkits[source].ensure(kernel),
         base_for=lambda decision: toolkits[decision.cell.source].ensure_runtime(decision.cell.kernel.arch),
         facts_for=lambda decision: facts[decision.cell.source].of(decision.cell.kernel),
         compiled=project.compiled,

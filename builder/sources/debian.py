@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from builder.kernel import KernelVersion
 
 # Part of every identity: a change in how toolkits or base images are put together makes new ones.
-RECIPE_VERSION = "2"
+RECIPE_VERSION = "3"
 # What the Driver Toolkit offers to a driver's build, without git and rpm (facts/seed-and-openshift.md section 2);
 # libelf1, libssl3 and pahole are what the prebuilt tools of linux-kbuild need.
 _TOOLS = (
