@@ -15,24 +15,33 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from builder.apt import Apt, Archive
 from builder.deb import read_members
 from builder.download import Downloads
+from builder.fit import check_modules, place_modules
+from builder.image_files import LayerCache, list_modules
 from builder.kernel import Arch
+from builder.keys import create_development_key
 from builder.lock import LockedPackage
 from builder.matrix import Selector
 from builder.oci import write_image, write_layer
 from builder.project import open_project
+from builder.prove import read_image
 from builder.sources.debian import toolkit_packages
+from builder.stages import open_source_facts
 from builder.toolkit import _toolchain_entries
 from builder.workflow import plan_project
 
@@ -70,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kernel", default="*", help="glob over kernels")
+    parser.add_argument("--only", help="one part: cold, against, idle, plan_10000 or proof")
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -77,9 +87,10 @@ def main() -> None:
         "against": lambda: measure_against(options.kernel, options.rounds),
         "idle": lambda: measure_idle(options.kernel),
         "plan_10000": measure_large_plan,
+        "proof": lambda: measure_proof(options.kernel),
     }
     for name, measure in parts.items():
-        if name != "cold" or options.cold:
+        if options.only in {None, name} and (name != "cold" or options.cold or options.only):
             write_results({"machine": describe_machine(), name: measure()})
 
 
@@ -102,8 +113,13 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def build(*arguments: str, environment: dict[str, str] | None = None, work_dir: Path | None = None) -> dict[str, Any]:
-    command = [sys.executable, "-m", "builder"]
+def build(
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    work_dir: Path | None = None,
+    project: Path = _ROOT,
+) -> dict[str, Any]:
+    command = [sys.executable, "-m", "builder", "--project", str(project)]
     command += ["--work-dir", str(work_dir)] if work_dir else []
     command += ["build", "--group", "debian", "--arch", "x86_64", "--json", *arguments]
     started = time.monotonic()
@@ -233,6 +249,58 @@ def measure_idle(kernel_glob: str) -> dict[str, Any]:
         "cells": sum(runs[0]["counts"].values()),
         "median_s": round(statistics.median(run["process_s"] for run in runs), 3),
     }
+
+
+def measure_proof(kernel_glob: str) -> dict[str, Any]:
+    """Time fit, sign and verify: of each cell in a signed build one after another, and of 1,000 modules."""
+    with tempfile.TemporaryDirectory(prefix="kmodsmith-proof-") as scratch:
+        project = Path(scratch)
+        for name in ("kernel-module", "driver-container"):
+            shutil.copytree(_ROOT / name, project / name)
+        shutil.copy(_ROOT / "versions.lock.yaml", project)
+        create_development_key(
+            "bench", key_folder=project / "keys", certificate_folder=project / "keys", kind="rsa", now=datetime.now(UTC)
+        )
+        data = yaml.safe_load((_ROOT / "versions.yaml").read_text())
+        data["signers"] = {"bench": {"certificate": "keys/bench.pem", "key_file": "keys/bench.key"}}
+        data["groups"]["debian"] |= {"signers": ["bench"], "signing": "required"}
+        (project / "versions.yaml").write_text(yaml.safe_dump(data))
+        build("--kernel", kernel_glob, project=project)  # extracts each kernel's facts, once and for all
+        build("--kernel", kernel_glob, "--force", "--jobs", "1", project=project)
+        lines = (project / ".kmodsmith" / "journal.jsonl").read_text().splitlines()
+        cells = [json.loads(line) for line in lines if '"type":"cell"' in line]
+        cells = cells[len(cells) // 2 :]
+        beyond = sorted(sum(cell["timings"][stage] for stage in ("fit", "sign", "verify")) for cell in cells)
+        image = sorted(cell["timings"]["compile"] + cell["timings"]["assemble"] for cell in cells)
+        many = _time_modules(open_project(project), kernel_glob)
+    return {
+        "cells": len(cells),
+        "image_build_median_s": round(statistics.median(image), 3),
+        "fit_sign_verify_median_s": round(statistics.median(beyond), 3),
+        "fit_sign_verify_slowest_s": round(beyond[-1], 3),
+        **many,
+    }
+
+
+def _time_modules(project: Project, kernel_glob: str) -> dict[str, Any]:
+    """Check 1,000 modules in this process, each against its own kernel, whose facts are read once."""
+    selector = Selector(group="debian", kernels=(kernel_glob,), arches=(Arch.X86_64,))
+    with ExitStack() as held:
+        facts = open_source_facts(project, "debian", held)
+        cache = LayerCache()
+        images = [
+            (decision.cell.kernel, list_modules(read_image(decision.key_image, cache)))
+            for decision in plan_project(project, selector).plan.decisions
+        ]
+        started = time.monotonic()
+        checked = 0
+        while checked < 1000:
+            kernel, files = images[checked // 31 % len(images)]
+            placed, findings = place_modules((file.path, file.content or b"") for file in files)
+            findings += check_modules(placed, facts.of(kernel), expected=None)
+            assert not findings
+            checked += len(placed)
+        return {"modules": checked, "modules_s": round(time.monotonic() - started, 2)}
 
 
 def measure_cold(kernel_glob: str) -> dict[str, Any]:
