@@ -37,9 +37,9 @@ def _builder(session: nox.Session, *arguments: str) -> None:
     session.run(_python(session), "-m", "builder", *arguments, *session.posargs, external=True)
 
 
-def _make_ready(session: nox.Session) -> None:
+def _make_ready(session: nox.Session, *options: str) -> None:
     """Install the host's tools; does nothing where they are there."""
-    session.run(_python(session), "-m", "builder", "doctor", "--install", "--quiet", external=True)
+    session.run(_python(session), "-m", "builder", "doctor", "--install", "--quiet", *options, external=True)
 
 
 @nox.session
@@ -74,6 +74,36 @@ def log(session: nox.Session) -> None:
 
 
 @nox.session
+def fit(session: nox.Session) -> None:
+    """Prove that an image's modules would load on its kernel: nox -s fit -- IMAGE."""
+    _builder(session, "fit")
+
+
+@nox.session
+def sign(session: nox.Session) -> None:
+    """Sign modules, or the modules of an image: nox -s sign -- --signer NAME FILE.ko."""
+    _builder(session, "sign")
+
+
+@nox.session
+def keys(session: nox.Session) -> None:
+    """Make a development key, show certificates and the signing log: nox -s keys -- create."""
+    _builder(session, "keys")
+
+
+@nox.session
+def compat(session: nox.Session) -> None:
+    """On which other kernels would the built modules load, by symbol CRCs?"""
+    _builder(session, "compat")
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """What changed between two kernels for a driver: nox -s drift -- KERNEL KERNEL."""
+    _builder(session, "drift")
+
+
+@nox.session
 def schema(session: nox.Session) -> None:
     """Print the JSON schema of versions.yaml; with -- --write, write it and the reference page."""
     _builder(session, "schema")
@@ -91,7 +121,7 @@ def tests(session: nox.Session) -> None:
     arguments = list(session.posargs)
     if "--real" in arguments:
         arguments.remove("--real")
-        _make_ready(session)
+        _make_ready(session, "--tests")
         arguments += ["-m", "not bench"]
     session.run(_python(session, "dev"), "-m", "pytest", *arguments, external=True)
 

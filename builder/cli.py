@@ -206,16 +206,17 @@ def log(session: Session, cell: str | None) -> None:
 
 @cli.command()
 @click.option("--install", is_flag=True, help="Install what is missing, where this user may.")
+@click.option("--tests", is_flag=True, help="Look also at what the project's own tests need.")
 @click.option("--quiet", is_flag=True, help="Print only what is not in order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
-def doctor(session: Session, *, install: bool, quiet: bool, as_json: bool) -> int:
+def doctor(session: Session, *, install: bool, tests: bool, quiet: bool, as_json: bool) -> int:
     """Check whether this machine can build, and say what to do where it cannot."""
     from builder.host import examine, install_missing  # noqa: PLC0415 - see cli()
 
-    findings = examine(session.project.cache_dir)
+    findings = examine(session.project.cache_dir, tests=tests)
     if install and install_missing(findings, say=lambda text: session.err.print(text, markup=False)):
-        findings = examine(session.project.cache_dir)
+        findings = examine(session.project.cache_dir, tests=tests)
     if as_json:
         session.out.file.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     else:
@@ -245,14 +246,14 @@ def schema(session: Session, *, write: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.pass_obj
 def prune(session: Session, *, dry_run: bool) -> None:
-    """Remove toolkits and cells from the container store that no group of versions.yaml needs any more.
+    """Remove toolkits, cells and compile results that no group of versions.yaml needs any more.
 
     Other projects that share the store make theirs again when they need them.
     """
     names = prune_project(session.project, dry_run=dry_run)
     for name in names:
         session.out.print(name, markup=False)
-    session.out.print(f"{len(names)} images {'would be ' if dry_run else ''}removed", markup=False)
+    session.out.print(f"{len(names)} {'would be ' if dry_run else ''}removed", markup=False)
 
 
 def make_selector(options: dict[str, Any]) -> Selector:

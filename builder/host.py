@@ -68,13 +68,19 @@ TOOLS = (
         plain_user_only=True,
     ),
 )  # fmt: skip
+# What the project's own tests need beside those.
+TEST_TOOLS = (
+    Tool(name="openssl", purpose="makes the keys of the tests", debian="openssl", fedora="openssl"),
+    Tool(name="softhsm2-util", purpose="is the tests' PKCS#11 token", debian="softhsm2", fedora="softhsm"),
+)
 # apt-get is no requirement: without it 'discover' runs apt in a Debian image.
 
 
-def examine(cache_dir: Path, *, user_id: int | None = None) -> list[Finding]:
-    """Look at tools, container store, disk and memory."""
+def examine(cache_dir: Path, *, user_id: int | None = None, tests: bool = False) -> list[Finding]:
+    """Look at tools (with ``tests`` also at those of the tests), container store, disk and memory."""
     is_root = (os.geteuid() if user_id is None else user_id) == 0
-    findings = [_examine_tool(tool) for tool in TOOLS if not (tool.plain_user_only and is_root)]
+    tools = TOOLS + TEST_TOOLS if tests else TOOLS
+    findings = [_examine_tool(tool) for tool in tools if not (tool.plain_user_only and is_root)]
     if find_tool("buildah"):
         findings += _examine_store()
     return [*findings, _examine_disk("disk of the cache", cache_dir), _examine_memory()]
@@ -89,7 +95,7 @@ def install_missing(
         HostError: this user may not install, or the distribution is not known; the message has the command.
     """
     missing = {finding.name for finding in findings if finding.status is FindingStatus.MISSING}
-    tools = [tool for tool in TOOLS if tool.name in missing]
+    tools = [tool for tool in TOOLS + TEST_TOOLS if tool.name in missing]
     if not tools:
         return False
     commands = install_commands(tools, _read_family(os_release))

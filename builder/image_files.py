@@ -49,8 +49,7 @@ _OPAQUE = ".wh..wh..opq"
 _CHUNK = 1024**2
 # Files whose content the checks look at; of all others only the name, kind and size are kept.
 _KEPT = re.compile(
-    r"(opt/|lib/|usr/lib/)?lib/modules/[^/]+/(modules\..*|.*\.ko(\.xz|\.zst|\.gz)?)"
-    r"|(opt/)?lib/modules/.*\.ko(\.xz|\.zst|\.gz)?|opt/.*\.ko(\.xz|\.zst|\.gz)?"
+    r".*\.ko(\.xz|\.zst|\.gz)?|(opt|usr)?/?lib/modules/[^/]+/modules\..*"
     r"|var/lib/dpkg/status(\.d/.*)?|(var/lib|usr/lib/sysimage)/rpm/rpmdb\.sqlite"
 )
 
@@ -329,4 +328,5 @@ def _parse(text: bytes, what: str) -> dict[str, Any]:
 
 def list_modules(image: ImageContents) -> list[ImageFile]:
     """Return every module of the image, wherever it lies, by path."""
-    return sorted((file for file in image.files.values() if is_module(file.path)), key=lambda file: file.path)
+    modules = (file for file in image.files.values() if file.is_file and is_module(file.path))
+    return sorted(modules, key=lambda file: file.path)

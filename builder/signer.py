@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from builder.errors import FormatError, SignerError
 from builder.fit import ExpectedSigner
-from builder.module.signature import read_certificate
+from builder.module.signature import parse_certificate
 from builder.run import Command, Service, run
 
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ class SignerIdentity:
     @property
     def expected(self) -> ExpectedSigner:
         return ExpectedSigner(certificate=self.certificate, algorithm=self.algorithm)
+
+
+def read_certificate(file: Path) -> Certificate:
+    """Read a certificate, PEM or DER.
+
+    Raises:
+        FormatError: it cannot be read; see ``parse_certificate``.
+    """
+    try:
+        return parse_certificate(file.read_bytes())
+    except OSError as error:
+        raise FormatError(f"certificate {file} cannot be read: {error.strerror}") from None
+    except FormatError as error:
+        raise FormatError(f"certificate {file}: {error.message}") from None
 
 
 def read_identities(config: Config, group: str) -> tuple[SignerIdentity, ...]:
@@ -239,7 +253,9 @@ class OpenSigners:
         with self._held:
             opened = []
             for identity in self._identities:
-                access = open_key_access(identity.name, self._config.signers[identity.name])
+                signer_entry = self._config.signers[identity.name]
+                check_key_place(identity.name, signer_entry, [driver.source_dir for driver in self._config.drivers])
+                access = open_key_access(identity.name, signer_entry)
                 self._held.callback(access.close)
                 signer = OpenSigner(identity=identity, access=access)
                 signer.sign(hashlib.new(identity.algorithm, _CHALLENGE).digest())
@@ -249,6 +265,23 @@ class OpenSigners:
 
     def __exit__(self, *_exception: object) -> None:
         self._held.close()
+
+
+def check_key_place(name: str, signer: Signer, sources: Iterable[Path]) -> None:
+    """Check that no key and no passphrase lies in a driver's source, which goes into the compile's container.
+
+    Raises:
+        SignerError: one does.
+    """
+    secrets = [signer.resolve(file).resolve() for file in (signer.key_file, signer.passphrase_file) if file]
+    for source in sources:
+        for secret in secrets:
+            if secret.is_relative_to(source.resolve()):
+                raise SignerError(
+                    "key-in-source",
+                    f"signer {name}: {secret} lies in the driver source {source}, which is copied into containers",
+                    hint="move it out of the project, and consider it known to whoever has seen the source",
+                )
 
 
 def open_key_access(name: str, signer: Signer) -> KeyAccess:

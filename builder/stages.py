@@ -22,11 +22,11 @@ from builder.kernel import parse_kernel_version
 from builder.kernel_facts import read_kernel_facts
 from builder.locks import hold_project
 from builder.module.packing import is_module, pack_module, unpack_module
-from builder.module.signature import read_certificate, split_signature
+from builder.module.signature import split_signature
 from builder.prove import prove_image, read_image
 from builder.run import run
 from builder.sign import SigningJob, SigningLog, replace_file, sign_content
-from builder.signer import OpenSigners, check_certificate, read_named_identities
+from builder.signer import OpenSigners, check_certificate, read_certificate, read_named_identities
 from builder.store import STAGE_REPOSITORY, remove_images, tag_image
 from builder.workflow import open_facts, open_toolkits, plan_project
 

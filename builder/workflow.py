@@ -161,25 +161,30 @@ def discover_project(project: Project, sources: Sequence[str] = ()) -> list[Chan
 
 
 def prune_project(project: Project, *, dry_run: bool) -> list[str]:
-    """Remove kmodsmith's images that no cell of any group needs any more; returns their names.
+    """Remove kmodsmith's images and compile results that no cell of any group needs any more; returns their names.
 
     Names that people use (``localhost/<driver>:...``) are theirs and stay.
     """
     from builder.toolkit import runtime_image, toolkit_image  # noqa: PLC0415 - see discover_project
 
     needed: set[str] = set()
+    compiles: set[str] = set()
     for group in project.config.groups:
-        planned = plan_project(project, Selector(group=group))
-        needed |= {decision.key_image for decision in planned.plan.decisions if decision.key}
+        decisions = plan_project(project, Selector(group=group)).plan.decisions
+        needed |= {decision.key_image for decision in decisions if decision.key}
+        compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
     for source in project.lock.sources.values():
         kernels = [parse_kernel_version(raw) for raw in source.kernels]
         needed |= {toolkit_image(source, kernel, project.build_arch) for kernel in kernels}
         needed |= {runtime_image(source, kernel.arch) for kernel in kernels}
     superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
+    results = sorted(project.compiled.keys() - compiles)
     if not dry_run:
         with hold_project(project.work_dir):
             remove_images(superfluous)
-    return superfluous
+            for key in results:
+                project.compiled.drop(key)
+    return [*superfluous, *(f"result of compile {key}" for key in results)]
 
 
 def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str, list[CellResult]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import KERNELS
+from cryptography.hazmat.primitives.serialization import Encoding
 from samples import FLAGS, LABELS, Sample, image_entries, write_facts, write_sample_image
+from test_sign import certify
 
 from builder import build as build_module
 from builder.__main__ import run_cli
@@ -370,5 +373,45 @@ def test_prune_keeps_what_is_needed(bench: _Bench) -> None:
     assert out.splitlines() == [
         "localhost/kmodsmith/cell:old",
         "localhost/kmodsmith/toolkit:old",
-        "2 images would be removed",
+        "2 would be removed",
     ]
+
+
+def _use_signer(bench: _Bench, **signer: str) -> None:
+    certificate = certify(until=datetime(2120, 1, 1, tzinfo=UTC))
+    (bench.folder / "vendor.pem").write_bytes(certificate.x509.public_bytes(Encoding.PEM))
+    file = bench.folder / "versions.yaml"
+    wanted = "{source: debian, newest: true, signing: required, signers: [vendor],"
+    text = file.read_text().replace("{source: debian, newest: true,", wanted)
+    file.write_text(f"{text}signers: {json.dumps({'vendor': {'certificate': 'vendor.pem', **signer}})}\n")
+
+
+def test_a_key_in_a_drivers_source_is_refused_before_anything_is_compiled(bench: _Bench) -> None:
+    (bench.folder / "src" / "sign.key").write_text("secret")
+    _use_signer(bench, key_file="src/sign.key")
+    code, _, err = bench.run("build")
+    assert (code, "lies in the driver source" in err, bench.started_builds()) == (9, True, 0)
+
+
+def test_what_was_compiled_is_not_compiled_again(bench: _Bench) -> None:
+    bench.build()
+    bench.offer("6.1.0-10-amd64", imports=["kfree", "absent"])
+    (bench.store / "names").write_text("")
+    report = bench.build()[1]
+    assert report["counts"] == {"assembled": 3, "failed": 1}
+    assert {cell["reason"] for cell in report["cells"]} == {"image-gone"}
+    (failure,) = report["failures"]
+    assert (failure["failure_class"], failure["code"]) == ("unresolved-symbol", "symbol-missing")
+    assert "needs absent" in (bench.folder / ".kmodsmith" / "cells" / failure["cells"][0] / "build.log").read_text()
+    damaged = next((bench.folder / ".kmodsmith" / "compiled").glob("*.tar"))
+    damaged.write_bytes(b"x")
+    (bench.store / "names").write_text("")
+    bench.offer("6.1.0-10-amd64")
+    assert bench.build()[1]["counts"] == {"assembled": 4}
+
+
+def test_an_image_that_does_not_fit_gets_no_name(bench: _Bench) -> None:
+    bench.offer("6.1.0-10-amd64", machine=183)
+    code, report = bench.build("--kernel", "6.1.0-10-amd64")
+    assert (code, report["failures"][0]["code"]) == (13, "wrong-machine")
+    assert "localhost/demo" not in (bench.store / "names").read_text()

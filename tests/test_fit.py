@@ -346,6 +346,11 @@ def test_every_check_has_a_test() -> None:
     assert [check.name for check in Check if f"Check.{check.name}" not in text] == []
 
 
+def test_every_check_is_documented() -> None:
+    page = Path(__file__).parents[1].joinpath("docs", "proof-and-signing.md").read_text()
+    assert [check for check in Check if f"`{check}`" not in page] == []
+
+
 def test_the_first_check_names_the_failure() -> None:
     findings = [
         Finding(check=Check.TOO_MANY_LAYERS, subject="layers", sentence="too many"),

@@ -25,10 +25,18 @@ from builder.fit import ExpectedSigner, check_signatures, place_modules
 from builder.keyholder import serve
 from builder.keys import create_development_key, emit_enrolment
 from builder.module.packing import pack_module
-from builder.module.signature import HASHES, Certificate, append_signature, read_certificate, split_signature
+from builder.module.signature import HASHES, Certificate, append_signature, split_signature
 from builder.pkcs11_uri import parse_pkcs11_uri
 from builder.sign import SigningJob, SigningLog, sign_content, sign_file
-from builder.signer import CommandKey, OpenSigner, SignerIdentity, check_certificate, check_policy, may_sign_code
+from builder.signer import (
+    CommandKey,
+    OpenSigner,
+    SignerIdentity,
+    check_certificate,
+    check_policy,
+    may_sign_code,
+    read_certificate,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -428,5 +436,5 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="No such file"):
         read_certificate(tmp_path / "none.pem")
     (tmp_path / "x.pem").write_text("hello")
-    with pytest.raises(FormatError, match="is not a certificate"):
+    with pytest.raises(FormatError, match="it is not a certificate"):
         read_certificate(tmp_path / "x.pem")

@@ -20,6 +20,17 @@ _PURE = (
     "emit/report",
     "emit/junit",
     "emit/reference",
+    "emit/proof",
+    "finding",
+    "fit",
+    "compat",
+    "leaks",
+    "pkcs11_uri",
+    "module/elf",
+    "module/kernel_object",
+    "module/packing",
+    "module/signature",
+    "module/symvers",
 )
 _TOUCHING = {
     "run",
@@ -34,6 +45,13 @@ _TOUCHING = {
     "assemble",
     "project",
     "host",
+    "image_files",
+    "kernel_facts",
+    "keyholder",
+    "prove",
+    "sign",
+    "signer",
+    "stages",
 }
 
 

@@ -25,7 +25,6 @@ from builder.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 _MAGIC = b"~Module signature appended~\n"
 _TRAILER = struct.Struct(">BBBBB3xI")
@@ -161,23 +160,18 @@ class SignedModule:
         return hashlib.new(algorithm, self.content).digest()
 
 
-def read_certificate(file: Path) -> Certificate:
-    """Read a certificate, PEM or DER.
+def parse_certificate(data: bytes) -> Certificate:
+    """Parse a certificate, PEM or DER.
 
     Raises:
-        FormatError: it cannot be read, or its key is of a kind that kernels do not verify.
+        FormatError: it is none, or its key is of a kind that kernels do not verify.
     """
+    read = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
     try:
-        data = file.read_bytes()
-        read = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
         certificate = Certificate(read(data))
-        certificate.public_key  # noqa: B018 - refuses keys of other kinds now
-    except OSError as error:
-        raise FormatError(f"certificate {file} cannot be read: {error.strerror}") from None
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise FormatError(f"{file} is not a certificate: {error}") from None
-    except FormatError as error:
-        raise FormatError(f"certificate {file}: {error.message}") from None
+        raise FormatError(f"it is not a certificate: {error}") from None
+    certificate.public_key  # noqa: B018 - refuses keys of other kinds now
     return certificate
 
 

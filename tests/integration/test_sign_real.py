@@ -19,8 +19,8 @@ import yaml
 
 from builder.errors import SignerError
 from builder.fit import ExpectedSigner, check_signatures, place_modules
-from builder.module.signature import append_signature, read_certificate, split_signature
-from builder.signer import HeldKey
+from builder.module.signature import append_signature, split_signature
+from builder.signer import HeldKey, read_certificate
 
 if TYPE_CHECKING:
     from integration.conftest import Machine
