@@ -144,15 +144,25 @@ class LayerCache:
 
 
 def export_image(image: str, folder: Path) -> None:
-    """Write an image of the container store as an OCI layout into a folder.
+    """Write an image of the container store into a folder, as ``read_exported`` takes it.
 
     Raises:
         CommandError: the store has no such image.
     """
-    # Garbage collection costs this short-lived program more than it frees.
+    # Garbage collection costs this short-lived program more than it frees. "dir:" is a fifth faster than "oci:".
     environment = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
-    argv = ("buildah", "push", "--quiet", "--disable-compression", image, f"oci:{folder}:image")
+    argv = ("buildah", "push", "--quiet", "--disable-compression", image, f"dir:{folder}")
     run(Command(argv=argv, environment=environment)).check()
+
+
+def read_exported(folder: Path, name: str, cache: LayerCache) -> ImageContents:
+    """Read an image in the form of containers-transports(5), ``dir:``: manifest.json, and blobs named by digest.
+
+    Raises:
+        FormatError: it is damaged, or holds something that no image should.
+    """
+    manifest = _read_small(folder / "manifest.json")
+    return _read_image(folder, manifest, name, cache)
 
 
 def read_oci_layout(folder: Path, name: str, cache: LayerCache) -> ImageContents:
@@ -165,18 +175,23 @@ def read_oci_layout(folder: Path, name: str, cache: LayerCache) -> ImageContents
     manifests = index.get("manifests")
     if not isinstance(manifests, list) or len(manifests) != 1:
         raise FormatError(f"{name}: an OCI layout with exactly one image is needed")
-    digest = _digest_of(manifests[0], name)
-    manifest = _parse(_read_blob(folder, digest), f"manifest {digest}")
-    config = _parse(_read_blob(folder, _digest_of(manifest.get("config"), name)), "image configuration")
+    blobs = folder / "blobs" / "sha256"
+    return _read_image(blobs, _read_blob(blobs, _digest_of(manifests[0], name)), name, cache)
+
+
+def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) -> ImageContents:
+    manifest = _parse(raw_manifest, "manifest")
+    config = _parse(_read_blob(blobs, _digest_of(manifest.get("config"), name)), "image configuration")
     descriptors = manifest.get("layers")
     if not isinstance(descriptors, list):
         raise FormatError(f"{name}: its manifest lists no layers; for an index of several images, name one of them")
     layers = []
     for number, descriptor in enumerate(descriptors):
         layer_digest = _digest_of(descriptor, name)
-        layer = cache.get(layer_digest) or _read_layer(folder, layer_digest, str(descriptor.get("mediaType", "")))
+        layer = cache.get(layer_digest) or _read_layer(blobs, layer_digest, str(descriptor.get("mediaType", "")))
         cache.put(layer, is_shared=number < len(descriptors) - 1)
         layers.append(layer)
+    digest = f"sha256:{hashlib.sha256(raw_manifest).hexdigest()}"
     return ImageContents(name=name, digest=digest, config=config, layers=tuple(layers), files=_merge(layers))
 
 
@@ -198,13 +213,13 @@ def _is_hidden(path: str, layer: Layer) -> bool:
     return any(parent in layer.hidden or parent in layer.opaque for parent in parents)
 
 
-def _read_layer(folder: Path, digest: str, media_type: str) -> Layer:
+def _read_layer(blobs: Path, digest: str, media_type: str) -> Layer:
     files: dict[str, ImageFile] = {}
     hidden: set[str] = set()
     opaque: set[str] = set()
     leaks: list[Leak] = []
     kept = total = 0
-    blob = _blob(folder, digest)
+    blob = _blob(blobs, digest)
     _check_digest(blob, digest)
     try:
         with _open_layer(blob, media_type) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -286,12 +301,12 @@ def _digest_of(descriptor: object, name: str) -> str:
     return digest
 
 
-def _blob(folder: Path, digest: str) -> Path:
-    return folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
+def _blob(blobs: Path, digest: str) -> Path:
+    return blobs / digest.removeprefix("sha256:")
 
 
-def _read_blob(folder: Path, digest: str) -> bytes:
-    content = _read_small(_blob(folder, digest))
+def _read_blob(blobs: Path, digest: str) -> bytes:
+    content = _read_small(_blob(blobs, digest))
     if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
         raise FormatError(f"blob {digest} is damaged: its content has another digest")
     return content

@@ -11,7 +11,7 @@ from builder.compile import find_modules
 from builder.evidence import ModuleRecord
 from builder.fit import check_modules, place_modules
 from builder.image_contract import check_image
-from builder.image_files import export_image, read_oci_layout
+from builder.image_files import export_image, read_exported, read_oci_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +55,7 @@ def read_image(image: str, cache: LayerCache) -> ImageContents:
     with tempfile.TemporaryDirectory(prefix="image-") as scratch:
         folder = Path(scratch, "image")
         export_image(image, folder)
-        return read_oci_layout(folder, image, cache)
+        return read_exported(folder, image, cache)
 
 
 def prove_image(

@@ -44,7 +44,7 @@ def list_images() -> dict[str, Image]:
 
 
 def tag_image(image: str, *names: str) -> None:
-    run(Command(argv=("buildah", "tag", image, *names))).check()
+    run(Command(argv=("buildah", "tag", image, *names), environment={"GOGC": "off"})).check()
 
 
 def read_digest(name: str) -> str:

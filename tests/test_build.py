@@ -44,9 +44,9 @@ pull) : ;;
 tag) from=$1; shift
     while read -r name id; do [ "$name" != "$from" ] || found=$id; done <"$store/names"
     for name in "$@"; do echo "$name $found" >>"$store/names"; done ;;
-push) for word in "$@"; do case "$word" in oci:*) to=${{word#oci:}} ;; localhost/*) from=$word ;; esac; done
+push) for word in "$@"; do case "$word" in dir:*) to=${{word#dir:}} ;; localhost/*) from=$word ;; esac; done
     while read -r name id; do [ "$name" != "$from" ] || found=$id; done <"$store/names"
-    cp -r "$store/$found/image/oci" "${{to%:image}}" ;;
+    cp -r "$store/$found/exported" "$to" ;;
 rmi) while read -r name id; do
         for gone in "$@"; do [ "$name" != "$gone" ] || continue 2; done; echo "$name $id" >>"$store/left"
     done <"$store/names"; cat "$store/left" >"$store/names" 2>/dev/null; rm "$store/left" ;;
@@ -106,7 +106,10 @@ class _Bench:
         module = Sample(**{"kernel": kernel, "machine": machine, "flags": flags, **changes}).write()
         (folder / "demo.ko").write_bytes(module)
         entries = image_entries({"extra/demo.ko": module}, kernel)
-        write_sample_image(folder / "image", [entries], LABELS | {"release": kernel})
+        layout = write_sample_image(folder / "image", [entries], LABELS | {"release": kernel})
+        manifest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"].removeprefix("sha256:")
+        shutil.copytree(layout / "blobs" / "sha256", folder / "exported")
+        (folder / "exported" / manifest).rename(folder / "exported" / "manifest.json")
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         code = run_cli(["--project", str(self.folder), *arguments])
