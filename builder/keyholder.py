@@ -103,13 +103,14 @@ class FileKey:
         try:
             key = read(data, password)
         except TypeError:
-            if password is None:
-                raise SignerError(
-                    "passphrase-missing",
-                    f"key file {file} is encrypted",
-                    hint="name its passphrase with passphrase_env or passphrase_file in versions.yaml",
-                ) from None
-            key = read(data, None)
+            is_encrypted = password is None
+            raise SignerError(
+                "passphrase-missing" if is_encrypted else "passphrase-wrong",
+                f"key file {file} is {'encrypted' if is_encrypted else 'not encrypted, but a passphrase is given'}",
+                hint="name its passphrase with passphrase_env or passphrase_file in versions.yaml"
+                if is_encrypted
+                else "take passphrase_env or passphrase_file out of versions.yaml, or encrypt the key",
+            ) from None
         except (ValueError, UnsupportedAlgorithm) as error:
             code = "passphrase-wrong" if password else "key-unreadable"
             reason = "the passphrase is wrong, or it is damaged" if password else f"it is no private key ({error})"

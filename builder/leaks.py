@@ -23,11 +23,8 @@ _PKCS8 = re.compile(
 _PKCS1 = re.compile(
     rb"\x30\x82..\x02\x01\x00\x02(?:\x81.|\x82..).{64,520}?\x02\x03\x01\x00\x01\x02(?:\x81|\x82)", re.DOTALL
 )
+_REGISTRY_AUTH = re.compile(rb'"auth"\s{0,9}:\s{0,9}"[A-Za-z0-9+/=]{8}')
 _TOKENS = (
-    (
-        "registry-credentials",
-        re.compile(rb'"auths?"\s*:\s*\{?[^{}]*\{?\s*"[^"]*"\s*:\s*[{"][^}]*"auth"\s*:\s*"[A-Za-z0-9+/=]{8,}"'),
-    ),
     (
         "cloud-access-key",
         re.compile(rb"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])[^\n]{0,80}[\r\n]+[^\n]{0,40}secret"),
@@ -57,6 +54,8 @@ def find_leaks(content: bytes, path: str) -> list[Leak]:
         kinds.append("private key (PKCS#8)")
     if b"\x02\x01\x00\x02" in content and _PKCS1.search(content):
         kinds.append("private key (PKCS#1)")
+    if b'"auths"' in content and _REGISTRY_AUTH.search(content):
+        kinds.append("registry-credentials")
     kinds += [kind for kind, pattern in _TOKENS if pattern.search(content)]
     if posixpath.basename(path) in _SECRET_FILES and content.strip():
         kinds.append("file for credentials")

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -142,11 +143,12 @@ class Service:
     """A child that answers every line with a line, until it is closed; one question at a time.
 
     Raises:
-        CommandError: ``ask`` found that the child ended without an answer.
+        CommandError: ``ask`` got no answer within the command's time-out, or the child ended without one.
     """
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Command, name: str) -> None:
         self._command = command
+        self._name = name
         self._guard = threading.Lock()
         self._process = _start(command, None, is_service=True)
         self._held = contextlib.ExitStack()
@@ -159,15 +161,24 @@ class Service:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(question.encode() + b"\n")
                 self._process.stdin.flush()
+            ready, _, _ = select.select([self._process.stdout], [], [], self._command.timeout_s)
+            if not ready:
+                raise CommandError(f"{self._name} gave no answer for {self._command.timeout_s:g} s")
             answer = self._process.stdout.readline()
         if not answer.endswith(b"\n"):
-            raise CommandError(f"{self._command} ended without an answer")
+            raise CommandError(f"{self._name} ended without an answer")
         return answer.decode()
 
     def close(self) -> None:
+        """End the child by closing its stdin; one that stays is stopped."""
+        assert self._process.stdin is not None  # noqa: S101 - as above
+        assert self._process.stdout is not None  # noqa: S101
         with contextlib.suppress(BrokenPipeError):
-            self._process.communicate(timeout=_STOP_STEPS[0][1])
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_STEPS[0][1])
         _stop(self._process)
+        self._process.stdout.close()
         self._held.close()
 
 

@@ -36,7 +36,7 @@ _MAY_SIGN_CODE = frozenset(
     {ExtendedKeyUsageOID.CODE_SIGNING, _MODULE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 )
 _CHALLENGE = b"kmodsmith asks whether this key belongs to this certificate"
-_COMMAND_TIMEOUT_S = 120.0
+_ANSWER_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,8 @@ class HeldKey:
             "-c",
             f"import sys; sys.path.append({root!r}); from builder.keyholder import main; main()",
         )
-        self._service = Service(Command(argv=argv, environment=environment))
+        command = Command(argv=argv, environment=environment, timeout_s=_ANSWER_TIMEOUT_S)
+        self._service = Service(command, f"the process that holds the key of signer {name}")
         try:
             self._ask(request)
         except SignerError:
@@ -203,7 +204,7 @@ class CommandKey:
 
     def sign(self, digest: bytes, algorithm: str) -> bytes:
         argv = tuple(word.replace("{algorithm}", algorithm) for word in self._argv)
-        outcome = run(Command(argv=argv, environment=self._environment, input=digest, timeout_s=_COMMAND_TIMEOUT_S))
+        outcome = run(Command(argv=argv, environment=self._environment, input=digest, timeout_s=_ANSWER_TIMEOUT_S))
         if not outcome:
             reason = outcome.stderr.strip().splitlines()[-1:] or ["it printed no reason"]
             raise SignerError("command-failed", f"signer {self._name}: {argv[0]} {outcome.explain()}: {reason[0]}")

@@ -31,6 +31,7 @@ from builder.fit import check_modules, place_modules
 from builder.image_contract import check_image, read_rpm_names
 from builder.image_files import LayerCache, read_oci_layout
 from builder.kernel_facts import evaluate_vermagic, read_kernel_facts
+from builder.leaks import find_leaks
 from builder.module.packing import pack_module
 from builder.oci import Entry
 
@@ -299,6 +300,21 @@ def test_programs_that_read_keys_are_no_keys(tmp_path: Path) -> None:
         Entry(path="usr/lib/libcrypto.so", content=b"\0-----BEGIN PRIVATE KEY-----\0-----END PRIVATE KEY-----\0"),
     ]
     assert _image_codes(_image(tmp_path, [entries])) == set()
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b'"auths"',
+        b'"auths": {"a": {',
+        b"-----BEGIN ",
+        b"-----BEGIN A PRIVATE KEY-----\n",
+        b"\x30\x82\0\0\2\1\0\2\x82\0\0",
+        b"AKIAABCDEFGHIJKLMNOP",
+    ],
+)
+def test_no_file_makes_the_search_for_secrets_crawl(unit: bytes) -> None:
+    assert find_leaks(unit * ((1 << 20) // len(unit)), "x") == []
 
 
 @pytest.mark.parametrize("what", ["index", "layer", "config", "outside"])

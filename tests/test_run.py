@@ -8,7 +8,7 @@ import pytest
 
 from builder import run as run_module
 from builder.errors import CommandError, HostError
-from builder.run import Command, mask_secrets, run, stop_all
+from builder.run import Command, Service, mask_secrets, run, stop_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +95,22 @@ def test_stop_all_reaches_children_of_other_threads(fake_tools: FakeTools, tmp_p
 )
 def test_masks_secrets(text: str, masked: str) -> None:
     assert mask_secrets(text) == masked
+
+
+def test_a_service_answers_line_by_line(fake_tools: FakeTools) -> None:
+    fake_tools.add("parrot", 'while read -r line; do echo "$line!"; done')
+    service = Service(Command(argv=("parrot",)), "the parrot")
+    assert [service.ask("one"), service.ask("two")] == ["one!\n", "two!\n"]
+    service.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("read -r line", "the parrot ended without an answer"), ("sleep 20", "gave no answer for 0.2 s")],
+)
+def test_a_service_that_does_not_answer(fake_tools: FakeTools, script: str, words: str) -> None:
+    fake_tools.add("parrot", script)
+    service = Service(Command(argv=("parrot",), timeout_s=0.2), "the parrot")
+    with pytest.raises(CommandError, match=words):
+        service.ask("one")
+    service.close()

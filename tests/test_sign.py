@@ -292,6 +292,7 @@ def test_the_key_holder_signs(kind: str, tmp_path: Path) -> None:
         ("key-readable-by-others", "rsa", {"mode": 0o604}, {}),
         ("passphrase-missing", "rsa", {"passphrase": b"x"}, {}),
         ("passphrase-wrong", "rsa", {"passphrase": b"x"}, {"passphrase": "y"}),
+        ("passphrase-wrong", "rsa", {}, {"passphrase": "y"}),
         ("key-unreadable", "rsa", {}, {"key_file": "/nowhere/key"}),
         ("key-unreadable", "rsa", {}, {"pkcs11": "pkcs11:object=x"}),
         ("token-unreachable", "rsa", {}, {"pkcs11": "pkcs11:object=x?module-path=/nowhere/lib.so"}),

@@ -14,6 +14,9 @@ from builder.errors import FormatError
 
 # Longest name that is believed; the kernel's own limit is 512 (KSYM_NAME_LEN, include/linux/kallsyms.h).
 _LONGEST_NAME = 4096
+# The largest kernels and modules are far below: vmlinux has some 200,000 symbols.
+_MOST_SECTIONS = 200_000
+_MOST_SYMBOLS = 1_000_000
 _SHN_UNDEF = 0
 SHN_ABS = 0xFFF1
 _SHN_LORESERVE = 0xFF00
@@ -116,6 +119,8 @@ class Elf:
             raise FormatError("it has no section headers, so it is no kernel object")
         if count == 0:  # more than 65,279 sections: the number is in the first header
             count = form.unpack(self._slice(table, form.size, "the section header table"))[5]
+        if count > _MOST_SECTIONS:
+            raise FormatError(f"it claims to have {count} sections")
         raw = self._slice(table, count * entry_size, "the section header table")
         rows = [form.unpack_from(raw, number * entry_size) for number in range(count)]
         if names >= len(rows):
@@ -127,6 +132,8 @@ class Elf:
         raw = self.content(section)
         if section.link >= len(self.sections):
             raise FormatError("the names of its symbols are missing")
+        if len(raw) > _MOST_SYMBOLS * 24:
+            raise FormatError(f"it has more than {_MOST_SYMBOLS} symbols")
         names = self.content(self.sections[section.link])
         if self.bits == 64:  # noqa: PLR2004
             form, size = struct.Struct(self.byte_order + "IBxHQ8x"), 24
