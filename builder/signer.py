@@ -10,7 +10,6 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
@@ -24,6 +23,7 @@ from builder.run import Command, Service, run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from builder.config import Config, Signer
     from builder.module.signature import Certificate
@@ -166,13 +166,7 @@ class HeldKey:
 
     def __init__(self, name: str, request: Mapping[str, str], environment: Mapping[str, str]) -> None:
         self._name = name
-        root = str(Path(__file__).parents[1])
-        argv = (
-            sys.executable,
-            "-I",
-            "-c",
-            f"import sys; sys.path.append({root!r}); from builder.keyholder import main; main()",
-        )
+        argv = (sys.executable, "-I", "-m", "builder.keyholder")
         command = Command(argv=argv, environment=environment, timeout_s=_ANSWER_TIMEOUT_S)
         self._service = Service(command, f"the process that holds the key of signer {name}")
         try:

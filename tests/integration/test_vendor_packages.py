@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -82,7 +83,8 @@ def test_build_by_their_dkms_conf(machine: Machine, project: Path, tmp_path: Pat
 
 def _break(modules: list[tuple[str, bytes]], kernel: KernelVersion) -> None:
     """What a vendor's own modules pass, each broken copy of them does not."""
-    folders = (Path.home() / ".cache/kmodsmith/kernels").glob("*/utsrelease.h")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folders = (cache / "kmodsmith" / "kernels").glob("*/utsrelease.h")
     folder = next(file.parent for file in folders if f'"{kernel}"' in file.read_text())
     facts = read_kernel_facts(folder, kernel)
 
