@@ -21,7 +21,7 @@ from collections import ChainMap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from builder.errors import FormatError
+from builder.errors import FormatError, UsageError
 from builder.leaks import find_leaks
 from builder.module.packing import is_module
 from builder.run import Command, run
@@ -147,12 +147,16 @@ def export_image(image: str, folder: Path) -> None:
     """Write an image of the container store into a folder, as ``read_exported`` takes it.
 
     Raises:
-        CommandError: the store has no such image.
+        UsageError: the store has no such image.
+        CommandError: it could not be written.
     """
     # Garbage collection costs this short-lived program more than it frees. "dir:" is a fifth faster than "oci:".
     environment = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
     argv = ("buildah", "push", "--quiet", "--disable-compression", image, f"dir:{folder}")
-    run(Command(argv=argv, environment=environment)).check()
+    outcome = run(Command(argv=argv, environment=environment))
+    if "image not known" in outcome.stderr:
+        raise UsageError(f"the container store has no image {image}", hint="'buildah images' lists what it has")
+    outcome.check()
 
 
 def read_exported(folder: Path, name: str, cache: LayerCache) -> ImageContents:

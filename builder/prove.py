@@ -47,7 +47,7 @@ def read_image(image: str, cache: LayerCache) -> ImageContents:
     """Read an image of the container store, or an OCI layout (``oci:FOLDER``).
 
     Raises:
-        CommandError: there is no such image.
+        UsageError: there is no such image.
         FormatError: the image cannot be read.
     """
     if image.startswith("oci:"):

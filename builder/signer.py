@@ -87,7 +87,11 @@ def read_named_identities(config: Config, names: Iterable[str]) -> tuple[SignerI
         signer = config.signers.get(name)
         if signer is None:
             known = ", ".join(sorted(config.signers)) or "none"
-            raise SignerError("no-signer", f"there is no signer {name!r} in versions.yaml; known: {known}")
+            raise SignerError(
+                "no-signer",
+                f"there is no signer {name!r} in versions.yaml; known: {known}",
+                hint="'nox -s keys -- create' makes one for development",
+            )
         try:
             certificate = read_certificate(signer.resolve(signer.certificate))
         except FormatError as error:

@@ -46,6 +46,7 @@ tag) from=$1; shift
     for name in "$@"; do echo "$name $found" >>"$store/names"; done ;;
 push) for word in "$@"; do case "$word" in dir:*) to=${{word#dir:}} ;; localhost/*) from=$word ;; esac; done
     while read -r name id; do [ "$name" != "$from" ] || found=$id; done <"$store/names"
+    [ -n "$found" ] || {{ echo "Error: image not known" >&2; exit 125; }}
     cp -r "$store/$found/exported" "$to" ;;
 rmi) while read -r name id; do
         for gone in "$@"; do [ "$name" != "$gone" ] || continue 2; done; echo "$name $id" >>"$store/left"
@@ -418,3 +419,15 @@ def test_an_image_that_does_not_fit_gets_no_name(bench: _Bench) -> None:
     code, report = bench.build("--kernel", "6.1.0-10-amd64")
     assert (code, report["failures"][0]["code"]) == (13, "wrong-machine")
     assert "localhost/demo" not in (bench.store / "names").read_text()
+
+
+def test_the_proof_of_one_image_and_of_one_that_is_not_there(bench: _Bench) -> None:
+    bench.build()
+    image = "localhost/demo:1.2.0-6.1.0-10-amd64"
+    code, out, _ = bench.run("fit", image, "--json")
+    proof = json.loads(out)
+    assert (code, proof["fits"], [module["name"] for module in proof["modules"]]) == (0, True, ["demo.ko"])
+    code, out, _ = bench.run("fit", image, "--module", "other")
+    assert (code, "module-missing other.ko" in out) == (13, True)
+    code, _, err = bench.run("fit", "localhost/nothing:1")
+    assert (code, "the container store has no image localhost/nothing:1" in err) == (2, True)
