@@ -51,8 +51,10 @@ class CompiledResults:
             raise FormatError(f"{file} was changed after it was written; remove it, and the cell is compiled again")
         tree.mkdir()
         with tarfile.open(file) as archive:
-            # Its own file, known by digest; the filter "data" would refuse the link to the node's own modules.
-            archive.extractall(tree, filter="tar")
+            # Our own file, known by its digest. The default of newer Pythons would refuse the link to the node's own
+            # modules; Debian 12's Python 3.11.2 does not know the argument 'filter' yet.
+            archive.extraction_filter = lambda member, _path: member
+            archive.extractall(tree)  # noqa: S202 - see above
         return True
 
     def drop(self, key: str) -> None:
