@@ -144,7 +144,8 @@ def _check_signer_entry(
 ) -> Iterator[tuple[Check, str]]:
     subject = signer.certificate.subject
     digest = signed.digest(entry.digest_algorithm)
-    if not signer.certificate.accepts(entry.signature, digest, entry.digest_algorithm):
+    is_valid = signer.certificate.accepts(entry.signature, digest, entry.digest_algorithm)
+    if not is_valid or entry.is_rsa != signer.certificate.is_rsa:
         sentence = f"its signature by {subject} does not verify: the module changed since, or another key signed it"
         yield Check.SIGNATURE_INVALID, sentence
     elif entry.digest_algorithm != signer.algorithm:

@@ -62,7 +62,6 @@ class ImageFile:
     mode: int
     size: int
     is_file: bool = False
-    is_folder: bool = False
     link: str = ""
     content: bytes | None = None
 
@@ -260,7 +259,6 @@ def _describe(member: tarfile.TarInfo, path: str, content: bytes | None, files: 
         mode=stat.S_IMODE(member.mode),
         size=member.size,
         is_file=member.isreg() or member.islnk(),
-        is_folder=member.isdir(),
         link=member.linkname if member.issym() else "",
         content=content,
     )

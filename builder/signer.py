@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 import os
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +21,7 @@ from builder.module.signature import parse_certificate
 from builder.run import Command, Service, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -240,30 +240,25 @@ class OpenSigner:
         return signature
 
 
-class OpenSigners:
-    """The opened signers of a run; a context manager that closes them."""
+@contextlib.contextmanager
+def open_signers(config: Config, identities: Sequence[SignerIdentity]) -> Iterator[Sequence[OpenSigner]]:
+    """Open signers, try the key of each against its certificate, and close them in the end.
 
-    def __init__(self, config: Config, identities: Sequence[SignerIdentity]) -> None:
-        self._config = config
-        self._identities = identities
-        self._held = ExitStack()
-
-    def __enter__(self) -> Sequence[OpenSigner]:
-        with self._held:
-            opened = []
-            for identity in self._identities:
-                signer_entry = self._config.signers[identity.name]
-                check_key_place(identity.name, signer_entry, [driver.source_dir for driver in self._config.drivers])
-                access = open_key_access(identity.name, signer_entry)
-                self._held.callback(access.close)
-                signer = OpenSigner(identity=identity, access=access)
-                signer.sign(hashlib.new(identity.algorithm, _CHALLENGE).digest())
-                opened.append(signer)
-            self._held = self._held.pop_all()
-        return opened
-
-    def __exit__(self, *_exception: object) -> None:
-        self._held.close()
+    Raises:
+        SignerError: a key cannot be reached, may not be used, or belongs to another certificate.
+    """
+    sources = [driver.source_dir for driver in config.drivers]
+    with contextlib.ExitStack() as held:
+        opened = []
+        for identity in identities:
+            entry = config.signers[identity.name]
+            check_key_place(identity.name, entry, sources)
+            access = open_key_access(identity.name, entry)
+            held.callback(access.close)
+            signer = OpenSigner(identity=identity, access=access)
+            signer.sign(hashlib.new(identity.algorithm, _CHALLENGE).digest())
+            opened.append(signer)
+        yield opened
 
 
 def check_key_place(name: str, signer: Signer, sources: Iterable[Path]) -> None:

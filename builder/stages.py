@@ -26,7 +26,7 @@ from builder.module.signature import split_signature
 from builder.prove import prove_image, read_image
 from builder.run import run
 from builder.sign import SigningJob, SigningLog, replace_file, sign_content
-from builder.signer import OpenSigners, check_certificate, read_certificate, read_named_identities
+from builder.signer import check_certificate, open_signers, read_certificate, read_named_identities
 from builder.store import STAGE_REPOSITORY, remove_images, tag_image
 from builder.workflow import open_facts, open_toolkits, plan_project
 
@@ -190,7 +190,7 @@ def _signing(project: Project, names: Sequence[str], *, cell: str) -> Iterator[S
         check_certificate(identity, now=now)
     log = SigningLog(project.work_dir / "signing.jsonl")
     run_id = f"sign-{now:%Y%m%dT%H%M%SZ}-{os.getpid()}"
-    with hold_project(project.work_dir), OpenSigners(project.config, identities) as opened:
+    with hold_project(project.work_dir), open_signers(project.config, identities) as opened:
         yield SigningJob(signers=opened, log=log, cell=cell, run=run_id)
 
 

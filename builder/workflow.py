@@ -233,9 +233,9 @@ def open_toolkits(project: Project, source: str, held: ExitStack) -> Toolkits:
 def _open_signers(project: Project, planned: Planned, held: ExitStack) -> Sequence[OpenSigner]:
     if not planned.signers or not planned.plan.of(Action.BUILD, Action.ASSEMBLE):
         return ()
-    from builder.signer import OpenSigners  # noqa: PLC0415 - see read_signers
+    from builder.signer import open_signers  # noqa: PLC0415 - see read_signers
 
-    return held.enter_context(OpenSigners(project.config, planned.signers))
+    return held.enter_context(open_signers(project.config, planned.signers))
 
 
 def _open_workshop(

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,24 @@ def test_each_wrong_signature_has_its_code(tmp_path: Path) -> None:
     assert _codes(signed[:-34] + b"\xff\xff\xff\xff" + signed[-30:], expected) == {Check.SIGNATURE_UNREADABLE}
     changed = signed.replace(b"license=GPL", b"license=gpl")
     assert _codes(changed, expected) == {Check.SIGNATURE_INVALID}
+
+
+def test_an_entry_that_names_another_algorithm_is_found_out(tmp_path: Path) -> None:
+    rsa_oid, ecdsa_oid = bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a8648ce3d040302")
+    by_ec = _signer("ec")
+    signed = sign_content(Sample().write(), "demo.ko", _job(tmp_path, by_ec))
+    assert ecdsa_oid in signed
+    sha384 = signed.replace(ecdsa_oid, ecdsa_oid[:-1] + b"\x03")
+    assert _codes(sha384, by_ec.identity.expected) == {Check.SIGNATURE_UNREADABLE}
+    by_rsa = _signer()
+    signed = sign_content(Sample().write(), "demo.ko", _job(tmp_path, by_rsa))
+    assert rsa_oid in signed
+    other = signed.replace(rsa_oid, rsa_oid[:-1] + b"\x05")
+    assert _codes(other, by_rsa.identity.expected) == {Check.SIGNATURE_UNREADABLE}
+    (placed,), _ = place_modules([(_PLACE, signed)])
+    claims_ec = replace(placed.signed, signers=(replace(placed.signed.signers[0], is_rsa=False),))
+    findings = check_signatures([replace(placed, signed=claims_ec)], [by_rsa.identity.expected])
+    assert [finding.check for finding in findings] == [Check.SIGNATURE_INVALID]
 
 
 def test_a_stripped_module_loses_its_signature_and_is_found_out(tmp_path: Path) -> None:

@@ -125,6 +125,10 @@ class Certificate:
         """Issuer (DER) and serial number: how a signature names its certificate."""
         return self.x509.issuer.public_bytes(), self.x509.serial_number
 
+    @property
+    def is_rsa(self) -> bool:
+        return isinstance(self.public_key, rsa.RSAPublicKey)
+
     def accepts(self, signature: bytes, digest: bytes, algorithm: str) -> bool:
         """Tell whether a raw signature over a digest was made with this certificate's key."""
         prehashed = Prehashed(HASHES[algorithm])
@@ -147,6 +151,8 @@ class SignerEntry:
     serial_number: int
     digest_algorithm: str
     signature: bytes
+    is_rsa: bool = True
+    """What the entry says of the key; kernels refuse an entry that says another kind than the certificate's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +249,11 @@ def _read_signers(pkcs7: bytes) -> tuple[SignerEntry, ...]:
             name = signer.digest_algorithm.algorithm.dotted_string
             raise FormatError(f"its signature uses the digest {name}, not SHA-256, -384 or -512")
         issuer = asn1.encode_der(signer.identity.issuer)
-        entries.append(SignerEntry(issuer, signer.identity.serial_number, algorithm, signer.signature))
+        by = signer.signature_algorithm.algorithm
+        if by not in {_RSA_ENCRYPTION, _ECDSA_OIDS[algorithm]}:
+            raise FormatError(f"its signature uses the algorithm {by.dotted_string}, not RSA or ECDSA with {algorithm}")
+        is_rsa = by == _RSA_ENCRYPTION
+        entries.append(SignerEntry(issuer, signer.identity.serial_number, algorithm, signer.signature, is_rsa))
     if info.content_type != _SIGNED_DATA or not entries:
         raise FormatError("its signature names no signer")
     return tuple(entries)
