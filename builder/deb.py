@@ -8,15 +8,16 @@ import lzma
 import posixpath
 import tarfile
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from debian.arfile import ArError, ArFile
 
 from builder.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import IO
 
 # Packages of this release still ship files in /bin, /lib and so on, which today are links into /usr.
 MERGED_FOLDERS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
@@ -44,6 +45,47 @@ def read_members(deb: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
                 yield member, content.read() if content else b""
     except (ArError, tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise SourceError(f"{deb.name} is not a readable Debian package: {error}") from error
+
+
+def find_members(deb: Path, wanted: Callable[[str], bool], *, most: int) -> dict[str, bytes]:
+    """Return the contents of the regular files whose cleaned path is wanted; stops reading after ``most`` of them.
+
+    Raises:
+        SourceError: the file is damaged, or what is wanted is larger than anything a package should hold.
+    """
+    found: dict[str, bytes] = {}
+    try:
+        with deb.open("rb") as stream, _open_data_tar(deb, ArFile(fileobj=stream)) as archive:
+            for member in archive:
+                name = _clean_path(member.name, deb)
+                if member.isreg() and wanted(name):
+                    if member.size > _MOST_UNPACKED - sum(map(len, found.values())):
+                        raise SourceError(f"{deb.name}: {name} is larger than {_MOST_UNPACKED} bytes")
+                    content = archive.extractfile(member)
+                    found[name] = content.read() if content else b""
+                    if len(found) == most:
+                        break
+    except (ArError, tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
+        raise SourceError(f"{deb.name} is not a readable Debian package: {error}") from error
+    return found
+
+
+def _open_data_tar(deb: Path, archive: ArFile) -> tarfile.TarFile:
+    """Open the tar of a package as a stream: what comes first is there without unpacking the rest."""
+    for member in archive.getmembers():
+        if not member.name.startswith("data.tar"):
+            continue
+        stream = cast("IO[bytes]", member)
+        match member.name.removeprefix("data.tar"):
+            case ".xz":
+                return tarfile.open(fileobj=stream, mode="r|xz")
+            case ".gz":
+                return tarfile.open(fileobj=stream, mode="r|gz")
+            case "":
+                return tarfile.open(fileobj=stream, mode="r|")
+            case other:
+                raise SourceError(f"{deb.name}: compression {other!r} is not one that Debian's packages use here")
+    raise SourceError(f"{deb.name} is not a Debian package: it has no data.tar")
 
 
 def _data_tar(deb: Path) -> bytes:

@@ -45,6 +45,10 @@ class Downloads:
     def has(self, package: LockedPackage) -> bool:
         return self.path(package).exists()
 
+    def drop(self, package: LockedPackage) -> None:
+        """Remove the file of a package; it is fetched again when it is needed."""
+        self.path(package).unlink(missing_ok=True)
+
     def fetch(self, package: LockedPackage) -> Path:
         """Return the file of a package, fetching it if it is not there.
 

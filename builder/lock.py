@@ -51,6 +51,8 @@ class LockedKernel(_Frozen):
     package_version: str
     toolchains: dict[Arch, str]
     headers: dict[Arch, tuple[str, ...]]
+    image: str = ""
+    """Package with the bootable kernel and its modules; empty where the archive has none."""
 
 
 class LockedSource(_Frozen):
@@ -116,6 +118,7 @@ def _check_references(lock: Lock, file: Path, advice: str) -> None:
                 raise LockFileError(f"{file} at sources.{name}.kernels: {error.message}", hint=advice) from error
             missing_sets = set(kernel.toolchains.values()) - source.package_sets.keys()
             used = {package for packages in kernel.headers.values() for package in packages}
+            used |= {kernel.image} - {""}
             missing = missing_sets | (used - source.packages.keys())
             if missing:
                 raise LockFileError(

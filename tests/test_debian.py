@@ -108,6 +108,25 @@ def test_lists_kernels_of_all_flavours_and_architectures(found: LockedSource) ->
     assert set(found.package_sets["runtime-x86_64"]) == {"busybox-static_1_amd64", "base-files_1_amd64"}
 
 
+def test_the_signed_kernel_is_preferred_and_a_missing_one_is_not_invented(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    images = [
+        _stanza("linux-image-6.1.0-9-amd64"),
+        _stanza("linux-image-6.1.0-9-amd64-unsigned"),
+        _stanza("linux-image-6.1.0-9-amd64-dbg"),
+        _stanza("linux-image-6.1.0-9-rt-amd64-unsigned", "2"),
+    ]
+    _serve(fake_tools, tmp_path, [*_AMD64, *images])
+    found = discover(_SOURCE, None, tmp_path / "work", _NOW)
+    assert {raw: kernel.image for raw, kernel in found.kernels.items()} == {
+        "6.1.0-9-amd64": "linux-image-6.1.0-9-amd64_1_amd64",
+        "6.1.0-9-rt-amd64": "linux-image-6.1.0-9-rt-amd64-unsigned_2_amd64",
+        "6.1.0-9-arm64": "",
+    }
+    assert not any("dbg" in name for name in found.packages)
+
+
 def test_apt_never_sees_the_hosts_configuration(found: LockedSource, fake_tools: FakeTools, tmp_path: Path) -> None:
     assert found.kernels
     text = (tmp_path / "work" / "x86_64" / "apt.conf").read_text()

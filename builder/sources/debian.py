@@ -38,7 +38,7 @@ _TOOLS = (
 # sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
 _RUNTIME = ("busybox-static", "base-files")
 _GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gnu"}
-_WANTED = re.compile(r"linux-(headers|kbuild|compiler)-.*")
+_WANTED = re.compile(r"linux-(headers|kbuild|compiler|image)-.*(?<!-dbg)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +95,9 @@ def describe_changes(previous: LockedSource | None, new: LockedSource) -> list[C
     for raw in new.kernels.keys() & old_kernels.keys():
         if new.kernels[raw].package_version != old_kernels[raw].package_version:
             detail = f"headers {old_kernels[raw].package_version} -> {new.kernels[raw].package_version}"
+            changes.append(Change(kind="kernel changed", kernel=raw, detail=detail))
+        elif new.kernels[raw].image != old_kernels[raw].image:
+            detail = f"boots {new.kernels[raw].image or 'nothing any more'}"
             changes.append(Change(kind="kernel changed", kernel=raw, detail=detail))
     if previous:
         for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):
@@ -170,7 +173,19 @@ class _Collector:
             toolchains[build_arch] = self._add_toolchain(build_arch, arch, gcc)
             self._check_tools(kbuild, toolchains[build_arch])
             locked_headers[build_arch] = tuple(self._add(package) for package in (kbuild, common, headers))
-        self.kernels[raw] = LockedKernel(package_version=headers.version, toolchains=toolchains, headers=locked_headers)
+        self.kernels[raw] = LockedKernel(
+            package_version=headers.version,
+            toolchains=toolchains,
+            headers=locked_headers,
+            image=self._image_of(raw, arch),
+        )
+
+    def _image_of(self, raw: str, arch: Arch) -> str:
+        """Return the package of the bootable kernel, signed by Debian where there is one; empty where there is none."""
+        for name in (f"linux-image-{raw}", f"linux-image-{raw}-unsigned"):
+            if packages := self._index[arch].get(name):
+                return self._add(packages[-1])
+        return ""
 
     def _gcc_of(self, headers: Package) -> str:
         # 6.12 depends on gcc-12 itself, 6.1 on linux-compiler-gcc-12-x86.
