@@ -63,7 +63,13 @@ def create_development_key(
         name=name, key_file=key_folder / f"{name}.key", certificate_file=certificate_folder / f"{name}.pem"
     )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    certificate = _certify(name, key, now).public_bytes(serialization.Encoding.PEM)
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, DEVELOPMENT_UNIT),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"{name} (development only, do not trust in production)"[:64]),
+        ]
+    )
+    certificate = certify_itself(subject, key, now).public_bytes(serialization.Encoding.PEM)
     for file in (created.key_file, created.certificate_file):
         if file.exists():
             raise UsageError(f"{file} exists", hint="choose another --name; a key is never overwritten")
@@ -72,14 +78,10 @@ def create_development_key(
     return created
 
 
-def _certify(name: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    """Certify a key with the extensions of the kernel's own certs/default_x509.genkey, and codeSigning."""
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, DEVELOPMENT_UNIT),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"{name} (development only, do not trust in production)"[:64]),
-        ]
-    )
+def certify_itself(
+    subject: x509.Name, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, now: datetime
+) -> x509.Certificate:
+    """Certify a key by itself, with the extensions of the kernel's own certs/default_x509.genkey, and codeSigning."""
     key_identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     usage = x509.KeyUsage(
         digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,

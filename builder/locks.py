@@ -56,6 +56,15 @@ def share_store(cache_dir: Path, clean_up: Callable[[], None]) -> Iterator[None]
         yield
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other threads and processes from making the same folder; it need not be there yet."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def _read_holder(file: Path) -> str:
     try:
         holder = json.loads(file.read_text())

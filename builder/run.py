@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ _SECRET = re.compile(
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0))
 # The first error of a large parallel build stands far from the end of its log.
 _TAIL_BYTES = 4 * 1024**2
+_CHUNK = 64 * 1024
 DEFAULT_TIMEOUT_S = 600.0
 
 
@@ -182,6 +184,61 @@ class Service:
         self._held.close()
 
 
+class Followed:
+    """A running child whose output is read while it comes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+        self._process = process
+        self._errors = errors
+
+    def read(self, timeout_s: float) -> bytes | None:
+        """Return what the child printed next, empty when it ended, None when nothing came in time."""
+        assert self._process.stdout is not None  # noqa: S101 - started with a pipe
+        ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, timeout_s))
+        return os.read(self._process.stdout.fileno(), _CHUNK) if ready else None
+
+    def write(self, data: bytes) -> None:
+        """Send something to the child's stdin; one that has ended does not mind."""
+        assert self._process.stdin is not None  # noqa: S101 - started with a pipe
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+
+    def explain_end(self) -> str:
+        """Say how the child ended, and what it printed to stderr; call it after ``read`` returned nothing more."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_STEPS[0][1])
+        code = self._process.returncode
+        ending = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+        self._errors.seek(0)
+        printed = self._errors.read(_TAIL_BYTES).decode(errors="replace").strip()
+        return f"{ending}: {printed}" if printed else ending
+
+
+@contextlib.contextmanager
+def follow(command: Command) -> Iterator[Followed]:
+    """Start a child that ends with the block, at the latest; its time-out is the caller's business.
+
+    Raises:
+        HostError: the program is not installed or may not be executed.
+    """
+    _log.debug("+ %s", command)
+    with tempfile.TemporaryFile() as errors:
+        process = _start(command, None, errors=errors)
+        with _registered(process):
+            try:
+                yield Followed(process, errors)
+            finally:
+                # It has nothing to put in order, and its patience would be ours.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                for stream in (process.stdin, process.stdout):
+                    if stream is not None:
+                        with contextlib.suppress(BrokenPipeError):
+                            stream.close()
+
+
 def stop_all() -> None:
     """Stop every running child; called once, when the run is interrupted."""
     with _live_guard:
@@ -217,7 +274,9 @@ def _open_log(command: Command) -> Iterator[IO[bytes] | None]:
         yield log
 
 
-def _start(command: Command, log: IO[bytes] | None, *, is_service: bool = False) -> subprocess.Popen[bytes]:
+def _start(
+    command: Command, log: IO[bytes] | None, *, is_service: bool = False, errors: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
     environment = {k: v for k, v in os.environ.items() if _PASSED_ENVIRONMENT.fullmatch(k)}
     environment |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **command.environment}
     program = find_tool(command.argv[0])
@@ -234,13 +293,19 @@ def _start(command: Command, log: IO[bytes] | None, *, is_service: bool = False)
             argv,
             cwd=command.cwd,
             env=environment,
-            stdin=subprocess.PIPE if command.input is not None or is_service else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if command.input is not None or is_service or errors else subprocess.DEVNULL,
             stdout=log if log is not None else subprocess.PIPE,
-            stderr=subprocess.DEVNULL if is_service else subprocess.STDOUT if log is not None else subprocess.PIPE,
+            stderr=errors or _stderr_of(log, is_service=is_service),
             start_new_session=True,
         )
     except OSError as error:
         raise HostError(f"{command.argv[0]} cannot be started: {error.strerror}") from error
+
+
+def _stderr_of(log: IO[bytes] | None, *, is_service: bool) -> int:
+    if is_service:
+        return subprocess.DEVNULL
+    return subprocess.STDOUT if log is not None else subprocess.PIPE
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
