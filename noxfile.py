@@ -50,6 +50,13 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def boot(session: nox.Session) -> None:
+    """Load what is built on its own kernels, in virtual machines: nox -s boot -- --kernel GLOB."""
+    _make_ready(session, "--boot")
+    _builder(session, "boot")
+
+
+@nox.session
 def plan(session: nox.Session) -> None:
     """Show what would be built, and why."""
     _builder(session, "plan")

@@ -6,9 +6,10 @@ import contextlib
 import errno
 import os
 import tempfile
+import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,15 +37,18 @@ from builder.kernel import parse_kernel_version
 from builder.plan import Action, Decision, Plan
 from builder.prove import prove_image, prove_tree, read_image
 from builder.result import CellResult, Status
+from builder.run import stop_all
 from builder.sign import SigningJob, sign_folder
 from builder.store import STAGE_REPOSITORY, read_digest, remove_images, tag_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from builder.boot.cell import CellBooter
     from builder.compiled import CompiledResults
     from builder.driver import StagedDriver
     from builder.finding import Finding
+    from builder.image_files import ImageContents
     from builder.kernel import KernelVersion
     from builder.kernel_facts import KernelFacts
     from builder.log import Reporter
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from builder.signer import OpenSigner
 
 _RETRY_PAUSE_S = 2.0
+_BOOT_STAGE = "boot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ class Workshop:
     compiled: CompiledResults
     signers: Sequence[OpenSigner]
     signing_log: SigningLog
+    booter: CellBooter | None
     workers: int
     make_jobs: int = 1
     isolation: str = "chroot"
@@ -76,6 +82,7 @@ class Workshop:
     retries: int = 2
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}")
     layers: LayerCache = field(default_factory=LayerCache)
+    is_stopping: threading.Event = field(default_factory=threading.Event)
 
     def log_file(self, decision: Decision) -> Path:
         return self.work_dir / "cells" / decision.cell.id / "build.log"
@@ -97,7 +104,9 @@ def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
                 done[result.decision.cell.id] = result
                 shop.reporter.cell_finished(result)
         except BaseException:
+            shop.is_stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
+            stop_all()
             raise
         finally:
             remove_images(name for item in plan.of(Action.BUILD, Action.ASSEMBLE) for name in _passing_names(item))
@@ -111,23 +120,39 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
     shop.reporter.cell_started(decision)
     for attempt in range(shop.retries + 1):
         evidence = _try_cell(decision, shop)
+        if shop.is_stopping.is_set():  # whatever came of it: its children were stopped
+            raise CancelledError
         failure = evidence.failure
         if failure is None or failure.failure_class != FailureClass.INFRASTRUCTURE or attempt == shop.retries:
             break
         shop.reporter.cell_retried(decision, failure)
         time.sleep(_RETRY_PAUSE_S * (attempt + 1))
     shop.journal.record(evidence)
+    boot = shop.journal.boots.get(decision.cell.id)
     return CellResult(
         decision=decision,
-        status=Status.FAILED if evidence.failure else _STATUS[decision.action],
+        status=_status_of(decision, evidence),
         duration_s=time.monotonic() - started,
         digest=evidence.digest,
         failure=evidence.failure,
         log=evidence.log,
+        boot=boot if boot and boot.run == shop.run_id else None,
     )
 
 
-_STATUS = {Action.BUILD: Status.BUILT, Action.ASSEMBLE: Status.ASSEMBLED, Action.TAG: Status.TAGGED}
+_STATUS = {
+    Action.BUILD: Status.BUILT,
+    Action.ASSEMBLE: Status.ASSEMBLED,
+    Action.BOOT: Status.BOOTED,
+    Action.TAG: Status.TAGGED,
+}
+
+
+def _status_of(decision: Decision, evidence: CellEvidence) -> Status:
+    if evidence.failure is None:
+        return _STATUS[decision.action]
+    is_unknown = evidence.failure.failure_class is FailureClass.INFRASTRUCTURE and _BOOT_STAGE in evidence.timings
+    return Status.UNPROVEN if is_unknown else Status.FAILED
 
 
 def _passing_names(decision: Decision) -> tuple[str, str]:
@@ -137,15 +162,20 @@ def _passing_names(decision: Decision) -> tuple[str, str]:
 
 def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
     log_file = shop.log_file(decision)
-    # Giving an image its name again must not forget how it was made.
-    known = shop.journal.cells.get(decision.cell.id) if decision.action is Action.TAG else None
-    timings = dict(known.timings) if known and known.key == decision.key else {}
-    modules = known.modules if known and known.key == decision.key else ()
-    signers = known.signers if known and known.key == decision.key else ()
+    # Booting an image or giving it its name again must not forget how it was made.
+    known = shop.journal.cells.get(decision.cell.id) if decision.action in {Action.TAG, Action.BOOT} else None
+    if known and known.key != decision.key:
+        known = None
+    timings = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
+    modules = known.modules if known else ()
+    signers = known.signers if known else ()
     digest = ""
     failure: Failure | None = None
     try:
         if decision.action is Action.TAG:
+            tag_image(decision.key_image, decision.image)
+        elif decision.action is Action.BOOT:
+            _boot(decision, read_image(decision.key_image, shop.layers), shop, timings)
             tag_image(decision.key_image, decision.image)
         else:
             log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +184,8 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
             modules, signers = proof.modules, proof.signers
         digest = read_digest(decision.key_image)
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
+        if _BOOT_STAGE in timings and shop.booter is not None:
+            log_file = shop.booter.log_file(decision.cell)
         failure = _describe_failure(error, log_file)
     return CellEvidence(
         cell=decision.cell.id,
@@ -218,16 +250,24 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
                 compress_modules(tree, final_kernel, driver.compress)
             assemble_image(image_build, decision, tree, name=unproven, signers=identities)
     with _stage("verify", decision, shop, timings):
+        contents = read_image(unproven, shop.layers)
         proof = prove_image(
-            read_image(unproven, shop.layers),
+            contents,
             kernel,
             expected=expected,
             compiled_for=compiled_for,
             signers=[identity.expected for identity in identities],
         )
         _judge(proof.findings, log_file)
-        tag_image(unproven, decision.key_image, decision.image)
+    _boot(decision, contents, shop, timings)
+    tag_image(unproven, decision.key_image, decision.image)
     return proof
+
+
+def _boot(decision: Decision, contents: ImageContents, shop: Workshop, timings: dict[str, float]) -> None:
+    if decision.boot_key and shop.booter is not None:
+        with _stage(_BOOT_STAGE, decision, shop, timings):
+            shop.booter.test(decision, contents, shop.run_id)
 
 
 def _restore(decision: Decision, shop: Workshop, tree: Path) -> bool:

@@ -18,10 +18,20 @@ from builder.lock import LOCK_FILE_NAME
 from builder.matrix import Selector
 from builder.project import Project, open_project
 from builder.result import exit_code_of
-from builder.workflow import build_project, discover_project, plan_project, prune_project
+from builder.workflow import (
+    BootOptions,
+    boot_project,
+    booted_arches,
+    build_project,
+    discover_project,
+    plan_project,
+    prune_project,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from builder.workflow import BuildReport
 
 # Wide enough for a row of every table; a pipe has no width of its own.
 _PIPE_WIDTH = 150
@@ -95,6 +105,7 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
     discover   ask the kernel sources which kernels there are, write versions.lock.yaml
     plan       what would be built, and why
     build      build it
+    boot       load what is built on its own kernels, in virtual machines
     log        show the build log of a cell
     schema     the reference of versions.yaml
     prune      remove images that no cell needs any more
@@ -114,12 +125,19 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
     context.obj = Session(project=open_project(folder, work_dir), out=out, err=err)
 
 
+_BOOT_OPTION = click.option(
+    "--boot", "when", type=click.Choice(["always", "changed", "never"]),
+    help="Which cells are loaded on their kernels; default: build.boot of versions.yaml.",
+)  # fmt: skip
+
+
 @cli.command()
 @with_selectors
 @click.option("--force", is_flag=True, help="Plan to build even what is up to date.")
+@_BOOT_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
-def plan(session: Session, /, *, force: bool, as_json: bool, **selectors: Any) -> None:
+def plan(session: Session, /, *, force: bool, when: str | None, as_json: bool, **selectors: Any) -> None:
     """Show what would be built, and why; builds nothing.
 
     \b
@@ -130,7 +148,7 @@ def plan(session: Session, /, *, force: bool, as_json: bool, **selectors: Any) -
     from builder.emit.report import emit_plan_json  # noqa: PLC0415 - see cli()
     from builder.emit.table import emit_plan_summary, emit_plan_table  # noqa: PLC0415
 
-    planned = plan_project(session.project, make_selector(selectors), force=force)
+    planned = plan_project(session.project, make_selector(selectors), force=force, boot=BootOptions(when=when))
     if as_json:
         session.out.file.write(emit_plan_json(planned.plan, planned.predicted_s, planned.workers))
         return
@@ -143,20 +161,77 @@ def plan(session: Session, /, *, force: bool, as_json: bool, **selectors: Any) -
 @click.option("--force", is_flag=True, help="Build even what is up to date.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
 @click.option("--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped.")
+@_BOOT_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
-def build(session: Session, /, *, force: bool, jobs: int | None, locked: bool, as_json: bool, **selectors: Any) -> int:
+def build(
+    session: Session, /, *, force: bool, jobs: int | None, locked: bool, when: str | None, as_json: bool,
+    **selectors: Any,
+) -> int:  # fmt: skip
     """Build the driver container of every selected cell that is not up to date.
 
     Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
     command goes on where it was. Exit codes: 0 all there, 10-17 cells failed in one class, 20 in several.
     """
+    report = build_project(
+        session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
+        boot=BootOptions(when=when),
+    )  # fmt: skip
+    return _tell_results(session, report, as_json=as_json)
+
+
+@cli.command()
+@with_selectors
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "secure", "plain"]),
+    default="auto",
+    show_default=True,
+    help="secure: UEFI Secure Boot and lockdown; plain: none of it; auto: as versions.yaml says for each driver.",
+)
+@click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    default="auto",
+    show_default=True,
+    help="auto: KVM where a small guest answers, else software emulation (tcg).",
+)
+@click.option(
+    "--os-image",
+    metavar="IMAGE",
+    help="Boot the kernel inside this operating system image of the container store instead of the kernel source's.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Guests at once; default: by cores and memory.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.pass_obj
+def boot(
+    session: Session, /, *, mode: str, accel: str, os_image: str | None, jobs: int | None, as_json: bool,
+    **selectors: Any,
+) -> int:  # fmt: skip
+    """Load the modules of every selected cell on its own kernel, in a virtual machine, and test them.
+
+    The image must be built. Its very kernel is started with Secure Boot and lockdown; unsigned copies and copies signed
+    by a key that nobody enrolled must be refused, the modules must load, pass the driver's smoke test, unload and leave
+    nothing behind, and the kernel must not complain. The console of each guest is in cells/CELL/boot.log of the work
+    folder, every step with its time in boot.json beside it.
+
+    \b
+    boot                                       the default group
+    boot --kernel '6.12*' --variant rt
+    boot --kernel 6.1.0-56-amd64 --mode plain  without Secure Boot: twice as fast
+    """
+    options = BootOptions(mode=mode, acceleration=accel, os_image=os_image)
+    report = boot_project(session.project, make_selector(selectors), session.err, jobs=jobs, boot=options)
+    return _tell_results(session, report, as_json=as_json)
+
+
+def _tell_results(session: Session, report: BuildReport, *, as_json: bool) -> int:
+    """Print results, write them to the work folder, and return the exit code."""
     from builder.emit.junit import emit_junit  # noqa: PLC0415 - see cli()
     from builder.emit.report import emit_results_json  # noqa: PLC0415
     from builder.emit.table import emit_results_summary, emit_results_table  # noqa: PLC0415
 
     project = session.project
-    report = build_project(project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked)
     as_text = emit_results_json(report.results, run_id=report.run_id, wall_s=report.wall_s)
     if report.run_id:
         (project.work_dir / "results.json").write_text(as_text)
@@ -206,17 +281,23 @@ def log(session: Session, cell: str | None) -> None:
 
 @cli.command()
 @click.option("--install", is_flag=True, help="Install what is missing, where this user may.")
+@click.option("--boot", is_flag=True, help="Look also at what boot tests need, of all architectures.")
 @click.option("--tests", is_flag=True, help="Look also at what the project's own tests need.")
 @click.option("--quiet", is_flag=True, help="Print only what is not in order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
-def doctor(session: Session, *, install: bool, tests: bool, quiet: bool, as_json: bool) -> int:
-    """Check whether this machine can build, and say what to do where it cannot."""
-    from builder.host import examine, install_missing  # noqa: PLC0415 - see cli()
+def doctor(session: Session, *, install: bool, boot: bool, tests: bool, quiet: bool, as_json: bool) -> int:
+    """Check whether this machine can build, and say what to do where it cannot.
 
-    findings = examine(session.project.cache_dir, tests=tests)
+    What boot tests need is looked at where versions.yaml wants them (build.boot), for the default group.
+    """
+    from builder.host import BOOT_TOOLS, examine, install_missing  # noqa: PLC0415 - see cli()
+
+    cache_dir = session.project.cache_dir
+    arches = tuple(BOOT_TOOLS) if boot or tests else booted_arches(session.project)
+    findings = examine(cache_dir, tests=tests, boot=arches)
     if install and install_missing(findings, say=lambda text: session.err.print(text, markup=False)):
-        findings = examine(session.project.cache_dir, tests=tests)
+        findings = examine(cache_dir, tests=tests, boot=arches)
     if as_json:
         session.out.file.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     else:

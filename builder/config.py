@@ -69,6 +69,14 @@ def _check_jobs(value: int | str) -> int | str:
     raise _complain(f"must be auto or a number of at least 1, not {value!r}")
 
 
+def _check_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise _complain(f"{text!r} is not a regular expression: {error}") from None
+    return text
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=39)]
 SemanticVersion = Annotated[str, AfterValidator(_check_semver)]
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="without .ko")]
@@ -91,6 +99,74 @@ class Reuse(_Model):
     """Kernel version (`uname -r`) that they are compiled for; same architecture and variant."""
     reason: Text
     """Why; for people."""
+
+
+class ParameterSet(_Model):
+    """Module parameters to try in a boot test."""
+
+    name: Text
+    """What the set is, for people."""
+    modules: Annotated[dict[ModuleName, Text], Field(min_length=1)]
+    """Parameters by module, as `insmod` takes them: `max_dev=64 default_msg="two words"`."""
+    refused: bool = False
+    """The module must refuse to be loaded with them; then exactly one module is named."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.refused and len(self.modules) != 1:
+            raise _complain("refused is about one module: name exactly one in modules")
+        return self
+
+
+class AllowedMessage(_Model):
+    """Something that a boot test finds and that is excused for now."""
+
+    pattern: Annotated[str, AfterValidator(_check_pattern)]
+    """Regular expression; searched in what the boot test reports: `code: step: message (place)`."""
+    reason: Text
+    """Why it is no fault, or who repairs it."""
+    expires: Annotated[date, Field(strict=False)]
+    """Last day on which the entry is valid (YYYY-MM-DD); after it, the file is an error until somebody decides."""
+
+
+class BootTimeouts(_Model):
+    """Seconds that a guest may take. Software emulation is about ten times slower than hardware."""
+
+    boot: Annotated[int, Field(ge=5)] = 90
+    """Until the guest's first process runs."""
+    load: Annotated[int, Field(ge=1)] = 20
+    """For each module."""
+    smoke_test: Annotated[int, Field(ge=1)] = 60
+    """For each run of the smoke test."""
+    unload: Annotated[int, Field(ge=1)] = 20
+    """For each module."""
+
+
+class BootTest(_Model):
+    """How a driver is tested on its kernels; see docs/boot.md."""
+
+    mode: Literal["auto", "secure", "plain"] = "auto"
+    """secure: UEFI Secure Boot, kernel locked down, the signers' certificates enrolled. plain: none of it. auto: secure
+    where the kernel is signed and has lockdown."""
+    smoke_test: RelativeFile | None = None
+    """Program or script of the source that exercises the loaded modules; exit code 0 means that all is well. The guest
+    has busybox and what `files` brings, nothing else."""
+    files: tuple[RelativeFile, ...] = ()
+    """Further files of the source for the smoke test; they lie in its working folder under their own names."""
+    parameters: tuple[ParameterSet, ...] = ()
+    """Sets of module parameters to try after the defaults."""
+    repeat: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How often everything is loaded and unloaded with the defaults; from 12 on, growing memory is a failure."""
+    in_tree: tuple[ModuleName, ...] = ()
+    """Modules of the kernel itself to load before; those that modinfo's `depends` names are loaded anyway."""
+    memory: Annotated[int, Field(ge=128, le=65_536)] = 512
+    """MiB of the guest."""
+    cpus: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processors of the guest; more than one finds more races and takes longer."""
+    timeouts: BootTimeouts = BootTimeouts()
+    """Time-outs of the steps."""
+    allow: tuple[AllowedMessage, ...] = ()
+    """What is excused for now."""
 
 
 class Driver(_Model):
@@ -125,6 +201,8 @@ class Driver(_Model):
     """Compression of the modules in the image, after signing; the nodes' kmod must know it (RHEL: xz)."""
     reuse: tuple[Reuse, ...] = ()
     """Kernels that get modules of another kernel instead of their own; off unless listed here."""
+    boot: BootTest = BootTest()
+    """How it is loaded and tested on its own kernels."""
     vendor: Text
     """Certification label `vendor`."""
     summary: Text
@@ -298,6 +376,9 @@ class BuildSettings(_Model):
     """After this long a compile is stopped."""
     retries: Annotated[int, Field(ge=0, le=5)] = 2
     """How often a cell is tried again when the infrastructure, not the driver, failed."""
+    boot: Literal["always", "changed", "never"] = "never"
+    """Which cells a build loads on their kernels, in virtual machines. changed: those that are new, or whose image,
+    kernel or test changed since they passed. always: all that are selected. An image that fails gets no name."""
 
 
 class Config(_Model):
@@ -392,12 +473,31 @@ def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
             for index, name in enumerate(files):
                 if not (driver.source_dir / name).is_file():
                     yield document.mistake((*path, key, index), f"there is no file {name} in {driver.source}")
+        yield from _check_boot_files(driver, document, (*path, "boot"))
+
+
+def _check_boot_files(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
+    files = [(("smoke_test",), driver.boot.smoke_test)] if driver.boot.smoke_test else []
+    for place, name in [*files, *((("files", index), name) for index, name in enumerate(driver.boot.files))]:
+        if not (driver.source_dir / name).is_file():
+            yield document.mistake((*path, *place), f"there is no file {name} in {driver.source}")
+    for index, parameters in enumerate(driver.boot.parameters):
+        for module in parameters.modules:
+            if driver.modules and module.replace("-", "_") not in {name.replace("-", "_") for name in driver.modules}:
+                place = (*path, "parameters", index, "modules", module)
+                yield document.mistake(place, _unknown("module", module, driver.modules))
 
 
 def _check_dates(config: Config, document: YamlFile, today: date) -> Iterator[Mistake]:
     for number, bad in enumerate(config.known_bad):
         if bad.expires < today:
             yield _expired(document, number, bad.expires, bad.owner)
+    for number, driver in enumerate(config.drivers):
+        for index, entry in enumerate(driver.boot.allow):
+            if entry.expires < today:
+                place = ("drivers", number, "boot", "allow", index, "expires")
+                sentence = f"expired on {entry.expires}: repair what it excuses, or renew it"
+                yield document.mistake(place, sentence)
 
 
 def _check_raw_dates(document: YamlFile, today: date) -> Iterator[Mistake]:
@@ -497,8 +597,20 @@ _MODELS: dict[str, type[_Model]] = {
 }
 
 
+# Models of lists and mappings below others, by the key that they stand under.
+_INNER_MODELS: dict[str, type[_Model]] = {
+    "archives": DebianArchive,
+    "reuse": Reuse,
+    "timeouts": BootTimeouts,
+    "allow": AllowedMessage,
+    "parameters": ParameterSet,
+}
+
+
 def _fields_at(path: tuple[str | int, ...]) -> list[str]:
     if not path:
         return list(Config.model_fields)
-    model = DebianArchive if "archives" in path else Reuse if "reuse" in path else _MODELS[str(path[0])]
+    inner = (_INNER_MODELS[str(part)] for part in reversed(path) if part in _INNER_MODELS)
+    is_boot = path[0] == "drivers" and "boot" in path
+    model = next(inner, BootTest if is_boot else _MODELS[str(path[0])])
     return list(model.model_fields)

@@ -12,7 +12,7 @@ from builder.tree import file_digest, read_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.config import Driver, Reuse
+    from builder.config import BootTest, Driver, Reuse
     from builder.recipe import Recipe
     from builder.tree import SourceTree
 
@@ -26,6 +26,7 @@ class DriverSource:
     containerfile: Path
     containerfile_digest: str
     base_image: str | None
+    boot: BootTest
     compress: str = "none"
     reuse: tuple[Reuse, ...] = ()
 
@@ -41,6 +42,7 @@ class DriverSource:
             context=context,
             containerfile=containerfile,
             base_image=self.base_image,
+            boot=self.boot,
             compress=self.compress,
         )
 
@@ -53,6 +55,7 @@ class StagedDriver:
     context: Path
     containerfile: Path
     base_image: str | None
+    boot: BootTest
     compress: str = "none"
 
 
@@ -69,6 +72,7 @@ def read_driver(driver: Driver) -> DriverSource:
         containerfile=driver.containerfile_file,
         containerfile_digest=file_digest(driver.containerfile_file),
         base_image=driver.base_image,
+        boot=driver.boot,
         compress=driver.compress,
         reuse=driver.reuse,
     )

@@ -69,6 +69,34 @@ class CellEvidence:
     log: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootEvidence:
+    """The latest boot test of a cell that told something about its modules.
+
+    ``key`` hashes the cell's key, its kernel's image and the test; ``mode`` is secure or plain; ``signed_by`` says
+    whose signatures were verified: signers, throwaway (the modules are unsigned, copies were tested), or nobody.
+    """
+
+    cell: str
+    key: str
+    digest: str
+    passed: bool
+    run: str
+    finished: str
+    mode: str
+    acceleration: str
+    enrolled: str
+    signed_by: str
+    seconds: float
+    refusals: tuple[str, ...] = ()
+    """The kernel's own words for the copies that it had to refuse."""
+    allowed: tuple[str, ...] = ()
+    """What the driver's allow list excused."""
+    code: str = ""
+    """Code of the failure; empty where it passed."""
+    log: str = ""
+
+
 class Journal:
     """The journal file of a work folder; safe to append to from several threads."""
 
@@ -76,6 +104,7 @@ class Journal:
         self._file = file
         self._guard = threading.Lock()
         self.cells: dict[str, CellEvidence] = {}
+        self.boots: dict[str, BootEvidence] = {}
         self._read()
 
     def record(self, evidence: CellEvidence) -> None:
@@ -83,6 +112,12 @@ class Journal:
         with self._guard:
             self._append(line)
             self.cells[evidence.cell] = evidence
+
+    def record_boot(self, evidence: BootEvidence) -> None:
+        line = json.dumps({"type": "boot", **asdict(evidence)}, separators=(",", ":"))
+        with self._guard:
+            self._append(line)
+            self.boots[evidence.cell] = evidence
 
     def note(self, event: str, **facts: Any) -> None:
         """Record an event of the run itself."""
@@ -108,18 +143,26 @@ class Journal:
         except FileNotFoundError:
             return
         for number, line in enumerate(lines, start=1):
-            if not line.startswith(b'{"type":"cell"'):
-                continue
             try:
-                evidence = _parse_evidence(json.loads(line))
+                if line.startswith(b'{"type":"cell"'):
+                    evidence = _parse_evidence(json.loads(line))
+                    self.cells[evidence.cell] = evidence
+                elif line.startswith(b'{"type":"boot"'):
+                    boot = _parse_boot(json.loads(line))
+                    self.boots[boot.cell] = boot
             except (ValueError, TypeError, KeyError) as error:
                 if number < len(lines):
                     _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error)
-                continue
-            self.cells[evidence.cell] = evidence
 
 
 _FIELDS = frozenset(item.name for item in fields(CellEvidence))
+_BOOT_FIELDS = frozenset(item.name for item in fields(BootEvidence))
+
+
+def _parse_boot(data: dict[str, Any]) -> BootEvidence:
+    known = {name: value for name, value in data.items() if name in _BOOT_FIELDS}
+    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    return BootEvidence(**known | lists)
 
 
 def _parse_evidence(data: dict[str, Any]) -> CellEvidence:

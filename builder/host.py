@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from builder.disk import GIB
 from builder.errors import HostError
+from builder.kernel import Arch
 from builder.run import Command, find_tool, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 _INSTALL_TIMEOUT_S = 1800.0
 _ROOM_BYTES = 5 * GIB
@@ -73,14 +74,45 @@ TEST_TOOLS = (
     Tool(name="openssl", purpose="makes the keys of the tests", debian="openssl", fedora="openssl"),
     Tool(name="softhsm2-util", purpose="is the tests' PKCS#11 token", debian="softhsm2", fedora="softhsm"),
 )
+# What boot tests need beside those, by architecture of the guests.
+BOOT_TOOLS = {
+    Arch.X86_64: Tool(
+        name="qemu-system-x86_64", purpose="boots kernels", debian="qemu-system-x86", fedora="qemu-system-x86-core",
+        version=(6, 2),
+    ),
+    Arch.AARCH64: Tool(
+        name="qemu-system-aarch64", purpose="boots kernels", debian="qemu-system-arm",
+        fedora="qemu-system-aarch64-core", version=(6, 2),
+    ),
+}  # fmt: skip
+# No programs, but packages: UEFI firmware with Secure Boot.
+_FIRMWARE = {
+    Arch.X86_64: Tool(name="firmware for x86_64", purpose="Secure Boot", debian="ovmf", fedora="edk2-ovmf"),
+    Arch.AARCH64: Tool(
+        name="firmware for aarch64", purpose="Secure Boot", debian="qemu-efi-aarch64", fedora="edk2-aarch64"
+    ),
+}
 # apt-get is no requirement: without it 'discover' runs apt in a Debian image.
 
 
-def examine(cache_dir: Path, *, user_id: int | None = None, tests: bool = False) -> list[Finding]:
-    """Look at tools (with ``tests`` also at those of the tests), container store, disk and memory."""
+def examine(
+    cache_dir: Path, *, user_id: int | None = None, tests: bool = False, boot: Collection[Arch] = ()
+) -> list[Finding]:
+    """Look at tools, container store, disk and memory.
+
+    Args:
+        cache_dir: where downloads are kept.
+        user_id: whose needs count; default: the user's who runs this.
+        tests: look also at the tools of the project's own tests.
+        boot: look also at what guests of these architectures need.
+    """
     is_root = (os.geteuid() if user_id is None else user_id) == 0
     tools = TOOLS + TEST_TOOLS if tests else TOOLS
     findings = [_examine_tool(tool) for tool in tools if not (tool.plain_user_only and is_root)]
+    for arch in sorted(set(boot) & BOOT_TOOLS.keys()):
+        findings += [_examine_tool(BOOT_TOOLS[arch]), _examine_firmware(arch)]
+    if boot:
+        findings.append(_examine_kvm())
     if find_tool("buildah"):
         findings += _examine_store()
     return [*findings, _examine_disk("disk of the cache", cache_dir), _examine_memory()]
@@ -95,7 +127,8 @@ def install_missing(
         HostError: this user may not install, or the distribution is not known; the message has the command.
     """
     missing = {finding.name for finding in findings if finding.status is FindingStatus.MISSING}
-    tools = [tool for tool in TOOLS + TEST_TOOLS if tool.name in missing]
+    known = (*TOOLS, *TEST_TOOLS, *BOOT_TOOLS.values(), *_FIRMWARE.values())
+    tools = [tool for tool in known if tool.name in missing]
     if not tools:
         return False
     commands = install_commands(tools, _read_family(os_release))
@@ -153,10 +186,33 @@ def _examine_tool(tool: Tool) -> Finding:
     match = re.search(r"(\d+)\.(\d+)", printed)
     found = tuple(int(part) for part in match.groups()) if match else ()
     wanted = ".".join(str(part) for part in tool.version)
+    printed = printed.strip().partition("\n")[0]
     if found < tool.version:
-        message = f"{printed.strip() or 'no version'}; {wanted} or newer is needed"
+        message = f"{printed or 'no version'}; {wanted} or newer is needed"
         return Finding(name=tool.name, status=FindingStatus.BROKEN, message=message, remedy="update the package")
-    return Finding(name=tool.name, status=FindingStatus.OK, message=printed.strip())
+    return Finding(name=tool.name, status=FindingStatus.OK, message=printed)
+
+
+def _examine_firmware(arch: Arch) -> Finding:
+    from builder.boot.machine import find_firmware  # noqa: PLC0415 - only where boot tests are asked about
+
+    tool = _FIRMWARE[arch]
+    try:
+        firmware = find_firmware(arch)
+    except HostError as error:
+        remedy = f"package {tool.debian} (Debian, Ubuntu), {tool.fedora} (Fedora, RHEL)"
+        return Finding(name=tool.name, status=FindingStatus.MISSING, message=error.message, remedy=remedy)
+    return Finding(name=tool.name, status=FindingStatus.OK, message=str(firmware.code))
+
+
+def _examine_kvm() -> Finding:
+    """Say how guests will run; that KVM is missing is no fault, they only take longer."""
+    from builder.boot.machine import Acceleration  # noqa: PLC0415 - as above
+
+    host = os.uname().machine
+    works = host in BOOT_TOOLS and find_tool(BOOT_TOOLS[Arch(host)].name) and Acceleration().choose(Arch(host)) == "kvm"
+    message = "KVM answers" if works else "KVM is missing or gives no answer: guests run in software emulation"
+    return Finding(name="acceleration", status=FindingStatus.OK, message=message)
 
 
 def _examine_store() -> list[Finding]:

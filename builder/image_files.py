@@ -47,10 +47,10 @@ _MOST_HOPS = 40
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _CHUNK = 1024**2
-# Files whose content the checks look at; of all others only the name, kind and size are kept.
+# Files whose content the checks and the boot test look at; of all others only the name, kind and size are kept.
 _KEPT = re.compile(
     r".*\.ko(\.xz|\.zst|\.gz)?|(opt|usr)?/?lib/modules/[^/]+/modules\..*"
-    r"|var/lib/dpkg/status(\.d/.*)?|(var/lib|usr/lib/sysimage)/rpm/rpmdb\.sqlite"
+    r"|firmware/.*|var/lib/dpkg/status(\.d/.*)?|(var/lib|usr/lib/sysimage)/rpm/rpmdb\.sqlite"
 )
 
 

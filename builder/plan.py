@@ -7,8 +7,9 @@ whatever machine and by whatever run it was made; evidence of the last build say
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from builder.errors import UsageError
@@ -18,10 +19,13 @@ from builder.lock import content_id
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
+    from builder.evidence import BootEvidence
     from builder.matrix import Cell, LeftOut
 
 CELL_REPOSITORY = "localhost/kmodsmith/cell"
 KEY_FORMAT = "2"
+# Part of every boot key: a change in what is tested makes old passes worth nothing.
+BOOT_FORMAT = "1"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
 _TOOLKIT_WAS_MADE_S = 0.5
 
@@ -29,6 +33,7 @@ _TOOLKIT_WAS_MADE_S = 0.5
 class Action(StrEnum):
     BUILD = "build"
     ASSEMBLE = "assemble"
+    BOOT = "boot"
     TAG = "tag"
     SKIP = "skip"
     EXCLUDE = "exclude"
@@ -51,10 +56,16 @@ class Reason(StrEnum):
     IMAGE_GONE = "image-gone"
     FORCED = "forced"
     NAME_MISSING = "name-missing"
+    NOT_BOOTED = "not-booted"
+    BOOT_CHANGED = "boot-changed"
+    BOOT_FAILED_BEFORE = "boot-failed-before"
+    BOOT_ALWAYS = "boot-always"
     UP_TO_DATE = "up-to-date"
     EXCLUDED = "excluded"
     KNOWN_BAD = "known-bad"
     NO_TOOLKIT = "no-toolkit"
+    NO_BOOTABLE_KERNEL = "no-bootable-kernel"
+    NOT_BUILT = "not-built"
     DRIVER_EXCLUDES = "driver-excludes"
 
 
@@ -92,12 +103,16 @@ class CellInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A cell with what is known of it before deciding. ``refusal`` says why it cannot be built here."""
+    """A cell with what is known of it before deciding. ``refusal`` says why it cannot be built here.
+
+    ``boot_key`` names the boot test that its image has to pass; empty where none is wanted.
+    """
 
     cell: Cell
     image: str
     inputs: CellInputs | None
     refusal: tuple[Reason, str] | None = None
+    boot_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +126,8 @@ class Decision:
     image: str = ""
     key: str = ""
     inputs: CellInputs | None = None
+    boot_key: str = ""
+    """The boot test that comes before the image gets its name; empty where there is none, or it was passed."""
 
     @property
     def key_image(self) -> str:
@@ -128,7 +145,7 @@ class Plan:
 
     @property
     def work(self) -> tuple[Decision, ...]:
-        return self.of(Action.BUILD, Action.ASSEMBLE, Action.TAG)
+        return self.of(Action.BUILD, Action.ASSEMBLE, Action.BOOT, Action.TAG)
 
 
 def make_plan(
@@ -138,7 +155,9 @@ def make_plan(
     evidence: Mapping[str, CellEvidence],
     images: Mapping[str, str],
     compiled: Container[str] = (),
+    boots: Mapping[str, BootEvidence] = MappingProxyType({}),
     force: bool = False,
+    boot_always: bool = False,
 ) -> Plan:
     """Decide about every candidate.
 
@@ -148,11 +167,14 @@ def make_plan(
         evidence: the latest evidence by cell id.
         images: image ids by full name, as the container store has them now.
         compiled: keys of compiles whose results are kept.
+        boots: the latest boot test by cell id.
         force: build even what is up to date.
+        boot_always: boot also what has passed.
     """
-    decisions = [
-        _decide(candidate, evidence.get(candidate.cell.id), images, compiled, force=force) for candidate in candidates
-    ]
+    decisions = []
+    for candidate in candidates:
+        decision = _decide(candidate, evidence.get(candidate.cell.id), images, compiled, force=force)
+        decisions.append(_decide_boot(decision, candidate.boot_key, boots.get(candidate.cell.id), always=boot_always))
     decisions += [
         Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
         for entry in left_out
@@ -200,6 +222,27 @@ def _decide(
     )
 
 
+def _decide_boot(decision: Decision, boot_key: str, previous: BootEvidence | None, *, always: bool) -> Decision:
+    """Add a boot test to a decision, where its image has one to pass."""
+    if not boot_key:
+        return decision
+    if decision.action in {Action.BUILD, Action.ASSEMBLE}:
+        return replace(decision, boot_key=boot_key)
+    if decision.action not in {Action.SKIP, Action.TAG}:
+        return decision
+    if previous is None:
+        reason, explanation = Reason.NOT_BOOTED, "built, but never loaded on its kernel"
+    elif previous.key != boot_key:
+        reason, explanation = Reason.BOOT_CHANGED, "its image, its kernel or its test changed since it was booted"
+    elif not previous.passed:
+        reason, explanation = Reason.BOOT_FAILED_BEFORE, f"its last boot test failed ({previous.code})"
+    elif always:
+        reason, explanation = Reason.BOOT_ALWAYS, "it passed before, and is to be booted all the same"
+    else:
+        return decision
+    return replace(decision, action=Action.BOOT, reason=reason, explanation=explanation, boot_key=boot_key)
+
+
 # In the order of what a vendor would call the cause when several inputs changed together.
 _CHANGES = (
     ("source", Reason.SOURCE_CHANGED, "the driver's source changed"),
@@ -242,7 +285,12 @@ def _refuse_shared_names(decisions: Sequence[Decision]) -> None:
 
 
 def predict_seconds(
-    plan: Plan, history: Iterable[CellEvidence], *, missing_toolkits: int, workers: int
+    plan: Plan,
+    history: Iterable[CellEvidence],
+    *,
+    missing_toolkits: int,
+    workers: int,
+    boots: Iterable[BootEvidence] = (),
 ) -> float | None:
     """Predict the wall time of a plan from recorded builds; None while nothing comparable was recorded.
 
@@ -250,10 +298,24 @@ def predict_seconds(
         plan: what would be done.
         history: evidence of earlier builds, of any driver.
         missing_toolkits: how many toolkits have to be made first.
-        workers: how many cells are built at once.
+        workers: how many cells are worked on at once.
+        boots: evidence of earlier boot tests.
     """
-    work = plan.of(Action.BUILD)
+    work = plan.of(Action.BUILD, Action.BOOT)
     if not work:
+        return 0.0
+    building = [decision.cell.driver for decision in work if decision.action is Action.BUILD]
+    compiles = _predict_builds(building, history, missing_toolkits=missing_toolkits)
+    seconds = [item.seconds for item in boots]
+    booting = sum(bool(decision.boot_key) for decision in plan.work)
+    if compiles is None or (booting and not seconds):
+        return None
+    return (compiles + (booting * statistics.median(seconds) if booting else 0.0)) / min(workers, len(work))
+
+
+def _predict_builds(drivers: Sequence[str], history: Iterable[CellEvidence], *, missing_toolkits: int) -> float | None:
+    """Predict the seconds that one worker would need to build a cell of each driver."""
+    if not drivers:
         return 0.0
     by_driver: dict[str, list[float]] = {}
     toolkits: list[float] = []
@@ -267,6 +329,5 @@ def predict_seconds(
         return None
     overall = statistics.median(seconds for times in by_driver.values() for seconds in times)
     medians = {driver: statistics.median(times) for driver, times in by_driver.items()}
-    cells = sum(medians.get(decision.cell.driver, overall) for decision in work)
     toolkit = statistics.median(toolkits) if toolkits else 0.0
-    return (cells + missing_toolkits * toolkit) / min(workers, len(work))
+    return sum(medians.get(driver, overall) for driver in drivers) + missing_toolkits * toolkit

@@ -16,8 +16,8 @@ from builder.driver import read_driver
 from builder.errors import LockFileError
 from builder.evidence import Journal
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import LOCK_FILE_NAME, read_lock
-from builder.plan import Candidate, CellInputs, Reason
+from builder.lock import LOCK_FILE_NAME, content_id, read_lock
+from builder.plan import BOOT_FORMAT, Candidate, CellInputs, Reason
 from builder.sources import debian
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from builder.lock import Lock, LockedSource
     from builder.matrix import Cell
     from builder.signer import SignerIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootWish:
+    """Which boot tests are wanted: the mode, and the image that kernels come from if not from their own source."""
+
+    mode: str = "auto"
+    os_image_digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +72,29 @@ class Project:
     def compiled(self) -> CompiledResults:
         return CompiledResults(self.work_dir / "compiled")
 
-    def candidates(self, cells: Iterable[Cell], signers: Sequence[SignerIdentity] = ()) -> list[Candidate]:
+    def candidates(
+        self, cells: Iterable[Cell], signers: Sequence[SignerIdentity] = (), *, boot: BootWish | None = None
+    ) -> list[Candidate]:
+        """Return the cells with their inputs; with ``boot``, also with the boot tests that they have to pass."""
         identities = _Identities(self.lock, self.build_arch)
         signed_by = " ".join(f"{signer.certificate.fingerprint}:{signer.algorithm}" for signer in signers)
-        return [self._candidate(cell, identities, signed_by) for cell in cells]
+        found = [self._candidate(cell, identities, signed_by) for cell in cells]
+        return found if boot is None else [self._with_boot_test(item, boot) for item in found]
+
+    def _with_boot_test(self, candidate: Candidate, boot: BootWish) -> Candidate:
+        if candidate.inputs is None:
+            return candidate
+        source = self.lock.sources[candidate.cell.source]
+        image = source.kernels[candidate.cell.kernel.raw].image
+        kernel = boot.os_image_digest or (source.packages[image].sha256 if image else "")
+        if not kernel:
+            sentence = (
+                "the lock names no bootable kernel for it, so its modules cannot be tested: run 'nox -s discover'"
+            )
+            return replace(candidate, inputs=None, refusal=(Reason.NO_BOOTABLE_KERNEL, sentence))
+        settings = self.drivers[candidate.cell.driver].boot.model_dump(mode="json")
+        key = content_id("boot", BOOT_FORMAT, candidate.inputs.key, kernel, settings, boot.mode)
+        return replace(candidate, boot_key=key)
 
     def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
         driver = self.drivers[cell.driver]

@@ -12,6 +12,7 @@ from builder.plan import Action
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from builder.evidence import BootEvidence
     from builder.failure import Failure
     from builder.plan import Decision
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 class Status(StrEnum):
     BUILT = "built"
     ASSEMBLED = "assembled"
+    BOOTED = "booted"
     TAGGED = "tagged"
     SKIPPED = "skipped"
     EXCLUDED = "excluded"
     REFUSED = "refused"
+    UNPROVEN = "unproven"
     FAILED = "failed"
 
 
@@ -43,6 +46,8 @@ class CellResult:
     digest: str = ""
     failure: Failure | None = None
     log: str = ""
+    boot: BootEvidence | None = None
+    """The boot test of this run; None where there was none, or the guest did not come up."""
 
 
 def result_without_work(decision: Decision, digest: str = "") -> CellResult:

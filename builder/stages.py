@@ -28,7 +28,7 @@ from builder.run import run
 from builder.sign import SigningJob, SigningLog, replace_file, sign_content
 from builder.signer import check_certificate, open_signers, read_certificate, read_named_identities
 from builder.store import STAGE_REPOSITORY, remove_images, tag_image
-from builder.workflow import open_facts, open_toolkits, plan_project
+from builder.workflow import NO_BOOTS, open_facts, open_toolkits, plan_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -297,7 +297,7 @@ def compare_two(project: Project, selector: Selector, before: str, after: str) -
 
 
 def _read_built(project: Project, selector: Selector) -> list[tuple[Decision, list[PlacedModule]]]:
-    planned = plan_project(project, selector)
+    planned = plan_project(project, selector, boot=NO_BOOTS)
     cache = LayerCache()
     built = []
     for decision in planned.plan.decisions:

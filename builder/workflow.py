@@ -11,18 +11,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from builder.disk import Demand, check_disk
+from builder.errors import ConfigError, UsageError
 from builder.host import available_memory
 from builder.kernel import parse_kernel_version
 from builder.lock import Lock, write_lock
 from builder.locks import hold_project, share_store
 from builder.matrix import Selector, make_matrix
-from builder.plan import Action, Plan, make_plan, predict_seconds
+from builder.plan import Action, Plan, Reason, make_plan, predict_seconds
+from builder.project import BootWish
 from builder.result import result_without_work
 from builder.store import (
     TOOLKIT_PREFIX,
     Image,
     find_graph_root,
     list_images,
+    read_digest,
     remove_images,
     remove_leftovers,
 )
@@ -32,10 +35,14 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from builder.boot.cell import CellBooter
+    from builder.boot.kernel_image import KernelImages
     from builder.build import Workshop
-    from builder.kernel import KernelVersion
+    from builder.driver import StagedDriver
+    from builder.kernel import Arch, KernelVersion
     from builder.kernel_facts import FactsOfKernels
     from builder.log import Reporter
+    from builder.plan import Decision
     from builder.project import Project
     from builder.result import CellResult
     from builder.signer import OpenSigner, SignerIdentity
@@ -58,25 +65,64 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootOptions:
+    """What the command line says of boot tests; ``when`` is a policy, or None for that of versions.yaml."""
+
+    when: str | None = None
+    mode: str = "auto"
+    acceleration: str = "auto"
+    os_image: str | None = None
+
+    def policy(self, project: Project) -> str:
+        return self.when or project.config.build.boot
+
+    def wish(self, policy: str) -> BootWish | None:
+        if policy == "never":
+            return None
+        if self.os_image is None:
+            return BootWish(mode=self.mode)
+        if self.os_image not in list_images():
+            raise UsageError(
+                f"the container store has no image {self.os_image}",
+                hint="'buildah images' lists full names; pull it first",
+            )
+        return BootWish(mode=self.mode, os_image_digest=read_digest(self.os_image))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
     results: Sequence[CellResult]
     wall_s: float
     run_id: str
 
 
-def plan_project(project: Project, selector: Selector, *, force: bool = False, jobs: int | None = None) -> Planned:
+_NO_OPTIONS = BootOptions()
+NO_BOOTS = BootOptions(when="never")
+
+
+def plan_project(
+    project: Project,
+    selector: Selector,
+    *,
+    force: bool = False,
+    jobs: int | None = None,
+    boot: BootOptions = _NO_OPTIONS,
+) -> Planned:
     """Read everything and decide; starts no process but one listing of the container store."""
+    policy = boot.policy(project)
     matrix = make_matrix(project.config, project.lock, selector)
     signers = read_signers(project, selector)
     images = list_images()
     ids = {name: image.id for name, image in images.items()}
     plan = make_plan(
-        project.candidates(matrix.cells, signers),
+        project.candidates(matrix.cells, signers, boot=boot.wish(policy)),
         matrix.left_out,
         evidence=project.journal.cells,
         images=ids,
         compiled=project.compiled.keys(),
+        boots=project.journal.boots,
         force=force,
+        boot_always=policy == "always",
     )
     workers = choose_workers(project, plan, jobs)
     predicted_s = predict_seconds(
@@ -84,6 +130,7 @@ def plan_project(project: Project, selector: Selector, *, force: bool = False, j
         project.journal.cells.values(),
         missing_toolkits=len(_toolkit_names(project, plan) - images.keys()),
         workers=workers,
+        boots=project.journal.boots.values(),
     )
     return Planned(plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s)
 
@@ -117,7 +164,14 @@ def choose_workers(project: Project, plan: Plan, jobs: int | None) -> int:
 
 
 def build_project(
-    project: Project, selector: Selector, err: Console, *, force: bool, jobs: int | None, locked: bool
+    project: Project,
+    selector: Selector,
+    err: Console,
+    *,
+    force: bool,
+    jobs: int | None,
+    locked: bool,
+    boot: BootOptions = _NO_OPTIONS,
 ) -> BuildReport:
     """Plan and build. A plan without work takes no lock and starts no container.
 
@@ -125,18 +179,50 @@ def build_project(
     it are built again, unless ``locked`` forbids it.
     """
     started = time.monotonic()
-    planned = plan_project(project, selector, force=force, jobs=jobs)
+    planned = plan_project(project, selector, force=force, jobs=jobs, boot=boot)
     if not planned.plan.work:
         return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
-    run_id, results = _build_locked(project, planned, err)
+    run_id, results = _build_locked(project, planned, err, boot)
     if not locked and any(_is_gone(result) for result in results):
         err.print("the archive no longer serves packages that versions.lock.yaml names: refreshing it", markup=False)
         for change in discover_project(project):
             err.print(f"  {change}", markup=False)
         project = replace(project)
-        planned = plan_project(project, selector, jobs=jobs)
-        run_id, results = _build_locked(project, planned, err)
+        planned = plan_project(project, selector, jobs=jobs, boot=boot)
+        run_id, results = _build_locked(project, planned, err, boot)
     return BuildReport(results=results, wall_s=time.monotonic() - started, run_id=run_id)
+
+
+def boot_project(
+    project: Project, selector: Selector, err: Console, *, jobs: int | None, boot: BootOptions
+) -> BuildReport:
+    """Boot every selected cell that is built, whether it passed before or not; builds nothing."""
+    started = time.monotonic()
+    planned = plan_project(project, selector, jobs=jobs, boot=replace(boot, when="always"))
+    decisions = tuple(_refuse_unbuilt(decision) for decision in planned.plan.decisions)
+    planned = replace(planned, plan=Plan(decisions=decisions))
+    planned = replace(planned, workers=choose_workers(project, planned.plan, jobs))
+    if not planned.plan.work:
+        return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
+    run_id, results = _build_locked(project, planned, err, boot)
+    return BuildReport(results=results, wall_s=time.monotonic() - started, run_id=run_id)
+
+
+def booted_arches(project: Project) -> tuple[Arch, ...]:
+    """Return the architectures whose kernels a build without selectors boots; none where nothing is configured."""
+    try:
+        config = project.config
+    except ConfigError:  # what builds will say so; a doctor that does not start is of no help
+        return ()
+    group = config.groups[config.default_group]
+    return () if config.build.boot == "never" else group.arches
+
+
+def _refuse_unbuilt(decision: Decision) -> Decision:
+    if decision.action not in {Action.BUILD, Action.ASSEMBLE}:
+        return decision
+    sentence = f"it is not built ({decision.explanation}): run 'nox -s build' with the same selection first"
+    return replace(decision, action=Action.REFUSE, reason=Reason.NOT_BUILT, explanation=sentence)
 
 
 def discover_project(project: Project, sources: Sequence[str] = ()) -> list[Change]:
@@ -170,7 +256,7 @@ def prune_project(project: Project, *, dry_run: bool) -> list[str]:
     needed: set[str] = set()
     compiles: set[str] = set()
     for group in project.config.groups:
-        decisions = plan_project(project, Selector(group=group)).plan.decisions
+        decisions = plan_project(project, Selector(group=group), boot=NO_BOOTS).plan.decisions
         needed |= {decision.key_image for decision in decisions if decision.key}
         compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
     for source in project.lock.sources.values():
@@ -187,15 +273,16 @@ def prune_project(project: Project, *, dry_run: bool) -> list[str]:
     return [*superfluous, *(f"result of compile {key}" for key in results)]
 
 
-def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str, list[CellResult]]:
+def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOptions) -> tuple[str, list[CellResult]]:
     from builder.build import build_plan  # noqa: PLC0415 - see discover_project
     from builder.log import choose_reporter  # noqa: PLC0415
 
     with ExitStack() as held:
         held.enter_context(hold_project(project.work_dir))
         held.enter_context(share_store(project.cache_dir, lambda: _clear_leftovers(project, err)))
-        # Before anything is compiled: a key that cannot sign should not cost an hour first.
+        # Before anything is compiled: a key that cannot sign, or a missing emulator, should not cost an hour first.
         signers = _open_signers(project, planned, held)
+        booter = _open_booter(project, planned, boot, err, held)
         toolkits = {
             source: open_toolkits(project, source, held)
             for source in {decision.cell.source for decision in planned.plan.work}
@@ -204,7 +291,7 @@ def _build_locked(project: Project, planned: Planned, err: Console) -> tuple[str
         for source, kernels in _kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
         reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
-        shop = _open_workshop(project, planned, reporter, toolkits, signers)
+        shop = _open_workshop(project, planned, reporter, toolkits, signers, booter=booter)
         return shop.run_id, _results(planned, build_plan(planned.plan, shop))
 
 
@@ -244,17 +331,19 @@ def _open_workshop(
     reporter: Reporter,
     toolkits: dict[str, Toolkits],
     signers: Sequence[OpenSigner],
+    *,
+    booter: CellBooter | None,
 ) -> Workshop:
     from builder.build import Workshop  # noqa: PLC0415 - see discover_project
     from builder.sign import SigningLog  # noqa: PLC0415
 
     settings = project.config.build
-    names = {decision.cell.driver for decision in planned.plan.work}
     cores = len(os.sched_getaffinity(0))
     facts = {name: open_facts(project, name, source) for name, source in toolkits.items()}
     return Workshop(
         work_dir=project.work_dir,
-        drivers={name: project.drivers[name].stage(project.work_dir / "sources") for name in names},
+        drivers=_stage_drivers(project, planned.plan),
+        booter=booter,
         journal=project.journal,
         reporter=reporter,
         toolkit_for=lambda source, kernel: toolkits[source].ensure(kernel),
@@ -268,6 +357,52 @@ def _open_workshop(
         isolation=settings.isolation,
         timeout_s=settings.timeout_minutes * 60.0,
         retries=settings.retries,
+    )
+
+
+def _stage_drivers(project: Project, plan: Plan) -> dict[str, StagedDriver]:
+    names = {decision.cell.driver for decision in plan.work}
+    return {name: project.drivers[name].stage(project.work_dir / "sources") for name in names}
+
+
+def _open_booter(
+    project: Project, planned: Planned, options: BootOptions, err: Console, held: ExitStack
+) -> CellBooter | None:
+    """Return what boots cells, if any is to be booted.
+
+    Raises:
+        HostError: what guests need is not installed.
+    """
+    booted = [decision for decision in planned.plan.work if decision.boot_key]
+    if not booted:
+        return None
+    from builder.boot.cell import CellBooter  # noqa: PLC0415 - see discover_project
+    from builder.boot.kernel_image import DebianKernelImages, OsImageKernels, read_busybox  # noqa: PLC0415
+    from builder.boot.stage import Booter  # noqa: PLC0415
+    from builder.download import Downloads  # noqa: PLC0415
+
+    folder = project.cache_dir / "boot"
+    booter = Booter(
+        folder, mode=options.mode, acceleration=options.acceleration, say=lambda text: err.print(text, markup=False)
+    )
+    booter.check({decision.cell.kernel.arch for decision in booted})
+    downloads = Downloads(project.cache_dir / "packages")
+    held.callback(downloads.close)
+    sources = project.lock.sources
+    images: dict[str, KernelImages] = {
+        name: DebianKernelImages(source, folder=folder, downloads=downloads) for name, source in sources.items()
+    }
+    if options.os_image is not None:
+        os_image = OsImageKernels(options.os_image, folder=folder, isolation=project.config.build.isolation)
+        images = dict.fromkeys(sources, os_image)
+    return CellBooter(
+        booter=booter,
+        drivers=_stage_drivers(project, planned.plan),
+        images_of=images.__getitem__,
+        busybox_of=lambda source, arch: read_busybox(sources[source], arch, downloads),
+        certificates=[signer.certificate for signer in planned.signers],
+        journal=project.journal,
+        work_dir=project.work_dir,
     )
 
 

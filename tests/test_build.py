@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ from test_sign import certify
 
 from builder import build as build_module
 from builder.__main__ import run_cli
-from builder.errors import CommandError, FailureClass, HostError, SourceError, SourceUnreachableError
+from builder.boot.stage import Booter, BootReport, BootRequest
+from builder.boot.verdict import BootCheck, Problem, Verdict
+from builder.errors import CellError, CommandError, FailureClass, HostError, SourceError, SourceUnreachableError
 from builder.evidence import Journal
+from builder.lock import Lock, read_lock, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -432,3 +436,137 @@ def test_the_proof_of_one_image_and_of_one_that_is_not_there(bench: _Bench) -> N
     assert (code, "module-missing other.ko" in out) == (13, True)
     code, _, err = bench.run("fit", "localhost/nothing:1")
     assert (code, "the container store has no image localhost/nothing:1" in err) == (2, True)
+
+
+@pytest.fixture
+def booting(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A project whose cells are booted; what comes of it is what a test puts here, by kernel."""
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text() + "build: {boot: changed}\n")
+    lock_file = bench.folder / "versions.lock.yaml"
+    lock = read_lock(lock_file)
+    source = lock.sources["debian"]
+    package = next(iter(source.packages.values()))
+    kernels = {raw: kernel.model_copy(update={"image": "image"}) for raw, kernel in source.kernels.items()}
+    packages = {**source.packages, "image": package}
+    write_lock(
+        Lock(sources={"debian": source.model_copy(update={"kernels": kernels, "packages": packages})}), lock_file
+    )
+    outcomes: dict[str, Any] = {"boots": []}
+
+    def boot(_self: Booter, request: BootRequest) -> BootReport:
+        outcomes["boots"].append(request.kernel.raw)
+        outcome = outcomes.get(request.kernel.raw, ())
+        if isinstance(outcome, Exception):
+            raise outcome
+        return BootReport(
+            cell=request.cell, kernel=request.kernel.raw, mode="secure", acceleration="tcg", enrolled="db",
+            signed_by="throwaway", seconds=8.0, boot_seconds=6.0, facts={}, steps=[],
+            verdict=Verdict(problems=outcome, allowed=(), refusals=("refused",)),
+        )  # fmt: skip
+
+    monkeypatch.setattr(Booter, "boot", boot)
+    monkeypatch.setattr(Booter, "check", lambda _self, _arches: None)
+    monkeypatch.setattr("builder.boot.kernel_image.read_busybox", lambda *_: b"")
+    return outcomes
+
+
+_OOPS = Problem(check=BootCheck.KERNEL_OOPS, step="load demo", sentence="Oops: 0002", place="demo_init+0x1/0x2 [demo]")
+
+
+def test_new_images_are_booted_once(bench: _Bench, booting: dict[str, Any]) -> None:
+    code, report = bench.build()
+    assert (code, report["counts"], len(booting["boots"])) == (0, {"built": 4}, 4)
+    assert {cell["boot"]["passed"] for cell in report["cells"]} == {True}
+    assert bench.build()[1]["counts"] == {"skipped": 4}
+    assert len(booting["boots"]) == 4
+    assert "4 to boot" in bench.run("plan", "--boot", "always")[1]
+    assert "4 to skip" in bench.run("plan", "--boot", "never")[1]
+
+
+def test_what_was_built_before_is_booted_when_that_is_asked_for(bench: _Bench, booting: dict[str, Any]) -> None:
+    bench.build("--boot", "never")
+    assert booting["boots"] == []
+    report = bench.build()[1]
+    assert report["counts"] == {"booted": 4}
+    assert {cell["reason"] for cell in report["cells"]} == {"not-booted"}
+    assert "secure, signed copies, tcg, 8.0 s" in bench.run("boot", "--kernel", "6.12*")[1]
+
+
+def test_a_boot_that_fails_fails_the_cell_and_names_no_image(bench: _Bench, booting: dict[str, Any]) -> None:
+    booting["6.12.5+deb12-amd64"] = (_OOPS,)
+    code, report = bench.build()
+    assert (code, report["counts"]) == (FailureClass.BOOT.exit_code, {"built": 3, "failed": 1})
+    failure = report["failures"][0]
+    assert (failure["code"], failure["location"]) == ("kernel-oops", "demo_init+0x1/0x2 [demo]")
+    failed = next(cell for cell in report["cells"] if cell["status"] == "failed")
+    assert failed["image"] not in (bench.store / "names").read_text()
+    assert failed["log"].endswith("boot.log")
+    booting["6.12.5+deb12-amd64"] = ()
+    before = bench.started_builds()
+    report = bench.build()[1]
+    assert report["counts"] == {"assembled": 1, "skipped": 3}
+    assert bench.started_builds() == before + 1
+
+
+def test_a_guest_that_does_not_come_up_proves_nothing(bench: _Bench, booting: dict[str, Any]) -> None:
+    booting["6.12.5+deb12-amd64"] = CellError(FailureClass.INFRASTRUCTURE, "kernel-did-not-start", "no word")
+    code, report = bench.build()
+    assert (code, report["counts"]) == (FailureClass.INFRASTRUCTURE.exit_code, {"built": 3, "unproven": 1})
+    assert booting["boots"].count("6.12.5+deb12-amd64") == 3
+    assert "<error type=" in (bench.folder / ".kmodsmith" / "junit.xml").read_text()
+
+
+def test_an_interrupt_stops_guests_and_records_nothing(
+    bench: _Bench, booting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[bool] = []
+    monkeypatch.setattr(build_module, "stop_all", lambda: stopped.append(True))
+
+    def interrupt(_self: Booter, request: BootRequest) -> BootReport:
+        if request.kernel.raw == "6.12.5+deb12-amd64":
+            raise KeyboardInterrupt
+        deadline = time.monotonic() + 10
+        while not stopped and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise CellError(FailureClass.INFRASTRUCTURE, "kernel-did-not-start", "was killed by SIGKILL")
+
+    monkeypatch.setattr(Booter, "boot", interrupt)
+    assert bench.run("build", "--jobs", "4")[0] == 130
+    assert stopped
+    assert Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells == {}
+
+
+def test_a_missing_emulator_is_told_before_anything_is_built(
+    bench: _Bench, booting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(_self: Booter, _arches: object) -> None:
+        raise HostError("qemu-system-x86_64 is not installed", hint="doctor")
+
+    monkeypatch.setattr(Booter, "check", check)
+    assert bench.run("build")[0] == HostError.exit_code
+    assert bench.started_builds() == 0
+
+
+def test_boot_alone_builds_nothing(bench: _Bench, booting: dict[str, Any]) -> None:
+    code, out, _ = bench.run("boot", "--json")
+    assert (code, json.loads(out)["counts"]) == (FailureClass.TOOLKIT.exit_code, {"refused": 4})
+    assert {cell["reason"] for cell in json.loads(out)["cells"]} == {"not-built"}
+    assert bench.started_builds() == 0
+
+
+def test_a_kernel_of_an_os_image_is_another_test(bench: _Bench, booting: dict[str, Any]) -> None:
+    bench.build("--kernel", "6.12*")
+    with (bench.store / "names").open("a") as names:
+        names.write("localhost/os:1 os\n")
+    code, out, _ = bench.run("boot", "--kernel", "6.12*", "--os-image", "localhost/os:1", "--json")
+    assert (code, json.loads(out)["cells"][0]["reason"]) == (0, "boot-changed")
+    assert bench.build("--kernel", "6.12*")[1]["cells"][0]["reason"] == "boot-changed"
+    code, _, err = bench.run("boot", "--os-image", "localhost/none:1")
+    assert (code, "no image localhost/none:1" in err) == (2, True)
+
+
+def test_kernels_that_cannot_be_booted_are_refused_where_boots_are_wanted(bench: _Bench) -> None:
+    code, out, _ = bench.run("build", "--boot", "changed", "--json")
+    assert (code, json.loads(out)["counts"]) == (FailureClass.TOOLKIT.exit_code, {"refused": 4})
+    assert {cell["reason"] for cell in json.loads(out)["cells"]} == {"no-bootable-kernel"}

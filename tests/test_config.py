@@ -119,6 +119,51 @@ def test_several_drivers_side_by_side(project_dir: Path) -> None:
             "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: jo, expires: 2026-11-22}]",
             "expired on 2026-11-22: ask its owner (jo) whether to fix, renew or remove it",
         ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {smoke_test: none.sh}",
+            "drivers[0].boot.smoke_test: there is no file none.sh in src",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {files: [a]}",
+            "drivers[0].boot.files[0]: there is no file a in src",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {memori: 1}",
+            "drivers[0].boot.memori: is not a known key: did you mean 'memory'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {timeouts: {laod: 1}}",
+            "is not a known key: did you mean 'load'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {mode: secre}",
+            "'secre' is not allowed: did you mean 'secure'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {parameters: [{name: x, modules: {dmeo: a=1}}]}",
+            "there is no module 'dmeo': did you mean 'demo'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {parameters: [{name: x, modules: {demo: a=1, other: b=1}, refused: true}]}",
+            "refused is about one module",
+        ),
+        (
+            "modules: [demo]",
+            'modules: [demo]\n    boot: {allow: [{pattern: "[", reason: r, expires: 2999-01-01}]}',
+            "is not a regular expression",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {allow: [{pattern: x, reason: r, expires: 2026-11-22}]}",
+            "drivers[0].boot.allow[0].expires: expired on 2026-11-22: repair what it excuses",
+        ),
         ("drivers:", "drivers: {}\nx:", "1: drivers: must be a list, not a mapping"),
     ],
 )

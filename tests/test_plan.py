@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from builder.errors import FailureClass, UsageError
-from builder.evidence import CellEvidence, Outcome
+from builder.evidence import BootEvidence, CellEvidence, Outcome
 from builder.failure import Failure
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell, LeftOut
@@ -119,6 +119,51 @@ def test_two_cells_with_one_name_are_refused() -> None:
     other = replace(_CELL, driver="other")
     with pytest.raises(UsageError, match="would both be named"):
         make_plan([_candidate(), _candidate(cell=other)], evidence={}, images={})
+
+
+def _boot_evidence(**changes: Any) -> BootEvidence:
+    evidence = BootEvidence(
+        cell=_CELL.id, key="boot-1", digest="d", passed=True, run="r", finished="2026-11-23T00:00:00Z", mode="secure",
+        acceleration="tcg", enrolled="db", signed_by="signers", seconds=8.0,
+    )  # fmt: skip
+    return replace(evidence, **changes)
+
+
+@pytest.mark.parametrize(
+    ("previous", "images", "always", "action", "reason"),
+    [
+        (None, _BOTH, False, Action.BOOT, Reason.NOT_BOOTED),
+        (None, {"key": "1"}, False, Action.BOOT, Reason.NOT_BOOTED),
+        (_boot_evidence(), _BOTH, False, Action.SKIP, Reason.UP_TO_DATE),
+        (_boot_evidence(), {"key": "1"}, False, Action.TAG, Reason.NAME_MISSING),
+        (_boot_evidence(), _BOTH, True, Action.BOOT, Reason.BOOT_ALWAYS),
+        (_boot_evidence(key="boot-0"), _BOTH, False, Action.BOOT, Reason.BOOT_CHANGED),
+        (_boot_evidence(passed=False, code="kernel-oops"), _BOTH, False, Action.BOOT, Reason.BOOT_FAILED_BEFORE),
+        (_boot_evidence(), {}, False, Action.BUILD, Reason.NEVER_BUILT),
+    ],
+)
+def test_what_is_booted_and_why(
+    previous: BootEvidence | None, images: dict[str, str], always: bool, action: Action, reason: Reason
+) -> None:
+    names = {"key": _KEY_IMAGE, "name": _IMAGE}
+    decision = make_plan(
+        [_candidate(boot_key="boot-1")],
+        evidence={},
+        images={names[key]: value for key, value in images.items()},
+        boots={_CELL.id: previous} if previous else {},
+        boot_always=always,
+    ).decisions[0]
+    assert (decision.action, decision.reason) == (action, reason)
+    assert decision.boot_key == ("boot-1" if action in {Action.BOOT, Action.BUILD} else "")
+    assert decision.boot_key or decision.action in {Action.SKIP, Action.TAG}
+
+
+def test_boots_count_in_the_prediction() -> None:
+    plan = make_plan([_candidate(boot_key="b")], evidence={}, images={})
+    history = [_evidence(timings={"compile": 2.0, "assemble": 0.5})]
+    boots = [_boot_evidence(seconds=8.0), _boot_evidence(seconds=10.0), _boot_evidence(seconds=9.0)]
+    assert predict_seconds(plan, history, missing_toolkits=0, workers=1) is None
+    assert predict_seconds(plan, history, missing_toolkits=0, workers=1, boots=boots) == pytest.approx(11.5)
 
 
 def test_prediction_from_recorded_timings() -> None:

@@ -31,6 +31,12 @@ _PURE = (
     "module/packing",
     "module/signature",
     "module/symvers",
+    "boot/bzimage",
+    "boot/console",
+    "boot/initramfs",
+    "boot/script",
+    "boot/splats",
+    "boot/verdict",
 )
 _TOUCHING = {
     "run",

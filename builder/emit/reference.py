@@ -46,10 +46,15 @@ def _section(title: str, definition: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     for key, value in definition["properties"].items():
-        default = "**required**" if key in required else f"`{json.dumps(value.get('default'))}`"
+        default = "**required**" if key in required else _default(value)
         meaning = " ".join(str(value.get("description", "")).split())
         lines.append(f"| `{key}` | {_describe(value)} | {_cell(default)} | {_cell(meaning)} |")
     return [*lines, ""]
+
+
+def _default(value: dict[str, Any]) -> str:
+    """Return a default; that of a section is written down where the section is."""
+    return "" if "$ref" in value else f"`{json.dumps(value.get('default'))}`"
 
 
 def _describe(value: dict[str, Any]) -> str:

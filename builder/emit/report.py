@@ -83,6 +83,7 @@ def _result(result: CellResult) -> dict[str, Any]:
         "digest": result.digest or None,
         "log": result.log or None,
         "failure": asdict(failure) if failure else None,
+        "boot": asdict(result.boot) if result.boot else None,
     }
 
 

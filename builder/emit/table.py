@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from builder.evidence import BootEvidence
     from builder.failure import Cluster, Failure
     from builder.plan import Plan
     from builder.result import CellResult
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _ACTION_STYLE = {
     Action.BUILD: "bold",
     Action.ASSEMBLE: "bold",
+    Action.BOOT: "bold",
     Action.TAG: "bold",
     Action.SKIP: "dim",
     Action.EXCLUDE: "dim",
@@ -35,10 +37,12 @@ _ACTION_STYLE = {
 _STATUS_STYLE = {
     Status.BUILT: "green",
     Status.ASSEMBLED: "green",
+    Status.BOOTED: "green",
     Status.TAGGED: "green",
     Status.SKIPPED: "dim",
     Status.EXCLUDED: "dim",
     Status.REFUSED: "red",
+    Status.UNPROVEN: "yellow",
     Status.FAILED: "bold red",
 }
 
@@ -70,7 +74,9 @@ def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> st
 
 def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> RenderableType:
     """Return the results, a row for each cell, and below them each cause of failure once."""
-    table = _table("cell", "status", "why", "time", *(("digest",) if wide else ()))
+    has_boots = any(result.boot for result in results)
+    columns = (*(("boot",) if has_boots else ()), *(("digest",) if wide else ()))
+    table = _table("cell", "status", "why", "time", *columns)
     for result in results:
         failure = result.failure
         table.add_row(
@@ -78,9 +84,17 @@ def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> Renderab
             Text(result.status, style=_STATUS_STYLE[result.status]),
             f"{failure.failure_class}: {failure.code}" if failure else result.decision.reason,
             format_duration(result.duration_s) if result.duration_s else "",
+            *((_describe_boot(result.boot),) if has_boots else ()),
             *((result.digest.removeprefix("sha256:")[:12],) if wide else ()),
         )
     return Group(table, *(_emit_cluster(item) for item in cluster(failures_of(results))))
+
+
+def _describe_boot(boot: BootEvidence | None) -> str:
+    if boot is None:
+        return ""
+    tested = {"signers": "signed", "throwaway": "signed copies", "nobody": "unsigned"}[boot.signed_by]
+    return f"{boot.mode}, {tested}, {boot.acceleration}, {boot.seconds:.1f} s"
 
 
 def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:

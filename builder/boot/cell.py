@@ -1,0 +1,109 @@
+"""The boot test of a cell: what goes into the guest, and the evidence that stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from builder.boot.script import TEST_NAME
+from builder.boot.stage import BootRequest
+from builder.boot.verdict import raise_problems
+from builder.evidence import BootEvidence
+from builder.finding import raise_findings
+from builder.fit import place_modules
+from builder.image_contract import MODULE_ROOT
+from builder.image_files import list_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from builder.boot.kernel_image import KernelImages
+    from builder.boot.stage import Booter
+    from builder.driver import StagedDriver
+    from builder.evidence import Journal
+    from builder.image_files import ImageContents
+    from builder.kernel import Arch
+    from builder.matrix import Cell
+    from builder.module.signature import Certificate
+    from builder.plan import Decision
+
+_FIRMWARE_ROOT = "firmware/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellBooter:
+    """Boots the cells of a run. ``images_of`` and ``busybox_of`` answer for a kernel source of the lock."""
+
+    booter: Booter
+    drivers: Mapping[str, StagedDriver]
+    images_of: Callable[[str], KernelImages]
+    busybox_of: Callable[[str, Arch], bytes]
+    certificates: Sequence[Certificate]
+    journal: Journal
+    work_dir: Path
+
+    def log_file(self, cell: Cell) -> Path:
+        """Return where the console of a cell's guest is kept."""
+        return self.work_dir / "cells" / cell.id / "boot.log"
+
+    def test(self, decision: Decision, contents: ImageContents, run_id: str) -> None:
+        """Boot a cell's kernel with the modules of an image, and record what came of it.
+
+        Raises:
+            CellError: of class boot, what is wrong with the modules; of class infrastructure, why nothing is known.
+            HostError: what a guest needs is missing on this machine.
+        """
+        cell = decision.cell
+        folder = f"{MODULE_ROOT}/{cell.kernel.raw}/"
+        modules, findings = place_modules(
+            (file.path, file.content or b"") for file in list_modules(contents) if file.path.startswith(folder)
+        )
+        raise_findings(findings)
+        driver = self.drivers[cell.driver]
+        firmware = (file for path, file in contents.files.items() if path.startswith(_FIRMWARE_ROOT))
+        log_file = self.log_file(cell)
+        report = self.booter.boot(
+            BootRequest(
+                cell=cell.id,
+                kernel=cell.kernel,
+                modules=modules,
+                firmware={file.path.removeprefix(_FIRMWARE_ROOT): file.content for file in firmware if file.content},
+                settings=driver.boot,
+                test_files=read_test_files(driver),
+                certificates=self.certificates,
+                images=self.images_of(cell.source),
+                busybox=self.busybox_of(cell.source, cell.kernel.arch),
+                log_file=log_file,
+            )
+        )
+        problems = report.verdict.problems
+        self.journal.record_boot(
+            BootEvidence(
+                cell=cell.id,
+                key=decision.boot_key,
+                digest=contents.digest,
+                passed=not problems,
+                run=run_id,
+                finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                mode=report.mode,
+                acceleration=report.acceleration,
+                enrolled=report.enrolled,
+                signed_by=report.signed_by,
+                seconds=report.seconds,
+                refusals=report.verdict.refusals,
+                allowed=tuple(map(str, report.verdict.allowed)),
+                code=problems[0].check if problems else "",
+                log=str(log_file.relative_to(self.work_dir)),
+            )
+        )
+        raise_problems(problems)
+
+
+def read_test_files(driver: StagedDriver) -> dict[str, bytes]:
+    """Return the smoke test and its files as the guest gets them; empty where the driver has none."""
+    if driver.boot.smoke_test is None:
+        return {}
+    named = {name.rpartition("/")[2]: (driver.context / name).read_bytes() for name in driver.boot.files}
+    return named | {TEST_NAME: (driver.context / driver.boot.smoke_test).read_bytes()}

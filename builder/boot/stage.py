@@ -1,0 +1,458 @@
+"""Stage boot: puts an image's modules into a guest with their own kernel, watches its console, and judges it."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.boot.console import Transcript
+from builder.boot.initramfs import GuestFile, write_initramfs
+from builder.boot.kernel_image import order_by_dependency, unpacked_kernel
+from builder.boot.machine import ASK_WHERE, Acceleration, Guest, emulator_of, find_firmware, make_command
+from builder.boot.script import (
+    IN_TREE_FOLDER,
+    MODULE_FOLDER,
+    STRANGER_FOLDER,
+    TEST_FOLDER,
+    UNSIGNED_FOLDER,
+    Script,
+    make_script,
+)
+from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
+from builder.boot.verdict import Ending, Verdict, judge_boot
+from builder.errors import CellError, FailureClass, FormatError, HostError
+from builder.host import available_memory
+from builder.module.kernel_object import module_name
+from builder.module.packing import unpack_module
+from builder.run import follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from builder.boot.console import StepLog
+    from builder.boot.kernel_image import BootKernel, KernelImages
+    from builder.boot.machine import Firmware
+    from builder.config import BootTest
+    from builder.fit import PlacedModule
+    from builder.kernel import Arch, KernelVersion
+    from builder.module.signature import Certificate
+    from builder.run import Followed
+
+SECURE, PLAIN = "secure", "plain"
+_ENFORCING = "CONFIG_SECURITY_LOCKDOWN_LSM"
+_MACHINE_KEYRING = "CONFIG_INTEGRITY_MACHINE_KEYRING"
+_MIB = 1024**2
+# What QEMU itself needs beside the guest's memory: translated code, firmware, buffers.
+_OVERHEAD_MIB = 256
+_MOST_CONSOLE_BYTES = 16 * _MIB
+_ANSWER_TIMEOUT_S = 2.0
+# As securityfs shows it: the level that counts is in brackets.
+_LOCKED_DOWN = re.compile(r"\[(integrity|confidentiality)\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootRequest:
+    """What is to be tested. ``test_files`` are the smoke test and its files by name; the test itself is ``run``."""
+
+    cell: str
+    kernel: KernelVersion
+    modules: Sequence[PlacedModule]
+    firmware: Mapping[str, bytes]
+    settings: BootTest
+    test_files: Mapping[str, bytes]
+    certificates: Sequence[Certificate]
+    images: KernelImages
+    busybox: bytes
+    log_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """A step as it went: seconds by the guest's clock; ``code`` is None where it did not come to an end."""
+
+    step: str
+    code: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootReport:
+    """How a boot test went.
+
+    ``mode`` is secure or plain; ``enrolled`` says where the certificates were (db, MokListRT, or nowhere), and
+    ``signed_by`` whose signatures were tested (signers, throwaway, nobody). Seconds are wall time.
+    """
+
+    cell: str
+    kernel: str
+    mode: str
+    acceleration: str
+    enrolled: str
+    signed_by: str
+    seconds: float
+    boot_seconds: float
+    facts: Mapping[str, str]
+    steps: Sequence[StepTime]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A guest that is ready to start."""
+
+    guest: Guest
+    script: Script
+    nonce: str
+    mode: str
+    enrolled: str
+    signed_by: str
+
+
+@dataclass(slots=True)
+class _Run:
+    """What came of a guest: everything it said, how it ended, and when it came up (seconds after its start)."""
+
+    transcript: Transcript
+    ending: Ending = Ending.DIED
+    explanation: str = ""
+    started_s: float = 0.0
+    came_up_s: float | None = None
+    printed: int = 0
+    pending: bytes = field(default=b"")
+
+
+class Booter:
+    """Boots guests, as many at once as memory allows; safe to use from several threads.
+
+    Args:
+        folder: where firmware variables and the guests' keys are kept; shared by projects.
+        mode: what the command line asks for, ``auto`` leaves it to each driver.
+        acceleration: ``auto``, ``kvm`` or ``tcg``.
+        say: hears what a user should know while it happens.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        mode: str = "auto",
+        acceleration: str = "auto",
+        say: Callable[[str], None] = lambda _: None,
+        memory_mib: int | None = None,
+    ) -> None:
+        self._folder = folder
+        self._mode = mode
+        self._acceleration = Acceleration(acceleration)
+        self._say = say
+        self._memory = _MemoryGate(memory_mib or available_memory() // _MIB)
+
+    @cached_property
+    def _keys(self) -> GuestKeys:
+        return GuestKeys(self._folder / "keys")
+
+    def check(self, arches: set[Arch]) -> None:
+        """Look for what every guest needs, before anything else is done.
+
+        Raises:
+            HostError: QEMU or firmware is missing.
+        """
+        for arch in sorted(arches):
+            emulator_of(arch)
+            if self._mode != PLAIN:
+                find_firmware(arch)
+
+    def boot(self, request: BootRequest) -> BootReport:
+        """Test one image's modules on their kernel.
+
+        Raises:
+            HostError: what a guest needs is missing on this machine.
+            CellError: of class infrastructure: the guest did not come up, so nothing is known of the modules.
+        """
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="guest-") as scratch:
+            prepared = self._prepare(request, Path(scratch))
+            with self._memory.reserve(prepared.guest.memory_mib + _OVERHEAD_MIB):
+                outcome, acceleration = self._run(prepared, request)
+        transcript = outcome.transcript
+        steps = prepared.script.steps
+        logs = ((step, transcript.steps.get(step.number)) for step in steps)
+        report = BootReport(
+            cell=request.cell,
+            kernel=request.kernel.raw,
+            mode=prepared.mode,
+            acceleration=acceleration,
+            enrolled=prepared.enrolled,
+            signed_by=prepared.signed_by,
+            seconds=round(time.monotonic() - started, 3),
+            boot_seconds=round(outcome.came_up_s or 0.0, 3),
+            facts=dict(transcript.facts),
+            steps=[_time_of(str(step), log) for step, log in logs if log is not None],
+            verdict=judge_boot(transcript, steps, outcome.ending, allow=request.settings.allow),
+        )
+        request.log_file.with_suffix(".json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+        return report
+
+    def _prepare(self, request: BootRequest, scratch: Path) -> _Prepared:
+        try:
+            kernel = request.images.of(request.kernel)
+            signers = read_kernel_signers(kernel.vmlinuz.read_bytes())
+        except FormatError as error:
+            raise _infrastructure("kernel-unreadable", error.message, request) from None
+        mode = self._choose_mode(request, kernel, is_signed=bool(signers))
+        nonce = secrets.token_hex(8)
+        script, content = self._make_content(request, nonce, is_secure=mode == SECURE)
+        initramfs = scratch / "initramfs"
+        initramfs.write_bytes(content)
+        is_signed = all(module.signed.signers for module in request.modules)
+        firmware: Firmware | None = None
+        variables = None
+        enrolled = "nowhere"
+        if mode == SECURE:
+            firmware = find_firmware(request.kernel.arch)
+            enrolled = MOK if _MACHINE_KEYRING in kernel.settings else DB
+            variables = make_variables(
+                self._folder, firmware, owner=self._keys.platform.certificate, kernel_signers=signers,
+                module_signers=request.certificates if is_signed else [self._keys.throwaway.certificate],
+                enrolled_in=enrolled,
+            )  # fmt: skip
+        vmlinuz = kernel.vmlinuz if mode == SECURE else unpacked_kernel(kernel)
+        guest = Guest(
+            arch=request.kernel.arch, vmlinuz=vmlinuz, initramfs=initramfs,
+            # The initramfs is in memory twice while the kernel unpacks it.
+            memory_mib=request.settings.memory + 2 * len(content) // _MIB,
+            cpus=request.settings.cpus,
+            arguments=_kernel_arguments(is_secure=mode == SECURE),
+            firmware=firmware, variables=variables,
+        )  # fmt: skip
+        signed_by = "signers" if is_signed else "throwaway" if mode == SECURE else "nobody"
+        return _Prepared(
+            guest=guest, script=script, nonce=nonce, mode=mode, enrolled=enrolled, signed_by=signed_by
+        )  # fmt: skip
+
+    def _choose_mode(self, request: BootRequest, kernel: BootKernel, *, is_signed: bool) -> str:
+        wish = self._mode if self._mode != "auto" else request.settings.mode
+        missing = []
+        if not is_signed:
+            missing.append("its image carries no signature")
+        if _ENFORCING not in kernel.settings:
+            missing.append("it has no lockdown")
+        if wish == SECURE and missing:
+            raise CellError(
+                FailureClass.INFRASTRUCTURE,
+                "no-secure-boot",
+                f"{request.kernel} cannot be booted with Secure Boot: {' and '.join(missing)}",
+                hint="set the driver's boot.mode to plain or auto in versions.yaml",
+            )
+        return PLAIN if missing or wish == PLAIN else SECURE
+
+    def _make_content(self, request: BootRequest, nonce: str, *, is_secure: bool) -> tuple[Script, bytes]:
+        """Return the script and the initramfs: no disk, no network, no folder of the host brings anything else."""
+        # By the name that the kernel knows: a vendor may have renamed the file (dkms.conf, DEST_MODULE_NAME).
+        by_name = {_plain(module.object.name): module for module in request.modules}
+        order = order_by_dependency({name: tuple(map(_plain, item.object.depends)) for name, item in by_name.items()})
+        outside = {_plain(name) for item in by_name.values() for name in item.object.depends} - by_name.keys()
+        in_tree = request.images.in_tree(request.kernel, sorted({*outside, *map(_plain, request.settings.in_tree)}))
+        file_names = {module_name(module.path): name for name, module in by_name.items()}
+        script = make_script(
+            order,
+            _with_kernel_names(request.settings, file_names),
+            in_tree=[name for name, _ in in_tree],
+            is_enforced=is_secure,
+            has_test=bool(request.test_files),
+        )
+        guest_files = [
+            GuestFile(path="bin/busybox", content=request.busybox, mode=0o755),
+            GuestFile(path="init", content=files("builder.boot").joinpath("init.sh").read_bytes(), mode=0o755),
+            GuestFile(path="kmodsmith/nonce", content=f"{nonce}\n".encode()),
+            GuestFile(path="kmodsmith/prepare", content=script.prepare.encode()),
+            GuestFile(path="kmodsmith/steps", content=script.body.encode()),
+        ]
+        guest_files += [GuestFile(path=f"{IN_TREE_FOLDER}/{name}.ko", content=data) for name, data in in_tree]
+        guest_files += [GuestFile(path=f"lib/firmware/{name}", content=data) for name, data in request.firmware.items()]
+        guest_files += [
+            GuestFile(path=f"{TEST_FOLDER}/{name}", content=data, mode=0o755)
+            for name, data in request.test_files.items()
+        ]
+        for name, module in by_name.items():
+            content = module.signed.content
+            original = unpack_module(module.data, module.path)
+            if is_secure and not module.signed.signers:
+                original = self._keys.throwaway.sign_module(content)
+            guest_files.append(GuestFile(path=f"{MODULE_FOLDER}/{name}.ko", content=original))
+            if is_secure:
+                stranger = self._keys.stranger.sign_module(content)
+                guest_files.append(GuestFile(path=f"{UNSIGNED_FOLDER}/{name}.ko", content=content))
+                guest_files.append(GuestFile(path=f"{STRANGER_FOLDER}/{name}.ko", content=stranger))
+        return script, write_initramfs(guest_files)
+
+    def _run(self, prepared: _Prepared, request: BootRequest) -> tuple[_Run, str]:
+        """Run a guest; with KVM, one that does not come up is started again in software emulation."""
+        acceleration = self._acceleration.choose(request.kernel.arch)
+        outcome = _run_once(prepared, request, acceleration)
+        if not outcome.transcript.has_started and acceleration == "kvm":
+            self._say(f"{request.cell}: did not come up with KVM ({outcome.explanation}); using software emulation")
+            self._acceleration.distrust()
+            acceleration = self._acceleration.choose(request.kernel.arch)
+            outcome = _run_once(prepared, request, acceleration)
+        _check_came_up(outcome, prepared, request)
+        return outcome, acceleration
+
+
+def _with_kernel_names(settings: BootTest, file_names: Mapping[str, str]) -> BootTest:
+    """Return settings whose parameters go by the kernel's names of modules, not by those of their files."""
+
+    def rename(modules: Mapping[str, str]) -> dict[str, str]:
+        return {file_names.get(_plain(name), _plain(name)): text for name, text in modules.items()}
+
+    sets = tuple(item.model_copy(update={"modules": rename(item.modules)}) for item in settings.parameters)
+    return settings.model_copy(update={"parameters": sets})
+
+
+def _time_of(step: str, log: StepLog) -> StepTime:
+    return StepTime(step=step, code=log.code, seconds=None if log.ended is None else round(log.ended - log.began, 3))
+
+
+def _kernel_arguments(*, is_secure: bool) -> list[str]:
+    return [
+        # Reports must come through whole and at once, and an end of the kernel must end the machine.
+        "printk.devkmsg=on", "printk.time=1", "loglevel=7", "log_buf_len=4M", "panic=-1",
+        # Kernels with PREEMPT_RT read no certificates from the firmware without it.
+        "efi=runtime",
+        # What ASK_WHERE needs.
+        "unknown_nmi_panic",
+        # The kernel's own self-tests of its ciphers are not what is tested here.
+        "cryptomgr.notests",
+        *(["module.sig_enforce=1"] if is_secure else []),
+    ]  # fmt: skip
+
+
+def _run_once(prepared: _Prepared, request: BootRequest, acceleration: str) -> _Run:
+    outcome = _Run(Transcript(prepared.nonce))
+    command = make_command(prepared.guest, acceleration)
+    request.log_file.parent.mkdir(parents=True, exist_ok=True)
+    with request.log_file.open("wb") as log, follow(command) as machine:
+        log.write(f"+ {command}\n".encode())
+        outcome.started_s = time.monotonic()
+        _watch(machine, outcome, prepared.script, request.settings, log.write)
+        if outcome.ending is Ending.DIED:
+            outcome.explanation = machine.explain_end()
+    return outcome
+
+
+def _watch(
+    machine: Followed, outcome: _Run, script: Script, settings: BootTest, write: Callable[[bytes], object]
+) -> None:
+    """Read the console until the test is finished, a step takes too long, or the machine ends."""
+    patience = {step.number: step.timeout_s for step in script.steps}
+    transcript = outcome.transcript
+    deadline = outcome.started_s + settings.timeouts.boot
+    step: int | None = None
+    while not transcript.has_finished:
+        data = machine.read(deadline - time.monotonic())
+        if data is None:
+            outcome.ending = Ending.TIMED_OUT
+            outcome.explanation = f"was not done after {settings.timeouts.boot} s"
+            _ask_where(machine, outcome, write)
+            return
+        _feed(outcome, data, write)
+        if not data:
+            outcome.ending = Ending.DIED
+            return
+        if outcome.printed > _MOST_CONSOLE_BYTES:
+            outcome.ending = Ending.FLOODED
+            return
+        if transcript.has_started and outcome.came_up_s is None:
+            outcome.came_up_s = time.monotonic() - outcome.started_s
+        if transcript.has_started and transcript.current != step:
+            step = transcript.current
+            # Between steps the guest itself works: it takes stock before the first one.
+            seconds = settings.timeouts.boot if step is None else patience.get(step, settings.timeouts.boot)
+            deadline = time.monotonic() + seconds
+    outcome.ending = Ending.FINISHED
+
+
+def _ask_where(machine: Followed, outcome: _Run, write: Callable[[bytes], object]) -> None:
+    """Make a guest that hangs say where, and take down what it says."""
+    outcome.transcript.interrogate()
+    machine.write(ASK_WHERE)
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+    while (data := machine.read(deadline - time.monotonic())) and outcome.printed < _MOST_CONSOLE_BYTES:
+        _feed(outcome, data, write)
+
+
+def _feed(outcome: _Run, data: bytes, write: Callable[[bytes], object]) -> None:
+    """Take down what the console printed; nothing means that it has ended, so that its last line is whole."""
+    write(data)
+    outcome.printed += len(data)
+    *lines, outcome.pending = (outcome.pending + (data or b"\n")).split(b"\n")
+    for line in lines:
+        outcome.transcript.feed(line.decode(errors="replace"))
+
+
+def _check_came_up(outcome: _Run, prepared: _Prepared, request: BootRequest) -> None:
+    """Refuse to judge modules by a guest that did not come up as it should.
+
+    Raises:
+        CellError: of class infrastructure.
+    """
+    transcript = outcome.transcript
+    if not transcript.has_started:
+        said = f"; its last words: {transcript.last_lines[-1]}" if transcript.last_lines else "; it said nothing"
+        raise _infrastructure(
+            "kernel-did-not-start", f"the guest with kernel {request.kernel} {outcome.explanation}{said}", request
+        )
+    release = transcript.facts.get("release", "")
+    if release != request.kernel.raw:
+        raise _infrastructure("wrong-kernel", f"the guest runs {release}, not {request.kernel}", request)
+    if prepared.mode == SECURE and not _LOCKED_DOWN.search(transcript.facts.get("lockdown", "")):
+        raise _infrastructure("not-locked-down", "the guest's kernel is not locked down, despite Secure Boot", request)
+
+
+def _infrastructure(code: str, sentence: str, request: BootRequest) -> CellError:
+    hint = f"the console is in {request.log_file}; nothing is known about the modules"
+    return CellError(FailureClass.INFRASTRUCTURE, code, sentence, hint=hint)
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_")
+
+
+class _MemoryGate:
+    """Lets as many guests run as fit into the memory that there was at the start."""
+
+    def __init__(self, budget_mib: int) -> None:
+        self._budget = budget_mib
+        self._free = budget_mib
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, mib: int) -> Iterator[None]:
+        """Wait for memory.
+
+        Raises:
+            HostError: the machine does not have that much.
+        """
+        if mib > self._budget:
+            raise HostError(
+                f"a guest needs {mib} MiB, and {self._budget} MiB are available on this machine",
+                hint="give the driver's boot.memory a smaller value in versions.yaml, or end other programs",
+            )
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= mib)
+            self._free -= mib
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += mib
+                self._changed.notify_all()

@@ -1,0 +1,289 @@
+"""Judges a boot test from what its console said. Pure, so that every verdict can be tested from a recorded console."""
+
+from __future__ import annotations
+
+import errno
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from builder.boot.script import StepKind
+from builder.boot.splats import SplatKind, find_splats
+from builder.errors import CellError, FailureClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from builder.boot.console import StepLog, Transcript
+    from builder.boot.script import Step
+    from builder.config import AllowedMessage
+
+
+class BootCheck(StrEnum):
+    """What a boot test can find, by the code of its failure; the first one in this order is the cause of a cell's."""
+
+    KERNEL_PANIC = SplatKind.PANIC.value
+    KERNEL_OOPS = SplatKind.OOPS.value
+    LOCK_MISUSE = SplatKind.LOCKS.value
+    MEMORY_MISUSE = SplatKind.MEMORY.value
+    LOAD_HUNG = "load-hung"
+    SMOKE_TEST_HUNG = "smoke-test-hung"
+    UNLOAD_HUNG = "unload-hung"
+    TASK_HUNG = SplatKind.HUNG.value
+    KERNEL_WARNING = SplatKind.WARNING.value
+    CALL_TRACE = SplatKind.TRACE.value
+    SYMBOL_MISSING = "symbol-missing-at-load"
+    SIGNATURE_REFUSED = "signature-refused"
+    LOAD_REFUSED = "load-refused"
+    UNSIGNED_ACCEPTED = "unsigned-accepted"
+    STRANGER_ACCEPTED = "stranger-accepted"
+    WRONG_REFUSAL = "wrong-refusal"
+    PARAMETERS_ACCEPTED = "parameters-accepted"
+    SMOKE_TEST_FAILED = "smoke-test-failed"
+    UNLOAD_REFUSED = "unload-refused"
+    REPEAT_FAILED = "repeat-failed"
+    DEVICE_NODE_LEFT = "device-node-left"
+    SYSFS_ENTRY_LEFT = "sysfs-entry-left"
+    REGISTRATION_LEFT = "registration-left"
+    MEMORY_LEFT = "memory-left"
+    TAINT = "taint"
+    GUEST_ENDED = "guest-ended"
+    CONSOLE_FLOODED = "console-flooded"
+
+
+class Ending(StrEnum):
+    """How a guest came to its end; all but the first cut the test short."""
+
+    FINISHED = "finished"
+    TIMED_OUT = "timed-out"
+    DIED = "died"
+    FLOODED = "flooded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that went wrong. ``step`` is in words, ``place`` a function where the kernel names one."""
+
+    check: BootCheck
+    step: str
+    sentence: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.step}: {self.sentence}{f' ({self.place})' if self.place else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The problems, those that the driver's allow list names, and the kernel's reasons for what it had to refuse."""
+
+    problems: tuple[Problem, ...]
+    allowed: tuple[Problem, ...]
+    refusals: tuple[str, ...]
+
+
+# Bits of /proc/sys/kernel/tainted (Documentation/admin-guide/tainted-kernels.rst), with their letters.
+_TAINTS = {
+    0: ("P", "a proprietary module was loaded"), 1: ("F", "a module was loaded by force"), 2: ("S", "unsafe SMP"),
+    3: ("R", "a module was unloaded by force"), 4: ("M", "machine check"), 5: ("B", "bad page"),
+    6: ("U", "set by a user"), 7: ("D", "the kernel died"), 8: ("A", "an ACPI table was overridden"),
+    9: ("W", "a warning was issued"), 10: ("C", "a staging driver was loaded"), 11: ("I", "firmware workaround"),
+    12: ("O", "an out-of-tree module was loaded"), 13: ("E", "an unsigned module was loaded"),
+    14: ("L", "soft lockup"), 15: ("K", "live patch"), 16: ("X", "auxiliary"), 17: ("T", "randomized structures"),
+    18: ("N", "a test ran"), 27: ("a", "a partner's module"), 28: ("h", "hardware that is not supported"),
+    29: ("t", "a technology preview"), 30: ("p", "unsigned by the vendor"), 31: ("u", "user namespaces"),
+}  # fmt: skip
+_EXPECTED_TAINTS = {12, 13}
+# Their splats are findings of their own.
+_TAINTS_OF_SPLATS = {5, 7, 9, 14}
+_UNKNOWN_SYMBOL = re.compile(r"(\w+): (?:Unknown symbol \S+ \(err -?\d+\)|disagrees about version of symbol \S+)")
+_KEY_ERRORS = {errno.EKEYREJECTED, errno.ENOKEY, errno.EPERM}
+_REFUSAL = re.compile(r"Loading of .* is rejected|[Ll]ockdown: .*module|module verification failed")
+_ALWAYS_SAID = re.compile(r"taint(s|ing) kernel")
+_HANGS = {
+    StepKind.SMOKE_TEST: BootCheck.SMOKE_TEST_HUNG,
+    StepKind.UNLOAD: BootCheck.UNLOAD_HUNG,
+    StepKind.LEFTOVERS: BootCheck.UNLOAD_HUNG,
+}
+_LEFT = {
+    "device-node": BootCheck.DEVICE_NODE_LEFT,
+    "sysfs-entry": BootCheck.SYSFS_ENTRY_LEFT,
+    "memory": BootCheck.MEMORY_LEFT,
+}
+# Caches of the allocator come and go; a page for every round does not.
+_KIB_PER_ROUND = 4
+_ENOUGH_ROUNDS = 10
+_KILLED = 128 + 9
+
+
+def judge_boot(
+    transcript: Transcript, steps: Sequence[Step], ending: Ending, *, allow: Sequence[AllowedMessage] = ()
+) -> Verdict:
+    """Judge a guest that came up.
+
+    Args:
+        transcript: all that it said.
+        steps: what it was to do.
+        ending: how it ended.
+        allow: messages that the driver's entry in versions.yaml excuses.
+    """
+    found = list(_problems(transcript, steps, ending))
+    patterns = [re.compile(item.pattern) for item in allow]
+    allowed = {problem for problem in found if any(pattern.search(str(problem)) for pattern in patterns)}
+    order = list(BootCheck)
+    problems = sorted((item for item in found if item not in allowed), key=lambda item: order.index(item.check))
+    return Verdict(
+        problems=tuple(problems),
+        allowed=tuple(problem for problem in found if problem in allowed),
+        refusals=tuple(_refusals(transcript, steps)),
+    )
+
+
+def raise_problems(problems: Sequence[Problem]) -> None:
+    """Fail a cell because of its boot test.
+
+    Raises:
+        CellError: of class boot; the hint counts what else was found.
+    """
+    if not problems:
+        return
+    first, *others = problems
+    raise CellError(
+        FailureClass.BOOT,
+        first.check,
+        f"{first.step}: {first.sentence}",
+        location=first.place or first.step,
+        detail=f"{first.step}: {first.sentence}",
+        hint=f"{len(others)} more: {'; '.join(map(str, others[:5]))}" if others else None,
+    )
+
+
+def _problems(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iterator[Problem]:
+    for step in steps:
+        log = transcript.steps.get(step.number)
+        if log is None:
+            break
+        splats = [
+            Problem(check=BootCheck(splat.kind.value), step=str(step), sentence=splat.headline, place=splat.place)
+            for splat in find_splats(log.kernel)
+        ]
+        yield from splats
+        yield from _judge_step(step, log, ending, has_splat=bool(splats))
+    for splat in find_splats(transcript.between):
+        yield Problem(
+            check=BootCheck(splat.kind.value), step="between steps", sentence=splat.headline, place=splat.place
+        )
+    yield from _judge_taint(transcript)
+    if ending is Ending.FLOODED:
+        yield Problem(
+            check=BootCheck.CONSOLE_FLOODED, step="the console", sentence="more was printed than a boot test should"
+        )
+    elif ending is Ending.DIED and transcript.current is None:
+        yield Problem(
+            check=BootCheck.GUEST_ENDED, step="between steps", sentence="the machine ended before the test did"
+        )
+
+
+def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[Problem]:
+    if log.code is None:
+        yield from _judge_cut_short(step, log, ending, has_splat=has_splat)
+        return
+    code = log.code
+    match step.kind:
+        case StepKind.LOAD | StepKind.LOAD_IN_TREE if code and not (has_splat and code == _KILLED):
+            yield _refused_load(step, log)
+        case StepKind.REFUSE_UNSIGNED | StepKind.REFUSE_STRANGER:
+            yield from _judge_refusal(step, log)
+        case StepKind.REFUSE_PARAMETERS if code == 0:
+            yield _problem(
+                BootCheck.PARAMETERS_ACCEPTED, step, "the module was loaded with parameters that it must refuse"
+            )
+        case StepKind.SMOKE_TEST if code:
+            first = next((line for line in log.said if "FAIL" in line), log.said[-1] if log.said else "it said nothing")
+            yield _problem(BootCheck.SMOKE_TEST_FAILED, step, f"ended with exit code {code}: {first}")
+        case StepKind.UNLOAD if code and not (has_splat and code == _KILLED):
+            yield _problem(BootCheck.UNLOAD_REFUSED, step, _said(log))
+        case StepKind.REPEAT:
+            yield from _judge_repeat(step, log)
+        case StepKind.LEFTOVERS:
+            for line in log.left:
+                kind, _, what = line.partition(" ")
+                check = _LEFT.get(kind, BootCheck.REGISTRATION_LEFT)
+                yield _problem(check, step, f"{what} is still there after unloading")
+
+
+def _judge_cut_short(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[Problem]:
+    if ending is Ending.TIMED_OUT:
+        check = _HANGS.get(step.kind, BootCheck.LOAD_HUNG)
+        lines = [*log.kernel, *log.answers]
+        waiting = next((match[1] for line in lines if (match := _OUR_CALLER.search(line))), "")
+        yield _problem(check, step, f"not done after {step.timeout_s:g} s", place=waiting)
+    elif ending is Ending.DIED and not has_splat:
+        yield _problem(BootCheck.GUEST_ENDED, step, "the machine ended without a word of its kernel")
+
+
+# In what sysrq-w and stall detectors print: "bad_init+0x10/0x20 [bad]".
+_OUR_CALLER = re.compile(r"(\w+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\])")
+
+
+def _refused_load(step: Step, log: StepLog) -> Problem:
+    code = log.code or 0
+    if unknown := [match[0] for line in log.kernel if (match := _UNKNOWN_SYMBOL.search(line))]:
+        return _problem(BootCheck.SYMBOL_MISSING, step, unknown[0])
+    reasons = [line for line in log.kernel if _REFUSAL.search(line)]
+    if code == errno.EKEYREJECTED or (code in _KEY_ERRORS and reasons):
+        return _problem(BootCheck.SIGNATURE_REFUSED, step, reasons[0] if reasons else _errno(code))
+    told = [line for line in log.kernel if not _ALWAYS_SAID.search(line)]
+    last = f"; its last words: {told[-1]}" if told else ""
+    return _problem(BootCheck.LOAD_REFUSED, step, f"the kernel answers {_errno(code)}{last}")
+
+
+def _judge_refusal(step: Step, log: StepLog) -> Iterator[Problem]:
+    is_unsigned = step.kind is StepKind.REFUSE_UNSIGNED
+    what = "an unsigned copy" if is_unsigned else "a copy signed by a key that nobody enrolled"
+    if log.code == 0:
+        check = BootCheck.UNSIGNED_ACCEPTED if is_unsigned else BootCheck.STRANGER_ACCEPTED
+        yield _problem(check, step, f"{what} was loaded")
+    elif log.code not in _KEY_ERRORS:
+        yield _problem(BootCheck.WRONG_REFUSAL, step, f"{what} was refused with {_errno(log.code or 0)}")
+
+
+def _judge_repeat(step: Step, log: StepLog) -> Iterator[Problem]:
+    if log.code:
+        yield _problem(BootCheck.REPEAT_FAILED, step, "; ".join(log.said))
+    rounds = step.repeats - 2
+    if log.grown_kib is not None and rounds >= _ENOUGH_ROUNDS and log.grown_kib >= rounds * _KIB_PER_ROUND:
+        yield _problem(BootCheck.MEMORY_LEFT, step, f"the kernel needs {log.grown_kib} KiB more after {rounds} rounds")
+
+
+def _judge_taint(transcript: Transcript) -> Iterator[Problem]:
+    before, after = (transcript.facts.get(name, "") for name in ("taint-before", "taint"))
+    if not (before.isdecimal() and after.isdecimal()):
+        return
+    new = int(after) & ~int(before)
+    for bit in range(new.bit_length()):
+        if new >> bit & 1 and bit not in _EXPECTED_TAINTS | _TAINTS_OF_SPLATS:
+            letter, meaning = _TAINTS.get(bit, ("?", f"bit {bit}"))
+            yield Problem(check=BootCheck.TAINT, step="the kernel", sentence=f"is tainted {letter}: {meaning}")
+
+
+def _refusals(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
+    """Yield the kernel's own words for each copy that it refused."""
+    for step in steps:
+        log = transcript.steps.get(step.number)
+        if log is not None and log.code and step.kind in {StepKind.REFUSE_UNSIGNED, StepKind.REFUSE_STRANGER}:
+            reason = next((line for line in log.kernel if _REFUSAL.search(line)), "no word in the log")
+            yield f"{step}: {_errno(log.code)}: {reason}"
+
+
+def _problem(check: BootCheck, step: Step, sentence: str, *, place: str = "") -> Problem:
+    return Problem(check=check, step=str(step), sentence=sentence, place=place)
+
+
+def _said(log: StepLog) -> str:
+    return log.said[-1] if log.said else "no word about it"
+
+
+def _errno(code: int) -> str:
+    return errno.errorcode.get(code, f"exit code {code}")
