@@ -17,7 +17,7 @@ check() { # check WHAT EXPECTED FOUND
 }
 
 bytes() { # bytes COUNT: that many letters
-    dd if=/dev/zero bs=1 count="$1" 2>/dev/null | tr '\000' x
+    dd if=/dev/zero bs="$1" count=1 2>/dev/null | tr '\000' x
 }
 
 if [ ! -d "$parameters" ] || [ ! -c /dev/ptemplate-0 ]; then

@@ -29,11 +29,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from builder.apt import Apt, Archive
+from builder.boot.kernel_image import DebianKernelImages, unpacked_kernel
 from builder.deb import read_members
 from builder.download import Downloads
 from builder.fit import check_modules, place_modules
 from builder.image_files import LayerCache, list_modules
-from builder.kernel import Arch
+from builder.kernel import Arch, parse_kernel_version
 from builder.keys import create_development_key
 from builder.lock import LockedPackage
 from builder.matrix import Selector
@@ -79,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kernel", default="*", help="glob over kernels")
-    parser.add_argument("--only", help="one part: cold, against, idle, plan_10000 or proof")
+    parser.add_argument("--only", help="one part: cold, against, idle, plan_10000, proof or boot")
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -88,6 +89,7 @@ def main() -> None:
         "idle": lambda: measure_idle(options.kernel),
         "plan_10000": measure_large_plan,
         "proof": lambda: measure_proof(options.kernel),
+        "boot": lambda: measure_boot(options.kernel),
     }
     for name, measure in parts.items():
         if options.only in {None, name} and (name != "cold" or options.cold or options.only):
@@ -121,7 +123,8 @@ def build(
 ) -> dict[str, Any]:
     command = [sys.executable, "-m", "builder", "--project", str(project)]
     command += ["--work-dir", str(work_dir)] if work_dir else []
-    command += ["build", "--group", "debian", "--arch", "x86_64", "--json", *arguments]
+    verb, *options = arguments if arguments[:1] == ("boot",) else ("build", "--boot", "never", *arguments)
+    command += [verb, "--group", "debian", "--arch", "x86_64", "--json", *options]
     started = time.monotonic()
     done = subprocess.run(
         command,
@@ -280,6 +283,37 @@ def measure_proof(kernel_glob: str) -> dict[str, Any]:
         "fit_sign_verify_slowest_s": round(beyond[-1], 3),
         **many,
     }
+
+
+def measure_boot(kernel_glob: str) -> dict[str, Any]:
+    """Boot every kernel with the sample driver's test: all at once as a build does, and one after another."""
+    cells = build("--kernel", kernel_glob)["cells"]
+    fetch_kernels(open_project(_ROOT), [parse_kernel_version(cell["kernel"]) for cell in cells])
+    together = build("boot", "--kernel", kernel_glob)
+    assert together["counts"] == {"booted": len(cells)}
+    alone: dict[str, Any] = {}
+    for mode in ("secure", "plain"):
+        report = build("boot", "--kernel", kernel_glob, "--jobs", "1", "--mode", mode)
+        assert report["counts"] == {"booted": len(cells)}
+        seconds = sorted(cell["boot"]["seconds"] for cell in report["cells"])
+        alone[f"{mode}_median_s"] = round(statistics.median(seconds), 2)
+        alone[f"{mode}_slowest_s"] = round(seconds[-1], 2)
+    return {
+        "kernels": len(cells),
+        "acceleration": sorted({cell["boot"]["acceleration"] for cell in together["cells"]}),
+        "modes": sorted({cell["boot"]["mode"] for cell in together["cells"]}),
+        "wall_s": round(together["process_s"], 1),
+        **alone,
+    }
+
+
+def fetch_kernels(project: Project, kernels: list[KernelVersion]) -> None:
+    """Have every kernel's image in the cache: what is measured is booting, not the network."""
+    downloads = Downloads(project.cache_dir / "packages")
+    images = DebianKernelImages(project.lock.sources["debian"], folder=project.cache_dir / "boot", downloads=downloads)
+    for kernel in kernels:
+        unpacked_kernel(images.of(kernel))
+    downloads.close()
 
 
 def _time_modules(project: Project, kernel_glob: str) -> dict[str, Any]:
