@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from builder.disk import GIB
 from builder.errors import HostError
 from builder.kernel import Arch
+from builder.memory import available_memory
 from builder.run import Command, find_tool, run
 
 if TYPE_CHECKING:
@@ -251,9 +252,3 @@ def _examine_memory() -> Finding:
         remedy = "build one cell at a time: --jobs 1"
         return Finding(name="memory", status=FindingStatus.WARN, message=message, remedy=remedy)
     return Finding(name="memory", status=FindingStatus.OK, message=message)
-
-
-def available_memory() -> int:
-    """Return the bytes that the kernel thinks new programs can have (proc(5), MemAvailable)."""
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(match[1]) * 1024 if match else 0

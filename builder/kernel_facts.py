@@ -7,22 +7,18 @@ toolkit's content never changes.
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import FormatError
-from builder.image_build import ImageBuild
+from builder.extract import extract_files
 from builder.module.kernel_object import module_name
 from builder.module.symvers import KernelSymbols
-from builder.run import run
-from builder.store import STAGE_REPOSITORY, remove_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from builder.kernel import KernelVersion
 
@@ -113,33 +109,13 @@ def extract_kernel_facts(toolkit_image: str, kernel: KernelVersion, target: Path
     Raises:
         CommandError: the toolkit does not have them: it is not a Driver Toolkit of this kernel.
     """
-    if target.is_dir():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".facts-") as scratch:
-        files = Path(scratch, "files")
-        files.mkdir()
-        containerfile = Path(scratch, "Containerfile")
-        containerfile.write_text(_CONTAINERFILE)
-        image_build = ImageBuild(
-            context=files,
-            containerfile=containerfile,
-            arguments={"DTK_AUTO": toolkit_image, "KERNEL_VERSION": kernel.raw},
-            log_file=None,
-            isolation=isolation,
-        )
-        stage_image = f"{STAGE_REPOSITORY}:facts-{target.name}"
-        try:
-            run(image_build.compile(files, name=stage_image)).check()
-        finally:
-            remove_images([stage_image])
-        complete = Path(scratch, "complete")
-        shutil.copytree(files, complete)
-        try:
-            complete.rename(target)
-        except OSError:  # another run was faster; its files are the same
-            if not target.is_dir():
-                raise
+    extract_files(
+        _CONTAINERFILE,
+        {"DTK_AUTO": toolkit_image, "KERNEL_VERSION": kernel.raw},
+        target,
+        tag=f"facts-{target.name}",
+        isolation=isolation,
+    )
 
 
 def read_kernel_facts(folder: Path, kernel: KernelVersion) -> KernelFacts:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from builder.disk import Demand, check_disk
 from builder.errors import ConfigError, UsageError
-from builder.host import available_memory
 from builder.kernel import parse_kernel_version
 from builder.lock import Lock, write_lock
 from builder.locks import hold_project, share_store
 from builder.matrix import Selector, make_matrix
+from builder.memory import available_memory
 from builder.plan import Action, Plan, Reason, make_plan, predict_seconds
 from builder.project import BootWish
 from builder.result import result_without_work
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from builder.boot.cell import CellBooter
-    from builder.boot.kernel_image import KernelImages
     from builder.build import Workshop
     from builder.driver import StagedDriver
     from builder.kernel import Arch, KernelVersion
@@ -376,34 +375,24 @@ def _open_booter(
     booted = [decision for decision in planned.plan.work if decision.boot_key]
     if not booted:
         return None
-    from builder.boot.cell import CellBooter  # noqa: PLC0415 - see discover_project
-    from builder.boot.kernel_image import DebianKernelImages, OsImageKernels, read_busybox  # noqa: PLC0415
+    from builder.boot.cell import open_cell_booter  # noqa: PLC0415 - see discover_project
     from builder.boot.stage import Booter  # noqa: PLC0415
-    from builder.download import Downloads  # noqa: PLC0415
 
-    folder = project.cache_dir / "boot"
     booter = Booter(
-        folder, mode=options.mode, acceleration=options.acceleration, say=lambda text: err.print(text, markup=False)
+        project.cache_dir / "boot",
+        mode=options.mode,
+        acceleration=options.acceleration,
+        say=lambda text: err.print(text, markup=False),
     )
     booter.check({decision.cell.kernel.arch for decision in booted})
-    downloads = Downloads(project.cache_dir / "packages")
-    held.callback(downloads.close)
-    sources = project.lock.sources
-    images: dict[str, KernelImages] = {
-        name: DebianKernelImages(source, folder=folder, downloads=downloads) for name, source in sources.items()
-    }
-    if options.os_image is not None:
-        os_image = OsImageKernels(options.os_image, folder=folder, isolation=project.config.build.isolation)
-        images = dict.fromkeys(sources, os_image)
-    return CellBooter(
-        booter=booter,
+    opened = open_cell_booter(
+        project,
+        booter,
         drivers=_stage_drivers(project, planned.plan),
-        images_of=images.__getitem__,
-        busybox_of=lambda source, arch: read_busybox(sources[source], arch, downloads),
         certificates=[signer.certificate for signer in planned.signers],
-        journal=project.journal,
-        work_dir=project.work_dir,
+        os_image=options.os_image,
     )
+    return held.enter_context(opened)
 
 
 def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKernels:

@@ -467,7 +467,7 @@ def booting(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(Booter, "boot", boot)
     monkeypatch.setattr(Booter, "check", lambda _self, _arches: None)
-    monkeypatch.setattr("builder.boot.kernel_image.read_busybox", lambda *_: b"")
+    monkeypatch.setattr("builder.boot.cell.read_busybox", lambda *_: b"")
     return outcomes
 
 

@@ -52,6 +52,7 @@ _TOUCHING = {
     "project",
     "host",
     "image_files",
+    "extract",
     "kernel_facts",
     "keyholder",
     "prove",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from builder.boot.kernel_image import DebianKernelImages, OsImageKernels, read_busybox
 from builder.boot.script import TEST_NAME
 from builder.boot.stage import BootRequest
 from builder.boot.verdict import raise_problems
+from builder.download import Downloads
 from builder.evidence import BootEvidence
 from builder.finding import raise_findings
 from builder.fit import place_modules
@@ -16,7 +19,7 @@ from builder.image_contract import MODULE_ROOT
 from builder.image_files import list_modules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from builder.boot.kernel_image import KernelImages
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from builder.matrix import Cell
     from builder.module.signature import Certificate
     from builder.plan import Decision
+    from builder.project import Project
 
 _FIRMWARE_ROOT = "firmware/"
 
@@ -99,6 +103,45 @@ class CellBooter:
             )
         )
         raise_problems(problems)
+
+
+@contextlib.contextmanager
+def open_cell_booter(
+    project: Project,
+    booter: Booter,
+    *,
+    drivers: Mapping[str, StagedDriver],
+    certificates: Sequence[Certificate],
+    os_image: str | None,
+) -> Iterator[CellBooter]:
+    """Bring a project's kernels, drivers and certificates together for booting.
+
+    Args:
+        project: gives the lock, the journal and the folders.
+        booter: what runs guests.
+        drivers: staged copies of all that are booted.
+        certificates: those of the signers.
+        os_image: operating system image to take kernels from, instead of their own sources.
+    """
+    folder = project.cache_dir / "boot"
+    sources = project.lock.sources
+    downloads = Downloads(project.cache_dir / "packages")
+    images: dict[str, KernelImages] = {
+        name: DebianKernelImages(source, folder=folder, downloads=downloads) for name, source in sources.items()
+    }
+    if os_image is not None:
+        isolation = project.config.build.isolation
+        images = dict.fromkeys(sources, OsImageKernels(os_image, folder=folder, isolation=isolation))
+    with contextlib.closing(downloads):
+        yield CellBooter(
+            booter=booter,
+            drivers=drivers,
+            images_of=images.__getitem__,
+            busybox_of=lambda source, arch: read_busybox(sources[source], arch, downloads),
+            certificates=certificates,
+            journal=project.journal,
+            work_dir=project.work_dir,
+        )
 
 
 def read_test_files(driver: StagedDriver) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -13,15 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from builder.boot.bzimage import unpack_kernel
 from builder.deb import find_members
 from builder.errors import FormatError, LockFileError, SourceError
-from builder.image_build import ImageBuild
+from builder.extract import extract_files
 from builder.kernel import Arch
 from builder.lock import content_id
 from builder.locks import alone
 from builder.module.kernel_object import module_name, read_kernel_object
 from builder.module.packing import is_module, unpack_module
 from builder.module.signature import split_signature
-from builder.run import run
-from builder.store import STAGE_REPOSITORY, read_digest, remove_images
+from builder.store import read_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -164,9 +162,13 @@ class OsImageKernels:
         """
         identity = self.identity_of(kernel)
         target = self._folder / identity / kernel.raw
-        with alone(target.parent):
-            if not target.is_dir():
-                self._extract(kernel, target, identity)
+        extract_files(
+            _FROM_OS_IMAGE,
+            {"OS_IMAGE": self._image, "KERNEL_VERSION": kernel.raw},
+            target,
+            tag=f"kernel-{identity[:16]}",
+            isolation=self._isolation,
+        )
         return _read_boot_kernel(kernel, target, identity)
 
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
@@ -179,26 +181,6 @@ class OsImageKernels:
             return {file.name: file.read_bytes() for name, file in files.items() if name in wanted}
 
         return order_in_tree(names, find)
-
-    def _extract(self, kernel: KernelVersion, target: Path, identity: str) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kernel-") as scratch:
-            files = Path(scratch, "files")
-            files.mkdir()
-            containerfile = Path(scratch, "Containerfile")
-            containerfile.write_text(_FROM_OS_IMAGE)
-            image_build = ImageBuild(
-                context=files, containerfile=containerfile, isolation=self._isolation, log_file=None,
-                arguments={"OS_IMAGE": self._image, "KERNEL_VERSION": kernel.raw},
-            )  # fmt: skip
-            stage_image = f"{STAGE_REPOSITORY}:kernel-{identity[:16]}"
-            try:
-                run(image_build.compile(files, name=stage_image)).check()
-            finally:
-                remove_images([stage_image])
-            complete = Path(scratch, "complete")
-            shutil.copytree(files, complete)
-            complete.rename(target)
 
 
 def unpacked_kernel(kernel: BootKernel) -> Path:

@@ -31,7 +31,7 @@ from builder.boot.script import (
 from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
 from builder.boot.verdict import Ending, Verdict, judge_boot
 from builder.errors import CellError, FailureClass, FormatError, HostError
-from builder.host import available_memory
+from builder.memory import available_memory
 from builder.module.kernel_object import module_name
 from builder.module.packing import unpack_module
 from builder.run import follow
