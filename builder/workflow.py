@@ -384,7 +384,8 @@ def _open_booter(
         acceleration=options.acceleration,
         say=lambda text: err.print(text, markup=False),
     )
-    booter.check({decision.cell.kernel.arch for decision in booted})
+    cells = [decision.cell for decision in booted]
+    booter.check((cell.kernel.arch, project.drivers[cell.driver].boot.mode) for cell in cells)
     opened = open_cell_booter(
         project,
         booter,

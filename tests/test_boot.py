@@ -443,9 +443,19 @@ def test_guests_wait_for_memory_and_one_that_never_fits_is_refused(
         booter.boot(large)
 
 
-def test_what_guests_need_is_looked_for_before_anything_else(fake_tools: FakeTools, tmp_path: Path) -> None:
+def test_what_guests_need_is_looked_for_before_anything_else(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booter = Booter(tmp_path, memory_mib=1)
     with pytest.raises(HostError, match="qemu-system-x86_64 is not installed"):
-        Booter(tmp_path, memory_mib=1).check({Arch.X86_64})
+        booter.check([(Arch.X86_64, "plain")])
+    fake_tools.add("qemu-system-x86_64")
+    monkeypatch.setattr("builder.boot.machine.find_firmware.__defaults__", ((tmp_path,),))
+    booter.check([(Arch.X86_64, "plain")])
+    for mode in ("auto", "secure"):
+        with pytest.raises(HostError, match="no UEFI firmware with Secure Boot"):
+            booter.check([(Arch.X86_64, "plain"), (Arch.X86_64, mode)])
+    Booter(tmp_path, memory_mib=1, mode="plain").check([(Arch.X86_64, "secure")])
 
 
 def test_the_journal_keeps_the_latest_boot(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from builder.module.packing import unpack_module
 from builder.run import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from builder.boot.console import StepLog
     from builder.boot.kernel_image import BootKernel, KernelImages
@@ -160,15 +160,18 @@ class Booter:
     def _keys(self) -> GuestKeys:
         return GuestKeys(self._folder / "keys")
 
-    def check(self, arches: set[Arch]) -> None:
-        """Look for what every guest needs, before anything else is done.
+    def check(self, guests: Iterable[tuple[Arch, str]]) -> None:
+        """Look for what guests need, before anything else is done.
+
+        Args:
+            guests: architecture and the driver's ``boot.mode`` of each.
 
         Raises:
             HostError: QEMU or firmware is missing.
         """
-        for arch in sorted(arches):
+        for arch, mode in sorted(set(guests)):
             emulator_of(arch)
-            if self._mode != PLAIN:
+            if (mode if self._mode == "auto" else self._mode) != PLAIN:
                 find_firmware(arch)
 
     def boot(self, request: BootRequest) -> BootReport:

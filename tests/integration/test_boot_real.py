@@ -319,15 +319,44 @@ def test_a_broken_qemu_says_nothing_about_modules(lab: _Lab, tmp_path: Path, mon
     assert "libpixman" in error.message
 
 
-class _DamagedImages:
-    """The kernel, with a piece in its middle overwritten."""
+class _Images:
+    """The real kernels, to be changed in one thing."""
 
-    def __init__(self, images: DebianKernelImages, folder: Path) -> None:
+    def __init__(self, images: DebianKernelImages) -> None:
         self._images = images
-        self._folder = folder
+
+    def of(self, kernel: KernelVersion) -> BootKernel:
+        return self._images.of(kernel)
 
     def identity_of(self, kernel: KernelVersion) -> str:
         return self._images.identity_of(kernel)
+
+    def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
+        return self._images.in_tree(kernel, names)
+
+
+class _WithoutMachineKeyring(_Images):
+    """Kernels that say that they have no keyring for machine owner keys: certificates are enrolled in db then."""
+
+    def of(self, kernel: KernelVersion) -> BootKernel:
+        real = self._images.of(kernel)
+        return replace(real, settings=real.settings - {"CONFIG_INTEGRITY_MACHINE_KEYRING"})
+
+
+def test_certificates_go_where_the_kernel_looks_for_them(lab: _Lab) -> None:
+    images = _WithoutMachineKeyring(lab.images)
+    in_db = lab.start("good", label="db", settings=_SECURE, images=images).result()
+    assert (in_db.enrolled, in_db.facts["keyring-machine"], in_db.verdict.problems) == ("db", "empty", ())
+    as_owner = lab.start("good", label="mok", settings=_SECURE).result()
+    assert (as_owner.enrolled, as_owner.facts["keyring-machine"]) == ("MokListRT", "1")
+
+
+class _DamagedImages(_Images):
+    """The kernel, with a piece in its middle overwritten."""
+
+    def __init__(self, images: DebianKernelImages, folder: Path) -> None:
+        super().__init__(images)
+        self._folder = folder
 
     def of(self, kernel: KernelVersion) -> BootKernel:
         real = self._images.of(kernel)
@@ -336,9 +365,6 @@ class _DamagedImages:
         damaged = self._folder / "vmlinuz"
         damaged.write_bytes(image)
         return replace(real, vmlinuz=damaged)
-
-    def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
-        return self._images.in_tree(kernel, names)
 
 
 @pytest.mark.parametrize("mode", ["plain", "secure"])
