@@ -285,7 +285,7 @@ def test_a_disk_that_fills_up_is_the_infrastructures_fault(machine: Machine, pro
     """Room for what a run writes itself, but not for what this driver's build writes."""
     ballast = "modules: fill\nfill:\n\tdd if=/dev/zero of=/out/ballast bs=1M count=900\n.PHONY: fill\nmodules clean: need_kernel"
     _edit(project / "kernel-module" / "Makefile", "modules clean: need_kernel", ballast)
-    _edit(project / "versions.yaml", "default_group: laptop", "default_group: laptop\nbuild: {retries: 1}")
+    _edit(project / "versions.yaml", "boot: never", "boot: never\n  retries: 1")
     kernel = _newest(project, "6.1")
     machine.build(project, "--kernel", kernel)
     with _small_disk(tmp_path / "small", "400m") as small:
