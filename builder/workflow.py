@@ -286,7 +286,7 @@ def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOp
             source: open_toolkits(project, source, held)
             for source in {decision.cell.source for decision in planned.plan.work}
         }
-        check_disk(_disk_demands(project, planned, toolkits))
+        check_disk(_disk_demands(project, planned, toolkits, booter))
         for source, kernels in _kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
         reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
@@ -410,8 +410,12 @@ def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKern
     )
 
 
-def _disk_demands(project: Project, planned: Planned, toolkits: dict[str, Toolkits]) -> list[Demand]:
+def _disk_demands(
+    project: Project, planned: Planned, toolkits: dict[str, Toolkits], booter: CellBooter | None
+) -> list[Demand]:
     installed = download = 0
+    booted = [decision.cell for decision in planned.plan.work if decision.boot_key]
+    kernel_bytes = booter.missing_bytes(booted) if booter else 0
     for source, kernels in _kernels_by_source(planned.plan).items():
         estimate = toolkits[source].estimate_bytes(kernels)
         installed, download = installed + estimate[0], download + estimate[1]
@@ -422,6 +426,7 @@ def _disk_demands(project: Project, planned: Planned, toolkits: dict[str, Toolki
             size=installed + planned.workers * _WORKER_BYTES,
         ),
         Demand(purpose="downloads", folder=project.cache_dir, size=download),
+        Demand(purpose="kernels to boot", folder=project.cache_dir, size=kernel_bytes),
         Demand(purpose="logs and layers", folder=project.work_dir, size=installed + _WORK_DIR_BYTES),
     ]
 

@@ -266,6 +266,9 @@ class _Images:
     def of(self, kernel: KernelVersion) -> BootKernel:
         return BootKernel(kernel=kernel, vmlinuz=self._file, settings=frozenset(), identity=kernel.raw)
 
+    def missing_bytes(self, kernel: KernelVersion) -> int:
+        return 0
+
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         return [(name, b"in-tree") for name in names]
 

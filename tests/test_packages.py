@@ -220,9 +220,11 @@ _BOOT = (
 def test_a_kernel_is_fetched_once_by_many_threads_and_the_package_is_not_kept(tmp_path: Path) -> None:
     images, fetched = _kernel_images(tmp_path, *_BOOT)
     kernel = parse_kernel_version(_RAW)
+    assert images.missing_bytes(kernel) > 0
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: images.of(kernel), range(16)))
     assert len(fetched) == 1
+    assert images.missing_bytes(kernel) == 0
     assert {item.vmlinuz.read_bytes() for item in found} == {b"kernel"}
     assert found[0].settings == {"CONFIG_A"}
     assert not (tmp_path / "fetched.deb").exists()

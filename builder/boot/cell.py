@@ -19,7 +19,7 @@ from builder.image_contract import MODULE_ROOT
 from builder.image_files import list_modules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from builder.boot.kernel_image import KernelImages
@@ -51,6 +51,11 @@ class CellBooter:
     def log_file(self, cell: Cell) -> Path:
         """Return where the console of a cell's guest is kept."""
         return self.work_dir / "cells" / cell.id / "boot.log"
+
+    def missing_bytes(self, cells: Iterable[Cell]) -> int:
+        """Return the room that fetching these cells' kernels takes in the cache."""
+        kernels = {(cell.source, cell.kernel) for cell in cells}
+        return sum(self.images_of(source).missing_bytes(kernel) for source, kernel in kernels)
 
     def test(self, decision: Decision, contents: ImageContents, run_id: str) -> None:
         """Boot a cell's kernel with the modules of an image, and record what came of it.

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from builder.lock import LockedPackage, LockedSource
 
 _MOST_IN_TREE = 200
+# A kernel as it is shipped and unpacked, and the modules and kernel of an operating system image: the largest seen.
+_KEPT_BYTES = 80 * 1024**2
+_OS_IMAGE_BYTES = 400 * 1024**2
 # Without it QEMU cannot start an ELF kernel directly.
 _PVH = "CONFIG_PVH"
 # /usr/lib/modules/<kernel>/vmlinuz is where every image-based system has it: RHCOS, Fedora CoreOS, bootc.
@@ -59,6 +62,10 @@ class KernelImages(Protocol):
         """Return a digest that names the kernel's image; empty where there is none."""
         ...
 
+    def missing_bytes(self, kernel: KernelVersion) -> int:
+        """Return the room that fetching a kernel takes; 0 where it is there."""
+        ...
+
     def of(self, kernel: KernelVersion) -> BootKernel:
         """Return a kernel, fetching it if need be."""
         ...
@@ -79,6 +86,10 @@ class DebianKernelImages:
     def identity_of(self, kernel: KernelVersion) -> str:
         name = self._source.kernels[kernel.raw].image
         return self._source.packages[name].sha256 if name else ""
+
+    def missing_bytes(self, kernel: KernelVersion) -> int:
+        is_there = not self.identity_of(kernel) or (self._folder / self.identity_of(kernel)).is_dir()
+        return 0 if is_there else self._package(kernel).size + _KEPT_BYTES
 
     def of(self, kernel: KernelVersion) -> BootKernel:
         """Return a kernel.
@@ -153,6 +164,10 @@ class OsImageKernels:
 
     def identity_of(self, kernel: KernelVersion) -> str:  # noqa: ARG002 - an image has one kernel
         return read_digest(self._image).removeprefix("sha256:")
+
+    def missing_bytes(self, kernel: KernelVersion) -> int:
+        is_there = (self._folder / self.identity_of(kernel) / kernel.raw).is_dir()
+        return 0 if is_there else _OS_IMAGE_BYTES
 
     def of(self, kernel: KernelVersion) -> BootKernel:
         """Return the image's kernel.

@@ -70,6 +70,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "reason": decision.reason,
         "explanation": decision.explanation,
         "key": decision.key or None,
+        "boot_key": decision.boot_key or None,
         "image": decision.image or None,
         "inputs": asdict(decision.inputs) if decision.inputs else None,
     }

@@ -331,6 +331,9 @@ class _Images:
     def identity_of(self, kernel: KernelVersion) -> str:
         return self._images.identity_of(kernel)
 
+    def missing_bytes(self, kernel: KernelVersion) -> int:
+        return self._images.missing_bytes(kernel)
+
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         return self._images.in_tree(kernel, names)
 
