@@ -145,6 +145,14 @@ _SECURE = {"mode": "secure"}
 # name of the case: module, changes of its request, what must be found first
 _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
     "nothing wrong": ("good", {"settings": {"repeat": 12}}, None),
+    "two processors and more memory": (
+        "good",
+        {
+            "settings": {"cpus": 2, "memory": 1024},
+            "test": "[ $(nproc) = 2 ] && [ $(sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) -gt 900000 ]",
+        },
+        None,
+    ),
     "init returns an error": ("bad_init", {}, BootCheck.LOAD_REFUSED),
     "oops at load": ("bad_oops", {}, BootCheck.KERNEL_OOPS),
     "panic at load": ("bad_panic", {}, BootCheck.KERNEL_PANIC),
