@@ -31,7 +31,7 @@ from builder.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -281,7 +281,8 @@ def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOp
         held.enter_context(share_store(project.cache_dir, lambda: _clear_leftovers(project, err)))
         # Before anything is compiled: a key that cannot sign, or a missing emulator, should not cost an hour first.
         signers = _open_signers(project, planned, held)
-        booter = _open_booter(project, planned, boot, err, held)
+        drivers = _stage_drivers(project, planned.plan)
+        booter = _open_booter(project, planned, boot, err, held, drivers=drivers)
         toolkits = {
             source: open_toolkits(project, source, held)
             for source in {decision.cell.source for decision in planned.plan.work}
@@ -290,7 +291,7 @@ def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOp
         for source, kernels in _kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
         reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
-        shop = _open_workshop(project, planned, reporter, toolkits, signers, booter=booter)
+        shop = _open_workshop(project, planned, reporter, toolkits, signers, drivers=drivers, booter=booter)
         return shop.run_id, _results(planned, build_plan(planned.plan, shop))
 
 
@@ -331,6 +332,7 @@ def _open_workshop(
     toolkits: dict[str, Toolkits],
     signers: Sequence[OpenSigner],
     *,
+    drivers: Mapping[str, StagedDriver],
     booter: CellBooter | None,
 ) -> Workshop:
     from builder.build import Workshop  # noqa: PLC0415 - see discover_project
@@ -341,7 +343,7 @@ def _open_workshop(
     facts = {name: open_facts(project, name, source) for name, source in toolkits.items()}
     return Workshop(
         work_dir=project.work_dir,
-        drivers=_stage_drivers(project, planned.plan),
+        drivers=drivers,
         booter=booter,
         journal=project.journal,
         reporter=reporter,
@@ -365,7 +367,13 @@ def _stage_drivers(project: Project, plan: Plan) -> dict[str, StagedDriver]:
 
 
 def _open_booter(
-    project: Project, planned: Planned, options: BootOptions, err: Console, held: ExitStack
+    project: Project,
+    planned: Planned,
+    options: BootOptions,
+    err: Console,
+    held: ExitStack,
+    *,
+    drivers: Mapping[str, StagedDriver],
 ) -> CellBooter | None:
     """Return what boots cells, if any is to be booted.
 
@@ -389,7 +397,7 @@ def _open_booter(
     opened = open_cell_booter(
         project,
         booter,
-        drivers=_stage_drivers(project, planned.plan),
+        drivers=drivers,
         certificates=[signer.certificate for signer in planned.signers],
         os_image=options.os_image,
     )

@@ -218,6 +218,36 @@ def test_a_guest_that_ends_without_a_word(guest: _Guest, text: str) -> None:
     assert [problem.check for problem in guest.judge(Ending.DIED).problems] == [BootCheck.GUEST_ENDED]
 
 
+@pytest.mark.parametrize("ending", [Ending.TIMED_OUT, Ending.DIED])
+@pytest.mark.parametrize("done", [0, 3])
+def test_a_guest_that_falls_silent_between_steps_has_not_passed(guest: _Guest, ending: Ending, done: int) -> None:
+    lines = guest.lines()
+    place = next(number for number, line in enumerate(lines) if f"begin {done + 1}\r" in line)
+    verdict = judge_boot(_read(lines[:place]), guest.script.steps, ending)
+    assert [(item.check, item.step) for item in verdict.problems] == [
+        (BootCheck.GUEST_ENDED, str(guest.script.steps[done]))
+    ]
+
+
+def test_a_guest_that_skips_steps_has_not_passed(guest: _Guest) -> None:
+    """A report of the end alone is worth nothing, nor is one that lacks only the end."""
+    lines = guest.lines()
+    for cut in ([*lines[:3], *lines[-2:]], lines[:-1], [line for line in lines if "end 5 " not in line]):
+        problems = judge_boot(_read(cut), guest.script.steps, Ending.FINISHED).problems
+        assert [item.check for item in problems] == [BootCheck.GUEST_ENDED]
+
+
+def test_an_excused_complaint_does_not_excuse_what_was_not_done_after_it(guest: _Guest) -> None:
+    number = guest.step("load char")
+    guest.kernel[number] = ["Oops: 0002 [#1]"]
+    guest.codes[number] = 137
+    end = next(place for place, line in enumerate(guest.lines()) if f"begin {number + 1}\r" in line)
+    transcript = _read([*guest.lines()[:end], *guest.lines()[-2:]])
+    verdict = judge_boot(transcript, guest.script.steps, Ending.FINISHED, allow=_allow("kernel-oops"))
+    assert [item.check for item in verdict.allowed] == [BootCheck.KERNEL_OOPS]
+    assert [item.check for item in verdict.problems] == [BootCheck.GUEST_ENDED]
+
+
 def test_a_console_that_never_stops(guest: _Guest) -> None:
     guest.stops_in = guest.step("load char")
     assert [problem.check for problem in guest.judge(Ending.FLOODED).problems] == [BootCheck.CONSOLE_FLOODED]

@@ -14,6 +14,7 @@ import sys
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -135,6 +136,13 @@ def _open_key(file: Path, name: str) -> GuestKey:
     return GuestKey(loaded, Certificate(x509.load_pem_x509_certificate(pem)))
 
 
+@cache
+def _digest_of(file: Path) -> str:
+    """Return the SHA-256 of a template, read once in a run: that of arm64 has 64 MiB."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def make_variables(
     folder: Path,
     firmware: Firmware,
@@ -156,8 +164,7 @@ def make_variables(
     """
     kernel_ders = [certificate.public_bytes(serialization.Encoding.DER) for certificate in kernel_signers]
     module_ders = [certificate.der for certificate in module_signers]
-    with firmware.variables.open("rb") as stream:
-        template = hashlib.file_digest(stream, "sha256").hexdigest()
+    template = _digest_of(firmware.variables)
     everything = [sorted(der.hex() for der in ders) for ders in (kernel_ders, module_ders, [owner.der])]
     identity = content_id("variables", _VARIABLES_FORMAT, template, enrolled_in, everything)
     file = folder / f"variables-{identity[:32]}.fd"

@@ -133,6 +133,10 @@ def judge_boot(
     allowed = {problem for problem in found if any(pattern.search(str(problem)) for pattern in patterns)}
     order = list(BootCheck)
     problems = sorted((item for item in found if item not in allowed), key=lambda item: order.index(item.check))
+    # Silence proves nothing: whatever is excused, a pass is a report of every step.
+    if not problems and (missing := _first_undone(transcript, steps)) is not None:
+        sentence = f"the test ended before it was done ({ending})"
+        problems = [_problem(BootCheck.GUEST_ENDED, missing, sentence)]
     return Verdict(
         problems=tuple(problems),
         allowed=tuple(problem for problem in found if problem in allowed),
@@ -164,25 +168,28 @@ def _problems(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> 
         log = transcript.steps.get(step.number)
         if log is None:
             break
-        splats = [
-            Problem(check=BootCheck(splat.kind.value), step=str(step), sentence=splat.headline, place=splat.place)
-            for splat in find_splats(log.kernel)
-        ]
+        splats = _complaints(log.kernel, str(step))
         yield from splats
         yield from _judge_step(step, log, ending, has_splat=bool(splats))
-    for splat in find_splats(transcript.between):
-        yield Problem(
-            check=BootCheck(splat.kind.value), step="between steps", sentence=splat.headline, place=splat.place
-        )
+    yield from _complaints(transcript.between, "between steps")
     yield from _judge_taint(transcript)
     if ending is Ending.FLOODED:
         yield Problem(
             check=BootCheck.CONSOLE_FLOODED, step="the console", sentence="more was printed than a boot test should"
         )
-    elif ending is Ending.DIED and transcript.current is None:
-        yield Problem(
-            check=BootCheck.GUEST_ENDED, step="between steps", sentence="the machine ended before the test did"
-        )
+
+
+def _complaints(lines: Sequence[str], step: str) -> list[Problem]:
+    return [
+        Problem(check=BootCheck(splat.kind.value), step=step, sentence=splat.headline, place=splat.place)
+        for splat in find_splats(lines)
+    ]
+
+
+def _first_undone(transcript: Transcript, steps: Sequence[Step]) -> Step | None:
+    """Return the first step that never came to an end; None where all did and the guest said that it was through."""
+    undone = (step for step in steps if (log := transcript.steps.get(step.number)) is None or log.code is None)
+    return next(undone, None if transcript.has_finished else steps[-1])
 
 
 def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[Problem]:
