@@ -1,0 +1,368 @@
+"""The registry client against a pretended registry: formats, credentials, and everything that servers do wrong."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from builder.errors import FormatError, KmodsmithError, SourceError, SourceGoneError, SourceUnreachableError, UsageError
+from builder.registry import Credentials, Descriptor, Pullspec, Registry, parse_pullspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _layer(files: dict[str, bytes], *, packed: bool = True) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(data.getvalue(), mtime=0) if packed else data.getvalue()
+
+
+class _Server:
+    """quay.test with one image; ``answers`` are what comes before it, by path."""
+
+    def __init__(self, layers: list[bytes]) -> None:
+        self.blobs = {_digest(layer): layer for layer in layers}
+        config = b'{"config": {}}'
+        self.blobs[_digest(config)] = config
+        types = "application/vnd.oci.image.layer.v1.tar+gzip"
+        self.manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": {"digest": _digest(config), "size": len(config)},
+                "layers": [{"digest": _digest(item), "size": len(item), "mediaType": types} for item in layers],
+            }
+        ).encode()
+        self.answers: list[Callable[[httpx.Request], httpx.Response] | httpx.Response | Exception] = []
+        self.requests: list[httpx.Request] = []
+
+    @property
+    def name(self) -> Pullspec:
+        return Pullspec("quay.test", "org/name", _digest(self.manifest))
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer as a network does: in a stream that can be read once."""
+        answer = self._answer(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(answer.content))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.answers:
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer(request) if callable(answer) else answer
+        reference = request.url.path.rpartition("/")[2]
+        if "/manifests/" in request.url.path:
+            known = reference in {_digest(self.manifest), "latest"}
+            return httpx.Response(200, content=self.manifest) if known else httpx.Response(404)
+        return httpx.Response(200, content=self.blobs[reference]) if reference in self.blobs else httpx.Response(404)
+
+
+@pytest.fixture
+def server() -> _Server:
+    return _Server(
+        [_layer({"etc/release.json": b"{}", "big": bytes(100_000)}), _layer({"release/image-references": b"refs"})]
+    )
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def open_registry(server: _Server, tmp_path: Path, slept: list[float]) -> Callable[..., Registry]:
+    def opened(auths: dict[str, str] | None = None, **options: Any) -> Registry:
+        file = tmp_path / "auth.json"
+        entries = {name: {"auth": base64.b64encode(secret.encode()).decode()} for name, secret in (auths or {}).items()}
+        file.write_text(json.dumps({"auths": entries}))
+        settings: dict[str, Any] = {"transport": httpx.MockTransport(server), "sleep": slept.append, **options}
+        return Registry(Credentials([file]), tmp_path / "cache", **settings)
+
+    return opened
+
+
+def _last_layer(registry: Registry, server: _Server) -> dict[str, bytes]:
+    layer = registry.manifest(server.name).layers[-1]
+    return registry.files(server.name, layer, lambda path: path.startswith("release/"), largest_layer=10**6)
+
+
+def test_reads_files_of_a_layer_and_keeps_the_manifest(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    assert _last_layer(open_registry(), server) == {"release/image-references": b"refs"}
+    before = len(server.requests)
+    manifest = open_registry().manifest(server.name)
+    assert len(server.requests) == before, "what a digest names is asked for once"
+    assert [item.digest for item in manifest.layers] == list(server.blobs)[:2]
+    assert open_registry().blob(server.name, manifest.config or Descriptor("", 0)) == b'{"config": {}}'
+    assert open_registry().manifest(Pullspec("quay.test", "org/name", "latest")) == manifest
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("quay.io/org/a/b@sha256:" + "0" * 64, ("quay.io", "org/a/b", "sha256:" + "0" * 64)),
+        ("Registry.Test:5000/a:v1.2", ("registry.test:5000", "a", "v1.2")),
+        ("quay.io/a:tag@sha256:" + "1" * 64, ("quay.io", "a", "sha256:" + "1" * 64)),
+    ],
+)
+def test_pullspecs(text: str, expected: tuple[str, str, str]) -> None:
+    assert parse_pullspec(text) == Pullspec(*expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "name", "quay.io/a", "quay.io/A:1", "quay.io/a@sha256:12", "http://quay.io/a:1", "q/a:1\n"]
+)
+def test_what_is_no_pullspec(text: str) -> None:
+    with pytest.raises(FormatError, match="not a full image name"):
+        parse_pullspec(text)
+
+
+def test_the_longest_prefix_decides_and_the_first_file_wins(tmp_path: Path) -> None:
+    def write(name: str, **auths: str) -> Path:
+        entries = {key: {"auth": base64.b64encode(f"u:{value}".encode()).decode()} for key, value in auths.items()}
+        (tmp_path / name).write_text(json.dumps({"auths": entries}))
+        return tmp_path / name
+
+    first = write("1", **{"quay.io": "host", "quay.io/org": "org", "https://index.docker.io/v1/": "hub"})
+    second = write("2", **{"quay.io": "other", "quay.io/org/name": "name"})
+    credentials = Credentials([first, second])
+    found = {name: credentials.find(parse_pullspec(f"{name}:1")) for name in
+        ("quay.io/x", "quay.io/org/x", "quay.io/org/name", "quay.io/org/name2", "quay.io/organ", "docker.io/a", "other.io/a")}  # fmt: skip
+    assert found == {
+        "quay.io/x": "u:host", "quay.io/org/x": "u:org", "quay.io/org/name": "u:name", "quay.io/org/name2": "u:org",
+        "quay.io/organ": "u:host", "docker.io/a": "u:hub", "other.io/a": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"auths": []}', '{"auths": {"a": {"auth": "%"}}}', '{"auths": {"a": 1}}']
+)
+def test_a_file_that_holds_no_pull_secrets(tmp_path: Path, text: str) -> None:
+    (tmp_path / "auth.json").write_text(text)
+    with pytest.raises(UsageError, match="auth.json is not a file of pull secrets"):
+        Credentials([tmp_path / "auth.json"])
+
+
+def _challenge(realm: str) -> httpx.Response:
+    return httpx.Response(401, headers={"WWW-Authenticate": f'Bearer realm="{realm}",service="quay.test"'})
+
+
+def test_a_token_is_fetched_with_the_pull_secret_and_used(
+    server: _Server, open_registry: Callable[..., Registry]
+) -> None:
+    server.answers = [_challenge("https://auth.quay.test/token"), httpx.Response(200, json={"token": "tok"})]
+    registry = open_registry({"quay.test/org": "user:secret"})
+    _last_layer(registry, server)
+    token, manifest, layer = server.requests[1:]
+    assert token.headers["Authorization"] == "Basic " + base64.b64encode(b"user:secret").decode()
+    assert dict(token.url.params) == {"service": "quay.test", "scope": "repository:org/name:pull"}
+    assert {manifest.headers["Authorization"], layer.headers["Authorization"]} == {"Bearer tok"}
+
+
+def test_basic_authentication(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    server.answers = [httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'})]
+    _last_layer(open_registry({"quay.test": "u:p"}), server)
+    assert server.requests[1].headers["Authorization"] == "Basic " + base64.b64encode(b"u:p").decode()
+
+
+def test_a_password_does_not_go_to_a_token_service_elsewhere(
+    server: _Server, open_registry: Callable[..., Registry]
+) -> None:
+    server.answers = [_challenge("https://evil.example/token"), httpx.Response(200, json={"token": "tok"})]
+    _last_layer(open_registry({"quay.test": "u:p"}), server)
+    assert "Authorization" not in server.requests[1].headers
+
+
+@pytest.mark.parametrize("realm", ["http://auth.quay.test/token", "ftp://quay.test", ""])
+def test_a_token_service_without_tls_is_refused(
+    server: _Server, open_registry: Callable[..., Registry], realm: str
+) -> None:
+    server.answers = [_challenge(realm)]
+    with pytest.raises(SourceError, match="which is not https"):
+        _last_layer(open_registry({"quay.test": "u:p"}), server)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 1}', b'{"token": "a\\r\\nb"}', b"x" * 100_000])
+def test_a_token_that_is_none(server: _Server, open_registry: Callable[..., Registry], body: bytes) -> None:
+    server.answers = [_challenge("https://quay.test/token"), httpx.Response(200, content=body)]
+    with pytest.raises(SourceError, match="gave no token|longer than"):
+        _last_layer(open_registry(), server)
+
+
+def test_a_redirect_is_followed_without_credentials(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    registry = open_registry({"quay.test": "u:p"})
+    server.answers = [httpx.Response(401, headers={"WWW-Authenticate": "Basic"})]
+    layer = registry.manifest(server.name).layers[-1]
+    server.answers = [httpx.Response(307, headers={"Location": f"https://cdn.test/{layer.digest}"})]
+    registry.files(server.name, layer, lambda _: True, largest_layer=10**6)
+    assert server.requests[-2].headers["Authorization"].startswith("Basic ")
+    assert (server.requests[-1].url.host, "Authorization" in server.requests[-1].headers) == ("cdn.test", False)
+
+
+@pytest.mark.parametrize("target", ["http://cdn.test/x", "file:///etc/passwd", "https://quay.test/v2/org/name/loop"])
+def test_redirects_that_are_not_followed(server: _Server, open_registry: Callable[..., Registry], target: str) -> None:
+    server.answers = [httpx.Response(302, headers={"Location": target}) for _ in range(8)]
+    with pytest.raises(SourceError, match="not followed|in a circle"):
+        open_registry().manifest(server.name)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (401, SourceError, "refuses access"),
+        (403, SourceError, "refuses access"),
+        (404, SourceGoneError, "does not exist"),
+        (410, SourceGoneError, "does not exist"),
+        (418, SourceError, "answers HTTP 418"),
+    ],
+)
+def test_definite_answers_are_not_asked_for_again(
+    server: _Server, open_registry: Callable[..., Registry], status: int, error: type[KmodsmithError], words: str
+) -> None:
+    server.answers = [httpx.Response(status)] * 9
+    with pytest.raises(error, match=words) as caught:
+        open_registry().manifest(server.name)
+    assert len(server.requests) <= 2
+    if status in {401, 403}:
+        assert "there is no pull secret for it" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        httpx.Response(500),
+        httpx.Response(503),
+        httpx.Response(429),
+        httpx.ConnectError("no route"),
+        httpx.ReadTimeout(""),
+    ],
+)
+def test_what_may_pass_is_tried_again(
+    server: _Server, open_registry: Callable[..., Registry], slept: list[float], fault: Any
+) -> None:
+    server.answers = [fault, fault]
+    assert open_registry().manifest(server.name).layers
+    assert slept == [0.5, 1.0]
+    server.answers = [fault] * 9
+    with pytest.raises(SourceUnreachableError, match="quay.test"):
+        open_registry().manifest(Pullspec("quay.test", "org/name", "latest"))
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"), [("7", 7.0), ("100000", 60.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("x", 0.5)]
+)
+def test_patience_that_the_server_asks_for(
+    server: _Server, open_registry: Callable[..., Registry], slept: list[float], header: str, pause: float
+) -> None:
+    server.answers = [httpx.Response(429, headers={"Retry-After": header})]
+    open_registry().manifest(server.name)
+    assert slept == [pause]
+
+
+def test_another_manifest_than_asked_for(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    server.answers = [httpx.Response(200, content=b"{}")]
+    with pytest.raises(SourceError, match="served another manifest"):
+        open_registry().manifest(server.name)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'"x"', b"{}", b"\xff", b'{"layers": [], "config": {}}', b'{"layers": [{}], "config": {"digest": "x"}}',
+     b'{"manifests": [{"platform": 1}]}', b'{"config": {"digest": "sha256:00", "size": 1}, "layers": []}',
+     b"[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_manifest(server: _Server, open_registry: Callable[..., Registry], body: bytes) -> None:
+    server.answers = [httpx.Response(200, content=body)]
+    with pytest.raises(FormatError, match="is no manifest"):
+        open_registry().manifest(Pullspec("quay.test", "org/name", "latest"))
+
+
+def test_a_manifest_list_is_told_from_an_image(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    entries = [{"digest": "sha256:" + "a" * 64, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}}]
+    server.answers = [httpx.Response(200, json={"manifests": entries})]
+    manifest = open_registry().manifest(Pullspec("quay.test", "org/name", "latest"))
+    assert (manifest.is_index, list(manifest.images)) == (True, ["linux/amd64"])
+
+
+def test_a_layer_that_was_changed_on_the_way(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    registry = open_registry()
+    layer = registry.manifest(server.name).layers[-1]
+    other = _layer({"release/image-references": b"evil"})
+    server.answers = [httpx.Response(200, content=other.ljust(layer.size, b"\0")[: layer.size])]
+    with pytest.raises((SourceError, FormatError)):
+        registry.files(server.name, layer, lambda _: True, largest_layer=10**6)
+
+
+def test_a_layer_that_breaks_off_is_read_again(
+    server: _Server, open_registry: Callable[..., Registry], slept: list[float]
+) -> None:
+    registry = open_registry()
+    layer = registry.manifest(server.name).layers[-1]
+    server.answers = [httpx.Response(200, content=server.blobs[layer.digest][:-20])]
+    assert registry.files(server.name, layer, lambda _: True, largest_layer=10**6) == {
+        "release/image-references": b"refs"
+    }
+    assert slept == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"../../etc/passwd": b"x"}, "points out of"),
+        ({"a/../../x": b"x"}, "points out of"),
+    ],
+)
+def test_a_malicious_layer(files: dict[str, bytes], words: str, tmp_path: Path, slept: list[float]) -> None:
+    server = _Server([_layer(files)])
+    registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server), sleep=slept.append)
+    with pytest.raises(FormatError, match=words):
+        registry.files(server.name, registry.manifest(server.name).layers[0], lambda _: True, largest_layer=10**6)
+
+
+def test_a_bomb_and_a_layer_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.registry._MOST_UNPACKED", 1_000_000)
+    server = _Server([_layer({"zeros": bytes(3_000_000)})])
+    registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server))
+    layer = registry.manifest(server.name).layers[0]
+    with pytest.raises(FormatError, match="unpacks to more"):
+        registry.files(server.name, layer, lambda _: False, largest_layer=10**6)
+    with pytest.raises(FormatError, match="may be read"):
+        registry.files(server.name, layer, lambda _: False, largest_layer=100)
+
+
+def test_mirrors_come_first_and_the_name_itself_last(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    registry = open_registry(mirrors={"quay.test/org": ["mirror.test:5000/copy"], "quay.test": ["wrong.test"]})
+    server.answers = [httpx.Response(404)]
+    assert registry.manifest(server.name).layers
+    assert [str(request.url).partition("/manifests")[0] for request in server.requests] == [
+        "https://mirror.test:5000/v2/copy/name",
+        "https://quay.test/v2/org/name",
+    ]
+
+
+def test_a_damaged_cache_is_read_again(server: _Server, open_registry: Callable[..., Registry], tmp_path: Path) -> None:
+    open_registry().manifest(server.name)
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(b"damaged")
+    before = len(server.requests)
+    assert open_registry().manifest(server.name).layers
+    assert len(server.requests) == before + 1
