@@ -1,0 +1,220 @@
+"""What OpenShift's update graph, release payloads and toolkits say, in their own formats. Pure.
+
+Formats: graph of openshift/cincinnati (docs/design/openshift.md); ``release-manifests/image-references`` and
+``release-metadata`` of a release image (openshift/oc, pkg/cli/admin/release); ``/etc/driver-toolkit-release.json`` of
+openshift/driver-toolkit. Answers may be wrong or hostile: a value is taken only in the form that it must have.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import FormatError, UsageError
+from builder.kernel import Arch, Variant, parse_kernel_version
+from builder.registry import parse_pullspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from builder.kernel import KernelVersion
+    from builder.registry import Pullspec
+
+IMAGE_REFERENCES = "release-manifests/image-references"
+RELEASE_METADATA = "release-manifests/release-metadata"
+TOOLKIT_RELEASE = "etc/driver-toolkit-release.json"
+_LARGEST_JSON = 64 * 1024**2
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?")
+# Releases from this minor on have a kernel with 64k pages on aarch64 (openshift/driver-toolkit, release-4.15).
+_FIRST_64K = (4, 15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphNode:
+    """A release of the graph: version, payload by digest, and every channel that holds it."""
+
+    version: str
+    payload: Pullspec
+    channels: tuple[str, ...]
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        return minor_of(self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsStream:
+    """An operating system of a release: payload tag (``rhel-coreos``), image, and the toolkit that goes with it.
+
+    ``toolkit`` is None where the payload has none: such a stream is legal (4.21 has rhel-coreos-10 without one).
+    ``build`` is the machine-os version of this very tag, empty where its annotations do not say.
+    """
+
+    tag: str
+    image: Pullspec
+    build: str
+    toolkit: Pullspec | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What ``image-references`` says of a release."""
+
+    version: str
+    streams: tuple[OsStream, ...]
+
+
+def minor_of(version: str) -> tuple[int, int]:
+    """Return major and minor of a release version.
+
+    Raises:
+        FormatError: it is not one.
+    """
+    if not _VERSION.fullmatch(version):
+        raise FormatError(f"{version[:100]!r} is not a version of OpenShift")
+    major, minor, _ = version.split(".", 2)
+    return int(major), int(minor)
+
+
+def parse_graph(content: bytes) -> list[GraphNode]:
+    """Read a graph. Edges do not matter: taking away an unsafe update takes away edges, not releases.
+
+    A channel that nobody knows is answered with no nodes; that is not an error of the answer.
+
+    Raises:
+        FormatError: it is no graph; the message says where.
+    """
+    data = _parse_json(content, "the update graph")
+    nodes = data.get("nodes")
+    if data.get("version") != 1 or not isinstance(nodes, list):
+        raise FormatError("the update graph has no nodes, or is of another version than 1")
+    return [_parse_node(node, number) for number, node in enumerate(nodes)]
+
+
+def _parse_node(node: Any, number: int) -> GraphNode:
+    try:
+        metadata = node.get("metadata") or {}
+        channels = str(metadata.get("io.openshift.upgrades.graph.release.channels", ""))
+        version = node["version"]
+        minor_of(version)
+        payload = parse_pullspec(node["payload"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise FormatError(f"node {number} of the update graph is no release: {error!r}") from None
+    if not payload.is_pinned:
+        raise FormatError(f"node {number} of the update graph names {payload}, which is not by digest")
+    return GraphNode(version=version, payload=payload, channels=tuple(filter(None, channels.split(","))))
+
+
+def parse_payload(content: bytes) -> Payload:
+    """Read ``image-references``.
+
+    Operating systems are the tags ``<x>`` that have ``<x>-extensions`` beside them and "coreos" in their name, as
+    openshift/release-controller finds them; before 4.12, ``machine-os-content``. The build of each comes from its own
+    annotations: of two machine-os versions, ``oc`` shows the wrong one.
+
+    Raises:
+        FormatError: it is no image stream, or holds no operating system.
+    """
+    data = _parse_json(content, IMAGE_REFERENCES)
+    try:
+        version = data["metadata"]["name"]
+        tags = {tag["name"]: tag for tag in data["spec"]["tags"]}
+        minor_of(version)
+        names = [name for name in tags if "coreos" in name and f"{name}-extensions" in tags]
+        streams = tuple(_parse_stream(name, tags) for name in sorted(names) or _old_names(tags))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"{IMAGE_REFERENCES} is not the list of a release's images: {error!r}") from None
+    if not streams:
+        raise FormatError(f"{IMAGE_REFERENCES} of {version} names no operating system image")
+    return Payload(version=version, streams=streams)
+
+
+def _old_names(tags: Mapping[str, Any]) -> list[str]:
+    return [name for name in ("machine-os-content",) if name in tags]
+
+
+def _parse_stream(name: str, tags: Mapping[str, Any]) -> OsStream:
+    builds = _builds(tags[name])
+    if not builds and name.rpartition("-")[2] == "8":  # 4.12: only the old tag says which build both are
+        builds = _builds(tags.get("machine-os-content", {}))
+    return OsStream(
+        tag=name,
+        image=_image_of(tags[name]),
+        build=builds.get("machine-os", ""),
+        toolkit=_image_of(tags[_toolkit_tag(name)]) if _toolkit_tag(name) in tags else None,
+    )
+
+
+def _toolkit_tag(os_tag: str) -> str:
+    """Return the toolkit's tag for an operating system: RHEL 10 has one of its own (openshift/driver-toolkit, 4.23)."""
+    return "driver-toolkit-10" if os_tag.endswith("-10") else "driver-toolkit"
+
+
+def _image_of(tag: Any) -> Pullspec:
+    image = parse_pullspec(tag["from"]["name"])
+    if not image.is_pinned:
+        raise FormatError(f"{IMAGE_REFERENCES}: {tag['name']} is {image}, which is not by digest")
+    return image
+
+
+def _builds(tag: Any) -> dict[str, str]:
+    text = str((tag.get("annotations") or {}).get("io.openshift.build.versions", ""))
+    pairs = (item.partition("=") for item in text.split(","))
+    return {name.strip(): value.strip() for name, separator, value in pairs if separator}
+
+
+def is_multi(content: bytes) -> bool:
+    """Tell from ``release-metadata`` whether a payload is one architecture's share of a multi-architecture release."""
+    metadata = _parse_json(content, RELEASE_METADATA).get("metadata") or {}
+    return isinstance(metadata, dict) and metadata.get("release.openshift.io/architecture") == "multi"
+
+
+def parse_toolkit_release(content: bytes, *, arch: Arch, release: str) -> list[KernelVersion]:
+    """Return the kernels that a toolkit is for: standard, then rt and 64k where there is one.
+
+    The rt value is taken only if it has the form of a kernel version: on other architectures than x86_64 it is a
+    sentence of rpm. 64k is not in the file; it is derived.
+
+    Raises:
+        FormatError: the standard kernel is not there, or is of another architecture.
+    """
+    data = _parse_json(content, TOOLKIT_RELEASE)
+    try:
+        standard = parse_kernel_version(_with_arch(str(data["KERNEL_VERSION"]), arch))
+    except (KeyError, UsageError) as error:
+        raise FormatError(f"{TOOLKIT_RELEASE} of {release} names no kernel: {error}") from None
+    if standard.arch is not arch or standard.variant is not Variant.STANDARD:
+        raise FormatError(f"{TOOLKIT_RELEASE} of {release} names {standard}, which is not a standard kernel of {arch}")
+    return [standard, *_derived(data, standard, release)]
+
+
+def _derived(data: Mapping[str, Any], standard: KernelVersion, release: str) -> Iterator[KernelVersion]:
+    text = str(data.get("RT_KERNEL_VERSION") or "")
+    if standard.arch is Arch.X86_64 and text:
+        try:
+            rt = parse_kernel_version(text)
+        except UsageError:
+            rt = None
+        if rt is not None and rt.arch is standard.arch and rt.variant is Variant.RT:
+            yield rt
+    if standard.arch is Arch.AARCH64 and minor_of(release) >= _FIRST_64K:
+        yield parse_kernel_version(f"{standard.raw}+64k")
+
+
+def _with_arch(text: str, arch: Arch) -> str:
+    """Add the architecture where it is missing: some builds of 4.7 and 4.8 (bug 1977972)."""
+    return text if any(text.endswith(f".{known}") for known in Arch) else f"{text}.{arch}"
+
+
+def _parse_json(content: bytes, what: str) -> dict[str, Any]:
+    if len(content) > _LARGEST_JSON:
+        raise FormatError(f"{what} has {len(content)} bytes, more than it may have")
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{what} is not JSON: {error}"[:300]) from None
+    if not isinstance(data, dict):
+        raise FormatError(f"{what} is not a JSON object")
+    return data
