@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from builder import cli_matrix, cli_modules
 from builder.cli import cli
-from builder.cli_modules import VERBS
 from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, KmodsmithError
 from builder.run import stop_all
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-for verb in VERBS:
+for verb in (*cli_matrix.VERBS, *cli_modules.VERBS):
     cli.add_command(verb)
 
 

@@ -14,7 +14,6 @@ from rich.console import Console
 from builder import __version__
 from builder.errors import HostError, UsageError
 from builder.kernel import Arch, Variant
-from builder.lock import LOCK_FILE_NAME
 from builder.matrix import Selector
 from builder.project import Project, open_project
 from builder.result import exit_code_of
@@ -23,7 +22,6 @@ from builder.workflow import (
     boot_project,
     booted_arches,
     build_project,
-    discover_project,
     plan_project,
     prune_project,
 )
@@ -103,6 +101,9 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
     \b
     doctor     is this machine ready?  --install makes it so
     discover   ask the kernel sources which kernels there are, write versions.lock.yaml
+    matrix     which releases run which kernels, and what is known of each
+    upgrade-check  are all images there for a release?
+    nightly    discover, then build what is missing; safe to run every hour
     plan       what would be built, and why
     build      build it
     boot       load what is built on its own kernels, in virtual machines
@@ -177,7 +178,7 @@ def build(
         session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
         boot=BootOptions(when=when),
     )  # fmt: skip
-    return _tell_results(session, report, as_json=as_json)
+    return tell_results(session, report, as_json=as_json)
 
 
 @cli.command()
@@ -222,11 +223,11 @@ def boot(
     """
     options = BootOptions(mode=mode, acceleration=accel, os_image=os_image)
     report = boot_project(session.project, make_selector(selectors), session.err, jobs=jobs, boot=options)
-    return _tell_results(session, report, as_json=as_json)
+    return tell_results(session, report, as_json=as_json)
 
 
-def _tell_results(session: Session, report: BuildReport, *, as_json: bool) -> int:
-    """Print results, write them to the work folder, and return the exit code."""
+def tell_results(session: Session, report: BuildReport, *, as_json: bool | None) -> int:
+    """Print results (not if ``as_json`` is None), write them to the work folder, and return the exit code."""
     from builder.emit.junit import emit_junit  # noqa: PLC0415 - see cli()
     from builder.emit.report import emit_results_json  # noqa: PLC0415
     from builder.emit.table import emit_results_summary, emit_results_table  # noqa: PLC0415
@@ -238,27 +239,10 @@ def _tell_results(session: Session, report: BuildReport, *, as_json: bool) -> in
         (project.work_dir / "junit.xml").write_text(emit_junit(report.results))
     if as_json:
         session.out.file.write(as_text)
-    else:
+    elif as_json is not None:
         session.out.print(emit_results_table(report.results, wide=session.out.width >= WIDE))
         session.out.print(emit_results_summary(report.results, report.wall_s), markup=False)
     return exit_code_of(report.results)
-
-
-@cli.command()
-@click.option("--source", "sources", multiple=True, help="Only this source of versions.yaml; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
-@click.pass_obj
-def discover(session: Session, *, sources: tuple[str, ...], as_json: bool) -> None:
-    """Ask the kernel sources which kernels there are, and write versions.lock.yaml."""
-    for unknown in set(sources) - session.project.config.sources.keys():
-        raise UsageError(f"there is no source {unknown!r} in versions.yaml")
-    changes = discover_project(session.project, sources)
-    if as_json:
-        session.out.file.write(json.dumps([asdict(change) for change in changes], indent=2) + "\n")
-        return
-    for change in changes:
-        session.out.print(str(change), markup=False)
-    session.out.print(f"{len(changes)} changes in {LOCK_FILE_NAME}" if changes else "nothing changed", markup=False)
 
 
 @cli.command()

@@ -25,8 +25,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from builder.errors import ConfigError, Mistake
+from builder.errors import ConfigError, FormatError, Mistake
 from builder.kernel import Arch, Variant
+from builder.pullspec import parse_pullspec
 from builder.yamlfile import YamlFile, read_yaml
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ def _check_jobs(value: int | str) -> int | str:
     raise _complain(f"must be auto or a number of at least 1, not {value!r}")
 
 
+def _check_image(text: str) -> str:
+    try:
+        parse_pullspec(text)
+    except FormatError as error:
+        raise _complain(error.message) from None
+    return text
+
+
 def _check_pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -83,6 +92,11 @@ ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="with
 RelativeFile = Annotated[str, Field(min_length=1), AfterValidator(_check_no_space)]
 Glob = Annotated[str, Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
+Channel = Annotated[str, Field(pattern=r"^[0-9a-z.-]+$", max_length=64)]
+Minor = Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}$")]
+ImagePrefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?$")]
+RegistryHost = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:\d+)?$")]
+Pullspec = Annotated[str, AfterValidator(_check_image)]
 Flavour = Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")]
 
 
@@ -276,6 +290,85 @@ class DebianKernels(_Model):
     """Keys that the archive's signature is checked with."""
 
 
+class DropRelease(_Model):
+    """Releases that are not wanted."""
+
+    release: Glob
+    """Glob over release versions, such as `4.16.3` or `*-rc.*`."""
+    reason: Text
+    """Why; shown when they leave the lock."""
+
+
+class OpenShiftKernels(_Model):
+    """Kernels of OpenShift or OKD releases, with the Driver Toolkits of their payloads."""
+
+    provider: Literal["openshift", "okd"]
+    """Kind of the source; they differ in the address of the update graph only."""
+    channels: tuple[Channel, ...] = ()
+    """Update channels, such as fast-4.18 and eus-4.16. Of each, only releases of its own minor count."""
+    arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (Arch.X86_64,)
+    """Architectures of nodes."""
+    releases: tuple[Pullspec, ...] = ()
+    """Further release images, by tag or digest: `quay.io/openshift-release-dev/ocp-release:4.18.12-x86_64`."""
+    payloads: Literal["single", "multi"] = "single"
+    """Which payloads the graph is asked for: those of one architecture, or those of all."""
+    graph: Text | None = None
+    """Address of the update graph, or a file relative to versions.yaml; `{channel}` and `{arch}` in its name are
+    replaced. Default: api.openshift.com, or OKD's."""
+    end_of_life: dict[Minor, Annotated[date, Field(strict=False)]] = {}
+    """Last day of a minor's support (`"4.14": 2025-10-31`); its kernels leave the lock the day after."""
+    drop: tuple[DropRelease, ...] = ()
+    """Releases that are not wanted."""
+    largest_layer: Annotated[int, Field(ge=1, le=4096)] = 64
+    """MiB of a layer that may be read for one file. Toolkits have theirs in a small last layer, unless squashed."""
+    runtime: Name | None = None
+    """Source of provider debian that gives what OpenShift does not have: the small base image for drivers without
+    `base_image`, and the busybox of boot tests. Default: the first there is."""
+
+    @property
+    def graph_address(self) -> str:
+        return self.graph or _GRAPHS[self.provider]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.channels and not self.releases:
+            raise _complain("give channels, such as [fast-4.18], or releases")
+        return self
+
+
+_GRAPHS = {
+    "openshift": "https://api.openshift.com/api/upgrades_info/v1/graph",
+    "okd": "https://amd64.origin.releases.ci.openshift.org/graph",
+}
+
+
+class Mirror(_Model):
+    """Where else images are, spelled as in an ImageDigestMirrorSet."""
+
+    source: ImagePrefix
+    """Registry, or registry and the beginning of a repository."""
+    mirrors: Annotated[tuple[ImagePrefix, ...], Field(min_length=1)]
+    """What takes the place of `source`, in the order in which they are asked."""
+    mirrorSourcePolicy: Literal["AllowContactingSource", "NeverContactSource"] = "AllowContactingSource"  # noqa: N815
+    """NeverContactSource: for sites without a way out."""
+
+
+class RegistrySettings(_Model):
+    """How registries are read and written; a pull secret is never in this file."""
+
+    auth_files: tuple[Text, ...] = ()
+    """Files with pull secrets, as `podman login` writes them, relative to versions.yaml; the first that has the longest
+    prefix of an image's name counts. Read before those that podman and docker use."""
+    mirrors: tuple[Mirror, ...] = ()
+    """Mirrors, for disconnected sites."""
+    plain_http: tuple[RegistryHost, ...] = ()
+    """Hosts that are spoken to without TLS."""
+    unverified_tls: tuple[RegistryHost, ...] = ()
+    """Hosts whose certificate is not verified."""
+    timeout: Annotated[int, Field(ge=1, le=600)] = 30
+    """Seconds that a server may be silent."""
+
+
 class Signer(_Model):
     """Somebody who signs modules: a certificate, and exactly one way to its private key."""
 
@@ -324,6 +417,8 @@ class Group(_Model):
     """For people."""
     kernels: Annotated[tuple[Glob, ...], Field(min_length=1)] = ("*",)
     """Globs over kernel versions (`uname -r`)."""
+    releases: tuple[Glob, ...] = ()
+    """Globs over versions of OpenShift: only kernels that such a release runs. Empty: those of every release."""
     arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = tuple(Arch)
     """Architectures."""
     variants: Annotated[tuple[Annotated[Variant, Field(strict=False)], ...], Field(min_length=1)] = tuple(Variant)
@@ -381,13 +476,18 @@ class BuildSettings(_Model):
     kernel or test changed since they passed. always: all that are selected. An image that fails gets no name."""
 
 
+KernelSource = DebianKernels | OpenShiftKernels
+
+
 class Config(_Model):
     """The whole of versions.yaml."""
 
     drivers: Annotated[tuple[Driver, ...], Field(min_length=1)]
     """What is built."""
-    sources: Annotated[dict[Name, DebianKernels], Field(min_length=1)]
+    sources: Annotated[dict[Name, Annotated[KernelSource, Field(discriminator="provider")]], Field(min_length=1)]
     """Where kernels and their toolkits come from."""
+    registry: RegistrySettings = RegistrySettings()
+    """How registries are read and written."""
     signers: dict[Name, Signer] = {}
     """Who can sign modules."""
     groups: Annotated[dict[Name, Group], Field(min_length=1)]
@@ -446,17 +546,28 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
                 f"{driver.name!r} is already the name of drivers[{names[driver.name]}]",
             )
         names.setdefault(driver.name, number)
+    debians = [name for name, source in config.sources.items() if isinstance(source, DebianKernels)]
+    for name, source in config.sources.items():
+        if isinstance(source, OpenShiftKernels) and source.runtime not in {None, *debians}:
+            sentence = _unknown("source of provider debian", str(source.runtime), debians)
+            yield document.mistake(("sources", name, "runtime"), sentence)
     for name, group in config.groups.items():
-        if group.source not in config.sources:
-            yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
-        for number, signer in enumerate(group.signers):
-            if signer not in config.signers:
-                place = ("groups", name, "signers", number)
-                yield document.mistake(place, _unknown("signer", signer, config.signers))
-            elif signer in group.signers[:number]:
-                yield document.mistake(("groups", name, "signers", number), f"{signer!r} is named twice")
+        yield from _check_group(config, document, name, group)
     if config.default_group not in config.groups:
         yield document.mistake(("default_group",), _unknown("group", config.default_group, config.groups))
+
+
+def _check_group(config: Config, document: YamlFile, name: str, group: Group) -> Iterator[Mistake]:
+    if group.source not in config.sources:
+        yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
+    elif group.releases and isinstance(config.sources[group.source], DebianKernels):
+        yield document.mistake(("groups", name, "releases"), f"source {group.source!r} has no releases of OpenShift")
+    for number, signer in enumerate(group.signers):
+        place: tuple[str | int, ...] = ("groups", name, "signers", number)
+        if signer not in config.signers:
+            yield document.mistake(place, _unknown("signer", signer, config.signers))
+        elif signer in group.signers[:number]:
+            yield document.mistake(place, f"{signer!r} is named twice")
 
 
 def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
@@ -535,6 +646,8 @@ def _is_consequence(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool
 def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
     """Turn one of pydantic's errors into a mistake with a sentence in plain words."""
     path = tuple(part for part in problem["loc"] if part not in {"int", "str", "[key]"})
+    if path[:1] == ("sources",):  # pydantic puts the provider into the path
+        path = (*path[:2], *path[3:])
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
     match kind:
         case "missing":
@@ -545,6 +658,8 @@ def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
         case "enum" | "literal_error":
             known = re.findall(r"'([^']*)'", str(context["expected"]))
             return document.mistake(path, f"{value!r} is not allowed{_nearest(str(value), known)}")
+        case "union_tag_not_found" | "union_tag_invalid":
+            return _translate_provider(document, path, context)
         case "string_type" if isinstance(value, int | float | date):
             read_as = "it as true or false" if isinstance(value, bool) else f"{value} as a {_kind_of(value)}"
             return document.mistake(path, f"must be text, but YAML reads {read_as}: put it in quotes")
@@ -556,6 +671,14 @@ def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
     if sentence:
         return document.mistake(path, f"must be {sentence}, not {_kind_of(value)}")
     return document.mistake(path, problem["msg"][:1].lower() + problem["msg"][1:])
+
+
+def _translate_provider(document: YamlFile, path: tuple[str | int, ...], context: dict[str, Any]) -> Mistake:
+    if "tag" not in context:
+        return document.mistake(path, "'provider' is required and missing")
+    known = re.findall(r"'([^']*)'", str(context["expected_tags"]))
+    sentence = f"{context['tag']!r} is not allowed{_nearest(str(context['tag']), known)}"
+    return document.mistake((*path, "provider"), sentence)
 
 
 _WRONG_KIND = {
@@ -588,7 +711,7 @@ def _kind_of(value: object) -> str:
 
 _MODELS: dict[str, type[_Model]] = {
     "drivers": Driver,
-    "sources": DebianKernels,
+    "registry": RegistrySettings,
     "signers": Signer,
     "groups": Group,
     "exclude": Exclude,
@@ -600,6 +723,8 @@ _MODELS: dict[str, type[_Model]] = {
 # Models of lists and mappings below others, by the key that they stand under.
 _INNER_MODELS: dict[str, type[_Model]] = {
     "archives": DebianArchive,
+    "drop": DropRelease,
+    "mirrors": Mirror,
     "reuse": Reuse,
     "timeouts": BootTimeouts,
     "allow": AllowedMessage,
@@ -610,6 +735,8 @@ _INNER_MODELS: dict[str, type[_Model]] = {
 def _fields_at(path: tuple[str | int, ...]) -> list[str]:
     if not path:
         return list(Config.model_fields)
+    if path[0] == "sources" and len(path) == 2:  # noqa: PLR2004 - of whichever provider
+        return [*DebianKernels.model_fields, *OpenShiftKernels.model_fields]
     inner = (_INNER_MODELS[str(part)] for part in reversed(path) if part in _INNER_MODELS)
     is_boot = path[0] == "drivers" and "boot" in path
     model = next(inner, BootTest if is_boot else _MODELS[str(path[0])])

@@ -8,14 +8,16 @@ KmodsmithError
 ├── HostError             6  a host tool is missing or may not be used
 ├── SourceError           7  a kernel source answered wrongly
 │   ├── SourceUnreachableError   it did not answer at all: the older answer stays valid
+│   │   └── BusyServerError      it asked for patience
 │   └── SourceGoneError          it says definitely that a locked file no longer exists
 ├── FormatError           8  a kernel object, image or certificate is not what it should be
 ├── SignerError           9  a signer of versions.yaml may not or cannot sign
 ├── CommandError         17  a command failed where no cell is to blame
 └── CellError            10-17  one cell failed, see FailureClass
 
-Exit 0 means that everything asked for is there and checked; 1 is a defect of kmodsmith itself; 20 means that
-cells failed in more than one class; 130 means interrupted. Only ``builder.__main__`` leaves the process.
+Exit 0 means that everything asked for is there and checked; 1 is a defect of kmodsmith itself; 18 means that
+upgrade-check found images missing, 20 that cells failed in more than one class, 130 that somebody interrupted. Only
+``builder.__main__`` leaves the process.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 EXIT_OK = 0
 EXIT_DEFECT = 1
+EXIT_NOT_READY = 18
 EXIT_SEVERAL_CLASSES = 20
 EXIT_INTERRUPTED = 130
 
@@ -109,6 +112,14 @@ class SourceError(KmodsmithError):
 
 class SourceUnreachableError(SourceError):
     """No answer: unknown is not absent (design, rule 4), so nothing may be dropped because of it."""
+
+
+class BusyServerError(SourceUnreachableError):
+    """The server asked for patience: try again after ``pause_s`` seconds, None for a pause of our choice."""
+
+    def __init__(self, message: str, pause_s: float | None) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
 
 
 class SourceGoneError(SourceError):

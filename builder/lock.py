@@ -1,8 +1,9 @@
 """``versions.lock.yaml``: the resolved matrix. ``discover`` writes it, people review it as a diff.
 
-The file holds, for each kernel source, what the source said: kernels, and for Debian the exact packages (address,
-size, SHA-256) that make their toolkits. Identities of toolkits and base images follow from it without building
-anything, so a plan made on a fresh machine has the same keys as one made anywhere else.
+The file holds, for each kernel source, what the source said: kernels; for Debian the exact packages (address, size,
+SHA-256) that make their toolkits; for OpenShift the releases with what is known of each, and toolkits by digest.
+Identities of toolkits and base images follow from it without building anything, so a plan made on a fresh machine has
+the same keys as one made anywhere else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
@@ -20,7 +22,7 @@ from builder.errors import LockFileError, UsageError
 from builder.kernel import Arch, KernelVersion, parse_kernel_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LOCK_FILE_NAME = "versions.lock.yaml"
@@ -55,7 +57,7 @@ class LockedKernel(_Frozen):
     """Package with the bootable kernel and its modules; empty where the archive has none."""
 
 
-class LockedSource(_Frozen):
+class LockedDebian(_Frozen):
     """What a Debian archive said at ``resolved`` (UTC); ``packages`` is keyed by name_version_arch."""
 
     provider: Literal["debian"]
@@ -69,9 +71,123 @@ class LockedSource(_Frozen):
         return tuple(self.packages[name].sha256 for name in names)
 
 
+class ReleaseState(StrEnum):
+    """What is known of one operating system of one release; see builder/sources/README.md."""
+
+    COMPLETE = "complete"
+    """The toolkit's kernel and the node's kernel are both known and are the same."""
+    UNCONFIRMED = "unconfirmed"
+    """Only one of the two kernels is known; nothing contradicts."""
+    TOOLKIT_DIFFERS = "toolkit-differs"
+    """Both are known and are not the same: the release's own toolkit cannot build for its nodes."""
+    NO_TOOLKIT = "no-toolkit"
+    """The payload was read and has no toolkit for this operating system."""
+    KERNEL_UNKNOWN = "kernel-unknown"
+    """Neither kernel is known."""
+    UNREACHABLE = "unreachable"
+    """It was never read, because no registry answered or access was refused."""
+    MALFORMED = "malformed"
+    """It was never read, because what the registry served is not what it should be."""
+
+
+class LockedStream(_Frozen):
+    """An operating system of a release.
+
+    ``kernels`` maps kernel versions to what says so: ``toolkit`` (its release file), ``derived`` (64k, from the
+    toolkit's), ``node:`` and a place in the OS image or its extensions, or a data set. Pullspecs are by digest; what is
+    empty is not known.
+    """
+
+    state: ReleaseState
+    kernels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    toolkit: str = ""
+    image: str = ""
+    build: str = ""
+    rhel: str = ""
+    origin: tuple[str, ...] = ("payload",)
+    """Where toolkit, image and build come from, if not from the release's payload."""
+
+
+class LockedRelease(_Frozen):
+    """A release for one architecture: payload by digest, and since when (UTC) each channel has it.
+
+    An empty date means that the channel already had it when it was first looked at. ``problem`` says why the last
+    reading failed; then ``streams`` is the answer of ``stale`` (UTC), or empty.
+    """
+
+    payload: str = ""
+    channels: dict[str, str] = Field(default_factory=dict)
+    streams: dict[str, LockedStream] = Field(default_factory=dict)
+    problem: Literal["", "unreachable", "malformed"] = ""
+    stale: str = ""
+
+    @property
+    def states(self) -> list[ReleaseState]:
+        """States of its operating systems; why there are none, if there are none."""
+        return [stream.state for stream in self.streams.values()] or [ReleaseState(self.problem or "kernel-unknown")]
+
+
+class LockedNodeKernel(_Frozen):
+    """A kernel that nodes of OpenShift run, and which releases make them run it.
+
+    ``toolkit`` is the one that cells are built with: it stays when another release brings the same kernel with another
+    toolkit, or nothing that is built and published would ever be done. ``toolkits`` are all of them, the newest
+    release's first.
+    """
+
+    releases: tuple[str, ...]
+    streams: tuple[str, ...]
+    toolkit: str = ""
+    toolkits: tuple[str, ...] = ()
+    image: str = ""
+    """Operating system image of the newest release that has it."""
+    rhel: str = ""
+    seen: str = ""
+    """When it was first seen in a channel (UTC); empty if that was before the first look."""
+
+
+class LockedOpenShift(_Frozen):
+    """What update graph and registries of OpenShift or OKD said.
+
+    ``stale`` names channels (with their architecture) that did not answer, with the date of the answer that was kept.
+    """
+
+    provider: Literal["openshift", "okd"]
+    resolved: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    stale: dict[str, str] = Field(default_factory=dict)
+    releases: dict[str, LockedRelease]
+    """By version and architecture: ``4.18.12-x86_64``, as release images are tagged."""
+    kernels: dict[str, LockedNodeKernel]
+
+
+LockedSource = LockedDebian | LockedOpenShift
+
+
 class Lock(_Frozen):
     format: Literal[1] = 1
-    sources: dict[str, LockedSource] = Field(default_factory=dict)
+    sources: dict[str, Annotated[LockedSource, Field(discriminator="provider")]] = Field(default_factory=dict)
+
+    def debian(self, source: str) -> LockedDebian:
+        """Return a source that has packages.
+
+        Raises:
+            LockFileError: there is none of this name, or it has none.
+        """
+        locked = self.sources.get(source)
+        if not isinstance(locked, LockedDebian):
+            raise LockFileError(f"the lock has no source {source!r} of provider debian", hint="run 'nox -s discover'")
+        return locked
+
+    def openshift(self, source: str) -> LockedOpenShift:
+        """Return a source that has releases.
+
+        Raises:
+            LockFileError: there is none of this name, or it has none.
+        """
+        locked = self.sources.get(source)
+        if not isinstance(locked, LockedOpenShift):
+            raise LockFileError(f"the lock has no source {source!r} with releases", hint="run 'nox -s discover'")
+        return locked
 
     def kernel_versions(self, source: str) -> list[KernelVersion]:
         """All kernels of a source, oldest first in natural order."""
@@ -103,7 +219,10 @@ def read_lock(file: Path) -> Lock:
         raise LockFileError(f"{file} is not YAML: {error}", hint=advice) from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        parts = [*map(str, first["loc"])]
+        if parts[:1] == ["sources"]:  # pydantic puts the provider into the place, or leaves it out
+            parts = [*parts[:2], *(parts[3:] if len(parts) > 2 else ["provider"])]  # noqa: PLR2004
+        place = ".".join(parts)
         raise LockFileError(f"{file} at {place}: {first['msg']}", hint=advice) from error
     _check_references(lock, file, advice)
     return lock
@@ -111,25 +230,34 @@ def read_lock(file: Path) -> Lock:
 
 def _check_references(lock: Lock, file: Path, advice: str) -> None:
     for name, source in lock.sources.items():
-        for raw, kernel in source.kernels.items():
+        for raw in source.kernels:
             try:
                 parse_kernel_version(raw)
             except UsageError as error:
                 raise LockFileError(f"{file} at sources.{name}.kernels: {error.message}", hint=advice) from error
-            missing_sets = set(kernel.toolchains.values()) - source.package_sets.keys()
-            used = {package for packages in kernel.headers.values() for package in packages}
-            used |= {kernel.image} - {""}
-            missing = missing_sets | (used - source.packages.keys())
-            if missing:
-                raise LockFileError(
-                    f"{file} at sources.{name}.kernels.{raw}: no such package {min(missing)}", hint=advice
-                )
-        for set_name, packages in source.package_sets.items():
-            if missing := set(packages) - source.packages.keys():
-                raise LockFileError(
-                    f"{file} at sources.{name}.package_sets.{set_name}: no such package {min(missing)}",
-                    hint=advice,
-                )
+        lacks = _missing_packages(source) if isinstance(source, LockedDebian) else _missing_releases(source)
+        for place, sentence in lacks:
+            raise LockFileError(f"{file} at sources.{name}.{place}: {sentence}", hint=advice)
+
+
+def _missing_packages(source: LockedDebian) -> Iterator[tuple[str, str]]:
+    for raw, kernel in source.kernels.items():
+        missing_sets = set(kernel.toolchains.values()) - source.package_sets.keys()
+        used = {package for packages in kernel.headers.values() for package in packages} | ({kernel.image} - {""})
+        if missing := missing_sets | (used - source.packages.keys()):
+            yield f"kernels.{raw}", f"no such package {min(missing)}"
+    for set_name, packages in source.package_sets.items():
+        if missing := set(packages) - source.packages.keys():
+            yield f"package_sets.{set_name}", f"no such package {min(missing)}"
+
+
+def _missing_releases(source: LockedOpenShift) -> Iterator[tuple[str, str]]:
+    for raw, kernel in source.kernels.items():
+        arch = parse_kernel_version(raw).arch
+        if missing := {f"{version}-{arch}" for version in kernel.releases} - source.releases.keys():
+            yield f"kernels.{raw}", f"no such release {min(missing)}"
+        if kernel.toolkit and kernel.toolkit not in kernel.toolkits:
+            yield f"kernels.{raw}", f"its toolkit {kernel.toolkit} is not among its toolkits"
 
 
 def write_lock(lock: Lock, file: Path) -> None:
@@ -148,12 +276,34 @@ def format_lock(lock: Lock) -> str:
     ]
     for name, source in sorted(lock.sources.items()):
         lines += [f"  {name}:", f"    provider: {source.provider}", f"    resolved: '{source.resolved}'"]
-        kernels = sorted(source.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
-        lines += _rows("kernels", ((raw, kernel.model_dump(mode="json")) for raw, kernel in kernels))
-        lines += _rows("package_sets", sorted((key, list(value)) for key, value in source.package_sets.items()))
-        packages = sorted(source.packages.items(), key=lambda item: re.split(r"(\d+)", item[0]))
-        lines += _rows("packages", ((key, package.model_dump(mode="json")) for key, package in packages))
+        lines += _debian_rows(source) if isinstance(source, LockedDebian) else _openshift_rows(source)
     return "\n".join([*lines, ""])
+
+
+def _debian_rows(source: LockedDebian) -> Iterator[str]:
+    kernels = sorted(source.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
+    yield from _rows("kernels", ((raw, kernel.model_dump(mode="json")) for raw, kernel in kernels))
+    yield from _rows("package_sets", sorted((key, list(value)) for key, value in source.package_sets.items()))
+    packages = sorted(source.packages.items(), key=lambda item: natural_key(item[0]))
+    yield from _rows("packages", ((key, package.model_dump(mode="json")) for key, package in packages))
+
+
+def _openshift_rows(source: LockedOpenShift) -> Iterator[str]:
+    yield from _rows("stale", sorted(source.stale.items()))
+    kernels = sorted(source.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
+    yield from _rows("kernels", ((raw, _known(kernel)) for raw, kernel in kernels))
+    releases = sorted(source.releases.items(), key=lambda item: natural_key(item[0]))
+    yield from _rows("releases", ((key, _known(release)) for key, release in releases))
+
+
+def _known(row: _Frozen) -> dict[str, object]:
+    """Return what is known of a row: nobody wants to review empty values."""
+    return row.model_dump(mode="json", exclude_defaults=True)
+
+
+def natural_key(text: str) -> list[str | int]:
+    """Sort key by which 4.9 comes before 4.10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", text)]
 
 
 def _rows(title: str, rows: Iterable[tuple[str, object]]) -> list[str]:

@@ -80,13 +80,13 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
     group_name = selector.group or config.default_group
     group = config.groups.get(group_name)
     if group is None:
-        raise UsageError(f"there is no group {group_name!r} in versions.yaml", hint=_nearest(group_name, config.groups))
+        raise UsageError(f"there is no group {group_name!r} in versions.yaml", hint=nearest(group_name, config.groups))
     drivers = [
         driver for driver in config.drivers if not selector.drivers or matches_any(driver.name, selector.drivers)
     ]
     if not drivers:
         names = [driver.name for driver in config.drivers]
-        raise UsageError(f"no driver matches {', '.join(selector.drivers)}", hint=_nearest(selector.drivers[0], names))
+        raise UsageError(f"no driver matches {', '.join(selector.drivers)}", hint=nearest(selector.drivers[0], names))
     kernels = [kernel for kernel in group_kernels(group, group_name, lock) if selector.takes_kernel(kernel)]
     if not kernels:
         raise UsageError(
@@ -94,7 +94,7 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
             hint="'plan' without selectors shows the kernels of a group; '--group' chooses another",
         )
     cells = [_make_cell(driver, kernel, group.source) for driver in drivers for kernel in kernels]
-    left_out = {cell.id: entry for cell in cells if (entry := _left_out(cell, config)) is not None}
+    left_out = {cell.id: entry for cell in cells if (entry := find_left_out(cell, config)) is not None}
     return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
 
 
@@ -110,6 +110,13 @@ def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion
         for kernel in lock.kernel_versions(group.source)
         if matches_any(kernel.raw, group.kernels) and kernel.arch in group.arches and kernel.variant in group.variants
     ]
+    if group.releases:
+        runs = lock.openshift(group.source).kernels
+        kernels = [
+            kernel
+            for kernel in kernels
+            if any(matches_any(version, group.releases) for version in runs[kernel.raw].releases)
+        ]
     return _newest_of_each(kernels) if group.newest else kernels
 
 
@@ -128,7 +135,8 @@ def _make_cell(driver: Driver, kernel: KernelVersion, source: str) -> Cell:
     return Cell(driver=driver.name, driver_version=driver.version, kernel=kernel, source=source)
 
 
-def _left_out(cell: Cell, config: Config) -> LeftOut | None:
+def find_left_out(cell: Cell, config: Config) -> LeftOut | None:
+    """Return why versions.yaml leaves a cell out; None if it does not."""
     for entry in config.exclude:
         if fnmatchcase(cell.driver, entry.driver) and fnmatchcase(cell.kernel.raw, entry.kernel):
             return LeftOut(cell=cell, code="excluded", reason=entry.reason)
@@ -139,7 +147,8 @@ def _left_out(cell: Cell, config: Config) -> LeftOut | None:
     return None
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return a hint that names the word that was probably meant."""
     known = list(words)
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"

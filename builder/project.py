@@ -18,16 +18,17 @@ from builder.evidence import Journal
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LOCK_FILE_NAME, content_id, read_lock
 from builder.plan import BOOT_FORMAT, Candidate, CellInputs, Reason
-from builder.sources import debian
+from builder.sources.locked import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from builder.config import Config
     from builder.driver import DriverSource
-    from builder.lock import Lock, LockedSource
+    from builder.lock import Lock
     from builder.matrix import Cell
     from builder.signer import SignerIdentity
+    from builder.sources.locked import KernelSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,10 @@ class Project:
     @cached_property
     def config(self) -> Config:
         return load_config(self.file, today=datetime.now(UTC).date())
+
+    def reread(self) -> Project:
+        """Return the project as its files are now: what was read before is forgotten."""
+        return replace(self)
 
     @property
     def lock_file(self) -> Path:
@@ -76,7 +81,7 @@ class Project:
         self, cells: Iterable[Cell], signers: Sequence[SignerIdentity] = (), *, boot: BootWish | None = None
     ) -> list[Candidate]:
         """Return the cells with their inputs; with ``boot``, also with the boot tests that they have to pass."""
-        identities = _Identities(self.lock, self.build_arch)
+        identities = _Identities(self.kernel_source)
         signed_by = " ".join(f"{signer.certificate.fingerprint}:{signer.algorithm}" for signer in signers)
         found = [self._candidate(cell, identities, signed_by) for cell in cells]
         return found if boot is None else [self._with_boot_test(item, boot) for item in found]
@@ -84,9 +89,7 @@ class Project:
     def _with_boot_test(self, candidate: Candidate, boot: BootWish) -> Candidate:
         if candidate.inputs is None:
             return candidate
-        source = self.lock.sources[candidate.cell.source]
-        image = source.kernels[candidate.cell.kernel.raw].image
-        kernel = boot.os_image_digest or (source.packages[image].sha256 if image else "")
+        kernel = boot.os_image_digest or self.kernel_source(candidate.cell.source).boot_id(candidate.cell.kernel)
         if not kernel:
             sentence = (
                 "the lock names no bootable kernel for it, so its modules cannot be tested: run 'nox -s discover'"
@@ -122,6 +125,10 @@ class Project:
         )
         return Candidate(cell=cell, image=image, inputs=inputs)
 
+    def kernel_source(self, name: str) -> KernelSource:
+        """Return a kernel source as the lock has it; LockFileError if it does not."""
+        return open_source(self.config, self.lock, name, self.build_arch)
+
     @cached_property
     def _image_names(self) -> dict[str, str]:
         return {driver.name: driver.image_name for driver in self.config.drivers}
@@ -134,26 +141,22 @@ def _compile_cell(cell: Cell, compiled_for: str) -> Cell:
 class _Identities:
     """Toolkit and base identities, each worked out once: many cells share a kernel, all share a base."""
 
-    def __init__(self, lock: Lock, build_arch: Arch) -> None:
-        self._lock = lock
-        self._build_arch = build_arch
+    def __init__(self, source_of: Callable[[str], KernelSource]) -> None:
+        self._source_of = source_of
         self._toolkits: dict[tuple[str, str], str] = {}
         self._bases: dict[tuple[str, Arch], str] = {}
 
     def toolkit(self, cell: Cell) -> str:
         key = (cell.source, cell.kernel.raw)
         if key not in self._toolkits:
-            self._toolkits[key] = debian.toolkit_id(self._source(cell), cell.kernel, self._build_arch)
+            self._toolkits[key] = self._source_of(cell.source).toolkit_id(cell.kernel)
         return self._toolkits[key]
 
     def base(self, cell: Cell) -> str:
         key = (cell.source, cell.kernel.arch)
         if key not in self._bases:
-            self._bases[key] = debian.runtime_id(self._source(cell), cell.kernel.arch)
+            self._bases[key] = self._source_of(cell.source).base_id(cell.kernel.arch)
         return self._bases[key]
-
-    def _source(self, cell: Cell) -> LockedSource:
-        return self._lock.sources[cell.source]
 
 
 def open_project(folder: Path, work_dir: Path | None = None) -> Project:

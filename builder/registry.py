@@ -8,33 +8,25 @@ unpacked bytes have bounds, and credentials go to the registry that they are for
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import logging
 import os
-import posixpath
 import re
-import sys
-import tarfile
 import threading
 import time
-import zlib
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from builder.errors import FormatError, SourceError, SourceGoneError, SourceUnreachableError, UsageError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from builder.errors import FormatError, SourceError, SourceUnreachableError, UsageError
+from builder.layer import read_layer_files, whiteouts_of
+from builder.pullspec import Pullspec
+from builder.web import check_status, read_chunks, with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -50,22 +42,10 @@ MANIFEST_TYPES = (
 )
 INDEX_TYPES = frozenset(MANIFEST_TYPES[2:])
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_REFERENCE = re.compile(
-    r"(?P<host>[a-zA-Z0-9.-]+(?::\d+)?|\[[0-9a-f:]+\](?::\d+)?)/(?P<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
-    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _LARGEST_MANIFEST = 4 * 1024**2
-_TRIES = 5
-_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 60.0
 _MOST_REDIRECTS = 5
-_CHUNK = 256 * 1024
-_LONGEST_NAME = 512
 _LARGEST_TOKEN = 64 * 1024
-_MOST_UNPACKED = 8 * 1024**3
-_MOST_ENTRIES = 1_000_000
-_LARGEST_FILE = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,38 +74,6 @@ class Manifest:
     @property
     def is_index(self) -> bool:
         return self.config is None
-
-
-@dataclass(frozen=True, slots=True)
-class Pullspec:
-    """An image's full name: registry host, repository, and a digest or a tag."""
-
-    host: str
-    repository: str
-    reference: str
-
-    @property
-    def is_pinned(self) -> bool:
-        return bool(_DIGEST.fullmatch(self.reference))
-
-    def __str__(self) -> str:
-        return f"{self.host}/{self.repository}{'@' if self.is_pinned else ':'}{self.reference}"
-
-    def at(self, digest: str) -> Pullspec:
-        """Return the name of another image of the repository, by digest."""
-        return Pullspec(self.host, self.repository, digest)
-
-
-def parse_pullspec(text: str) -> Pullspec:
-    """Parse a full image name; a digest counts more than a tag beside it.
-
-    Raises:
-        FormatError: it is none, or has neither digest nor tag.
-    """
-    match = _REFERENCE.fullmatch(text)
-    if match is None or not (match["digest"] or match["tag"]) or len(text) > _LONGEST_NAME:
-        raise FormatError(f"{text[:200]!r} is not a full image name such as quay.io/org/name@sha256:...")
-    return Pullspec(match["host"].lower(), match["repository"], match["digest"] or match["tag"])
 
 
 class Credentials:
@@ -200,6 +148,7 @@ class Registry:
         credentials: pull secrets.
         cache_dir: manifests and small blobs by digest; holds only what was verified, and may be shared by projects.
         mirrors: prefixes of image names with what to ask instead, in order; the name itself is asked last.
+        never_contact: prefixes of image names whose own registry is not asked, only its mirrors.
         plain_http: hosts that are spoken to without TLS.
         unverified_tls: hosts whose certificate is not verified.
         timeout_s: how long a server may be silent.
@@ -213,6 +162,7 @@ class Registry:
         cache_dir: Path,
         *,
         mirrors: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        never_contact: Collection[str] = (),
         plain_http: Collection[str] = (),
         unverified_tls: Collection[str] = (),
         timeout_s: float = 30.0,
@@ -222,6 +172,7 @@ class Registry:
         self._credentials = credentials
         self._cache_dir = cache_dir
         self._mirrors = mirrors
+        self._never_contact = frozenset(never_contact)
         self._plain_http = frozenset(plain_http)
         self._unverified_tls = frozenset(unverified_tls)
         self._timeout_s = timeout_s
@@ -248,7 +199,7 @@ class Registry:
         if pullspec.is_pinned and (kept := self._kept(pullspec.reference)) is not None:
             return _parse_manifest(kept, pullspec)
         content = self._from_anywhere(pullspec, f"manifests/{pullspec.reference}", _LARGEST_MANIFEST)
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        digest = _digest_of(content)
         if pullspec.is_pinned and digest != pullspec.reference:
             raise SourceError(f"{pullspec}: the registry served another manifest, {digest}")
         manifest = _parse_manifest(content, pullspec)
@@ -269,25 +220,67 @@ class Registry:
         return content
 
     def files(
-        self, pullspec: Pullspec, layer: Descriptor, wanted: Callable[[str], bool], *, largest_layer: int
+        self, pullspec: Pullspec, layer: Descriptor, wanted: Collection[str], *, largest_layer: int
     ) -> dict[str, bytes]:
-        """Return wanted regular files of a layer, by path; the layer is streamed and not kept.
+        """Return wanted regular files of a layer, by path without leading slash; they are kept, the layer is not.
 
-        All of it is read, because only then its digest says that what was found in it is true.
+        All of the layer is read, because only then its digest says that what was found in it is true.
 
         Args:
             pullspec: an image that has the layer.
             layer: the layer.
-            wanted: tells which paths are wanted; paths have no leading slash.
+            wanted: paths.
             largest_layer: bytes, packed, that may be read for it.
 
         Raises:
             FormatError: it is no layer, holds paths out of its tree, or unpacks to more than it may.
             SourceError: as ``manifest`` does.
         """
+        if (kept := self._kept_files(layer, wanted)) is not None:
+            return kept
         if layer.size > largest_layer:
             raise FormatError(f"{pullspec}: layer {layer.digest} has {layer.size} bytes, {largest_layer} may be read")
-        return self._try_places(pullspec, lambda place: self._stream_files(place, layer, wanted))
+        found = self._try_places(pullspec, lambda place: self._stream_files(place, layer, wanted))
+        for content in found.values():
+            self._keep(_digest_of(content), content)
+        index = {path: _digest_of(found[path]) if path in found else "" for path in sorted(wanted)}
+        self._keep_as(_index_name(layer, wanted), json.dumps(index).encode())
+        return found
+
+    def find_file(self, pullspec: Pullspec, manifest: Manifest, path: str, *, largest_layer: int) -> bytes | None:
+        """Return a file of an image: layers are read from the top down to the first that has it, or takes it away.
+
+        None: no layer that may be read has it, down to the first that is larger than ``largest_layer``. Raises as
+        ``files`` does.
+        """
+        gone = whiteouts_of(path)
+        for layer in reversed(manifest.layers):
+            if layer.size > largest_layer:
+                return None
+            found = self.files(pullspec, layer, {path, *gone}, largest_layer=largest_layer)
+            if path in found:
+                return found[path]
+            if found:
+                return None
+        return None
+
+    def image(self, pullspec: Pullspec, arch: str) -> tuple[Pullspec, Manifest]:
+        """Return an image for an architecture (OCI spelling) and its name by digest; a name may stand for several.
+
+        Raises:
+            FormatError: there is none for this architecture. Else as ``manifest`` does.
+        """
+        manifest = self.manifest(pullspec)
+        if not manifest.is_index:
+            return pullspec.at(manifest.digest), manifest
+        platforms = [name for name in manifest.images if name.split("/")[:2] == ["linux", arch]]
+        if not platforms:
+            raise FormatError(f"{pullspec} has no image for {arch}, only for {', '.join(manifest.images) or 'nothing'}")
+        chosen = pullspec.at(manifest.images[platforms[0]].digest)
+        inner = self.manifest(chosen)
+        if inner.is_index:
+            raise FormatError(f"{pullspec}: its entry for {arch} is a list of images again")
+        return chosen, inner
 
     def _from_anywhere(self, pullspec: Pullspec, path: str, most: int) -> bytes:
         return self._try_places(pullspec, lambda place: self._get(place, path, most))
@@ -297,79 +290,51 @@ class Registry:
 
         "Absent" counts only when the last place says it: a mirror need not hold everything.
         """
-        *mirrors, original = self._places(pullspec)
-        for place in mirrors:
+        *others, last = self.places(pullspec)
+        for place in others:
             try:
                 return read(place)
             except SourceError as error:
                 _log.debug("%s: mirror %s did not help: %s", pullspec, place, error.message)
-        return read(original)
+        return read(last)
 
-    def _places(self, pullspec: Pullspec) -> Iterator[Pullspec]:
+    def places(self, pullspec: Pullspec) -> list[Pullspec]:
+        """Return where an image may be read, in the order in which the places are asked."""
         name = f"{pullspec.host}/{pullspec.repository}"
         prefixes = [prefix for prefix in self._mirrors if name == prefix or name.startswith(f"{prefix}/")]
-        for prefix in sorted(prefixes, key=len, reverse=True)[:1]:
-            for mirror in self._mirrors[prefix]:
-                host, _, repository = f"{mirror}{name.removeprefix(prefix)}".partition("/")
-                yield Pullspec(host, repository, pullspec.reference)
-        yield pullspec
+        if not prefixes:
+            return [pullspec]
+        prefix = max(prefixes, key=len)
+        names = [f"{mirror}{name.removeprefix(prefix)}".partition("/") for mirror in self._mirrors[prefix]]
+        mirrors = [Pullspec(host, repository, pullspec.reference) for host, _, repository in names]
+        return mirrors if mirrors and prefix in self._never_contact else [*mirrors, pullspec]
 
     def _get(self, place: Pullspec, path: str, most: int) -> bytes:
         """Read an answer whole, trying again where the network or the server failed."""
 
         def read(answer: httpx.Response) -> bytes:
-            content = b"".join(self._chunks(answer, most, f"{place} ({path})"))
-            self._check_length(answer, len(content), str(place))
-            return content
+            return b"".join(self._chunks(answer, most, f"{place} ({path})"))
 
-        return self._with_retries(place, lambda: self._request(place, path, read))
+        return with_retries(lambda: self._request(place, path, read), sleep=self._sleep)
 
-    def _stream_files(self, place: Pullspec, layer: Descriptor, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    def _stream_files(self, place: Pullspec, layer: Descriptor, wanted: Collection[str]) -> dict[str, bytes]:
         def read(answer: httpx.Response) -> dict[str, bytes]:
-            stream = _HashedStream(self._chunks(answer, layer.size, f"layer {layer.digest}"))
-            found = _read_layer_files(stream, layer, wanted)
-            stream.drain()
-            if stream.size < layer.size:
-                raise SourceUnreachableError(
-                    f"{place}: layer {layer.digest} ended after {stream.size} of {layer.size} bytes"
+            chunks = self._chunks(answer, layer.size, f"layer {layer.digest}")
+            try:
+                return read_layer_files(
+                    chunks, wanted, digest=layer.digest, size=layer.size, media_type=layer.media_type
                 )
-            if stream.digest != layer.digest:
-                raise SourceError(
-                    f"{place}: layer {layer.digest} is damaged: its content has the digest {stream.digest}"
-                )
-            return found
+            except FormatError as error:
+                raise FormatError(f"{place}: {error.message}") from None
 
-        return self._with_retries(place, lambda: self._request(place, f"blobs/{layer.digest}", read))
+        return with_retries(lambda: self._request(place, f"blobs/{layer.digest}", read), sleep=self._sleep)
 
     def _chunks(self, answer: httpx.Response, most: int, what: str) -> Iterator[bytes]:
-        size = 0
-        for chunk in answer.iter_raw(_CHUNK):
-            size += len(chunk)
-            with self._guard:
-                self.bytes_read += len(chunk)
-            if size > most:
-                raise SourceError(f"{what}: the answer is longer than {most} bytes")
-            yield chunk
+        return read_chunks(answer, most, what, count=self._count)
 
-    @staticmethod
-    def _check_length(answer: httpx.Response, size: int, what: str) -> None:
-        promised = answer.headers.get("Content-Length", "")
-        if promised.isdecimal() and int(promised) != size:
-            raise SourceUnreachableError(f"{what}: the answer ended after {size} of {promised} bytes")
-
-    def _with_retries(self, place: Pullspec, read: Callable[[], _T]) -> _T:
-        for attempt in range(_TRIES):
-            try:
-                return read()
-            except _RetryError as error:
-                failure: SourceUnreachableError = error
-                pause = error.pause_s
-            except SourceUnreachableError as error:
-                failure, pause = error, None
-            if attempt == _TRIES - 1:
-                raise SourceUnreachableError(failure.message, hint="try again later; what was read is kept") from None
-            self._sleep(min(_PAUSE_S * 2**attempt if pause is None else pause, _LONGEST_PAUSE_S))
-        raise AssertionError(place)
+    def _count(self, size: int) -> None:
+        with self._guard:
+            self.bytes_read += size
 
     def _request(self, place: Pullspec, path: str, read: Callable[[httpx.Response], _T]) -> _T:
         """Send one request, with a token where the registry asks for one, and read its answer.
@@ -391,7 +356,7 @@ class Registry:
                     if answer.is_redirect:
                         url = self._follow(url, answer.headers.get("Location", ""), place)
                         continue
-                    _check_status(answer, place, self._credentials)
+                    check_status(answer, str(place), refusal=self._refusal(place))
                     return read(answer)
             except httpx.TransportError as error:
                 raise SourceUnreachableError(f"{place}: {str(error) or type(error).__name__}") from error
@@ -431,7 +396,7 @@ class Registry:
         trusted = _same_site(parts.hostname or "", place.host)
         headers = {"Authorization": basic} if basic and trusted else {}
         with self._client(parts.netloc).stream("GET", realm, params=query, headers=headers) as answer:
-            _check_status(answer, place, self._credentials)
+            check_status(answer, f"{place} (token)", refusal=self._refusal(place))
             content = b"".join(self._chunks(answer, _LARGEST_TOKEN, f"the token for {place}"))
         try:
             data = json.loads(content)
@@ -441,6 +406,11 @@ class Registry:
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise SourceError(f"{place}: the token service {parts.netloc} gave no token")
         return token
+
+    def _refusal(self, place: Pullspec) -> str:
+        has_secret = self._credentials.find(place) is not None
+        fault = "the pull secret for it is wrong or may not read it" if has_secret else "there is no pull secret for it"
+        return f"{fault}; files read: {self._credentials.sources}"
 
     def _client(self, host: str) -> httpx.Client:
         is_verified = host not in self._unverified_tls
@@ -455,57 +425,48 @@ class Registry:
         return "http" if host in self._plain_http else "https"
 
     def _kept(self, digest: str) -> bytes | None:
+        content = self._read_kept(digest.removeprefix("sha256:"))
+        # A disk that filled up, or somebody's hand: what is damaged is read again.
+        return content if content is not None and _digest_of(content) == digest else None
+
+    def _kept_files(self, layer: Descriptor, wanted: Collection[str]) -> dict[str, bytes] | None:
+        """Return what was found in a layer before; None if it was not read for these paths, or not all is there."""
+        index = self._read_kept(_index_name(layer, wanted))
+        if index is None:
+            return None
         try:
-            content = (self._cache_dir / digest.removeprefix("sha256:")).read_bytes()
+            digests = {path: digest for path, digest in json.loads(index).items() if digest}
+        except (ValueError, AttributeError):
+            return None
+        found = {path: self._kept(digest) for path, digest in digests.items()}
+        return {path: content for path, content in found.items() if content is not None} if all(
+            content is not None for content in found.values()
+        ) else None  # fmt: skip
+
+    def _read_kept(self, name: str) -> bytes | None:
+        try:
+            return (self._cache_dir / name[:2] / name).read_bytes()
         except OSError:
             return None
-        # A disk that filled up, or somebody's hand: what is damaged is read again.
-        return content if f"sha256:{hashlib.sha256(content).hexdigest()}" == digest else None
 
     def _keep(self, digest: str, content: bytes) -> None:
-        self._cache_dir.mkdir(parents=True, exist_ok=True)
-        target = self._cache_dir / digest.removeprefix("sha256:")
+        self._keep_as(digest.removeprefix("sha256:"), content)
+
+    def _keep_as(self, name: str, content: bytes) -> None:
+        target = self._cache_dir / name[:2] / name
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
         temporary.write_bytes(content)
         temporary.replace(target)
 
 
-class _RetryError(SourceUnreachableError):
-    """The server asked for patience: try again after ``pause_s`` seconds, None for a pause of our choice."""
-
-    def __init__(self, message: str, pause_s: float | None) -> None:
-        super().__init__(message)
-        self.pause_s = pause_s
+def _digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _check_status(answer: httpx.Response, place: Pullspec, credentials: Credentials) -> None:
-    status = answer.status_code
-    if status == 200:  # noqa: PLR2004 - RFC 9110
-        return
-    if status in {401, 403}:
-        has_secret = credentials.find(place) is not None
-        fault = "the pull secret for it is wrong or may not read it" if has_secret else "there is no pull secret for it"
-        raise SourceError(
-            f"{place}: the registry refuses access (HTTP {status})", hint=f"{fault}; files read: {credentials.sources}"
-        )
-    if status in {404, 410}:
-        raise SourceGoneError(f"{place}: the registry says that it does not exist (HTTP {status})")
-    if status == 429 or status >= 500:  # noqa: PLR2004 - RFC 9110
-        pause_s = _retry_after(answer.headers.get("Retry-After"))
-        raise _RetryError(f"{place}: the registry answers HTTP {status}", pause_s)
-    raise SourceError(f"{place}: the registry answers HTTP {status}")
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Read Retry-After: seconds or a date (RFC 9110, section 10.2.3)."""
-    if text is None:
-        return None
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+def _index_name(layer: Descriptor, wanted: Collection[str]) -> str:
+    """Name what is known of some paths of a layer: both never change."""
+    return hashlib.sha256("\n".join([layer.digest, *sorted(wanted)]).encode()).hexdigest()
 
 
 def _is_host(url: str, host: str) -> bool:
@@ -522,13 +483,13 @@ def _same_site(one: str, other: str) -> bool:
 
 
 def _check_blob(content: bytes, descriptor: Descriptor, pullspec: Pullspec) -> None:
-    found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    found = _digest_of(content)
     if found != descriptor.digest:
         raise SourceError(f"{pullspec}: blob {descriptor.digest} is damaged: its content has the digest {found}")
 
 
 def _parse_manifest(content: bytes, pullspec: Pullspec) -> Manifest:
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    digest = _digest_of(content)
     try:
         data = json.loads(content)
         media_type = str(data.get("mediaType", ""))
@@ -552,93 +513,3 @@ def _parse_descriptor(data: dict[str, Any]) -> Descriptor:
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or type(size) is not int or size < 0:
         raise ValueError(f"{digest!r} with {size!r} bytes names no blob")
     return Descriptor(digest, size, str(data.get("mediaType", "")))
-
-
-class _HashedStream:
-    """A file made of chunks that come over the network, with the digest of all that went through."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._hash = hashlib.sha256()
-        self._rest = b""
-        self.size = 0
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
-
-    def read(self, size: int) -> bytes:
-        while len(self._rest) < size:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                break
-            self._hash.update(chunk)
-            self.size += len(chunk)
-            self._rest += chunk
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-    def drain(self) -> None:
-        while self.read(_CHUNK):
-            pass
-
-
-class _Bounded:
-    """Refuses to give more than a number of bytes: what is packed may unpack to anything."""
-
-    def __init__(self, stream: IO[bytes], most: int, what: str) -> None:
-        self._stream = stream
-        self._left = most
-        self._what = what
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise FormatError(f"{self._what} unpacks to more than any layer should")
-        return data
-
-
-def _read_layer_files(stream: _HashedStream, layer: Descriptor, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    what = f"layer {layer.digest}"
-    found: dict[str, bytes] = {}
-    try:
-        unpacked = _unpack(stream, layer.media_type)
-        bounded = cast("IO[bytes]", _Bounded(unpacked, _MOST_UNPACKED, what))
-        with tarfile.open(fileobj=bounded, mode="r|", errorlevel=2) as archive:
-            for number, member in enumerate(archive):
-                path = posixpath.normpath(member.name.lstrip("/"))
-                if path == ".." or path.startswith("../") or number > _MOST_ENTRIES:
-                    raise FormatError(
-                        f"{what}: {member.name[:200]!r} points out of the layer, or there are too many files"
-                    )
-                if not wanted(path):
-                    continue
-                if not member.isreg() or member.size > _LARGEST_FILE:
-                    raise FormatError(f"{what}: {path} is no plain file of at most {_LARGEST_FILE >> 20} MiB")
-                content = archive.extractfile(member)
-                found[path] = content.read() if content else b""
-    except (
-        tarfile.TarError,
-        EOFError,
-        zlib.error,
-        gzip.BadGzipFile,
-        zstd.ZstdError,
-        UnicodeError,
-        ValueError,
-    ) as error:
-        # A network that broke off looks like a damaged layer; which of the two it is, the size tells.
-        stream.drain()
-        if stream.size < layer.size:
-            raise SourceUnreachableError(f"{what} ended after {stream.size} of {layer.size} bytes") from None
-        raise FormatError(f"{what} cannot be read: {error}") from None
-    return found
-
-
-def _unpack(stream: _HashedStream, media_type: str) -> IO[bytes]:
-    raw = cast("IO[bytes]", stream)
-    if media_type.endswith("zstd"):
-        return cast("IO[bytes]", zstd.ZstdFile(raw))
-    if media_type.endswith(("gzip", "tar.gzip")):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
-    return raw

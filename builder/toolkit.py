@@ -12,28 +12,26 @@ import json
 import os
 import shutil
 import tempfile
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from builder.deb import MERGED_FOLDERS, read_members
 from builder.download import Downloads
 from builder.kernel import Arch, Variant
 from builder.oci import Entry, Layer, write_image, write_layer
+from builder.once import Once
 from builder.run import Command, run
 from builder.sources.debian import runtime_id, toolkit_id, toolkit_packages
-from builder.store import IMPORT_NAME, TOOLKIT_PREFIX, list_images, remove_images, tag_image
+from builder.store import IMPORT_NAME, list_images, remove_images, tag_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from tarfile import TarInfo
 
     from builder.kernel import KernelVersion
-    from builder.lock import LockedSource
-
-_T = TypeVar("_T")
+    from builder.sources.locked import DebianSource
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ID_LENGTH = 16
@@ -54,26 +52,39 @@ _BUSYBOX_NAMES = (
 )  # fmt: skip
 
 
-def toolkit_image(source: LockedSource, kernel: KernelVersion, build_arch: Arch) -> str:
-    identity = toolkit_id(source, kernel, build_arch)[:_ID_LENGTH]
-    return f"{TOOLKIT_PREFIX}toolkit:{kernel.tag}-{identity}"
+class Toolkits(Protocol):
+    """Toolkits and base images of one kernel source, brought into the container store when first asked for."""
+
+    def close(self) -> None: ...
+
+    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
+        """Return what the missing toolkits of these kernels need: bytes in the store, bytes to download."""
+        ...
+
+    def prefetch(self, kernels: Iterable[KernelVersion]) -> None:
+        """Start fetching what the missing toolkits of these kernels need, in their order."""
+        ...
+
+    def ensure(self, kernel: KernelVersion) -> str:
+        """Return the name of a kernel's toolkit image, which is in the store when this returns."""
+        ...
+
+    def ensure_runtime(self, arch: Arch) -> str:
+        """Return the name of the small base image for an architecture."""
+        ...
 
 
-def runtime_image(source: LockedSource, arch: Arch) -> str:
-    return f"{TOOLKIT_PREFIX}base:{arch}-{runtime_id(source, arch)[:_ID_LENGTH]}"
+class DebianToolkits:
+    """Toolkit images made from Debian packages; safe to use from several threads."""
 
-
-class Toolkits:
-    """Toolkit images of one kernel source, made when first asked for; safe to use from several threads."""
-
-    def __init__(self, source: LockedSource, *, cache_dir: Path, work_dir: Path, build_arch: Arch) -> None:
-        self._source = source
-        self._build_arch = build_arch
+    def __init__(self, source: DebianSource, *, cache_dir: Path, work_dir: Path) -> None:
+        self._named = source
+        self._source = source.locked
+        self._build_arch = source.build_arch
         self._downloads = Downloads(cache_dir / "packages")
         self._scratch = Path(tempfile.mkdtemp(prefix="toolkits-", dir=work_dir))
         self._pool = ThreadPoolExecutor(max_workers=_DOWNLOADS_AT_ONCE, thread_name_prefix="download")
-        self._made: dict[object, Future[Any]] = {}
-        self._guard = threading.Lock()
+        self._once = Once()
         self._numbers = itertools.count()
         self._present = set(list_images())
 
@@ -84,9 +95,7 @@ class Toolkits:
 
     def missing(self, kernels: Iterable[KernelVersion]) -> list[KernelVersion]:
         """Return the kernels whose toolkit is not in the container store."""
-        return [
-            kernel for kernel in kernels if toolkit_image(self._source, kernel, self._build_arch) not in self._present
-        ]
+        return [kernel for kernel in kernels if self._named.toolkit_image(kernel) not in self._present]
 
     def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
         """Return what the missing toolkits of these kernels need: bytes in the store, bytes to download."""
@@ -109,16 +118,16 @@ class Toolkits:
             SourceUnreachableError: the archive does not answer.
             CommandError: the image could not be brought into the store.
         """
-        name = toolkit_image(self._source, kernel, self._build_arch)
+        name = self._named.toolkit_image(kernel)
         if name not in self._present:
-            self._once(("image", name), partial(self._make_toolkit, kernel, name))
+            self._once.get(("image", name), partial(self._make_toolkit, kernel, name))
         return name
 
     def ensure_runtime(self, arch: Arch) -> str:
         """Return the name of the small base image for an architecture; raises as ``ensure`` does."""
-        name = runtime_image(self._source, arch)
+        name = self._named.base_image(arch)
         if name not in self._present:
-            self._once(("image", name), partial(self._make_runtime, arch, name))
+            self._once.get(("image", name), partial(self._make_runtime, arch, name))
         return name
 
     def _names(self, kernel: KernelVersion) -> list[str]:
@@ -150,7 +159,7 @@ class Toolkits:
 
     def _layer(self, packages: Sequence[str], entries: Sequence[Entry]) -> Layer:
         key = ("layer", tuple(packages))
-        return self._once(key, partial(self._write_layer, packages, entries))
+        return self._once.get(key, partial(self._write_layer, packages, entries))
 
     def _write_layer(self, packages: Sequence[str], entries: Sequence[Entry]) -> Layer:
         files = list(self._pool.map(self._package, packages))
@@ -159,7 +168,7 @@ class Toolkits:
         return write_layer(Path(file), _members(files), entries)
 
     def _package(self, name: str) -> Path:
-        return self._once(("package", name), partial(self._downloads.fetch, self._source.packages[name]))
+        return self._once.get(("package", name), partial(self._downloads.fetch, self._source.packages[name]))
 
     def _import(
         self, name: str, layers: list[Layer], arch: Arch, environment: dict[str, str], labels: dict[str, str]
@@ -172,26 +181,6 @@ class Toolkits:
         tag_image(f"localhost/{path}:latest", name)
         remove_images([f"localhost/{path}:latest"])
         shutil.rmtree(self._scratch / path)
-
-    def _once(self, key: object, make: Callable[[], _T]) -> _T:
-        """Return what ``make`` makes, made by the first thread that asks; a failure is forgotten, to be tried again."""
-        with self._guard:
-            future: Future[Any] | None = self._made.get(key)
-            mine = future is None
-            if future is None:
-                future = self._made[key] = Future()
-        if mine:
-            self._make(key, make, future)
-        result: _T = future.result()
-        return result
-
-    def _make(self, key: object, make: Callable[[], _T], future: Future[_T]) -> None:
-        try:
-            future.set_result(make())
-        except BaseException as error:  # noqa: BLE001 - handed to everyone who waits for it
-            with self._guard:
-                del self._made[key]
-            future.set_exception(error)
 
 
 def _members(files: Iterable[Path]) -> Iterator[tuple[TarInfo, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -10,16 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from builder.discovery import discover_project
 from builder.disk import Demand, check_disk
-from builder.errors import ConfigError, UsageError
+from builder.errors import ConfigError, LockFileError, UsageError
 from builder.kernel import parse_kernel_version
-from builder.lock import Lock, write_lock
 from builder.locks import hold_project, share_store
 from builder.matrix import Selector, make_matrix
 from builder.memory import available_memory
 from builder.plan import Action, Plan, Reason, make_plan, predict_seconds
 from builder.project import BootWish
 from builder.result import result_without_work
+from builder.sources.locked import OpenShiftSource
 from builder.store import (
     TOOLKIT_PREFIX,
     Image,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from builder.project import Project
     from builder.result import CellResult
     from builder.signer import OpenSigner, SignerIdentity
-    from builder.sources.debian import Change
+    from builder.sources.locked import KernelSource
     from builder.toolkit import Toolkits
 
 _WORKER_BYTES = 1024**3
@@ -184,9 +186,10 @@ def build_project(
     run_id, results = _build_locked(project, planned, err, boot)
     if not locked and any(_is_gone(result) for result in results):
         err.print("the archive no longer serves packages that versions.lock.yaml names: refreshing it", markup=False)
-        for change in discover_project(project):
-            err.print(f"  {change}", markup=False)
-        project = replace(project)
+        discovery = discover_project(project)
+        for line in (*discovery.changes, *discovery.problems):
+            err.print(f"  {line}", markup=False)
+        project = project.reread()
         planned = plan_project(project, selector, jobs=jobs, boot=boot)
         run_id, results = _build_locked(project, planned, err, boot)
     return BuildReport(results=results, wall_s=time.monotonic() - started, run_id=run_id)
@@ -224,44 +227,20 @@ def _refuse_unbuilt(decision: Decision) -> Decision:
     return replace(decision, action=Action.REFUSE, reason=Reason.NOT_BUILT, explanation=sentence)
 
 
-def discover_project(project: Project, sources: Sequence[str] = ()) -> list[Change]:
-    """Ask the kernel sources, write versions.lock.yaml, and return what changed.
-
-    Raises:
-        SourceError: a source did not answer or answered wrongly; the lock is left as it was.
-    """
-    from builder.sources import debian  # noqa: PLC0415 - a build that is up to date never needs it
-
-    lock = project.lock if project.lock_file.exists() else Lock()
-    found = dict(lock.sources)
-    changes: list[Change] = []
-    for name, source in project.config.sources.items():
-        if sources and name not in sources:
-            continue
-        previous = lock.sources.get(name)
-        found[name] = debian.discover(source, previous, project.cache_dir / "apt" / name, datetime.now(UTC))
-        changes += debian.describe_changes(previous, found[name])
-    write_lock(Lock(sources=found), project.lock_file)
-    return changes
-
-
 def prune_project(project: Project, *, dry_run: bool) -> list[str]:
     """Remove kmodsmith's images and compile results that no cell of any group needs any more; returns their names.
 
     Names that people use (``localhost/<driver>:...``) are theirs and stay.
     """
-    from builder.toolkit import runtime_image, toolkit_image  # noqa: PLC0415 - see discover_project
-
     needed: set[str] = set()
     compiles: set[str] = set()
     for group in project.config.groups:
         decisions = plan_project(project, Selector(group=group), boot=NO_BOOTS).plan.decisions
         needed |= {decision.key_image for decision in decisions if decision.key}
         compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
-    for source in project.lock.sources.values():
-        kernels = [parse_kernel_version(raw) for raw in source.kernels]
-        needed |= {toolkit_image(source, kernel, project.build_arch) for kernel in kernels}
-        needed |= {runtime_image(source, kernel.arch) for kernel in kernels}
+    for name, source in project.lock.sources.items():
+        for kernel in map(parse_kernel_version, source.kernels):
+            needed |= _images_of(project.kernel_source(name), kernel)
     superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
     results = sorted(project.compiled.keys() - compiles)
     if not dry_run:
@@ -272,8 +251,18 @@ def prune_project(project: Project, *, dry_run: bool) -> list[str]:
     return [*superfluous, *(f"result of compile {key}" for key in results)]
 
 
+def _images_of(source: KernelSource, kernel: KernelVersion) -> set[str]:
+    """Return toolkit and base image of a kernel, as far as there are any for this machine."""
+    names = set()
+    with contextlib.suppress(LockFileError):
+        names.add(source.toolkit_image(kernel))
+    with contextlib.suppress(LockFileError):
+        names.add(source.base_image(kernel.arch))
+    return names
+
+
 def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOptions) -> tuple[str, list[CellResult]]:
-    from builder.build import build_plan  # noqa: PLC0415 - see discover_project
+    from builder.build import build_plan  # noqa: PLC0415 - see open_toolkits
     from builder.log import choose_reporter  # noqa: PLC0415
 
     with ExitStack() as held:
@@ -305,16 +294,26 @@ def _clear_leftovers(project: Project, err: Console) -> None:
 
 def open_toolkits(project: Project, source: str, held: ExitStack) -> Toolkits:
     """Return a source's toolkits, to be closed with ``held``."""
-    from builder.toolkit import Toolkits  # noqa: PLC0415 - see discover_project
+    from builder.toolkit import DebianToolkits  # noqa: PLC0415 - a build that is up to date never needs it
 
-    toolkits = Toolkits(
-        project.lock.sources[source],
-        cache_dir=project.cache_dir,
-        work_dir=project.work_dir,
-        build_arch=project.build_arch,
-    )
+    named = project.kernel_source(source)
+    toolkits: Toolkits
+    if isinstance(named, OpenShiftSource):
+        toolkits = _open_pulled_toolkits(project, named)
+    else:
+        toolkits = DebianToolkits(named, cache_dir=project.cache_dir, work_dir=project.work_dir)
     held.callback(toolkits.close)
     return toolkits
+
+
+def _open_pulled_toolkits(project: Project, source: OpenShiftSource) -> Toolkits:
+    from builder.pull import PulledToolkits, open_puller  # noqa: PLC0415 - see open_toolkits
+    from builder.toolkit import DebianToolkits  # noqa: PLC0415
+
+    runtime = None
+    if source.runtime is not None:
+        runtime = DebianToolkits(source.runtime, cache_dir=project.cache_dir, work_dir=project.work_dir)
+    return PulledToolkits(source, open_puller(project), runtime)
 
 
 def _open_signers(project: Project, planned: Planned, held: ExitStack) -> Sequence[OpenSigner]:
@@ -335,7 +334,7 @@ def _open_workshop(
     drivers: Mapping[str, StagedDriver],
     booter: CellBooter | None,
 ) -> Workshop:
-    from builder.build import Workshop  # noqa: PLC0415 - see discover_project
+    from builder.build import Workshop  # noqa: PLC0415 - see open_toolkits
     from builder.sign import SigningLog  # noqa: PLC0415
 
     settings = project.config.build
@@ -383,7 +382,7 @@ def _open_booter(
     booted = [decision for decision in planned.plan.work if decision.boot_key]
     if not booted:
         return None
-    from builder.boot.cell import open_cell_booter  # noqa: PLC0415 - see discover_project
+    from builder.boot.cell import open_cell_booter  # noqa: PLC0415 - see open_toolkits
     from builder.boot.stage import Booter  # noqa: PLC0415
 
     booter = Booter(
@@ -399,6 +398,7 @@ def _open_booter(
         booter,
         drivers=drivers,
         certificates=[signer.certificate for signer in planned.signers],
+        sources={cell.source for cell in cells},
         os_image=options.os_image,
     )
     return held.enter_context(opened)
@@ -406,13 +406,11 @@ def _open_booter(
 
 def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKernels:
     """Return the facts of a source's kernels; a toolkit is made only where they were never extracted."""
-    from builder.kernel_facts import FactsOfKernels  # noqa: PLC0415 - see discover_project
-    from builder.sources.debian import toolkit_id  # noqa: PLC0415
+    from builder.kernel_facts import FactsOfKernels  # noqa: PLC0415 - see open_toolkits
 
-    locked = project.lock.sources[source]
     return FactsOfKernels(
         folder=project.cache_dir / "kernels",
-        identity_of=lambda kernel: toolkit_id(locked, kernel, project.build_arch),
+        identity_of=project.kernel_source(source).toolkit_id,
         toolkit_of=toolkits.ensure,
         isolation=project.config.build.isolation,
     )
@@ -448,10 +446,8 @@ def _kernels_by_source(plan: Plan) -> dict[str, list[KernelVersion]]:
 
 
 def _toolkit_names(project: Project, plan: Plan) -> set[str]:
-    from builder.toolkit import toolkit_image  # noqa: PLC0415 - see discover_project
-
     return {
-        toolkit_image(project.lock.sources[source], kernel, project.build_arch)
+        project.kernel_source(source).toolkit_image(kernel)
         for source, kernels in _kernels_by_source(plan).items()
         for kernel in kernels
     }

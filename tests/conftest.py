@@ -13,7 +13,7 @@ import pytest
 import pytest_socket
 
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import Lock, LockedKernel, LockedPackage, LockedSource, write_lock
+from builder.lock import Lock, LockedDebian, LockedKernel, LockedPackage, write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +102,7 @@ KERNELS = (
 )
 
 
-def make_source(*kernels: str) -> LockedSource:
+def make_source(*kernels: str) -> LockedDebian:
     """A locked source with one package per kernel and one toolchain."""
     packages = {"gcc": _package("gcc"), "busybox": _package("busybox")}
     locked: dict[str, LockedKernel] = {}
@@ -114,7 +114,7 @@ def make_source(*kernels: str) -> LockedSource:
     sets: dict[str, tuple[str, ...]] = {"tools": ("gcc",)}
     for raw in kernels:
         sets[f"runtime-{parse_kernel_version(raw).arch}"] = ("busybox",)
-    return LockedSource(
+    return LockedDebian(
         provider="debian",
         resolved="2026-11-23T00:00:00Z",
         kernels=locked,

@@ -145,9 +145,9 @@ def bench(
     monkeypatch.setenv("XDG_CACHE_HOME", str(project_dir.parent / "cache"))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(build_module, "_RETRY_PAUSE_S", 0.0)
-    monkeypatch.setattr("builder.toolkit.Toolkits.ensure", lambda _self, kernel: f"toolkit:{kernel.tag}")
-    monkeypatch.setattr("builder.toolkit.Toolkits.ensure_runtime", lambda _self, arch: f"base:{arch}")
-    monkeypatch.setattr("builder.toolkit.Toolkits.prefetch", lambda _self, _kernels: None)
+    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", lambda _self, kernel: f"toolkit:{kernel.tag}")
+    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure_runtime", lambda _self, arch: f"base:{arch}")
+    monkeypatch.setattr("builder.toolkit.DebianToolkits.prefetch", lambda _self, _kernels: None)
     return _Bench(project_dir, fake_tools, capsys)
 
 
@@ -276,7 +276,7 @@ def test_errors_around_a_compile_have_their_class(
     def ensure(_self: object, _kernel: object) -> str:
         raise error
 
-    monkeypatch.setattr("builder.toolkit.Toolkits.ensure", ensure)
+    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", ensure)
     (failure,) = bench.build()[1]["failures"]
     assert (failure["failure_class"], failure["code"]) == (failure_class, code)
 
@@ -331,7 +331,7 @@ def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: _Bench, monk
         gone.clear()
         return previous
 
-    monkeypatch.setattr("builder.toolkit.Toolkits.ensure", ensure)
+    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", ensure)
     monkeypatch.setattr(debian, "discover", discover)
     code, report = bench.build("--locked")
     assert (code, report["failures"][0]["code"]) == (FailureClass.TOOLKIT.exit_code, "package-gone")
@@ -445,7 +445,7 @@ def booting(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     file.write_text(file.read_text() + "build: {boot: changed}\n")
     lock_file = bench.folder / "versions.lock.yaml"
     lock = read_lock(lock_file)
-    source = lock.sources["debian"]
+    source = lock.debian("debian")
     package = next(iter(source.packages.values()))
     kernels = {raw: kernel.model_copy(update={"image": "image"}) for raw, kernel in source.kernels.items()}
     packages = {**source.packages, "image": package}

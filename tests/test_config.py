@@ -8,7 +8,7 @@ from conftest import VERSIONS_YAML
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.config import Config, load_config
+from builder.config import Config, DebianKernels, load_config
 from builder.errors import ConfigError
 from builder.kernel import Arch
 
@@ -40,7 +40,9 @@ def test_reads_the_real_file() -> None:
 def test_defaults(project_dir: Path) -> None:
     config = _load(project_dir, VERSIONS_YAML)
     assert config.build.jobs == "auto"
-    assert config.sources["debian"].build_arches == (Arch.X86_64,)
+    source = config.sources["debian"]
+    assert isinstance(source, DebianKernels)
+    assert source.build_arches == (Arch.X86_64,)
     assert config.groups["all"].arches == tuple(Arch)
 
 

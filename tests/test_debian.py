@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from conftest import FakeTools
 
-    from builder.lock import LockedSource
+    from builder.lock import LockedDebian
 
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -90,12 +90,12 @@ def _serve(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[str] = 
 
 
 @pytest.fixture
-def found(fake_tools: FakeTools, tmp_path: Path) -> LockedSource:
+def found(fake_tools: FakeTools, tmp_path: Path) -> LockedDebian:
     _serve(fake_tools, tmp_path, _AMD64)
     return discover(_SOURCE, None, tmp_path / "work", _NOW)
 
 
-def test_lists_kernels_of_all_flavours_and_architectures(found: LockedSource) -> None:
+def test_lists_kernels_of_all_flavours_and_architectures(found: LockedDebian) -> None:
     assert sorted(found.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64", "6.1.0-9-rt-amd64"]
     rt = found.kernels["6.1.0-9-rt-amd64"]
     assert rt.headers[Arch.X86_64] == (
@@ -127,7 +127,7 @@ def test_the_signed_kernel_is_preferred_and_a_missing_one_is_not_invented(
     assert not any("dbg" in name for name in found.packages)
 
 
-def test_apt_never_sees_the_hosts_configuration(found: LockedSource, fake_tools: FakeTools, tmp_path: Path) -> None:
+def test_apt_never_sees_the_hosts_configuration(found: LockedDebian, fake_tools: FakeTools, tmp_path: Path) -> None:
     assert found.kernels
     text = (tmp_path / "work" / "x86_64" / "apt.conf").read_text()
     assert 'Dir::Etc::parts "/dev/null";' in text
@@ -136,13 +136,13 @@ def test_apt_never_sees_the_hosts_configuration(found: LockedSource, fake_tools:
     assert ["update", "-o", "APT::Update::Error-Mode=any"] in fake_tools.calls("apt-get")
 
 
-def test_an_unchanged_archive_leaves_the_lock_unchanged(found: LockedSource, tmp_path: Path) -> None:
+def test_an_unchanged_archive_leaves_the_lock_unchanged(found: LockedDebian, tmp_path: Path) -> None:
     later = discover(_SOURCE, found, tmp_path / "work", datetime(2027, 1, 1, tzinfo=UTC))
     assert later is found
     assert describe_changes(found, later) == []
 
 
-def test_changes_are_told_kernel_by_kernel(found: LockedSource, fake_tools: FakeTools, tmp_path: Path) -> None:
+def test_changes_are_told_kernel_by_kernel(found: LockedDebian, fake_tools: FakeTools, tmp_path: Path) -> None:
     newer = [
         *_COMMON,
         _stanza("linux-headers-6.1.0-9-common", "2", arch="all"),
@@ -197,7 +197,7 @@ def test_an_archive_that_does_not_fit_together(
         discover(_SOURCE, None, tmp_path / "work", _NOW)
 
 
-def test_identities_follow_from_the_packages(found: LockedSource) -> None:
+def test_identities_follow_from_the_packages(found: LockedDebian) -> None:
     kernel = parse_kernel_version("6.1.0-9-amd64")
     identity = toolkit_id(found, kernel, Arch.X86_64)
     changed = found.packages | {
@@ -208,6 +208,6 @@ def test_identities_follow_from_the_packages(found: LockedSource) -> None:
     assert runtime_id(found, Arch.X86_64) != runtime_id(found, Arch.AARCH64)
 
 
-def test_a_machine_that_the_lock_does_not_know(found: LockedSource) -> None:
+def test_a_machine_that_the_lock_does_not_know(found: LockedDebian) -> None:
     with pytest.raises(LockFileError, match="for a machine that is aarch64"):
         toolkit_packages(found, parse_kernel_version("6.1.0-9-amd64"), Arch.AARCH64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from builder.errors import FormatError
 from builder.kernel import Arch
-from builder.sources.payload import is_multi, minor_of, parse_graph, parse_payload, parse_toolkit_release
+from builder.sources.payload import (
+    kernel_of_labels,
+    minor_of,
+    parse_extensions,
+    parse_graph,
+    parse_labels,
+    parse_package_list,
+    parse_payload,
+    parse_toolkit_release,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DATA = Path(__file__).parent / "data" / "openshift"
 _PIN = "quay.io/a/b@sha256:" + "1" * 64
@@ -93,12 +105,6 @@ def test_what_is_no_payload(content: bytes) -> None:
         parse_payload(content)
 
 
-def test_a_share_of_a_multi_release_is_told_from_a_release_of_one_architecture() -> None:
-    assert not is_multi(_read("release-metadata_4.12.0_x86_64.json"))
-    assert is_multi(b'{"metadata": {"release.openshift.io/architecture": "multi"}}')
-    assert not is_multi(b'{"metadata": null}')
-
-
 _X86 = "5.14.0-427.68.1.el9_4.x86_64"
 _ARM = "5.14.0-427.68.1.el9_4.aarch64"
 
@@ -116,12 +122,15 @@ _ARM = "5.14.0-427.68.1.el9_4.aarch64"
         ({"KERNEL_VERSION": "4.18.0-305.3.1.el8_4"}, Arch.X86_64, "4.8.1", ["4.18.0-305.3.1.el8_4.x86_64"]),
         ({"KERNEL_VERSION": "4.18.0-193.24.1.el8_2.dt1.x86_64"}, Arch.X86_64, "4.6.1", ["4.18.0-193.24.1.el8_2.dt1.x86_64"]),
         ({"KERNEL_VERSION": "6.12.0-219.el10.x86_64"}, Arch.X86_64, "4.22.0-okd-scos.0", ["6.12.0-219.el10.x86_64"]),
-        ({"KERNEL_VERSION": _X86, "RT_KERNEL_VERSION": _X86}, Arch.X86_64, "4.16.1", [_X86]),
+        ({"KERNEL_VERSION": _X86, "RT_KERNEL_VERSION": _X86}, Arch.X86_64, "4.16.1", [_X86, f"{_X86}+rt"]),
+        ({"KERNEL_VERSION": _X86, "RT_KERNEL_VERSION": "package kernel-rt-core is not installed+rt"}, Arch.X86_64, "4.16.1", [_X86]),
+        ({"KERNEL_VERSION": "6.1.0-56-amd64", "RT_KERNEL_VERSION": "6.1.0-56-rt-amd64"}, Arch.X86_64, "4.16.1", ["6.1.0-56-amd64", "6.1.0-56-rt-amd64"]),
     ],
 )  # fmt: skip
 def test_kernels_of_a_toolkit(data: dict[str, str], arch: Arch, release: str, kernels: list[str]) -> None:
     found = parse_toolkit_release(json.dumps(data).encode(), arch=arch, release=release)
-    assert [kernel.raw for kernel in found] == kernels
+    assert [kernel.raw for kernel in found.kernels] == kernels
+    assert found.rhel == data.get("RHEL_VERSION", "")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +142,68 @@ def test_kernels_of_a_toolkit(data: dict[str, str], arch: Arch, release: str, ke
 def test_a_toolkit_that_names_no_kernel(data: dict[str, Any], arch: Arch) -> None:
     with pytest.raises(FormatError, match="names"):
         parse_toolkit_release(json.dumps(data).encode(), arch=arch, release="4.16.1")
+
+
+@pytest.mark.parametrize(
+    ("labels", "arch", "expected"),
+    [
+        ({"ostree.linux": _X86}, Arch.X86_64, (_X86, "ostree.linux")),
+        ({"ostree.linux": "true"}, Arch.X86_64, None),
+        ({"ostree.linux": ""}, Arch.X86_64, None),
+        ({"ostree.linux": _X86}, Arch.AARCH64, None),
+        ({"ostree.linux": f"{_X86}+rt"}, Arch.X86_64, None),
+        ({"com.coreos.rpm.kernel": "4.18.0-305.17.1.el8_4.x86_64", "ostree.linux": "true"}, Arch.X86_64,
+         ("4.18.0-305.17.1.el8_4.x86_64", "com.coreos.rpm.kernel")),
+        ({}, Arch.X86_64, None),
+    ],
+)  # fmt: skip
+def test_labels_are_believed_only_in_a_kernels_form(
+    labels: dict[str, str], arch: Arch, expected: tuple[str, str] | None
+) -> None:
+    found = kernel_of_labels(labels, arch)
+    assert (found and (found[0].raw, found[1])) == expected
+
+
+def _package_list(*packages: Sequence[str | None]) -> bytes:
+    return json.dumps({"rpmdb.pkglist": packages}).encode()
+
+
+def test_the_kernel_of_a_package_list() -> None:
+    other = ["kernel-tools", "0", "5.14.0", "999.el9_6", "x86_64"]
+    core = ["kernel-core", "0", "5.14.0", "570.1.1.el9_6", "x86_64"]
+    assert parse_package_list(_package_list(other, core), Arch.X86_64).raw == "5.14.0-570.1.1.el9_6.x86_64"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{}", b"[]", b"\xff\xfe", _package_list(), _package_list(["kernel-core", "0", "5.14.0", "570.1.1.el9_6", "aarch64"]),
+     _package_list(["kernel-core"]), _package_list(["kernel-core", None, None, None, None]), b'{"rpmdb.pkglist": 5}',
+     _package_list(*[["kernel-core", "0", "5.14.0", "570.1.1.el9_6", "x86_64"]] * 2)],
+)  # fmt: skip
+def test_what_is_no_package_list(content: bytes) -> None:
+    with pytest.raises(FormatError, match=r"meta\.json"):
+        parse_package_list(content, Arch.X86_64)
+
+
+@pytest.mark.parametrize(
+    ("data", "arch", "kernels"),
+    [
+        ({"kernel-rt-core": "5.14.0-570.1.1.el9_6.x86_64"}, Arch.X86_64, ["5.14.0-570.1.1.el9_6.x86_64+rt"]),
+        ({"kernel-rt-core": "0:5.14.0-570.1.1.el9_6.x86_64"}, Arch.X86_64, ["5.14.0-570.1.1.el9_6.x86_64+rt"]),
+        ({"kernel-64k-core": "5.14.0-570.1.1.el9_6.aarch64"}, Arch.AARCH64, ["5.14.0-570.1.1.el9_6.aarch64+64k"]),
+        ({"kernel-rt-core": "5.14.0-570.1.1.el9_6.x86_64"}, Arch.AARCH64, []),
+        ({"kernel-rt-core": None, "kernel-64k-core": 5}, Arch.X86_64, []),
+        ({}, Arch.X86_64, []),
+    ],
+)
+def test_kernels_of_extensions(data: dict[str, Any], arch: Arch, kernels: list[str]) -> None:
+    assert [kernel.raw for kernel in parse_extensions(json.dumps(data).encode(), arch)] == kernels
+
+
+def test_labels_of_a_configuration() -> None:
+    assert parse_labels(b'{"architecture": "amd64", "config": {"Labels": {"a": "1"}}}') == ({"a": "1"}, "amd64")
+    assert parse_labels(b'{"config": {"Labels": null}}') == ({}, "")
+    assert parse_labels(b'{"config": null}') == ({}, "")
 
 
 def test_minors_beyond_four() -> None:
@@ -149,7 +220,7 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
 
 @given(_JSON)
 def test_no_answer_escapes_as_another_error(data: Any) -> None:
-    for parse in (parse_graph, parse_payload, is_multi):
+    for parse in (parse_graph, parse_payload, parse_labels):
         try:
             parse(json.dumps(data).encode())
         except FormatError:

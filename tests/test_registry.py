@@ -14,11 +14,15 @@ import httpx
 import pytest
 
 from builder.errors import FormatError, KmodsmithError, SourceError, SourceGoneError, SourceUnreachableError, UsageError
-from builder.registry import Credentials, Descriptor, Pullspec, Registry, parse_pullspec
+from builder.pullspec import Pullspec, parse_pullspec
+from builder.registry import Credentials, Descriptor, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+_WANTED = frozenset({"release/image-references", "etc/release.json"})
 
 
 def _digest(content: bytes) -> str:
@@ -103,7 +107,7 @@ def open_registry(server: _Server, tmp_path: Path, slept: list[float]) -> Callab
 
 def _last_layer(registry: Registry, server: _Server) -> dict[str, bytes]:
     layer = registry.manifest(server.name).layers[-1]
-    return registry.files(server.name, layer, lambda path: path.startswith("release/"), largest_layer=10**6)
+    return registry.files(server.name, layer, {"release/image-references"}, largest_layer=10**6)
 
 
 def test_reads_files_of_a_layer_and_keeps_the_manifest(server: _Server, open_registry: Callable[..., Registry]) -> None:
@@ -213,7 +217,7 @@ def test_a_redirect_is_followed_without_credentials(server: _Server, open_regist
     server.answers = [httpx.Response(401, headers={"WWW-Authenticate": "Basic"})]
     layer = registry.manifest(server.name).layers[-1]
     server.answers = [httpx.Response(307, headers={"Location": f"https://cdn.test/{layer.digest}"})]
-    registry.files(server.name, layer, lambda _: True, largest_layer=10**6)
+    registry.files(server.name, layer, _WANTED, largest_layer=10**6)
     assert server.requests[-2].headers["Authorization"].startswith("Basic ")
     assert (server.requests[-1].url.host, "Authorization" in server.requests[-1].headers) == ("cdn.test", False)
 
@@ -309,7 +313,7 @@ def test_a_layer_that_was_changed_on_the_way(server: _Server, open_registry: Cal
     other = _layer({"release/image-references": b"evil"})
     server.answers = [httpx.Response(200, content=other.ljust(layer.size, b"\0")[: layer.size])]
     with pytest.raises((SourceError, FormatError)):
-        registry.files(server.name, layer, lambda _: True, largest_layer=10**6)
+        registry.files(server.name, layer, _WANTED, largest_layer=10**6)
 
 
 def test_a_layer_that_breaks_off_is_read_again(
@@ -318,35 +322,64 @@ def test_a_layer_that_breaks_off_is_read_again(
     registry = open_registry()
     layer = registry.manifest(server.name).layers[-1]
     server.answers = [httpx.Response(200, content=server.blobs[layer.digest][:-20])]
-    assert registry.files(server.name, layer, lambda _: True, largest_layer=10**6) == {
-        "release/image-references": b"refs"
-    }
+    assert registry.files(server.name, layer, _WANTED, largest_layer=10**6) == {"release/image-references": b"refs"}
     assert slept == [0.5]
 
 
+def _tar(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for member, content in members:
+            archive.addfile(member, io.BytesIO(content))
+    return data.getvalue()
+
+
+def _member(name: str, *, size: int = 0, **fields: Any) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    for field, value in fields.items():
+        setattr(member, field, value)
+    return member
+
+
+_REFERENCES = "release/image-references"
+_SYMLINK: dict[str, Any] = {"type": tarfile.SYMTYPE, "linkname": "../../../etc/shadow"}
+_HARD_LINK: dict[str, Any] = {"type": tarfile.LNKTYPE, "linkname": "/etc/shadow"}
+
+
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("tar", "words"),
     [
-        ({"../../etc/passwd": b"x"}, "points out of"),
-        ({"a/../../x": b"x"}, "points out of"),
+        (_tar((_member("../../etc/passwd", size=1), b"x")), "points out of"),
+        (_tar((_member("a/../../x", size=1), b"x")), "points out of"),
+        (_tar((_member("/../x", size=1), b"x")), "points out of"),
+        (_tar((_member(_REFERENCES, **_SYMLINK), b"")), "no plain file"),
+        (_tar((_member(_REFERENCES, **_HARD_LINK), b"")), "no plain file"),
+        (_tar((_member(_REFERENCES, type=tarfile.DIRTYPE), b"")), "no plain file"),
+        (_tar((_member(_REFERENCES, type=tarfile.FIFOTYPE), b"")), "no plain file"),
+        # 10 GB that only the header claims, and a header that is none.
+        (_member(_REFERENCES, size=10 * 1024**3).tobuf(tarfile.GNU_FORMAT), "no plain file of at most"),
+        (b"\xff" * 10_240, "cannot be read"),
     ],
 )
-def test_a_malicious_layer(files: dict[str, bytes], words: str, tmp_path: Path, slept: list[float]) -> None:
-    server = _Server([_layer(files)])
+def test_a_malicious_layer(tar: bytes, words: str, tmp_path: Path, slept: list[float]) -> None:
+    server = _Server([gzip.compress(tar, mtime=0)])
     registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server), sleep=slept.append)
-    with pytest.raises(FormatError, match=words):
-        registry.files(server.name, registry.manifest(server.name).layers[0], lambda _: True, largest_layer=10**6)
+    with pytest.raises(FormatError, match=words) as caught:
+        registry.files(server.name, registry.manifest(server.name).layers[0], _WANTED, largest_layer=10**6)
+    assert "quay.test/org/name" in caught.value.message
+    assert not slept, "trying again would not help"
 
 
 def test_a_bomb_and_a_layer_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.registry._MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr("builder.layer._MOST_UNPACKED", 1_000_000)
     server = _Server([_layer({"zeros": bytes(3_000_000)})])
     registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server))
     layer = registry.manifest(server.name).layers[0]
     with pytest.raises(FormatError, match="unpacks to more"):
-        registry.files(server.name, layer, lambda _: False, largest_layer=10**6)
+        registry.files(server.name, layer, _WANTED, largest_layer=10**6)
     with pytest.raises(FormatError, match="may be read"):
-        registry.files(server.name, layer, lambda _: False, largest_layer=100)
+        registry.files(server.name, layer, _WANTED, largest_layer=100)
 
 
 def test_mirrors_come_first_and_the_name_itself_last(server: _Server, open_registry: Callable[..., Registry]) -> None:
@@ -361,8 +394,85 @@ def test_mirrors_come_first_and_the_name_itself_last(server: _Server, open_regis
 
 def test_a_damaged_cache_is_read_again(server: _Server, open_registry: Callable[..., Registry], tmp_path: Path) -> None:
     open_registry().manifest(server.name)
-    for file in (tmp_path / "cache").iterdir():
+    for file in (tmp_path / "cache").glob("*/*"):
         file.write_bytes(b"damaged")
     before = len(server.requests)
     assert open_registry().manifest(server.name).layers
     assert len(server.requests) == before + 1
+
+
+def test_names_that_are_not_utf_8_are_passed_over(tmp_path: Path) -> None:
+    server = _Server(
+        [gzip.compress(_tar((_member("\udcff\udcfe", size=1), b"x"), (_member(_REFERENCES, size=4), b"refs")))]
+    )
+    registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server))
+    layer = registry.manifest(server.name).layers[0]
+    assert registry.files(server.name, layer, {_REFERENCES}, largest_layer=10**6) == {_REFERENCES: b"refs"}
+
+
+def test_what_was_found_in_a_layer_is_kept_and_so_is_what_was_not(
+    server: _Server, open_registry: Callable[..., Registry], tmp_path: Path
+) -> None:
+    _last_layer(open_registry(), server)
+    layer = open_registry().manifest(server.name).layers[-1]
+    assert open_registry().files(server.name, layer, {"absent"}, largest_layer=10**6) == {}
+    before = len(server.requests)
+    assert _last_layer(open_registry(), server) == {_REFERENCES: b"refs"}
+    assert open_registry().files(server.name, layer, {"absent"}, largest_layer=10**6) == {}
+    assert len(server.requests) == before
+    for file in (tmp_path / "cache").glob("*/*"):
+        if file.read_bytes() == b"refs":
+            file.write_bytes(b"damaged")
+    assert _last_layer(open_registry(), server) == {_REFERENCES: b"refs"}
+    assert len(server.requests) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([{"a/f": b"old"}, {"other": b""}], b"old"),
+        ([{"a/f": b"old"}, {"a/f": b"new"}, {"other": b""}], b"new"),
+        ([{"a/f": b"old"}, {"a/.wh.f": b""}], None),
+        ([{"a/f": b"old"}, {".wh.a": b""}], None),
+        ([{"a/f": b"old"}, {"a/.wh..wh..opq": b""}], None),
+        ([{"a/f": b"old"}, {"a/.wh..wh..opq": b"", "a/f": b"new"}], b"new"),
+        ([{"a/f": b"old"}, {"a/.wh.g": b""}], b"old"),
+        ([{"other": b""}], None),
+    ],
+)
+def test_layers_are_read_from_the_top(layers: list[dict[str, bytes]], expected: bytes | None, tmp_path: Path) -> None:
+    server = _Server([_layer(files) for files in layers])
+    registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server))
+    found = registry.find_file(server.name, registry.manifest(server.name), "a/f", largest_layer=10**6)
+    assert found == expected
+
+
+def test_no_layer_below_a_large_one_is_read(tmp_path: Path) -> None:
+    server = _Server([_layer({"a/f": b"x"}), _layer({"big": bytes(range(256)) * 40}), _layer({"top": b""})])
+    registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server))
+    assert registry.find_file(server.name, registry.manifest(server.name), "a/f", largest_layer=250) is None
+    assert len(server.requests) == 2, "the manifest and the top layer"
+
+
+def test_the_image_of_an_architecture_out_of_a_list(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    platforms = [("linux", "amd64"), ("linux", "arm64"), ("windows", "s390x")]
+    entries = [
+        {"digest": _digest(server.manifest), "size": 1, "platform": {"os": system, "architecture": arch}}
+        for system, arch in platforms
+    ]
+    index = json.dumps({"manifests": entries}).encode()
+    server.answers = [httpx.Response(200, content=index)]
+    listed = Pullspec("quay.test", "org/name", _digest(index))
+    name, manifest = open_registry().image(listed, "arm64")
+    assert (str(name), len(manifest.layers)) == (str(server.name), 2)
+    with pytest.raises(FormatError, match=r"no image for s390x, only for linux/amd64"):
+        open_registry().image(listed, "s390x")
+    assert open_registry().image(server.name, "amd64")[0] == server.name
+
+
+def test_a_registry_that_must_not_be_asked_is_not(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    registry = open_registry(mirrors={"quay.test/org": ["mirror.test"]}, never_contact=["quay.test/org"])
+    server.answers = [httpx.Response(404)]
+    with pytest.raises(SourceGoneError):
+        registry.manifest(server.name)
+    assert {request.url.host for request in server.requests} == {"mirror.test"}

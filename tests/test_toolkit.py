@@ -11,7 +11,8 @@ from test_packages import _deb, _member
 
 from builder.errors import SourceGoneError
 from builder.kernel import Arch, parse_kernel_version
-from builder.toolkit import Toolkits, toolkit_image
+from builder.sources.locked import DebianSource
+from builder.toolkit import DebianToolkits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ _TOOLCHAIN = "toolchain-x86_64-x86_64-gcc-12"
 
 
 @pytest.fixture
-def toolkits(tmp_path: Path, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toolkits]:
+def toolkits(tmp_path: Path, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> Iterator[DebianToolkits]:
     # 'pull' keeps a copy of the layout, so that a test can look into it.
     fake_tools.add(
         "buildah",
@@ -47,7 +48,7 @@ def toolkits(tmp_path: Path, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPa
         return _deb(tmp_path / package.sha256, (_member(f"usr/share/{package.sha256}"), b"x"))
 
     monkeypatch.setattr("builder.download.Downloads.fetch", fetch)
-    made = Toolkits(source, cache_dir=tmp_path / "cache", work_dir=tmp_path, build_arch=Arch.X86_64)
+    made = DebianToolkits(DebianSource(source, Arch.X86_64), cache_dir=tmp_path / "cache", work_dir=tmp_path)
     made.fetched = fetched  # type: ignore[attr-defined]
     yield made
     made.close()
@@ -68,7 +69,9 @@ def _configs(folder: Path) -> list[dict[str, Any]]:
     return [config for blob in blobs if blob.startswith(b'{"architecture"') and (config := json.loads(blob))]
 
 
-def test_honours_the_contract_of_the_driver_toolkit(toolkits: Toolkits, tmp_path: Path, fake_tools: FakeTools) -> None:
+def test_honours_the_contract_of_the_driver_toolkit(
+    toolkits: DebianToolkits, tmp_path: Path, fake_tools: FakeTools
+) -> None:
     name = toolkits.ensure(_RT)
     files = _files(tmp_path)
     assert files["usr/src/kernels/6.1.0-10-rt-amd64"].linkname == "../linux-headers-6.1.0-10-rt-amd64"
@@ -81,14 +84,14 @@ def test_honours_the_contract_of_the_driver_toolkit(toolkits: Toolkits, tmp_path
     assert tags == [name]
 
 
-def test_cross_toolkits_say_so_in_their_environment(toolkits: Toolkits, tmp_path: Path) -> None:
+def test_cross_toolkits_say_so_in_their_environment(toolkits: DebianToolkits, tmp_path: Path) -> None:
     toolkits.ensure(_CROSS)
     (config,) = _configs(tmp_path)
     assert config["architecture"] == "amd64"
     assert {"ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"} <= set(config["config"]["Env"])
 
 
-def test_threads_share_the_work(toolkits: Toolkits, fake_tools: FakeTools) -> None:
+def test_threads_share_the_work(toolkits: DebianToolkits, fake_tools: FakeTools) -> None:
     with ThreadPoolExecutor(4) as pool:
         names = set(pool.map(toolkits.ensure, [_PLAIN, _RT, _PLAIN, _RT]))
     assert len(names) == 2
@@ -96,13 +99,15 @@ def test_threads_share_the_work(toolkits: Toolkits, fake_tools: FakeTools) -> No
     assert len(toolkits.fetched) == 3  # type: ignore[attr-defined]
 
 
-def test_the_base_has_what_kmm_needs(toolkits: Toolkits, tmp_path: Path) -> None:
+def test_the_base_has_what_kmm_needs(toolkits: DebianToolkits, tmp_path: Path) -> None:
     toolkits.ensure_runtime(Arch.AARCH64)
     assert {"usr/bin/sh", "usr/bin/mkdir", "usr/bin/cp"} <= _files(tmp_path).keys()
     assert _configs(tmp_path)[0]["architecture"] == "arm64"
 
 
-def test_a_failure_is_everybodys_and_can_be_tried_again(toolkits: Toolkits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_everybodys_and_can_be_tried_again(
+    toolkits: DebianToolkits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = __import__("builder.download", fromlist=["Downloads"]).Downloads.fetch
 
     def gone(_self: object, _package: object) -> Path:
@@ -116,8 +121,8 @@ def test_a_failure_is_everybodys_and_can_be_tried_again(toolkits: Toolkits, monk
     assert toolkits.ensure(_PLAIN)
 
 
-def test_what_is_there_is_not_made_again(toolkits: Toolkits, fake_tools: FakeTools) -> None:
-    name = toolkit_image(toolkits._source, _PLAIN, Arch.X86_64)
+def test_what_is_there_is_not_made_again(toolkits: DebianToolkits, fake_tools: FakeTools) -> None:
+    name = toolkits._named.toolkit_image(_PLAIN)
     toolkits._present.add(name)
     assert toolkits.ensure(_PLAIN) == name
     assert toolkits.missing([_PLAIN, _RT]) == [_RT]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from builder.boot.kernel_image import DebianKernelImages, OsImageKernels, read_busybox
+from builder.boot.kernel_image import DebianKernelImages, OsImageKernels, ReleaseKernels, read_busybox
 from builder.boot.script import TEST_NAME
 from builder.boot.stage import BootRequest
 from builder.boot.verdict import raise_problems
@@ -17,6 +17,8 @@ from builder.finding import raise_findings
 from builder.fit import place_modules
 from builder.image_contract import MODULE_ROOT
 from builder.image_files import list_modules
+from builder.pull import open_puller
+from builder.sources.locked import DebianSource, runtime_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from builder.evidence import Journal
     from builder.image_files import ImageContents
     from builder.kernel import Arch
+    from builder.lock import LockedDebian
     from builder.matrix import Cell
     from builder.module.signature import Certificate
     from builder.plan import Decision
@@ -117,6 +120,7 @@ def open_cell_booter(
     *,
     drivers: Mapping[str, StagedDriver],
     certificates: Sequence[Certificate],
+    sources: Iterable[str],
     os_image: str | None,
 ) -> Iterator[CellBooter]:
     """Bring a project's kernels, drivers and certificates together for booting.
@@ -126,27 +130,40 @@ def open_cell_booter(
         booter: what runs guests.
         drivers: staged copies of all that are booted.
         certificates: those of the signers.
+        sources: kernel sources of what is booted.
         os_image: operating system image to take kernels from, instead of their own sources.
     """
     folder = project.cache_dir / "boot"
-    sources = project.lock.sources
     downloads = Downloads(project.cache_dir / "packages")
-    images: dict[str, KernelImages] = {
-        name: DebianKernelImages(source, folder=folder, downloads=downloads) for name, source in sources.items()
-    }
-    if os_image is not None:
-        isolation = project.config.build.isolation
-        images = dict.fromkeys(sources, OsImageKernels(os_image, folder=folder, isolation=isolation))
-    with contextlib.closing(downloads):
+    isolation = project.config.build.isolation
+    with contextlib.ExitStack() as held:
+        held.callback(downloads.close)
+
+        def open_images(name: str) -> KernelImages:
+            if os_image is not None:
+                return OsImageKernels(os_image, folder=folder, isolation=isolation)
+            named = project.kernel_source(name)
+            if isinstance(named, DebianSource):
+                return DebianKernelImages(named.locked, folder=folder, downloads=downloads)
+            puller = open_puller(project)
+            held.callback(puller.close)
+            return ReleaseKernels(named, puller, folder=folder, isolation=isolation)
+
+        images = {name: open_images(name) for name in sources}
         yield CellBooter(
             booter=booter,
             drivers=drivers,
             images_of=images.__getitem__,
-            busybox_of=lambda source, arch: read_busybox(sources[source], arch, downloads),
+            busybox_of=lambda source, arch: read_busybox(_runtime_of(project, source), arch, downloads),
             certificates=certificates,
             journal=project.journal,
             work_dir=project.work_dir,
         )
+
+
+def _runtime_of(project: Project, source: str) -> LockedDebian:
+    """Return the packages that busybox comes from: OpenShift's operating systems have none."""
+    return project.lock.debian(runtime_name(project.config, source) or source)
 
 
 def read_test_files(driver: StagedDriver) -> dict[str, bytes]:

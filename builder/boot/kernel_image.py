@@ -19,14 +19,17 @@ from builder.locks import alone
 from builder.module.kernel_object import module_name, read_kernel_object
 from builder.module.packing import is_module, unpack_module
 from builder.module.signature import split_signature
-from builder.store import read_digest
+from builder.once import Once
+from builder.store import STAGE_REPOSITORY, read_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from builder.download import Downloads
     from builder.kernel import KernelVersion
-    from builder.lock import LockedPackage, LockedSource
+    from builder.lock import LockedDebian, LockedPackage
+    from builder.pull import Puller
+    from builder.sources.locked import OpenShiftSource
 
 _MOST_IN_TREE = 200
 # A kernel as it is shipped and unpacked, and the modules and kernel of an operating system image: the largest seen.
@@ -78,7 +81,7 @@ class KernelImages(Protocol):
 class DebianKernelImages:
     """Kernels out of the packages ``linux-image-*`` that the lock names; only what is needed of them is kept."""
 
-    def __init__(self, source: LockedSource, *, folder: Path, downloads: Downloads) -> None:
+    def __init__(self, source: LockedDebian, *, folder: Path, downloads: Downloads) -> None:
         self._source = source
         self._folder = folder
         self._downloads = downloads
@@ -140,7 +143,7 @@ class DebianKernelImages:
         return self._downloads.fetch(self._package(kernel))
 
 
-def read_busybox(source: LockedSource, arch: Arch, downloads: Downloads) -> bytes:
+def read_busybox(source: LockedDebian, arch: Arch, downloads: Downloads) -> bytes:
     """Return the static busybox of a source's base images, for the guest's architecture.
 
     Raises:
@@ -166,8 +169,7 @@ class OsImageKernels:
         return read_digest(self._image).removeprefix("sha256:")
 
     def missing_bytes(self, kernel: KernelVersion) -> int:
-        is_there = (self._folder / self.identity_of(kernel) / kernel.raw).is_dir()
-        return 0 if is_there else _OS_IMAGE_BYTES
+        return 0 if self._target(kernel).is_dir() else _OS_IMAGE_BYTES
 
     def of(self, kernel: KernelVersion) -> BootKernel:
         """Return the image's kernel.
@@ -175,27 +177,82 @@ class OsImageKernels:
         Raises:
             CommandError: the image does not hold this kernel.
         """
-        identity = self.identity_of(kernel)
-        target = self._folder / identity / kernel.raw
-        extract_files(
-            _FROM_OS_IMAGE,
-            {"OS_IMAGE": self._image, "KERNEL_VERSION": kernel.raw},
-            target,
-            tag=f"kernel-{identity[:16]}",
-            isolation=self._isolation,
-        )
-        return _read_boot_kernel(kernel, target, identity)
+        target = self._target(kernel)
+        _extract_kernel(self._image, kernel, target, isolation=self._isolation)
+        return _read_boot_kernel(kernel, target, target.parent.name)
 
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         self.of(kernel)
-        files = {
-            module_name(file.name): file for file in (self._folder / self.identity_of(kernel) / kernel.raw).iterdir()
-        }
+        return _in_tree_of_folder(self._target(kernel), names)
 
-        def find(wanted: frozenset[str]) -> dict[str, bytes]:
-            return {file.name: file.read_bytes() for name, file in files.items() if name in wanted}
+    def _target(self, kernel: KernelVersion) -> Path:
+        return self._folder / self.identity_of(kernel) / kernel.raw
 
-        return order_in_tree(names, find)
+
+class ReleaseKernels:
+    """Kernels of OpenShift releases: out of their operating system images, pulled once, of which little is kept."""
+
+    def __init__(self, source: OpenShiftSource, puller: Puller, *, folder: Path, isolation: str) -> None:
+        self._source = source
+        self._puller = puller
+        self._folder = folder
+        self._isolation = isolation
+        self._once = Once()
+
+    def identity_of(self, kernel: KernelVersion) -> str:
+        return self._source.boot_id(kernel)
+
+    def missing_bytes(self, kernel: KernelVersion) -> int:
+        if not self.identity_of(kernel) or self._target(kernel).is_dir():
+            return 0
+        return self._puller.size(self._source.boot_pullspec(kernel), kernel.arch) + _OS_IMAGE_BYTES
+
+    def of(self, kernel: KernelVersion) -> BootKernel:
+        """Return a kernel.
+
+        Raises:
+            SourceError: the image could not be pulled.
+            CommandError: the image does not hold this kernel.
+        """
+        target = self._target(kernel)
+        if not target.is_dir():
+            self._once.get(target, lambda: self._fetch(kernel, target))
+        return _read_boot_kernel(kernel, target, self.identity_of(kernel))
+
+    def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
+        self.of(kernel)
+        return _in_tree_of_folder(self._target(kernel), names)
+
+    def _target(self, kernel: KernelVersion) -> Path:
+        return self._folder / self.identity_of(kernel) / kernel.raw
+
+    def _fetch(self, kernel: KernelVersion, target: Path) -> None:
+        pullspec = self._source.boot_pullspec(kernel)
+        is_toolkit = not self._source.os_pullspec(kernel)
+        name = self._source.toolkit_image(kernel) if is_toolkit else f"{STAGE_REPOSITORY}:os-{target.parent.name[:16]}"
+        self._puller.ensure(pullspec, name, kernel.arch)
+        _extract_kernel(name, kernel, target, isolation=self._isolation)
+        if not is_toolkit:
+            self._puller.drop(name)  # gigabytes, of which the kernel and its modules are what guests need
+
+
+def _extract_kernel(image: str, kernel: KernelVersion, target: Path, *, isolation: str) -> None:
+    extract_files(
+        _FROM_OS_IMAGE,
+        {"OS_IMAGE": image, "KERNEL_VERSION": kernel.raw},
+        target,
+        tag=f"kernel-{target.parent.name[:16]}",
+        isolation=isolation,
+    )
+
+
+def _in_tree_of_folder(folder: Path, names: Iterable[str]) -> list[tuple[str, bytes]]:
+    files = {module_name(file.name): file for file in folder.iterdir()}
+
+    def find(wanted: frozenset[str]) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for name, file in files.items() if name in wanted}
+
+    return order_in_tree(names, find)
 
 
 def unpacked_kernel(kernel: BootKernel) -> Path:

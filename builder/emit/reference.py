@@ -66,8 +66,9 @@ def _describe(value: dict[str, Any]) -> str:
         return f"`{value['const']}`"
     if "enum" in value:
         return " or ".join(f"`{item}`" for item in value["enum"])
-    if "anyOf" in value:
-        return " or ".join(dict.fromkeys(_describe(item) for item in value["anyOf"] if item.get("type") != "null"))
+    if "anyOf" in value or "oneOf" in value:
+        choices = value.get("anyOf", []) + value.get("oneOf", [])
+        return " or ".join(dict.fromkeys(_describe(item) for item in choices if item.get("type") != "null"))
     kind = value.get("type")
     if kind == "array":
         return f"list of {_describe(value['items'])}"

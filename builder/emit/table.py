@@ -47,9 +47,12 @@ _STATUS_STYLE = {
 }
 
 
+_NEVER_WRAPPED = {"cell", "action", "status", "time", "kernel", "release", "variant", "arch"}
+
+
 def emit_plan_table(plan: Plan, *, wide: bool) -> RenderableType:
     """Return the plan, a row for each cell; ``wide`` adds what a narrow terminal has no room for."""
-    table = _table("cell", "action", "reason", *(("key",) if wide else ()))
+    table = make_table("cell", "action", "reason", *(("key",) if wide else ()))
     for decision in plan.decisions:
         table.add_row(
             decision.cell.id,
@@ -76,7 +79,7 @@ def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> Renderab
     """Return the results, a row for each cell, and below them each cause of failure once."""
     has_boots = any(result.boot for result in results)
     columns = (*(("boot",) if has_boots else ()), *(("digest",) if wide else ()))
-    table = _table("cell", "status", "why", "time", *columns)
+    table = make_table("cell", "status", "why", "time", *columns)
     for result in results:
         failure = result.failure
         table.add_row(
@@ -115,10 +118,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def _table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
+    """Return an empty table in the one look that all of them have."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"cell", "action", "status", "time"})
+        table.add_column(column, overflow="fold", no_wrap=column in _NEVER_WRAPPED)
     return table
 
 

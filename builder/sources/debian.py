@@ -7,7 +7,6 @@ lock alone. Names and dependencies: the Debian kernel handbook, chapter 4; seen 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,8 @@ from debian.debian_support import Version
 from builder.apt import Apt, Archive
 from builder.errors import LockFileError, SourceError
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import LockedKernel, LockedPackage, LockedSource, content_id
+from builder.lock import LockedDebian, LockedKernel, LockedPackage, content_id
+from builder.sources.changes import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,19 +41,7 @@ _GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gn
 _WANTED = re.compile(r"linux-(headers|kbuild|compiler|image)-.*(?<!-dbg)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One difference between two answers of a source."""
-
-    kind: str
-    kernel: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.kernel}{f': {self.detail}' if self.detail else ''}"
-
-
-def discover(source: DebianKernels, previous: LockedSource | None, work_dir: Path, now: datetime) -> LockedSource:
+def discover(source: DebianKernels, previous: LockedDebian | None, work_dir: Path, now: datetime) -> LockedDebian:
     """Ask the archive which kernels have headers and which packages make their toolkits.
 
     Raises:
@@ -73,7 +61,7 @@ def discover(source: DebianKernels, previous: LockedSource | None, work_dir: Pat
         collector.add_set(f"runtime-{arch}", arch, _RUNTIME, with_dependencies=False)
     if not collector.kernels:
         raise SourceError("the Debian archive has no kernel headers of the configured flavours")
-    found = LockedSource(
+    found = LockedDebian(
         provider="debian",
         resolved=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         kernels=collector.kernels,
@@ -84,29 +72,29 @@ def discover(source: DebianKernels, previous: LockedSource | None, work_dir: Pat
     return previous if same and previous is not None else found
 
 
-def describe_changes(previous: LockedSource | None, new: LockedSource) -> list[Change]:
+def describe_changes(previous: LockedDebian | None, new: LockedDebian) -> list[Change]:
     """Return what a new answer adds, drops and changes, kernel by kernel."""
     old_kernels: Mapping[str, LockedKernel] = previous.kernels if previous else {}
-    changes = [Change(kind="new kernel", kernel=raw) for raw in new.kernels.keys() - old_kernels.keys()]
+    changes = [Change(kind="new kernel", subject=raw) for raw in new.kernels.keys() - old_kernels.keys()]
     changes += [
-        Change(kind="kernel gone", kernel=raw, detail="the archive serves no headers for it any more")
+        Change(kind="kernel gone", subject=raw, detail="the archive serves no headers for it any more")
         for raw in old_kernels.keys() - new.kernels.keys()
     ]
     for raw in new.kernels.keys() & old_kernels.keys():
         if new.kernels[raw].package_version != old_kernels[raw].package_version:
             detail = f"headers {old_kernels[raw].package_version} -> {new.kernels[raw].package_version}"
-            changes.append(Change(kind="kernel changed", kernel=raw, detail=detail))
+            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
         elif new.kernels[raw].image != old_kernels[raw].image:
             detail = f"boots {new.kernels[raw].image or 'nothing any more'}"
-            changes.append(Change(kind="kernel changed", kernel=raw, detail=detail))
+            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
     if previous:
         for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):
             if packages := sorted({*new.package_sets[name]} - {*previous.package_sets[name]}):
-                changes.append(Change(kind="packages changed", kernel=name, detail=", ".join(packages)))
-    return sorted(changes, key=lambda change: (change.kind, change.kernel))
+                changes.append(Change(kind="packages changed", subject=name, detail=", ".join(packages)))
+    return sorted(changes, key=lambda change: (change.kind, change.subject))
 
 
-def toolkit_packages(source: LockedSource, kernel: KernelVersion, build_arch: Arch) -> tuple[tuple[str, ...], ...]:
+def toolkit_packages(source: LockedDebian, kernel: KernelVersion, build_arch: Arch) -> tuple[tuple[str, ...], ...]:
     """Return the packages of a toolkit, layer by layer: toolchain, then each header package.
 
     Raises:
@@ -122,12 +110,12 @@ def toolkit_packages(source: LockedSource, kernel: KernelVersion, build_arch: Ar
     return (toolchain, *((name,) for name in locked.headers[build_arch]))
 
 
-def toolkit_id(source: LockedSource, kernel: KernelVersion, build_arch: Arch) -> str:
+def toolkit_id(source: LockedDebian, kernel: KernelVersion, build_arch: Arch) -> str:
     layers = toolkit_packages(source, kernel, build_arch)
     return content_id("toolkit", RECIPE_VERSION, kernel.raw, [source.digests(layer) for layer in layers])
 
 
-def runtime_id(source: LockedSource, arch: Arch) -> str:
+def runtime_id(source: LockedDebian, arch: Arch) -> str:
     return content_id("runtime", RECIPE_VERSION, arch, source.digests(source.package_sets[f"runtime-{arch}"]))
 
 
@@ -140,7 +128,7 @@ def _by_name(packages: Iterable[Package]) -> dict[str, list[Package]]:
 
 
 class _Collector:
-    """Gathers the parts of a LockedSource while kernels are looked at."""
+    """Gathers the parts of a LockedDebian while kernels are looked at."""
 
     def __init__(
         self,

@@ -1,12 +1,13 @@
 """What OpenShift's update graph, release payloads and toolkits say, in their own formats. Pure.
 
-Formats: graph of openshift/cincinnati (docs/design/openshift.md); ``release-manifests/image-references`` and
-``release-metadata`` of a release image (openshift/oc, pkg/cli/admin/release); ``/etc/driver-toolkit-release.json`` of
+Formats: graph of openshift/cincinnati (docs/design/openshift.md); ``release-manifests/image-references`` of a
+release image (openshift/oc, pkg/cli/admin/release); ``/etc/driver-toolkit-release.json`` of
 openshift/driver-toolkit. Answers may be wrong or hostile: a value is taken only in the form that it must have.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -14,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import FormatError, UsageError
 from builder.kernel import Arch, Variant, parse_kernel_version
-from builder.registry import parse_pullspec
+from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from builder.kernel import KernelVersion
-    from builder.registry import Pullspec
+    from builder.pullspec import Pullspec
 
 IMAGE_REFERENCES = "release-manifests/image-references"
-RELEASE_METADATA = "release-manifests/release-metadata"
+PACKAGE_LIST = "usr/share/openshift/base/meta.json"
+EXTENSIONS = "usr/share/rpm-ostree/extensions.json"
 TOOLKIT_RELEASE = "etc/driver-toolkit-release.json"
 _LARGEST_JSON = 64 * 1024**2
-_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?")
+_VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,6}(?:-[0-9A-Za-z.-]{1,80})?(?:\+[0-9A-Za-z.-]{1,40})?")
+_RHEL = re.compile(r"\d{1,3}(?:\.\d{1,3})?")
 # Releases from this minor on have a kernel with 64k pages on aarch64 (openshift/driver-toolkit, release-4.15).
 _FIRST_64K = (4, 15)
 
@@ -56,6 +59,7 @@ class OsStream:
     image: Pullspec
     build: str
     toolkit: Pullspec | None
+    extensions: Pullspec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +148,7 @@ def _parse_stream(name: str, tags: Mapping[str, Any]) -> OsStream:
         image=_image_of(tags[name]),
         build=builds.get("machine-os", ""),
         toolkit=_image_of(tags[_toolkit_tag(name)]) if _toolkit_tag(name) in tags else None,
+        extensions=_image_of(tags[f"{name}-extensions"]) if f"{name}-extensions" in tags else None,
     )
 
 
@@ -165,14 +170,16 @@ def _builds(tag: Any) -> dict[str, str]:
     return {name.strip(): value.strip() for name, separator, value in pairs if separator}
 
 
-def is_multi(content: bytes) -> bool:
-    """Tell from ``release-metadata`` whether a payload is one architecture's share of a multi-architecture release."""
-    metadata = _parse_json(content, RELEASE_METADATA).get("metadata") or {}
-    return isinstance(metadata, dict) and metadata.get("release.openshift.io/architecture") == "multi"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolkitRelease:
+    """What a toolkit is for: its kernels (standard, then rt and 64k where there is one), and the version of RHEL."""
+
+    kernels: tuple[KernelVersion, ...]
+    rhel: str
 
 
-def parse_toolkit_release(content: bytes, *, arch: Arch, release: str) -> list[KernelVersion]:
-    """Return the kernels that a toolkit is for: standard, then rt and 64k where there is one.
+def parse_toolkit_release(content: bytes, *, arch: Arch, release: str) -> ToolkitRelease:
+    """Read ``/etc/driver-toolkit-release.json``.
 
     The rt value is taken only if it has the form of a kernel version: on other architectures than x86_64 it is a
     sentence of rpm. 64k is not in the file; it is derived.
@@ -182,30 +189,108 @@ def parse_toolkit_release(content: bytes, *, arch: Arch, release: str) -> list[K
     """
     data = _parse_json(content, TOOLKIT_RELEASE)
     try:
-        standard = parse_kernel_version(_with_arch(str(data["KERNEL_VERSION"]), arch))
+        standard = _parse_standard(str(data["KERNEL_VERSION"]), arch)
     except (KeyError, UsageError) as error:
         raise FormatError(f"{TOOLKIT_RELEASE} of {release} names no kernel: {error}") from None
     if standard.arch is not arch or standard.variant is not Variant.STANDARD:
         raise FormatError(f"{TOOLKIT_RELEASE} of {release} names {standard}, which is not a standard kernel of {arch}")
-    return [standard, *_derived(data, standard, release)]
+    rhel = str(data.get("RHEL_VERSION") or "")
+    return ToolkitRelease(
+        kernels=(standard, *_derived(data, standard, release)), rhel=rhel if _RHEL.fullmatch(rhel) else ""
+    )
 
 
 def _derived(data: Mapping[str, Any], standard: KernelVersion, release: str) -> Iterator[KernelVersion]:
-    text = str(data.get("RT_KERNEL_VERSION") or "")
-    if standard.arch is Arch.X86_64 and text:
-        try:
-            rt = parse_kernel_version(text)
-        except UsageError:
-            rt = None
-        if rt is not None and rt.arch is standard.arch and rt.variant is Variant.RT:
-            yield rt
+    if standard.arch is Arch.X86_64 and (rt := _parse_rt(str(data.get("RT_KERNEL_VERSION") or ""), standard.arch)):
+        yield rt
     if standard.arch is Arch.AARCH64 and minor_of(release) >= _FIRST_64K:
         yield parse_kernel_version(f"{standard.raw}+64k")
 
 
-def _with_arch(text: str, arch: Arch) -> str:
-    """Add the architecture where it is missing: some builds of 4.7 and 4.8 (bug 1977972)."""
-    return text if any(text.endswith(f".{known}") for known in Arch) else f"{text}.{arch}"
+def _parse_rt(text: str, arch: Arch) -> KernelVersion | None:
+    """Return an rt kernel's version; None where the text is none.
+
+    From RHEL 9.3 on rt kernels have the standard kernel's package version, and ``+rt`` only in ``uname -r``; toolkits
+    before 4.16 or 4.17 do not say so.
+    """
+    with contextlib.suppress(UsageError):
+        found = parse_kernel_version(text)
+        if found.variant is Variant.STANDARD:
+            found = parse_kernel_version(f"{text}+rt")
+        if found.variant is Variant.RT and found.arch is arch:
+            return found
+    return None
+
+
+def kernel_of_labels(labels: Mapping[str, str], arch: Arch) -> tuple[KernelVersion, str] | None:
+    """Return the kernel that labels of an operating system image name, and the label; only in a kernel's form.
+
+    ``com.coreos.rpm.kernel`` is on machine-os-content, ``ostree.linux`` on rhel-coreos up to 4.21; from 4.22 on its
+    value is the word "true".
+    """
+    for name in ("com.coreos.rpm.kernel", "ostree.linux"):
+        with contextlib.suppress(UsageError):
+            kernel = parse_kernel_version(labels.get(name, ""))
+            if kernel.arch is arch and kernel.variant is Variant.STANDARD:
+                return kernel, name
+    return None
+
+
+def is_metalayer(labels: Mapping[str, str]) -> bool:
+    """Tell whether the last layer of an operating system image lists its packages (4.19 on)."""
+    return labels.get("io.openshift.metalayer") == "true"
+
+
+def parse_package_list(content: bytes, arch: Arch) -> KernelVersion:
+    """Return the kernel of ``usr/share/openshift/base/meta.json``: the package kernel-core.
+
+    Raises:
+        FormatError: it is no list of packages, or has no kernel of this architecture.
+    """
+    try:
+        packages = _parse_json(content, PACKAGE_LIST)["rpmdb.pkglist"]
+        found = [
+            parse_kernel_version(f"{version}-{release}.{arch_name}")
+            for name, _, version, release, arch_name in packages
+            if name == "kernel-core"
+        ]
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise FormatError(f"{PACKAGE_LIST} is not a list of packages: {error!r}"[:300]) from None
+    if len(found) != 1 or found[0].arch is not arch:
+        raise FormatError(f"{PACKAGE_LIST} names {len(found)} kernels, or one of another architecture than {arch}")
+    return found[0]
+
+
+def parse_extensions(content: bytes, arch: Arch) -> list[KernelVersion]:
+    """Return the rt and 64k kernels of ``usr/share/rpm-ostree/extensions.json`` (4.19 on).
+
+    Raises:
+        FormatError: it is no object.
+    """
+    data = _parse_json(content, EXTENSIONS)
+    versions = {name: str(data.get(name, "")).rpartition(":")[2] for name in ("kernel-rt-core", "kernel-64k-core")}
+    kernels = [_parse_rt(versions["kernel-rt-core"], arch)]
+    with contextlib.suppress(UsageError):
+        kernels.append(parse_kernel_version(f"{versions['kernel-64k-core']}+64k"))
+    return [kernel for kernel in kernels if kernel is not None and kernel.arch is arch]
+
+
+def parse_labels(content: bytes) -> tuple[dict[str, str], str]:
+    """Return labels and architecture (OCI spelling) of an image's configuration.
+
+    Raises:
+        FormatError: it is none.
+    """
+    data = _parse_json(content, "the image's configuration")
+    labels = (data.get("config") or {}).get("Labels") or {} if isinstance(data.get("config") or {}, dict) else {}
+    return {str(name): str(value) for name, value in dict(labels).items()}, str(data.get("architecture", ""))
+
+
+def _parse_standard(text: str, arch: Arch) -> KernelVersion:
+    """Parse a kernel, adding the architecture where it is missing: some builds of 4.7 and 4.8 (bug 1977972)."""
+    with contextlib.suppress(UsageError):
+        return parse_kernel_version(text)
+    return parse_kernel_version(f"{text}.{arch}")
 
 
 def _parse_json(content: bytes, what: str) -> dict[str, Any]:

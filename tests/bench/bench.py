@@ -30,6 +30,7 @@ import yaml
 
 from builder.apt import Apt, Archive
 from builder.boot.kernel_image import DebianKernelImages, unpacked_kernel
+from builder.config import DebianKernels
 from builder.deb import read_members
 from builder.download import Downloads
 from builder.fit import check_modules, place_modules
@@ -172,7 +173,7 @@ def _median_ratio(figures: list[dict[str, float]], other: str) -> float:
 
 def make_box(project: Project, kernels: list[KernelVersion]) -> str:
     """Start a container that has the toolchain, the headers of all kernels, DKMS and the driver's source."""
-    source = project.lock.sources["debian"]
+    source = project.lock.debian("debian")
     names = [toolkit_packages(source, kernel, Arch.X86_64) for kernel in kernels]
     toolchain = names[0][0]
     headers = dict.fromkeys(name for layers in names for layer in layers[1:] for name in layer)
@@ -209,6 +210,7 @@ def _find_dkms(project: Project) -> LockedPackage:
     import re
 
     settings = project.config.sources["debian"]
+    assert isinstance(settings, DebianKernels)
     archives = [Archive(url=archive.url, suites=archive.suites) for archive in settings.archives]
     apt = Apt(project.cache_dir / "apt" / "bench", Arch.X86_64, archives, Path(settings.keyring))
     apt.update()
@@ -310,7 +312,7 @@ def measure_boot(kernel_glob: str) -> dict[str, Any]:
 def fetch_kernels(project: Project, kernels: list[KernelVersion]) -> None:
     """Have every kernel's image in the cache: what is measured is booting, not the network."""
     downloads = Downloads(project.cache_dir / "packages")
-    images = DebianKernelImages(project.lock.sources["debian"], folder=project.cache_dir / "boot", downloads=downloads)
+    images = DebianKernelImages(project.lock.debian("debian"), folder=project.cache_dir / "boot", downloads=downloads)
     for kernel in kernels:
         unpacked_kernel(images.of(kernel))
     downloads.close()

@@ -31,7 +31,7 @@ from builder.keys import certify_itself
 from builder.lock import read_lock
 from builder.module.signature import Certificate, append_signature
 from builder.project import open_project
-from builder.toolkit import runtime_image, toolkit_image
+from builder.sources.locked import DebianSource
 from integration.conftest import ROOT, copy_project
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ def _open_lab(ending: str, machine: Machine, lock_text: str, folder: Path, pool:
     kernel = _newest(project, ending)
     # A build of the sample driver brings the toolkit into the store.
     machine.builder(project, "build", "--group", "debian", "--kernel", kernel.raw, check=True)
-    source = read_lock(project / "versions.lock.yaml").sources["debian"]
+    source = read_lock(project / "versions.lock.yaml").debian("debian")
     modules = shutil.copytree(_BAD, folder / "modules")
-    container = machine.buildah("from", "--pull-never", toolkit_image(source, kernel, Arch.X86_64)).strip()
+    container = machine.buildah("from", "--pull-never", DebianSource(source, Arch.X86_64).toolkit_image(kernel)).strip()
     make = ("make", "-C", f"/lib/modules/{kernel}/build", "M=/src", "KBUILD_MODPOST_WARN=1", "modules")
     machine.buildah("run", "--isolation", "chroot", "--volume", f"{modules}:/src", container, "--", *make)
     machine.buildah("rm", container)
@@ -475,8 +475,8 @@ def test_the_kernel_of_an_operating_system_image(machine: Machine, project: Path
     (folder / "kernel").mkdir(parents=True)
     shutil.copy(kernel.vmlinuz, folder / "vmlinuz")
     shutil.copy(kernel.vmlinuz.with_name("config"), folder / "config")
-    source = read_lock(project / "versions.lock.yaml").sources["debian"]
-    base = runtime_image(source, lab.kernel.arch)
+    source = read_lock(project / "versions.lock.yaml").debian("debian")
+    base = DebianSource(source, Arch.X86_64).base_image(lab.kernel.arch)
     (tmp_path / "Containerfile").write_text(f"FROM {base}\nCOPY os /\n")
     machine.buildah("build", "--isolation", "chroot", "--pull-never", "--tag", "localhost/os:1", str(tmp_path))
     done = machine.builder(project, "boot", "--json", "--os-image", "localhost/os:1", *selection)

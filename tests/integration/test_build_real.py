@@ -20,7 +20,7 @@ import pytest
 
 from builder.kernel import parse_kernel_version
 from builder.lock import read_lock
-from builder.toolkit import toolkit_image
+from builder.sources.locked import DebianSource
 from integration.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _newest(project: Path, series: str, arch: str = "amd64") -> str:
 
 def _toolkit(project: Path, raw: str) -> str:
     kernel = parse_kernel_version(raw)
-    return toolkit_image(read_lock(project / "versions.lock.yaml").sources["debian"], kernel, kernel.arch)
+    return DebianSource(read_lock(project / "versions.lock.yaml").debian("debian"), kernel.arch).toolkit_image(kernel)
 
 
 def _edit(file: Path, old: str, new: str) -> None:

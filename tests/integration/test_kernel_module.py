@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.lock import read_lock
-from builder.toolkit import Toolkits
+from builder.sources.locked import DebianSource
+from builder.toolkit import DebianToolkits
 from integration.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def test_the_guard_fits_each_form(
     machine: Machine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, fits: bool
 ) -> None:
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", machine.environment["CONTAINERS_STORAGE_CONF"])
-    source = read_lock(project / "versions.lock.yaml").sources["debian"]
+    source = read_lock(project / "versions.lock.yaml").debian("debian")
     kernel = read_lock(project / "versions.lock.yaml").kernel_versions("debian")[0]
-    toolkits = Toolkits(source, cache_dir=tmp_path / "cache", work_dir=tmp_path, build_arch=kernel.arch)
+    toolkits = DebianToolkits(DebianSource(source, kernel.arch), cache_dir=tmp_path / "cache", work_dir=tmp_path)
     with machine.mounted(toolkits.ensure(kernel)) as root:
         folder = root / "guard"
         (folder / "linux").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Toolkits from the real archive: the Driver Toolkit's contract, digests, and shared layers."""
+"""DebianToolkits from the real archive: the Driver Toolkit's contract, digests, and shared layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import read_lock
-from builder.toolkit import Toolkits
+from builder.sources.locked import DebianSource
+from builder.toolkit import DebianToolkits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,18 +22,18 @@ pytestmark = [pytest.mark.buildah, pytest.mark.archive]
 
 
 @pytest.fixture
-def opened(machine: Machine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolkits:
+def opened(machine: Machine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DebianToolkits:
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", machine.environment["CONTAINERS_STORAGE_CONF"])
     return _open(project, tmp_path)
 
 
-def _open(project: Path, tmp_path: Path) -> Toolkits:
-    source = read_lock(project / "versions.lock.yaml").sources["debian"]
-    return Toolkits(source, cache_dir=tmp_path / "cache", work_dir=tmp_path, build_arch=Arch.X86_64)
+def _open(project: Path, tmp_path: Path) -> DebianToolkits:
+    source = read_lock(project / "versions.lock.yaml").debian("debian")
+    return DebianToolkits(DebianSource(source, Arch.X86_64), cache_dir=tmp_path / "cache", work_dir=tmp_path)
 
 
 @pytest.mark.parametrize("variant", ["standard", "rt"])
-def test_keeps_the_contract(machine: Machine, opened: Toolkits, project: Path, variant: str) -> None:
+def test_keeps_the_contract(machine: Machine, opened: DebianToolkits, project: Path, variant: str) -> None:
     kernels = read_lock(project / "versions.lock.yaml").kernel_versions("debian")
     kernel = next(item for item in reversed(kernels) if item.variant == variant and item.arch is Arch.X86_64)
     with machine.mounted(opened.ensure(kernel)) as root:
@@ -46,7 +47,7 @@ def test_keeps_the_contract(machine: Machine, opened: Toolkits, project: Path, v
 
 
 def test_two_makings_give_one_digest_and_layers_are_shared(
-    machine: Machine, opened: Toolkits, project: Path, tmp_path: Path
+    machine: Machine, opened: DebianToolkits, project: Path, tmp_path: Path
 ) -> None:
     kernels = [
         item

@@ -1,0 +1,203 @@
+"""The verbs about kernels and releases: discover, matrix, upgrade-check, nightly."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.cli import WIDE, make_selector, tell_results, with_selectors
+from builder.discovery import check_sources, complain, discover_project
+from builder.errors import EXIT_NOT_READY
+from builder.kernel import Arch, Variant
+from builder.lock import LOCK_FILE_NAME, ReleaseState
+from builder.sources.releases import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+
+    from builder.cli import Session
+
+# A line for every so many releases where there is no terminal to draw a bar in.
+_EVERY = 100
+
+
+@click.command()
+@click.option("--source", "sources", multiple=True, help="Only this source of versions.yaml; repeatable.")
+@click.option("--refresh", is_flag=True, help="Read every release again, not only those that the lock does not know.")
+@click.option("--newest-toolkits", is_flag=True, help="Build kernels with their newest toolkit; their cells change.")
+@click.option("--accept-loss", is_flag=True, help="Believe a channel that lost many of its releases at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+@click.pass_obj
+def discover(
+    session: Session, /, *, sources: tuple[str, ...], refresh: bool, newest_toolkits: bool, accept_loss: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Ask the kernel sources which kernels there are, and write versions.lock.yaml.
+
+    For OpenShift: update graph, release payloads, toolkits and operating systems, by registry metadata alone; no oc, no
+    image is pulled. Releases that the lock knows are not read again. What cannot be read keeps the older answer, and
+    the exit code is 7. A kernel leaves the lock only for a reason that is printed.
+
+    \b
+    discover
+    discover --source openshift --refresh
+    """
+    from builder.emit.matrix import emit_discovery, emit_discovery_json  # noqa: PLC0415 - see builder.cli
+
+    check_sources(session.project.config, sources)
+    wish = Wish(refresh=refresh, newest_toolkits=newest_toolkits, accept_loss=accept_loss)
+    with _progress(session.err) as progress:
+        discovery = discover_project(session.project, sources, wish=wish, progress=progress)
+    if as_json:
+        session.out.file.write(emit_discovery_json(discovery))
+    else:
+        for line in emit_discovery(discovery):
+            session.out.print(line, markup=False)
+        count = len(discovery.changes)
+        session.out.print(f"{count} changes in {LOCK_FILE_NAME}" if count else "nothing changed", markup=False)
+    if problem := complain(discovery):
+        raise problem
+
+
+@click.command()
+@click.option(
+    "--by", type=click.Choice(["kernel", "release"]), default="kernel", show_default=True, help="What a row is."
+)
+@click.option("--source", "sources", multiple=True, help="Only this source of versions.yaml; repeatable.")
+@click.option("--kernel", "kernels", multiple=True, metavar="GLOB", help="Only these kernels (uname -r); repeatable.")
+@click.option("--release", "releases", multiple=True, metavar="GLOB", help="Only these releases; repeatable.")
+@click.option("--arch", "arches", multiple=True, type=click.Choice([arch.value for arch in Arch]))
+@click.option("--variant", "variants", multiple=True, type=click.Choice([variant.value for variant in Variant]))
+@click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in ReleaseState]))
+@click.option("--json", "as_json", is_flag=True, help="Print kernels and releases as JSON.")
+@click.pass_obj
+def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> None:
+    """Show the kernel matrix of the lock: which releases run which kernel, and what is known of each.
+
+    \b
+    matrix --release '4.18.*'
+    matrix --by release --state toolkit-differs --state no-toolkit
+    matrix --arch x86_64 --variant rt --json
+
+    States: complete (toolkit and node name the same kernel), unconfirmed (only one of them is known), toolkit-differs,
+    no-toolkit, kernel-unknown, unreachable, malformed.
+    """
+    from builder.emit.matrix import (  # noqa: PLC0415 - see builder.cli
+        emit_kernel_table,
+        emit_matrix_json,
+        emit_matrix_summary,
+        emit_release_table,
+    )
+    from builder.survey import View, list_kernels, list_releases  # noqa: PLC0415
+
+    check_sources(session.project.config, filters["sources"])
+    view = View(
+        sources=filters["sources"],
+        kernels=filters["kernels"],
+        releases=filters["releases"],
+        arches=tuple(map(Arch, filters["arches"])),
+        variants=tuple(map(Variant, filters["variants"])),
+        states=tuple(map(ReleaseState, filters["states"])),
+    )
+    kernels, releases = list_kernels(session.project.lock, view), list_releases(session.project.lock, view)
+    if as_json:
+        session.out.file.write(emit_matrix_json(kernels, releases))
+        return
+    now = datetime.now(UTC)
+    table = emit_kernel_table(kernels, now=now) if by == "kernel" else emit_release_table(releases, now=now)
+    session.out.print(table)
+    session.out.print(emit_matrix_summary(kernels, releases), markup=False)
+
+
+@click.command("upgrade-check")
+@click.argument("version")
+@click.option("--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable.")
+@click.option("--arch", "arches", multiple=True, type=click.Choice([arch.value for arch in Arch]))
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_obj
+def upgrade_check(
+    session: Session, /, *, version: str, drivers: tuple[str, ...], arches: tuple[str, ...], as_json: bool
+) -> int:
+    """Does every driver have its image for all kernels of release VERSION?
+
+    Images are looked for where their names say that they are: in the container store for localhost/..., else in their
+    registry. A registry that does not answer makes an image unknown, not absent. Exit codes: 0 ready, 18 not ready.
+
+    \b
+    upgrade-check 4.18.12
+    upgrade-check 4.18.12 --arch x86_64 --json
+    """
+    from builder.emit.matrix import (  # noqa: PLC0415 - see builder.cli
+        emit_readiness_json,
+        emit_readiness_summary,
+        emit_readiness_table,
+    )
+    from builder.upgrade import check_upgrade  # noqa: PLC0415
+
+    rows = check_upgrade(session.project, version, drivers=drivers, arches=tuple(map(Arch, arches)))
+    if as_json:
+        session.out.file.write(emit_readiness_json(version, rows))
+    else:
+        session.out.print(emit_readiness_table(rows, wide=session.out.width >= WIDE))
+        session.out.print(emit_readiness_summary(version, rows), markup=False)
+    return EXIT_NOT_READY if any(row.is_missing for row in rows) else 0
+
+
+@click.command()
+@with_selectors
+@click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.pass_obj
+def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors: Any) -> int:
+    """Discover, then build, prove, sign and boot what is missing, and report how fresh it is.
+
+    Safe to run every hour: where nothing changed, nothing is done. What came of it is in nightly.json, results.json and
+    junit.xml of the work folder. Exit codes: as build; 7 if all was built but a source did not answer.
+    """
+    from builder.emit.matrix import emit_discovery, emit_freshness, emit_nightly_json  # noqa: PLC0415 - see builder.cli
+    from builder.nightly import run_nightly  # noqa: PLC0415
+
+    project = session.project
+    with _progress(session.err) as progress:
+        report = run_nightly(project, make_selector(selectors), session.err, jobs=jobs, progress=progress)
+    as_text = emit_nightly_json(report)
+    project.work_dir.mkdir(parents=True, exist_ok=True)
+    (project.work_dir / "nightly.json").write_text(as_text)
+    if as_json:
+        session.out.file.write(as_text)
+    else:
+        for line in emit_discovery(report.discovery):
+            session.out.print(line, markup=False)
+    code = tell_results(session, report.build, as_json=None if as_json else False)
+    for line in () if as_json else emit_freshness(report):
+        session.out.print(line, markup=False)
+    if code == 0 and (problem := complain(report.discovery)):
+        raise problem
+    return code
+
+
+@contextmanager
+def _progress(err: Console) -> Iterator[Callable[[int, int], None]]:
+    """Give what shows how far a discovery is: a bar in a terminal, now and then a line elsewhere."""
+    from rich.progress import Progress  # noqa: PLC0415 - see builder.cli
+
+    if not sys.stderr.isatty():
+
+        def say(done: int, total: int) -> None:
+            if done % _EVERY == 0 or (done == total and total >= _EVERY):
+                err.print(f"{done} of {total} releases read", markup=False)
+
+        yield say
+        return
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task("reading releases", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+VERBS = (discover, matrix, upgrade_check, nightly)

@@ -1,0 +1,156 @@
+"""Verb discover: asks the kernel sources, writes the lock, and tells what changed and which cells that adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from builder.config import DebianKernels
+from builder.errors import KmodsmithError, LockFileError, SourceError, UsageError
+from builder.lock import Lock, LockedDebian, LockedOpenShift, write_lock
+from builder.matrix import Selector, make_matrix
+from builder.sources.releases import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from builder.config import Config, OpenShiftKernels
+    from builder.lock import LockedSource
+    from builder.project import Project
+    from builder.sources.changes import Change
+
+_NO_WISH = Wish()
+
+
+@dataclass(slots=True)
+class Discovery:
+    """What came of asking the kernel sources; the lock is written."""
+
+    changes: list[Change] = field(default_factory=list)
+    cells: list[str] = field(default_factory=list)
+    """Cells, of all groups, that the new lock adds."""
+    problems: list[str] = field(default_factory=list)
+    """What could not be read; for all of it the lock keeps what it had."""
+    releases_read: int = 0
+    bytes_read: int = 0
+
+    @property
+    def bytes_per_release(self) -> int:
+        return self.bytes_read // max(1, self.releases_read)
+
+
+def discover_project(
+    project: Project,
+    sources: Iterable[str] = (),
+    *,
+    wish: Wish = _NO_WISH,
+    progress: Callable[[int, int], object] = max,
+) -> Discovery:
+    """Ask kernel sources and write versions.lock.yaml, in one step at the end.
+
+    A source that fails keeps what the lock has of it, and is reported; the others are brought up to date.
+
+    Args:
+        project: its versions.yaml says what to ask; its lock is what is known.
+        sources: names of the sources to ask; empty: all.
+        wish: what to read again and what to believe, for OpenShift.
+        progress: told how many releases are read, of how many.
+
+    Raises:
+        UsageError: there is no such source.
+    """
+    lock = project.lock if project.lock_file.exists() else Lock()
+    wanted = {name: project.config.sources[name] for name in sources} if sources else project.config.sources
+    found = {name: source for name, source in lock.sources.items() if name in project.config.sources}
+    discovery = Discovery()
+    for name, settings in wanted.items():
+        try:
+            if isinstance(settings, DebianKernels):
+                found[name] = _ask_debian(project, name, settings, lock.sources.get(name), discovery)
+            else:
+                found[name] = _ask_openshift(
+                    project, settings, lock.sources.get(name), discovery, wish=wish, progress=progress
+                )
+        except SourceError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            discovery.problems.append(f"source {name}: {error.message}{hint}")
+    new = Lock(sources=found)
+    discovery.cells = _added_cells(project.config, lock, new)
+    if new != lock or not project.lock_file.exists():
+        write_lock(new, project.lock_file)
+    return discovery
+
+
+def check_sources(config: Config, names: Iterable[str]) -> None:
+    for unknown in set(names) - config.sources.keys():
+        raise UsageError(
+            f"there is no source {unknown!r} in versions.yaml", hint=f"there are {', '.join(config.sources)}"
+        )
+
+
+def _ask_debian(
+    project: Project, name: str, settings: DebianKernels, known: LockedSource | None, discovery: Discovery
+) -> LockedSource:
+    from builder.sources import debian  # noqa: PLC0415 - apt is not needed for the others
+
+    previous = known if isinstance(known, LockedDebian) else None
+    found = debian.discover(settings, previous, project.cache_dir / "apt" / name, datetime.now(UTC))
+    discovery.changes += debian.describe_changes(previous, found)
+    return found
+
+
+def _ask_openshift(
+    project: Project,
+    settings: OpenShiftKernels,
+    known: LockedSource | None,
+    discovery: Discovery,
+    *,
+    wish: Wish,
+    progress: Callable[[int, int], object],
+) -> LockedSource:
+    from builder.pull import open_registries  # noqa: PLC0415 - httpx takes long to import
+    from builder.sources import changes, openshift  # noqa: PLC0415
+
+    previous = known if isinstance(known, LockedOpenShift) else None
+    root = project.file.parent
+    access = open_registries(project.config.registry, root, project.cache_dir)
+    now = datetime.now(UTC)
+    try:
+        found = openshift.discover(
+            settings, previous, access.registry, root=root, now=now, wish=wish, progress=progress
+        )
+    finally:
+        access.registry.close()
+    discovery.changes += changes.describe_releases(previous, found.locked, found.lost, now=now)
+    discovery.problems += found.problems
+    discovery.releases_read += found.read
+    discovery.bytes_read += found.bytes_read
+    return found.locked
+
+
+def _added_cells(config: Config, old: Lock, new: Lock) -> list[str]:
+    before = {cell for group in config.groups for cell in _cells(config, old, group)}
+    return [
+        cell
+        for cell in dict.fromkeys(c for group in config.groups for c in _cells(config, new, group))
+        if cell not in before
+    ]
+
+
+def _cells(config: Config, lock: Lock, group: str) -> list[str]:
+    try:
+        return [cell.id for cell in make_matrix(config, lock, Selector(group=group)).cells]
+    except (LockFileError, UsageError):  # the group's source is not in the lock yet, or nothing of it matches
+        return []
+
+
+def complain(discovery: Discovery) -> KmodsmithError | None:
+    """Return what ends a run whose sources did not all answer; None where all did."""
+    if not discovery.problems:
+        return None
+    lines = "\n".join(f"  {problem}" for problem in discovery.problems)
+    return SourceError(
+        f"not everything could be read; for the rest, the lock keeps what it had:\n{lines}",
+        hint="run it again later; what was read is kept and is not asked for again",
+    )

@@ -1,0 +1,92 @@
+"""Verb nightly: discover, build what is missing, and say how long each kernel took from its channel to its image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.discovery import Discovery, discover_project
+from builder.evidence import Outcome
+from builder.lock import LockedOpenShift
+from builder.sources.changes import parse_date
+from builder.workflow import BootOptions, BuildReport, build_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.console import Console
+
+    from builder.matrix import Selector
+    from builder.project import Project
+    from builder.result import CellResult
+
+_HOUR_S = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """How long a cell's image took: ``seen`` in a channel, ``ready`` (both UTC), and the hours between.
+
+    ``seen`` is empty where the kernel was there before the first look, ``ready`` where there is no image.
+    """
+
+    cell: str
+    kernel: str
+    seen: str
+    ready: str
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightlyReport:
+    discovery: Discovery
+    build: BuildReport
+    freshness: tuple[Freshness, ...]
+
+
+def run_nightly(
+    project: Project,
+    selector: Selector,
+    err: Console,
+    *,
+    jobs: int | None = None,
+    progress: Callable[[int, int], object] = max,
+) -> NightlyReport:
+    """Bring the lock and then every selected cell up to date; does nothing where nothing changed.
+
+    A source that does not answer does not keep the rest from being built.
+
+    Raises:
+        BusyError: another run is building in this project.
+    """
+    discovery = discover_project(project, progress=progress)
+    for line in (*discovery.changes, *discovery.problems):
+        err.print(str(line), markup=False)
+    current = project.reread()
+    report = build_project(current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions())
+    freshness = tuple(measure_freshness(current, report.results))
+    for row in freshness:
+        if report.run_id and row.ready and row.hours is not None and _was_built(report.results, row.cell):
+            current.journal.note("ready", cell=row.cell, kernel=row.kernel, seen=row.seen, ready=row.ready)
+    return NightlyReport(discovery=discovery, build=report, freshness=freshness)
+
+
+def _was_built(results: Iterable[CellResult], cell: str) -> bool:
+    return any(result.decision.cell.id == cell and result.duration_s for result in results)
+
+
+def measure_freshness(project: Project, results: Iterable[CellResult]) -> list[Freshness]:
+    """Return the freshness of every cell whose kernel comes from a channel."""
+    evidence = project.reread().journal.cells
+    rows = []
+    for result in results:
+        cell = result.decision.cell
+        source = project.lock.sources.get(cell.source)
+        if not isinstance(source, LockedOpenShift) or cell.kernel.raw not in source.kernels:
+            continue
+        built = evidence.get(cell.id)
+        ready = built.finished if built and built.outcome is Outcome.BUILT and result.digest else ""
+        seen = source.kernels[cell.kernel.raw].seen
+        hours = (parse_date(ready) - parse_date(seen)).total_seconds() / _HOUR_S if seen and ready else None
+        rows.append(Freshness(cell=cell.id, kernel=cell.kernel.raw, seen=seen, ready=ready, hours=hours))
+    return rows

@@ -1,0 +1,181 @@
+"""Brings images of registries into the container store, by digest: toolkits and operating systems of releases."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.errors import LockFileError, SourceError, SourceUnreachableError
+from builder.once import Once
+from builder.pullspec import parse_pullspec
+from builder.registry import Credentials, Registry, default_auth_files
+from builder.run import Command, run
+from builder.store import list_images, remove_images, tag_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from builder.config import RegistrySettings
+    from builder.kernel import Arch, KernelVersion
+    from builder.project import Project
+    from builder.pullspec import Pullspec
+    from builder.sources.locked import OpenShiftSource
+    from builder.toolkit import DebianToolkits
+
+# A layer of packages unpacks to about this many times its size.
+_UNPACKED = 3
+_PULLS_AT_ONCE = 2
+_NOT_KNOWN_BYTES = 4 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAccess:
+    """A registry client, and what buildah needs to be told to read the same images."""
+
+    registry: Registry
+    credentials: Credentials
+    without_verification: frozenset[str]
+
+
+def open_registries(settings: RegistrySettings, root: Path, cache_dir: Path) -> RegistryAccess:
+    """Return access as versions.yaml describes it; files are relative to ``root``.
+
+    Raises:
+        UsageError: a file of pull secrets is not one.
+    """
+    files = [root / Path(name).expanduser() for name in settings.auth_files]
+    credentials = Credentials([*files, *default_auth_files()])
+    registry = Registry(
+        credentials,
+        cache_dir / "registry",
+        mirrors={mirror.source: mirror.mirrors for mirror in settings.mirrors},
+        never_contact=[
+            mirror.source for mirror in settings.mirrors if mirror.mirrorSourcePolicy == "NeverContactSource"
+        ],
+        plain_http=settings.plain_http,
+        unverified_tls=settings.unverified_tls,
+        timeout_s=settings.timeout,
+    )
+    return RegistryAccess(registry, credentials, frozenset([*settings.plain_http, *settings.unverified_tls]))
+
+
+def open_puller(project: Project) -> Puller:
+    """Return what pulls images as a project's versions.yaml says; to be closed."""
+    access = open_registries(project.config.registry, project.file.parent, project.cache_dir)
+    return Puller(access, work_dir=project.work_dir)
+
+
+class Puller:
+    """Pulls images; one that is in the store already is not asked for. Safe to use from several threads."""
+
+    def __init__(self, access: RegistryAccess, *, work_dir: Path) -> None:
+        self._access = access
+        self._scratch = Path(tempfile.mkdtemp(prefix="toolkits-", dir=work_dir))
+        self._once = Once()
+        self._present = set(list_images())
+
+    def close(self) -> None:
+        self._access.registry.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def has(self, name: str) -> bool:
+        return name in self._present
+
+    def size(self, pullspec: str, arch: Arch) -> int:
+        """Return about how many bytes an image takes in the store; a guess where its registry does not answer."""
+        try:
+            _, manifest = self._access.registry.image(parse_pullspec(pullspec), arch.oci)
+        except SourceError:
+            return _NOT_KNOWN_BYTES
+        return _UNPACKED * sum(layer.size for layer in manifest.layers)
+
+    def ensure(self, pullspec: str, name: str, arch: Arch) -> str:
+        """Return ``name``, which is the image in the store when this returns.
+
+        Raises:
+            SourceUnreachableError: no registry gave it.
+            SourceError: access is refused, or it does not exist.
+        """
+        if name not in self._present:
+            self._once.get(name, lambda: self._pull(pullspec, name, arch))
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove an image that was needed once."""
+        remove_images([name])
+        self._present.discard(name)
+        self._once.forget(name)
+
+    def _pull(self, pullspec: str, name: str, arch: Arch) -> None:
+        # Our own client says plainly what is wrong: absent, refused or no answer. buildah does not.
+        image, _ = self._access.registry.image(parse_pullspec(pullspec), arch.oci)
+        refusals = []
+        for place in self._access.registry.places(image):
+            done = run(self._command(place, arch))
+            if done:
+                tag_image(done.stdout.split()[-1], name)
+                remove_images([str(place)])
+                return
+            refusals.append(f"{place}: {done.stderr.strip().splitlines()[-1:] or done.explain()}")
+        raise SourceUnreachableError(f"{pullspec} could not be pulled: {'; '.join(refusals)}")
+
+    def _command(self, place: Pullspec, arch: Arch) -> Command:
+        argv = ["buildah", "pull", "--quiet", "--arch", arch.oci]
+        if place.host in self._access.without_verification:
+            argv.append("--tls-verify=false")
+        secret = self._access.credentials.find(place)
+        file = Path(tempfile.mkdtemp(dir=self._scratch), "auth.json")
+        entry = {place.host: {"auth": base64.b64encode(secret.encode()).decode()}} if secret else {}
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"auths": entry}))
+        return Command(argv=(*argv, "--authfile", str(file), f"docker://{place}"))
+
+
+class PulledToolkits:
+    """Toolkit images of OpenShift releases, pulled when first asked for. Base images come from ``runtime``."""
+
+    def __init__(self, source: OpenShiftSource, puller: Puller, runtime: DebianToolkits | None) -> None:
+        self._source = source
+        self._puller = puller
+        self._runtime = runtime
+        self._pool = ThreadPoolExecutor(max_workers=_PULLS_AT_ONCE, thread_name_prefix="pull")
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._puller.close()
+        if self._runtime is not None:
+            self._runtime.close()
+
+    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
+        """Return what the missing toolkits of these kernels need: bytes in the store; pulls leave no other file."""
+        wanted = {self._source.toolkit_image(kernel): kernel for kernel in kernels}
+        missing = [kernel for name, kernel in wanted.items() if not self._puller.has(name)]
+        return sum(self._puller.size(self._source.toolkit_pullspec(kernel), kernel.arch) for kernel in missing), 0
+
+    def prefetch(self, kernels: Iterable[KernelVersion]) -> None:
+        """Start pulling the toolkits of these kernels, in their order; a failure shows up when one is needed."""
+        for kernel in kernels:
+            self._pool.submit(self.ensure, kernel)
+
+    def ensure(self, kernel: KernelVersion) -> str:
+        """Return the name of a kernel's toolkit image, which is in the store when this returns.
+
+        Raises:
+            SourceError: it could not be pulled.
+            LockFileError: the lock names none.
+        """
+        return self._puller.ensure(
+            self._source.toolkit_pullspec(kernel), self._source.toolkit_image(kernel), kernel.arch
+        )
+
+    def ensure_runtime(self, arch: Arch) -> str:
+        """Return the name of the small base image for an architecture; raises as its Debian source does."""
+        if self._runtime is None:
+            raise LockFileError(f"the lock has no small base image for {arch}")
+        return self._runtime.ensure_runtime(arch)

@@ -1,0 +1,155 @@
+"""Kernel sources as everything after discovery sees them: what the lock says, without asking anybody.
+
+Identities are digests of what a toolkit, a base image or a bootable kernel is made of; names are those in the container
+store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.config import OpenShiftKernels
+from builder.errors import LockFileError
+from builder.lock import LockedDebian, LockedOpenShift, ReleaseState, content_id
+from builder.sources import debian
+from builder.store import TOOLKIT_PREFIX
+
+if TYPE_CHECKING:
+    from builder.config import Config
+    from builder.kernel import Arch, KernelVersion
+    from builder.lock import Lock, LockedNodeKernel
+
+_ID_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DebianSource:
+    """Toolkits and base images made from locked packages."""
+
+    locked: LockedDebian
+    build_arch: Arch
+
+    def toolkit_id(self, kernel: KernelVersion) -> str:
+        """Return the identity of a kernel's toolkit; LockFileError says why there is none for this machine."""
+        return debian.toolkit_id(self.locked, kernel, self.build_arch)
+
+    def toolkit_image(self, kernel: KernelVersion) -> str:
+        """Return its name; raises as ``toolkit_id`` does."""
+        return f"{TOOLKIT_PREFIX}toolkit:{kernel.tag}-{self.toolkit_id(kernel)[:_ID_LENGTH]}"
+
+    def base_id(self, arch: Arch) -> str:
+        """Return the identity of the small base image; LockFileError says why there is none."""
+        return debian.runtime_id(self.locked, arch)
+
+    def base_image(self, arch: Arch) -> str:
+        return f"{TOOLKIT_PREFIX}base:{arch}-{self.base_id(arch)[:_ID_LENGTH]}"
+
+    def boot_id(self, kernel: KernelVersion) -> str:
+        """Return a digest that names the image of the bootable kernel; empty where there is none."""
+        name = self.locked.kernels[kernel.raw].image
+        return self.locked.packages[name].sha256 if name else ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShiftSource:
+    """Toolkits by digest out of release payloads. ``runtime`` gives what OpenShift does not have."""
+
+    name: str
+    locked: LockedOpenShift
+    build_arch: Arch
+    runtime: DebianSource | None
+
+    def toolkit_pullspec(self, kernel: KernelVersion) -> str:
+        """Return the toolkit that cells of a kernel are built with.
+
+        Raises:
+            LockFileError: there is none, or it does not run on this machine.
+        """
+        locked = self._kernel(kernel)
+        if not locked.toolkit:
+            raise LockFileError(f"{kernel} has no toolkit: {self._why_no_toolkit(kernel, locked)}")
+        if kernel.arch is not self.build_arch:
+            raise LockFileError(
+                f"the toolkit of {kernel} runs on {kernel.arch} only, and this machine is {self.build_arch}: build it "
+                "on such a machine"
+            )
+        return locked.toolkit
+
+    def toolkit_id(self, kernel: KernelVersion) -> str:
+        # One image serves the standard and the rt kernel, and what is known of each is kept by this identity.
+        return content_id("toolkit", self.toolkit_pullspec(kernel).rpartition("@")[2], kernel.raw)
+
+    def toolkit_image(self, kernel: KernelVersion) -> str:
+        digest = self.toolkit_pullspec(kernel).rpartition(":")[2]
+        return f"{TOOLKIT_PREFIX}toolkit:{digest[:_ID_LENGTH]}"
+
+    def base_id(self, arch: Arch) -> str:
+        return self._runtime().base_id(arch)
+
+    def base_image(self, arch: Arch) -> str:
+        return self._runtime().base_image(arch)
+
+    def boot_id(self, kernel: KernelVersion) -> str:
+        return self.boot_pullspec(kernel).rpartition(":")[2]
+
+    def boot_pullspec(self, kernel: KernelVersion) -> str:
+        """Return the image that has the kernel's vmlinuz: an operating system's, else the toolkit; empty without both.
+
+        rt and 64k kernels are in no operating system image; toolkits have what their kernel-modules packages depend on.
+        """
+        return self.os_pullspec(kernel) or self._kernel(kernel).toolkit
+
+    def os_pullspec(self, kernel: KernelVersion) -> str:
+        """Return the operating system image that has the kernel; empty where none is known."""
+        return self._kernel(kernel).image
+
+    def _kernel(self, kernel: KernelVersion) -> LockedNodeKernel:
+        return self.locked.kernels[kernel.raw]
+
+    def _why_no_toolkit(self, kernel: KernelVersion, locked: LockedNodeKernel) -> str:
+        release = self.locked.releases[f"{locked.releases[-1]}-{kernel.arch}"]
+        stream = next(stream for tag, stream in sorted(release.streams.items()) if kernel.raw in stream.kernels)
+        who = f"release {locked.releases[-1]}"
+        if stream.state is ReleaseState.TOOLKIT_DIFFERS:
+            others = sorted(raw for raw, words in stream.kernels.items() if raw != kernel.raw and "toolkit" in words)
+            return f"{who} runs it, but brings a toolkit for {', '.join(others) or 'another kernel'}"
+        if stream.state is ReleaseState.NO_TOOLKIT:
+            return f"{who} brings none for {', '.join(locked.streams)}"
+        return f"that of {who} is not known: run 'nox -s discover' with a pull secret"
+
+    def _runtime(self) -> DebianSource:
+        if self.runtime is None:
+            raise LockFileError(
+                f"source {self.name!r} has no small base image: give the driver a 'base_image' by digest, or name a "
+                "source of provider debian as its 'runtime' in versions.yaml and run 'nox -s discover'"
+            )
+        return self.runtime
+
+
+KernelSource = DebianSource | OpenShiftSource
+
+
+def runtime_name(config: Config, name: str) -> str | None:
+    """Return the Debian source that helps a source out: itself, the one that versions.yaml names, or the first."""
+    source = config.sources[name]
+    if not isinstance(source, OpenShiftKernels):
+        return name
+    debians = (other for other, candidate in config.sources.items() if not isinstance(candidate, OpenShiftKernels))
+    return source.runtime or next(debians, None)
+
+
+def open_source(config: Config, lock: Lock, name: str, build_arch: Arch) -> KernelSource:
+    """Return a kernel source of the lock.
+
+    Raises:
+        LockFileError: the lock does not have it.
+    """
+    locked = lock.sources.get(name)
+    if locked is None:
+        raise LockFileError(f"the lock has no source {name!r}", hint=f"run 'nox -s discover -- --source {name}'")
+    if isinstance(locked, LockedDebian):
+        return DebianSource(locked, build_arch)
+    helper = lock.sources.get(runtime_name(config, name) or "")
+    runtime = DebianSource(helper, build_arch) if isinstance(helper, LockedDebian) else None
+    return OpenShiftSource(name, locked, build_arch, runtime)

@@ -1,0 +1,110 @@
+"""Reading over HTTP from servers that may be down, busy, slow or hostile: tries, patience, bounds of size and time."""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from builder.errors import BusyServerError, SourceError, SourceGoneError, SourceUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import httpx
+
+_T = TypeVar("_T")
+
+CHUNK = 256 * 1024
+_TRIES = 5
+_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+# A server that drips would pass every time-out between two bytes: after a while it must have kept a least speed.
+_GRACE_S = 30.0
+_LEAST_BYTES_PER_S = 4096
+
+
+def with_retries(read: Callable[[], _T], *, sleep: Callable[[float], None] = time.sleep) -> _T:
+    """Return what ``read`` returns, trying again with growing pauses while no answer comes.
+
+    Raises:
+        SourceUnreachableError: no try got an answer. Every other error is passed on at once.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return read()
+        except SourceUnreachableError as error:
+            if attempt == _TRIES - 1:
+                raise SourceUnreachableError(error.message, hint="try again later; what was read is kept") from None
+            asked_s = error.pause_s if isinstance(error, BusyServerError) else None
+            sleep(min(_PAUSE_S * 2**attempt if asked_s is None else asked_s, _LONGEST_PAUSE_S))
+    raise AssertionError
+
+
+def check_status(answer: httpx.Response, what: str, *, refusal: str) -> None:
+    """Turn a status into the right kind of error: absent, refused, or no answer.
+
+    Args:
+        answer: any answer but a redirect.
+        what: what was asked for.
+        refusal: what to do when access is refused.
+
+    Raises:
+        SourceGoneError: the server says that there is none.
+        SourceUnreachableError: it is busy or broken.
+        SourceError: it refuses, or answers something else.
+    """
+    status = answer.status_code
+    if status == 200:  # noqa: PLR2004 - RFC 9110
+        return
+    if status in {401, 403}:
+        raise SourceError(f"{what}: the server refuses access (HTTP {status})", hint=refusal)
+    if status in {404, 410}:
+        raise SourceGoneError(f"{what}: the server says that it does not exist (HTTP {status})")
+    if status == 429 or status >= 500:  # noqa: PLR2004 - RFC 9110
+        raise BusyServerError(
+            f"{what}: the server answers HTTP {status}", _retry_after(answer.headers.get("Retry-After"))
+        )
+    raise SourceError(f"{what}: the server answers HTTP {status}")
+
+
+def read_chunks(
+    answer: httpx.Response,
+    most: int,
+    what: str,
+    *,
+    count: Callable[[int], object] = abs,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[bytes]:
+    """Yield an answer's bytes as they come, unless they are more than ``most`` or come too slowly.
+
+    Raises:
+        SourceUnreachableError: too slow, or shorter than the server promised.
+        SourceError: too long.
+    """
+    size, started = 0, clock()
+    for chunk in answer.iter_raw(CHUNK):
+        size += len(chunk)
+        count(len(chunk))
+        if size > most:
+            raise SourceError(f"{what}: the answer is longer than {most} bytes")
+        elapsed = clock() - started
+        if elapsed > _GRACE_S and size < elapsed * _LEAST_BYTES_PER_S:
+            raise SourceUnreachableError(f"{what}: the server sent {size} bytes in {elapsed:.0f} s, which is too slow")
+        yield chunk
+    promised = answer.headers.get("Content-Length", "")
+    if re.fullmatch(r"\d{1,18}", promised) and int(promised) > size:
+        raise SourceUnreachableError(f"{what}: the answer ended after {size} of {promised} bytes")
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Read Retry-After: seconds or a date (RFC 9110, section 10.2.3)."""
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
