@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from builder.errors import UsageError
 
@@ -93,6 +93,7 @@ class KernelVersion:
         return (list(Arch).index(self.arch), *natural)
 
 
+@lru_cache(maxsize=8192)
 def parse_kernel_version(raw: str) -> KernelVersion:
     """Parse a ``uname -r`` string.
 

@@ -660,7 +660,7 @@ def test_redirects_to_other_hosts_get_no_credentials(lab: Lab) -> None:
             return httpx.Response(307, headers={"Location": f"https://cdn.test/{request.url.path.rpartition('/')[2]}"})
         return real(request)
 
-    lab.world = _Redirecting(answer, lab.world)  # type: ignore[assignment]
+    lab.world = _Redirecting(answer, lab.world)
     found = lab.discover()
     assert found.problems == []
     assert {request.url.host for request in lab.world.requests} >= {"cdn.test", "quay.test"}

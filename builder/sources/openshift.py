@@ -188,14 +188,17 @@ def _ask_graph(
 ) -> Iterator[tuple[Channel, list[GraphNode] | str]]:
     """Yield every channel with its nodes, or with the reason why there are none."""
     own = client or httpx.Client(timeout=30.0, follow_redirects=True)
+
+    def ask(channel: Channel) -> list[GraphNode] | str:
+        try:
+            return formats.parse_graph(_read_graph(settings, channel, root, own))
+        except (SourceError, FormatError) as error:
+            return error.message
+
+    channels = [Channel(name, arch) for name in settings.channels for arch in settings.arches]
     try:
-        for name in settings.channels:
-            for arch in settings.arches:
-                channel = Channel(name, arch)
-                try:
-                    yield channel, formats.parse_graph(_read_graph(settings, channel, root, own))
-                except (SourceError, FormatError) as error:
-                    yield channel, error.message
+        with ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="graph") as pool:
+            yield from zip(channels, pool.map(ask, channels), strict=True)
     finally:
         if client is None:
             own.close()

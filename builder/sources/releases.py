@@ -187,12 +187,14 @@ def _keep_or_lose(
     elif key in roll.payloads or kept:
         roll.channels[key] = kept | roll.channels.get(key, {})
         roll.payloads.setdefault(key, release.payload)
+    elif not release.channels:
+        roll.lost[key] = "no channel has it"
     elif GIVEN in release.channels:
         roll.lost[key] = "versions.yaml no longer names it, and no channel has it"
     elif any(Channel(name, arch) in asked for name in release.channels):
         roll.lost[key] = f"withdrawn from {channels}"
     else:
-        roll.lost[key] = f"versions.yaml no longer asks for {channels or 'it'} on {arch}"
+        roll.lost[key] = f"versions.yaml no longer asks for {channels} on {arch}"
 
 
 def state_of(kernels: Mapping[str, Sequence[str]], toolkit: str, *, was_read: bool = True) -> ReleaseState:

@@ -74,7 +74,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def lock_text(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the archive serves today: a committed lock would age, and these tests with it."""
     project = copy_project(tmp_path_factory.mktemp("discover"))
-    done = machine.builder(project, "discover")
+    done = machine.builder(project, "discover", "--source", "debian")
     assert done.returncode == 0, done.stderr
     return (project / "versions.lock.yaml").read_text()
 
