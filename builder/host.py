@@ -73,6 +73,12 @@ TOOLS = (
 # What the project's own tests need beside those.
 TEST_TOOLS = (
     Tool(name="openssl", purpose="makes the keys of the tests", debian="openssl", fedora="openssl"),
+    Tool(
+        name="docker-registry",
+        purpose="is the tests' registry server",
+        debian="docker-registry",
+        fedora="docker-distribution",
+    ),
     Tool(name="softhsm2-util", purpose="is the tests' PKCS#11 token", debian="softhsm2", fedora="softhsm"),
 )
 # What boot tests need beside those, by architecture of the guests.

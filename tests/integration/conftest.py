@@ -35,6 +35,9 @@ class Machine:
             command, env=self.environment, text=True, capture_output=True, check=check, timeout=900, **more
         )
 
+    def with_environment(self, changes: dict[str, str]) -> Machine:
+        return Machine(self.folder, self.environment | changes)
+
     def build(self, project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
         done = self.builder(project, "build", "--json", *arguments)
         assert done.stdout, done.stderr
