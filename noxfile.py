@@ -69,6 +69,25 @@ def discover(session: nox.Session) -> None:
 
 
 @nox.session
+def matrix(session: nox.Session) -> None:
+    """Show which releases run which kernels, and what is known of each: nox -s matrix -- --release '4.18.*'."""
+    _builder(session, "matrix")
+
+
+@nox.session(name="upgrade-check")
+def upgrade_check(session: nox.Session) -> None:
+    """Are all images there for a release? nox -s upgrade-check -- 4.18.12."""
+    _builder(session, "upgrade-check")
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Discover, then build what is missing; safe to run every hour."""
+    _make_ready(session)
+    _builder(session, "nightly")
+
+
+@nox.session
 def doctor(session: nox.Session) -> None:
     """Check this machine; with -- --install, make it ready."""
     _builder(session, "doctor")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-CHUNK = 256 * 1024
 _TRIES = 5
 _PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
@@ -84,7 +83,7 @@ def read_chunks(
         SourceError: too long.
     """
     size, started = 0, clock()
-    for chunk in answer.iter_raw(CHUNK):
+    for chunk in answer.iter_raw():  # as they come: chunks of one size would wait for a server that drips
         size += len(chunk)
         count(len(chunk))
         if size > most:

@@ -265,6 +265,11 @@ def test_a_toolkit_for_another_kernel_than_the_nodes(lab: Lab) -> None:
     assert kernel.toolkit, "keyed on the kernel, the next release's toolkit helps the nodes of the first"
 
 
+def test_a_toolkit_for_another_kernel_says_nothing_of_the_rt_kernel_either(lab: Lab) -> None:
+    lab.release("4.17.1", kernel=_K1, node=_K2, rt=f"{_K1}+rt")
+    assert set(lab.discover().locked.kernels) == {_K2}
+
+
 def test_the_word_true_in_a_label_is_no_kernel(lab: Lab) -> None:
     lab.release("4.17.1", style="true")
     found = lab.discover()

@@ -21,6 +21,13 @@ _PURE = (
     "emit/junit",
     "emit/reference",
     "emit/proof",
+    "emit/matrix",
+    "pullspec",
+    "layer",
+    "survey",
+    "sources/changes",
+    "sources/payload",
+    "sources/releases",
     "finding",
     "fit",
     "compat",
@@ -59,6 +66,12 @@ _TOUCHING = {
     "sign",
     "signer",
     "stages",
+    "registry",
+    "web",
+    "pull",
+    "discovery",
+    "nightly",
+    "upgrade",
 }
 
 

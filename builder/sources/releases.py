@@ -210,8 +210,13 @@ def state_of(kernels: Mapping[str, Sequence[str]], toolkit: str, *, was_read: bo
 
 
 def run_by(stream: LockedStream) -> Iterator[KernelVersion]:
-    """Yield the kernels that nodes run: what the node says, and where it says nothing, what the toolkit is for."""
+    """Yield the kernels that nodes run: what the node says, and where it says nothing, what the toolkit is for.
+
+    A toolkit that is not for the node's standard kernel says nothing of its rt or 64k kernel either.
+    """
     node, built = _by_variant(stream.kernels, of_node=True), _by_variant(stream.kernels, of_node=False)
+    if node.get(Variant.STANDARD, set()) and node[Variant.STANDARD] != built.get(Variant.STANDARD):
+        built = {}
     for variant in Variant:
         yield from sorted(node.get(variant) or built.get(variant, set()), key=lambda kernel: kernel.sort_key)
 

@@ -46,9 +46,10 @@ class RegistryServer:
     def upload(self, world: World) -> None:
         """Put blobs and manifests of a world into the server, as any client would."""
         with httpx.Client(base_url=f"http://{self.host}/v2/", auth=("user", "secret"), timeout=60.0) as client:
-            for repository in {repository for repository, _ in world.manifests}:
-                for digest, content in world.blobs.items():
-                    self._upload_blob(client, repository, digest, content)
+            for (repository, _), (_, content) in world.manifests.items():
+                data = json.loads(content)
+                for entry in [data["config"], *data["layers"]] if "layers" in data else []:
+                    self._upload_blob(client, repository, entry["digest"], world.blobs[entry["digest"]])
             # Lists come after what they name.
             for (repository, reference), (media_type, content) in sorted(
                 world.manifests.items(), key=lambda item: "manifest.list" in item[1][0]
