@@ -62,7 +62,7 @@ class Lab:
         transport = httpx.MockTransport(self.world)
         registry = Registry(Credentials([auth]), self.folder / cache, transport=transport, sleep=self.slept.append)
         client = httpx.Client(transport=transport)
-        settings = OpenShiftKernels.model_validate({"provider": "openshift", **self.settings})
+        settings = OpenShiftKernels.model_validate({"provider": "openshift"} | self.settings)
         found = discover(
             settings, self.locked, registry, root=self.folder, now=self.now, wish=Wish(**wishes), client=client
         )
@@ -263,6 +263,29 @@ def test_a_toolkit_for_another_kernel_than_the_nodes(lab: Lab) -> None:
     kernel = lab.discover().locked.kernels[_K2]
     assert kernel.releases == ("4.17.1", "4.17.2")
     assert kernel.toolkit, "keyed on the kernel, the next release's toolkit helps the nodes of the first"
+
+
+@pytest.mark.parametrize(
+    ("version", "node", "toolkit"),
+    [
+        ("4.16.0-okd-scos.1", "5.14.0-531.el9.x86_64", "5.14.0-460.el9.x86_64"),
+        ("4.17.0-okd-scos.ec.3", "5.14.0-522.el9.x86_64", "5.14.0-452.el9.x86_64"),
+        ("4.21.0-okd-scos.10", "6.12.0-219.el10.x86_64", "6.12.0-213.el10.x86_64"),
+        ("4.22.0-okd-scos.0", "6.12.0-224.el10.x86_64", "6.12.0-212.el10.x86_64"),
+    ],
+)
+def test_releases_of_okd_whose_toolkit_was_for_another_kernel(lab: Lab, version: str, node: str, toolkit: str) -> None:
+    """Real ones: okd-project/okd issues 2061 and 2350, okd-payload-pipeline pull request 62."""
+    world = lab.world
+    tags = {
+        "stream-coreos": world.os_image(node), "stream-coreos-extensions": world.extensions(),
+        "driver-toolkit": world.toolkit(toolkit, rhel="9"),
+    }  # fmt: skip
+    world.promote(world.release(version, tags), version, "stable-scos-4")
+    lab.settings |= {"provider": "okd", "channels": ("stable-scos-4",)}
+    found = lab.discover()
+    assert _states(found) == {f"{version}-x86_64": ["toolkit-differs"]}
+    assert {raw: kernel.toolkit for raw, kernel in found.locked.kernels.items()} == {node: ""}
 
 
 def test_a_toolkit_for_another_kernel_says_nothing_of_the_rt_kernel_either(lab: Lab) -> None:
