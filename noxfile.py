@@ -81,6 +81,18 @@ def upgrade_check(session: nox.Session) -> None:
 
 
 @nox.session
+def publish(session: nox.Session) -> None:
+    """Put images into their registries, tags last and once."""
+    _builder(session, "publish")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Compare what registries have with what was published."""
+    _builder(session, "audit")
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Discover, then build what is missing; safe to run every hour."""
     _make_ready(session)

@@ -103,7 +103,9 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
     discover   ask the kernel sources which kernels there are, write versions.lock.yaml
     matrix     which releases run which kernels, and what is known of each
     upgrade-check  are all images there for a release?
-    nightly    discover, then build what is missing; safe to run every hour
+    publish    put images into their registries, tags last and once
+    audit      do registries have what was published?
+    nightly    discover, then build and publish what is missing; safe to run every hour
     plan       what would be built, and why
     build      build it
     boot       load what is built on its own kernels, in virtual machines

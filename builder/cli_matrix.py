@@ -11,7 +11,7 @@ import click
 
 from builder.cli import WIDE, make_selector, tell_results, with_selectors
 from builder.discovery import check_sources, complain, discover_project
-from builder.errors import EXIT_NOT_READY
+from builder.errors import EXIT_NOT_READY, FailureClass
 from builder.kernel import Arch, Variant
 from builder.lock import LOCK_FILE_NAME, ReleaseState
 from builder.sources.releases import Wish
@@ -155,12 +155,14 @@ def upgrade_check(
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_obj
 def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors: Any) -> int:
-    """Discover, then build, prove, sign and boot what is missing, and report how fresh it is.
+    """Discover, then build, prove, sign, boot and publish what is missing, and report how fresh it is.
 
     Safe to run every hour: where nothing changed, nothing is done. What came of it is in nightly.json, results.json and
-    junit.xml of the work folder. Exit codes: as build; 7 if all was built but a source did not answer.
+    junit.xml of the work folder. Exit codes: as build; 16 if something could not be published; 7 if all was done but a
+    source did not answer.
     """
     from builder.emit.matrix import emit_discovery, emit_freshness, emit_nightly_json  # noqa: PLC0415 - see builder.cli
+    from builder.emit.publish import emit_publish_summary  # noqa: PLC0415
     from builder.nightly import run_nightly  # noqa: PLC0415
 
     project = session.project
@@ -177,6 +179,10 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
     code = tell_results(session, report.build, as_json=None if as_json else False)
     for line in () if as_json else emit_freshness(report):
         session.out.print(line, markup=False)
+    if report.published and not as_json:
+        session.out.print(emit_publish_summary(report.published), markup=False)
+    if code == 0 and any(result.is_failure for result in report.published):
+        code = FailureClass.PUBLISH.exit_code
     if code == 0 and (problem := complain(report.discovery)):
         raise problem
     return code

@@ -479,6 +479,14 @@ class BuildSettings(_Model):
 KernelSource = DebianKernels | OpenShiftKernels
 
 
+class PublishSettings(_Model):
+    """How images are named in registries. Which registry, each driver's `image` says."""
+
+    tags: Annotated[tuple[Literal["version-kernel", "kernel"], ...], Field(min_length=1)] = ("version-kernel",)
+    """Tags of an image, the first being the one that plans show. version-kernel: `1.4.0-<kernel>`. kernel: the kernel
+    alone, as KMM's day-1 wants it; then the driver's version belongs into the name of the image. None is ever moved."""
+
+
 class Config(_Model):
     """The whole of versions.yaml."""
 
@@ -500,6 +508,8 @@ class Config(_Model):
     """Combinations that are broken for now."""
     build: BuildSettings = BuildSettings()
     """How cells are built."""
+    publish: PublishSettings = PublishSettings()
+    """How images are named in registries."""
 
 
 def load_config(file: Path, *, today: date) -> Config:
@@ -712,6 +722,7 @@ def _kind_of(value: object) -> str:
 _MODELS: dict[str, type[_Model]] = {
     "drivers": Driver,
     "registry": RegistrySettings,
+    "publish": PublishSettings,
     "signers": Signer,
     "groups": Group,
     "exclude": Exclude,

@@ -97,6 +97,23 @@ class BootEvidence:
     log: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishEvidence:
+    """A cell's image in a registry: full name with tag, digest of its manifest, key of the cell."""
+
+    cell: str
+    key: str
+    name: str
+    digest: str
+    run: str
+    finished: str
+    bytes_sent: int = 0
+    replaced: str = ""
+    """Digest that the tag stood for before, where somebody forced it to be replaced."""
+    reason: str = ""
+    """Why it was forced."""
+
+
 class Journal:
     """The journal file of a work folder; safe to append to from several threads."""
 
@@ -105,6 +122,8 @@ class Journal:
         self._guard = threading.Lock()
         self.cells: dict[str, CellEvidence] = {}
         self.boots: dict[str, BootEvidence] = {}
+        self.published: dict[str, PublishEvidence] = {}
+        """By full name: what every tag that was written stands for."""
         self._read()
 
     def record(self, evidence: CellEvidence) -> None:
@@ -118,6 +137,12 @@ class Journal:
         with self._guard:
             self._append(line)
             self.boots[evidence.cell] = evidence
+
+    def record_publish(self, evidence: PublishEvidence) -> None:
+        line = json.dumps({"type": "publish", **asdict(evidence)}, separators=(",", ":"))
+        with self._guard:
+            self._append(line)
+            self.published[evidence.name] = evidence
 
     def note(self, event: str, **facts: Any) -> None:
         """Record an event of the run itself."""
@@ -150,12 +175,16 @@ class Journal:
                 elif line.startswith(b'{"type":"boot"'):
                     boot = _parse_boot(json.loads(line))
                     self.boots[boot.cell] = boot
+                elif line.startswith(b'{"type":"publish"'):
+                    published = _parse_publish(json.loads(line))
+                    self.published[published.name] = published
             except (ValueError, TypeError, KeyError) as error:
                 if number < len(lines):
                     _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error)
 
 
 _FIELDS = frozenset(item.name for item in fields(CellEvidence))
+_PUBLISH_FIELDS = frozenset(item.name for item in fields(PublishEvidence))
 _BOOT_FIELDS = frozenset(item.name for item in fields(BootEvidence))
 
 
@@ -163,6 +192,10 @@ def _parse_boot(data: dict[str, Any]) -> BootEvidence:
     known = {name: value for name, value in data.items() if name in _BOOT_FIELDS}
     lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
     return BootEvidence(**known | lists)
+
+
+def _parse_publish(data: dict[str, Any]) -> PublishEvidence:
+    return PublishEvidence(**{name: value for name, value in data.items() if name in _PUBLISH_FIELDS})
 
 
 def _parse_evidence(data: dict[str, Any]) -> CellEvidence:

@@ -1,4 +1,4 @@
-"""Verb nightly: discover, build what is missing, and say how long each kernel took from its channel to its image."""
+"""Verb nightly: discover, build and publish what is missing, and say how long kernels took from channel to image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from builder.discovery import Discovery, discover_project
 from builder.evidence import Outcome
 from builder.lock import LockedOpenShift
+from builder.publish import PublishStatus
+from builder.publishing import LOCAL, publish_project
 from builder.sources.changes import parse_date
 from builder.workflow import BootOptions, BuildReport, build_project
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from builder.matrix import Selector
     from builder.project import Project
+    from builder.publish import PublishResult
     from builder.result import CellResult
 
 _HOUR_S = 3600
@@ -41,6 +44,8 @@ class Freshness:
 class NightlyReport:
     discovery: Discovery
     build: BuildReport
+    published: tuple[PublishResult, ...]
+    """What was published, or why not; empty where no driver has a registry."""
     freshness: tuple[Freshness, ...]
 
 
@@ -64,11 +69,20 @@ def run_nightly(
         err.print(str(line), markup=False)
     current = project.reread()
     report = build_project(current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions())
+    published = _publish(current, selector)
     freshness = tuple(measure_freshness(current, report.results))
     for row in freshness:
         if report.run_id and row.ready and row.hours is not None and _was_built(report.results, row.cell):
             current.journal.note("ready", cell=row.cell, kernel=row.kernel, seen=row.seen, ready=row.ready)
-    return NightlyReport(discovery=discovery, build=report, freshness=freshness)
+    return NightlyReport(discovery=discovery, build=report, published=published, freshness=freshness)
+
+
+def _publish(project: Project, selector: Selector) -> tuple[PublishResult, ...]:
+    """Publish what is there, where versions.yaml names a registry for it; cells that failed have been told."""
+    if all(driver.image_name.startswith(LOCAL) for driver in project.config.drivers):
+        return ()
+    results = publish_project(project.reread(), selector)
+    return tuple(item for item in results if item.status is not PublishStatus.NOT_BUILT)
 
 
 def _was_built(results: Iterable[CellResult], cell: str) -> bool:

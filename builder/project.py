@@ -19,6 +19,7 @@ from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LOCK_FILE_NAME, content_id, read_lock
 from builder.plan import BOOT_FORMAT, Candidate, CellInputs, Reason
 from builder.sources.locked import open_source
+from builder.tags import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -101,7 +102,7 @@ class Project:
 
     def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
         driver = self.drivers[cell.driver]
-        image = f"{self._image_names[cell.driver]}:{cell.driver_version}-{cell.kernel.tag}"
+        image = self.image_names([cell])[cell.id][0]
         if sentence := driver.recipe.excludes(cell.kernel):
             return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.DRIVER_EXCLUDES, sentence))
         matching = (item.compiled_for for item in driver.reuse if fnmatchcase(cell.kernel.raw, item.kernel))
@@ -129,8 +130,16 @@ class Project:
         """Return a kernel source as the lock has it; LockFileError if it does not."""
         return open_source(self.config, self.lock, name, self.build_arch)
 
+    def image_names(self, cells: Iterable[Cell]) -> dict[str, tuple[str, ...]]:
+        """Return the full names of cells' images by cell id; the first is what people use."""
+        rules = self.config.publish.tags
+        return {
+            cell.id: image_names(self._repositories[cell.driver], cell.driver_version, cell.kernel, rules)
+            for cell in cells
+        }
+
     @cached_property
-    def _image_names(self) -> dict[str, str]:
+    def _repositories(self) -> dict[str, str]:
         return {driver.name: driver.image_name for driver in self.config.drivers}
 
 

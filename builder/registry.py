@@ -15,7 +15,7 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,6 +74,20 @@ class Manifest:
     @property
     def is_index(self) -> bool:
         return self.config is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How to ask a registry: method, content, further headers, the rights that a token needs, the good answers."""
+
+    method: str = "GET"
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    actions: str = "pull"
+    accepted: frozenset[int] = frozenset({200})
+
+
+_READ = Request()
 
 
 class Credentials:
@@ -180,7 +194,7 @@ class Registry:
         self._sleep = sleep
         self._guard = threading.Lock()
         self._clients: dict[bool, httpx.Client] = {}
-        self._tokens: dict[tuple[str, str], str] = {}
+        self._tokens: dict[tuple[str, str, str], str] = {}
         self.bytes_read = 0
         """Bytes of answers so far, for reports; what came from the cache does not count."""
 
@@ -315,7 +329,7 @@ class Registry:
         def read(answer: httpx.Response) -> bytes:
             return b"".join(self._chunks(answer, most, f"{place} ({path})"))
 
-        return with_retries(lambda: self._request(place, path, read), sleep=self._sleep)
+        return with_retries(lambda: self.exchange(place, path, read), sleep=self._sleep)
 
     def _stream_files(self, place: Pullspec, layer: Descriptor, wanted: Collection[str]) -> dict[str, bytes]:
         def read(answer: httpx.Response) -> dict[str, bytes]:
@@ -327,7 +341,7 @@ class Registry:
             except FormatError as error:
                 raise FormatError(f"{place}: {error.message}") from None
 
-        return with_retries(lambda: self._request(place, f"blobs/{layer.digest}", read), sleep=self._sleep)
+        return with_retries(lambda: self.exchange(place, f"blobs/{layer.digest}", read), sleep=self._sleep)
 
     def _chunks(self, answer: httpx.Response, most: int, what: str) -> Iterator[bytes]:
         return read_chunks(answer, most, what, count=self._count)
@@ -336,31 +350,54 @@ class Registry:
         with self._guard:
             self.bytes_read += size
 
-    def _request(self, place: Pullspec, path: str, read: Callable[[httpx.Response], _T]) -> _T:
-        """Send one request, with a token where the registry asks for one, and read its answer.
+    def exchange(
+        self, place: Pullspec, path: str, read: Callable[[httpx.Response], _T], request: Request = _READ
+    ) -> _T:
+        """Send one request, with a token where the registry asks for one, and return what ``read`` makes of its answer.
 
         Redirects are followed by hand: credentials stay with the registry's own host, and never go to plain HTTP.
+
+        Args:
+            place: the image; its registry is asked.
+            path: below the repository, or an address that the registry gave.
+            read: gets the answer.
+            request: how to ask; its statuses are the good answers.
+
+        Raises:
+            SourceError: as ``manifest`` does; nothing is tried again.
         """
-        url = f"{self._scheme(place.host)}://{place.host}/v2/{place.repository}/{path}"
-        headers = {"Accept": ", ".join(MANIFEST_TYPES), "Accept-Encoding": "identity"}
-        authorization = self._tokens.get((place.host, place.repository))
+        own = f"{self._scheme(place.host)}://{place.host}"
+        url = urljoin(own, path) if path.startswith(("/", "http")) else f"{own}/v2/{place.repository}/{path}"
+        headers = {"Accept": ", ".join(MANIFEST_TYPES), "Accept-Encoding": "identity", **request.headers}
+        authorization = self._tokens.get((place.host, place.repository, request.actions))
         was_challenged = False
         for _ in range(_MOST_REDIRECTS + 2):
             sent = headers | ({"Authorization": authorization} if authorization and _is_host(url, place.host) else {})
             try:
-                with self._client(place.host).stream("GET", url, headers=sent) as answer:
+                with self._client(place.host).stream(
+                    request.method, url, headers=sent, content=request.content
+                ) as answer:
                     if answer.status_code == 401 and not was_challenged and _is_host(url, place.host):  # noqa: PLR2004
                         was_challenged = True
-                        authorization = self._answer_challenge(place, answer.headers.get_list("WWW-Authenticate"))
+                        challenges = answer.headers.get_list("WWW-Authenticate")
+                        authorization = self._answer_challenge(place, challenges, request.actions)
                         continue
                     if answer.is_redirect:
                         url = self._follow(url, answer.headers.get("Location", ""), place)
                         continue
-                    check_status(answer, str(place), refusal=self._refusal(place))
+                    check_status(answer, str(place), refusal=self._refusal(place), accepted=request.accepted)
                     return read(answer)
             except httpx.TransportError as error:
                 raise SourceUnreachableError(f"{place}: {str(error) or type(error).__name__}") from error
         raise SourceError(f"{place}: the registry redirects in a circle")
+
+    def retrying(self, work: Callable[[], _T]) -> _T:
+        """Return what ``work`` returns, tried again while a registry gives no answer."""
+        return with_retries(work, sleep=self._sleep)
+
+    def read_body(self, answer: httpx.Response, most: int, what: str) -> bytes:
+        """Return an answer's content, unless it is longer than it may be."""
+        return b"".join(self._chunks(answer, most, what))
 
     def _follow(self, url: str, location: str, place: Pullspec) -> str:
         target = urljoin(url, location)
@@ -369,29 +406,29 @@ class Registry:
             raise SourceError(f"{place}: the registry redirects to {target[:200]}, which is not followed")
         return target
 
-    def _answer_challenge(self, place: Pullspec, challenges: Sequence[str]) -> str:
+    def _answer_challenge(self, place: Pullspec, challenges: Sequence[str], actions: str) -> str:
         """Return an Authorization header for what a registry asked for (distribution-spec, token authentication)."""
         secret = self._credentials.find(place)
         basic = "Basic " + base64.b64encode(secret.encode()).decode() if secret else ""
         for challenge in challenges:
             kind, _, rest = challenge.partition(" ")
             if kind.lower() == "bearer":
-                authorization = f"Bearer {self._fetch_token(place, dict(_CHALLENGE.findall(rest)), basic)}"
+                authorization = f"Bearer {self._fetch_token(place, dict(_CHALLENGE.findall(rest)), basic, actions)}"
             elif kind.lower() == "basic" and basic:
                 authorization = basic
             else:
                 continue
             with self._guard:
-                self._tokens[place.host, place.repository] = authorization
+                self._tokens[place.host, place.repository, actions] = authorization
             return authorization
         return ""
 
-    def _fetch_token(self, place: Pullspec, challenge: Mapping[str, str], basic: str) -> str:
+    def _fetch_token(self, place: Pullspec, challenge: Mapping[str, str], basic: str, actions: str) -> str:
         realm = challenge.get("realm", "")
         parts = urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and place.host in self._plain_http):
             raise SourceError(f"{place}: the registry asks for a token from {realm[:200]!r}, which is not https")
-        query = {"service": challenge.get("service", ""), "scope": f"repository:{place.repository}:pull"}
+        query = {"service": challenge.get("service", ""), "scope": f"repository:{place.repository}:{actions}"}
         # Of the same organisation only: a registry may not send our password to whom it likes.
         trusted = _same_site(parts.hostname or "", place.host)
         headers = {"Authorization": basic} if basic and trusted else {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from builder.errors import BusyServerError, SourceError, SourceGoneError, SourceUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import httpx
 
@@ -41,13 +41,17 @@ def with_retries(read: Callable[[], _T], *, sleep: Callable[[float], None] = tim
     raise AssertionError
 
 
-def check_status(answer: httpx.Response, what: str, *, refusal: str) -> None:
+_OK = frozenset({200})
+
+
+def check_status(answer: httpx.Response, what: str, *, refusal: str, accepted: Collection[int] = _OK) -> None:
     """Turn a status into the right kind of error: absent, refused, or no answer.
 
     Args:
         answer: any answer but a redirect.
         what: what was asked for.
         refusal: what to do when access is refused.
+        accepted: statuses that are what was hoped for.
 
     Raises:
         SourceGoneError: the server says that there is none.
@@ -55,7 +59,7 @@ def check_status(answer: httpx.Response, what: str, *, refusal: str) -> None:
         SourceError: it refuses, or answers something else.
     """
     status = answer.status_code
-    if status == 200:  # noqa: PLR2004 - RFC 9110
+    if status in accepted:
         return
     if status in {401, 403}:
         raise SourceError(f"{what}: the server refuses access (HTTP {status})", hint=refusal)

@@ -173,6 +173,7 @@ def emit_nightly_json(report: NightlyReport) -> str:
             "wall_s": round(report.build.wall_s, 3),
             "discovery": json.loads(emit_discovery_json(report.discovery)),
             "cells": dict(sorted(counts.items())),
+            "published": [asdict(row) for row in report.published],
             "freshness": [asdict(row) for row in report.freshness],
         }
     )

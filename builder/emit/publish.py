@@ -1,0 +1,72 @@
+"""What was published, and what registries have, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from builder.emit.table import make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from builder.publish import PublishResult
+    from builder.publishing import Audit
+
+FORMAT_VERSION = 1
+_STATUS_STYLE = {"published": "green", "there": "dim", "conflict": "bold red", "unknown": "yellow", "not-built": "red"}
+_DRIFT_STYLE = {"none": "green", "missing": "red", "different": "bold red", "extra": "yellow", "unknown": "yellow"}
+
+
+def emit_publish_table(results: Sequence[PublishResult], *, wide: bool) -> RenderableType:
+    """Return results, a row for each cell; why something is not published stands below."""
+    table = make_table("cell", "status", *(("digest", "names, or why not") if wide else ()))
+    for result in results:
+        table.add_row(
+            result.cell,
+            Text(result.status, style=_STATUS_STYLE.get(result.status, "dim")),
+            *((result.digest.removeprefix("sha256:")[:12], result.why or ", ".join(result.names)) if wide else ()),
+        )
+    return table
+
+
+def emit_publish_summary(results: Sequence[PublishResult]) -> str:
+    counts = Counter(result.status for result in results)
+    parts = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    blobs, size = sum(result.blobs_sent for result in results), sum(result.bytes_sent for result in results)
+    return f"{parts}; {blobs} blobs with {size} bytes sent"
+
+
+def emit_publish_json(results: Sequence[PublishResult]) -> str:
+    return _dump([asdict(result) for result in results], "cells")
+
+
+def emit_audit_table(audits: Sequence[Audit], *, wide: bool) -> RenderableType:
+    """Return what is wrong with tags, a row for each; tags that are right are only counted."""
+    table = make_table("status", "name", *(("why",) if wide else ()))
+    for audit in audits:
+        if audit.drift != "none":
+            digests = f" (recorded {audit.recorded}, found {audit.found})" if audit.recorded and audit.found else ""
+            why = (f"{audit.why}{digests}",) if wide else ()
+            table.add_row(Text(audit.drift, style=_DRIFT_STYLE[audit.drift]), audit.name, *why)
+    return table
+
+
+def emit_audit_summary(audits: Sequence[Audit]) -> str:
+    counts = Counter("as it should be" if audit.drift == "none" else str(audit.drift) for audit in audits)
+    parts = ", ".join(f"{number} {drift}" for drift, number in sorted(counts.items()))
+    return f"{len(audits)} tags: {parts or 'none'}"
+
+
+def emit_audit_json(audits: Sequence[Audit]) -> str:
+    return _dump([asdict(audit) for audit in audits], "tags")
+
+
+def _dump(rows: list[dict[str, object]], title: str) -> str:
+    return json.dumps({"format": FORMAT_VERSION, title: rows}, indent=2) + "\n"

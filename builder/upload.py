@@ -1,0 +1,205 @@
+"""Writes to registries by the OCI distribution protocol: blobs once, manifests by digest, tags never twice.
+
+What is there already is not sent again; an upload that broke off goes on where the registry says that it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from builder.errors import SourceError, SourceGoneError, SourceUnreachableError
+from builder.registry import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import httpx
+
+    from builder.pullspec import Pullspec
+    from builder.registry import Registry
+
+_LARGEST_ANSWER = 4 * 1024**2
+_PIECE = 8 * 1024**2
+_MOST_PAGES = 1000
+_RIGHTS = "pull,push"
+_HEAD = Request(method="HEAD", actions=_RIGHTS)
+
+
+class Uploader:
+    """Writes into repositories; safe to use from several threads. Counts what it sent."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.bytes_sent = 0
+        self.blobs_sent = 0
+
+    def resolve(self, name: Pullspec) -> str | None:
+        """Return the digest that a tag stands for now; None only if the registry says that there is no such tag.
+
+        Raises:
+            SourceError: refused, or no answer: then nothing is known about the tag.
+        """
+
+        def read(answer: httpx.Response) -> str:
+            content = self._registry.read_body(answer, _LARGEST_ANSWER, str(name))
+            return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+        request = Request(actions=_RIGHTS)
+        try:
+            return self._registry.retrying(
+                lambda: self._registry.exchange(name, f"manifests/{name.reference}", read, request)
+            )
+        except SourceGoneError:
+            return None
+
+    def has_blob(self, name: Pullspec, digest: str) -> bool:
+        """Tell whether a repository has a blob. Raises as ``resolve`` does."""
+        try:
+            self._registry.retrying(lambda: self._registry.exchange(name, f"blobs/{digest}", lambda _: None, _HEAD))
+        except SourceGoneError:
+            return False
+        return True
+
+    def send_blob(self, name: Pullspec, digest: str, file: Path) -> bool:
+        """Send a blob, unless the repository has it; returns whether it was sent.
+
+        Raises:
+            SourceError: the registry refuses it, or gives no answer after several tries.
+        """
+        if self.has_blob(name, digest):
+            return False
+        upload = _BlobUpload(self._registry, name, digest, file)
+        self._registry.retrying(upload.go_on)
+        self.bytes_sent += upload.sent
+        self.blobs_sent += 1
+        return True
+
+    def send_manifest(self, name: Pullspec, content: bytes, media_type: str) -> None:
+        """Put a manifest under a tag or under its digest. Raises as ``send_blob`` does."""
+        request = Request(
+            method="PUT",
+            content=content,
+            headers={"Content-Type": media_type},
+            actions=_RIGHTS,
+            accepted=frozenset({200, 201}),
+        )
+
+        def read(answer: httpx.Response) -> str:
+            return str(answer.headers.get("Docker-Content-Digest", ""))
+
+        told = self._registry.retrying(
+            lambda: self._registry.exchange(name, f"manifests/{name.reference}", read, request)
+        )
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if told and told != digest:
+            raise SourceError(f"{name}: the registry made {told} of the manifest {digest}")
+
+    def list_tags(self, name: Pullspec) -> list[str]:
+        """Return all tags of a repository; empty if there is no such repository. Raises as ``resolve`` does."""
+        tags: list[str] = []
+        path = "tags/list?n=1000"
+        for _ in range(_MOST_PAGES):
+            try:
+                found, link = self._registry.retrying(lambda path=path: self._read_tags(name, path))  # type: ignore[misc]
+            except SourceGoneError:
+                return []
+            tags += found
+            following = re.match(r'<([^>]+)>; *rel="?next"?', link)
+            if following is None:
+                return tags
+            path = following[1]
+        raise SourceError(f"{name}: its list of tags has no end")
+
+    def _read_tags(self, name: Pullspec, path: str) -> tuple[list[str], str]:
+        def read(answer: httpx.Response) -> tuple[list[str], str]:
+            content = self._registry.read_body(answer, _LARGEST_ANSWER, f"{name} (tags)")
+            try:
+                tags = json.loads(content)["tags"] or []
+            except (ValueError, KeyError, TypeError):
+                raise SourceError(f"{name}: the registry's list of tags is none") from None
+            return [str(tag) for tag in tags], str(answer.headers.get("Link", ""))
+
+        return self._registry.exchange(name, path, read, Request(actions=_RIGHTS))
+
+
+class _BlobUpload:
+    """One upload in pieces. ``go_on`` may be called again after a failure: it asks the registry how far it came."""
+
+    def __init__(self, registry: Registry, name: Pullspec, digest: str, file: Path) -> None:
+        self._registry = registry
+        self._name = name
+        self._digest = digest
+        self._file = file
+        self._place = ""
+        self.sent = 0
+
+    def go_on(self) -> None:
+        done = self._find_out() if self._place else 0
+        if not self._place:
+            self._place = self._ask("blobs/uploads/", _send("POST", b"", 202))
+            done = 0
+        for start, piece in self._pieces(done):
+            end = start + len(piece) - 1
+            self._place = self._ask(self._place, _send("PATCH", piece, 202, **{"Content-Range": f"{start}-{end}"}))
+            self.sent += len(piece)
+        last = _with_digest(self._place, self._digest)
+        self._registry.exchange(self._name, last, lambda _: None, _send("PUT", b"", 201))
+
+    def _find_out(self) -> int:
+        """Return how many bytes the registry has; an upload that it no longer knows starts again."""
+        request = Request(actions=_RIGHTS, accepted=frozenset({200, 204}))
+
+        def read(answer: httpx.Response) -> tuple[str, str]:
+            return answer.headers.get("Range", ""), answer.headers.get("Location", "")
+
+        try:
+            told, place = self._registry.exchange(self._name, self._place, read, request)
+        except SourceUnreachableError:
+            raise
+        except SourceError:
+            self._place = ""
+            return 0
+        self._place = place or self._place
+        match = re.fullmatch(r"(?:bytes=)?0-(\d+)", told)
+        size = self._file.stat().st_size
+        done = int(match[1]) + 1 if match else 0
+        if done in {0, 1} or done > size:  # 0-0 stands for nothing as well as for one byte
+            self._place = ""
+            return 0
+        return done
+
+    def _pieces(self, done: int) -> Iterator[tuple[int, bytes]]:
+        with self._file.open("rb") as stream:
+            stream.seek(done)
+            while piece := stream.read(_PIECE):
+                yield done, piece
+                done += len(piece)
+
+    def _ask(self, path: str, request: Request) -> str:
+        """Send a part of the upload; returns where it goes on."""
+
+        def read(answer: httpx.Response) -> str:
+            return str(answer.headers.get("Location", ""))
+
+        place = self._registry.exchange(self._name, path, read, request)
+        if not place:
+            raise SourceError(f"{self._name}: the registry does not say where its upload is")
+        return place
+
+
+def _send(method: str, content: bytes, accepted: int, **headers: str) -> Request:
+    types = {"Content-Type": "application/octet-stream"}
+    return Request(
+        method=method, content=content, headers=types | headers, actions=_RIGHTS, accepted=frozenset({accepted})
+    )
+
+
+def _with_digest(place: str, digest: str) -> str:
+    parts = urlsplit(place)
+    query = [*parse_qsl(parts.query, keep_blank_values=True), ("digest", digest)]
+    return urlunsplit(parts._replace(query=urlencode(query)))

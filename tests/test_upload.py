@@ -1,0 +1,230 @@
+"""Writing to a pretended registry: what is sent, what is not sent again, and servers that break off, lie or refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from builder.errors import SourceError, SourceUnreachableError, UsageError
+from builder.kernel import parse_kernel_version
+from builder.pullspec import parse_pullspec
+from builder.registry import Credentials, Registry
+from builder.tags import image_names, normalize_tag
+from builder.upload import Uploader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_NAME = parse_pullspec("quay.test/org/name:1.0")
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass
+class _Server:
+    """A registry that takes uploads; ``faults`` are asked first, with method and path."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    manifests: dict[str, bytes] = field(default_factory=dict)
+    upload: bytearray = field(default_factory=bytearray)
+    faults: list[Callable[[httpx.Request], httpx.Response | None]] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer as a network does: in a stream that can be read once."""
+        answer = self._find_answer(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(answer.content))
+
+    def _find_answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path.removeprefix("/v2/org/name/")
+        self.log.append(f"{request.method} {path}")
+        for fault in self.faults:
+            if (answer := fault(request)) is not None:
+                return answer
+        return self._answer(request, path)
+
+    def _answer(self, request: httpx.Request, path: str) -> httpx.Response:
+        kind, _, reference = path.partition("/")
+        if kind == "manifests":
+            if request.method == "PUT":
+                self.manifests |= {reference: request.content, _digest(request.content): request.content}
+                return httpx.Response(201, headers={"Docker-Content-Digest": _digest(request.content)})
+            found = self.manifests.get(reference)
+            return httpx.Response(200, content=found) if found is not None else httpx.Response(404)
+        if request.method == "HEAD":
+            return httpx.Response(200 if reference in self.blobs else 404)
+        if kind == "tags":
+            return httpx.Response(200, json={"tags": ["a"]}, headers={"Link": '</v2/org/name/more?last=a>; rel="next"'})
+        if kind == "more":
+            return httpx.Response(200, json={"tags": ["b"]})
+        return self._upload(request)
+
+    def _upload(self, request: httpx.Request) -> httpx.Response:
+        place = {"Location": "/v2/org/name/blobs/uploads/1?state=x"}
+        if request.method == "POST":
+            self.upload.clear()
+            return httpx.Response(202, headers=place)
+        if request.method == "PATCH":
+            assert request.headers["Content-Range"].startswith(f"{len(self.upload)}-")
+            self.upload += request.content
+            return httpx.Response(202, headers=place)
+        if request.method == "GET":
+            return httpx.Response(204, headers=place | {"Range": f"0-{max(0, len(self.upload) - 1)}"})
+        assert request.url.params["state"] == "x", "what the registry put into the address stays there"
+        content = bytes(self.upload)
+        if _digest(content) != request.url.params["digest"]:
+            return httpx.Response(400)
+        self.blobs[_digest(content)] = content
+        return httpx.Response(201)
+
+
+@pytest.fixture
+def server() -> _Server:
+    return _Server()
+
+
+@pytest.fixture
+def uploader(server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploader:
+    monkeypatch.setattr("builder.upload._PIECE", 10)
+    registry = Registry(Credentials(), tmp_path / "cache", transport=httpx.MockTransport(server), sleep=lambda _: None)
+    return Uploader(registry)
+
+
+@pytest.fixture
+def blob(tmp_path: Path) -> Path:
+    file = tmp_path / "blob"
+    file.write_bytes(bytes(range(35)))
+    return file
+
+
+def test_a_blob_is_sent_in_pieces_and_only_once(server: _Server, uploader: Uploader, blob: Path) -> None:
+    digest = _digest(blob.read_bytes())
+    assert uploader.send_blob(_NAME, digest, blob)
+    assert server.blobs == {digest: blob.read_bytes()}
+    assert [line.split()[0] for line in server.log] == ["HEAD", "POST", "PATCH", "PATCH", "PATCH", "PATCH", "PUT"]
+    assert not uploader.send_blob(_NAME, digest, blob)
+    assert (uploader.blobs_sent, uploader.bytes_sent) == (1, 35)
+
+
+@pytest.mark.parametrize("failure", [httpx.Response(500), httpx.Response(429, headers={"Retry-After": "1"}), None])
+def test_an_upload_that_broke_off_goes_on_where_it_was(
+    server: _Server, uploader: Uploader, blob: Path, failure: httpx.Response | None
+) -> None:
+    broken: list[int] = []
+
+    def fault(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "PATCH" and len(server.upload) == 20 and not broken:
+            broken.append(1)
+            if failure is None:
+                raise httpx.ReadError("the connection was reset")
+            return failure
+        return None
+
+    server.faults.append(fault)
+    assert uploader.send_blob(_NAME, _digest(blob.read_bytes()), blob)
+    assert broken
+    assert uploader.bytes_sent == 35, "nothing is sent twice"
+
+
+def test_an_upload_that_the_registry_forgot_starts_again(server: _Server, uploader: Uploader, blob: Path) -> None:
+    answers = iter([httpx.Response(503), httpx.Response(404)])
+
+    def fault(request: httpx.Request) -> httpx.Response | None:
+        started = request.method in {"PATCH", "GET"} and len(server.upload) == 20
+        return next(answers, None) if started else None
+
+    server.faults.append(fault)
+    assert uploader.send_blob(_NAME, _digest(blob.read_bytes()), blob)
+    assert [line.split()[0] for line in server.log].count("POST") == 2
+
+
+def test_a_blob_that_arrives_damaged_is_refused_by_the_registry(
+    server: _Server, uploader: Uploader, blob: Path
+) -> None:
+    with pytest.raises(SourceError, match="HTTP 400"):
+        uploader.send_blob(_NAME, _digest(b"another"), blob)
+    assert server.blobs == {}
+
+
+def test_absent_and_unknown_are_two_answers(server: _Server, uploader: Uploader) -> None:
+    assert uploader.resolve(_NAME) is None
+    server.faults.append(lambda _: httpx.Response(500))
+    with pytest.raises(SourceUnreachableError, match="HTTP 500"):
+        uploader.resolve(_NAME)
+    server.faults[:] = [lambda _: httpx.Response(403)]
+    with pytest.raises(SourceError, match="refuses access"):
+        uploader.resolve(_NAME)
+    with pytest.raises(SourceError, match="refuses access"):
+        uploader.has_blob(_NAME, _digest(b""))
+
+
+def test_a_registry_that_makes_something_else_of_a_manifest(server: _Server, uploader: Uploader) -> None:
+    uploader.send_manifest(_NAME, b"{}", "application/vnd.oci.image.manifest.v1+json")
+    assert uploader.resolve(_NAME) == _digest(b"{}")
+    server.faults.append(lambda _: httpx.Response(201, headers={"Docker-Content-Digest": _digest(b"other")}))
+    with pytest.raises(SourceError, match="the registry made sha256"):
+        uploader.send_manifest(_NAME, b"{}", "application/vnd.oci.image.manifest.v1+json")
+
+
+def test_tags_come_in_pages(server: _Server, uploader: Uploader) -> None:
+    assert uploader.list_tags(_NAME) == ["a", "b"]
+    server.faults.append(lambda _: httpx.Response(404))
+    assert uploader.list_tags(_NAME) == []
+    server.faults[:] = [lambda _: httpx.Response(200, json=["no"])]
+    with pytest.raises(SourceError, match="list of tags is none"):
+        uploader.list_tags(_NAME)
+
+
+def test_an_expired_token_is_asked_for_again(tmp_path: Path, blob: Path) -> None:
+    server = _Server()
+    tokens: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "auth.quay.test":
+            tokens.append(request.url.params["scope"])
+            return httpx.Response(200, json={"token": f"t{len(tokens)}"}, stream=None)
+        # A token is good for three requests.
+        if request.headers.get("authorization") != f"Bearer t{len(tokens)}" or len(server.log) % 4 == 3:
+            server.log.append("expired")
+            challenge = 'Bearer realm="https://auth.quay.test/token",service="quay.test"'
+            return httpx.Response(401, headers={"WWW-Authenticate": challenge})
+        return server._find_answer(request)
+
+    def streamed(request: httpx.Request) -> httpx.Response:
+        found = answer(request)
+        return httpx.Response(found.status_code, headers=found.headers, stream=httpx.ByteStream(found.content))
+
+    secrets = tmp_path / "auth.json"
+    secrets.write_text(json.dumps({"auths": {"quay.test": {"auth": "dTpzZWNyZXQ="}}}))
+    registry = Registry(Credentials([secrets]), tmp_path / "cache", transport=httpx.MockTransport(streamed))
+    assert Uploader(registry).send_blob(_NAME, _digest(blob.read_bytes()), blob)
+    assert len(tokens) > 1
+    assert set(tokens) == {"repository:org/name:pull,push"}
+
+
+@pytest.mark.parametrize(
+    ("version", "kernel", "rules", "tags"),
+    [
+        ("1.4.0", "5.14.0-427.68.1.el9_4.x86_64+rt", ["version-kernel"], ["1.4.0-5.14.0-427.68.1.el9_4.x86_64_rt"]),
+        ("1.4.0+b7", "5.14.0-427.68.1.el9_4.aarch64+64k", ["kernel", "version-kernel"],
+         ["5.14.0-427.68.1.el9_4.aarch64_64k", "1.4.0_b7-5.14.0-427.68.1.el9_4.aarch64_64k"]),
+        ("2.0.0-rc.1", "6.12.117+deb12-amd64", ["version-kernel"], ["2.0.0-rc.1-6.12.117_deb12-amd64"]),
+    ],
+)  # fmt: skip
+def test_tags(version: str, kernel: str, rules: list[str], tags: list[str]) -> None:
+    names = image_names("quay.io/org/name", version, parse_kernel_version(kernel), rules)
+    assert [name.partition(":")[2] for name in names] == tags
+
+
+def test_a_tag_that_is_too_long_is_an_error_before_anything_is_built() -> None:
+    with pytest.raises(UsageError, match="128 are allowed"):
+        image_names("a/b", f"1.0.0-{'x' * 120}", parse_kernel_version("6.1.0-9-amd64"), ["version-kernel"])
+    assert normalize_tag("a+b/c d") == "a_b_c_d"
