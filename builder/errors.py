@@ -12,7 +12,6 @@ KmodsmithError
 │   └── SourceGoneError          it says definitely that a locked file no longer exists
 ├── FormatError           8  a kernel object, image or certificate is not what it should be
 ├── SignerError           9  a signer of versions.yaml may not or cannot sign
-├── ConflictError        16  a final tag stands for another image
 ├── CommandError         17  a command failed where no cell is to blame
 └── CellError            10-17  one cell failed, see FailureClass
 
@@ -141,12 +140,6 @@ class SignerError(KmodsmithError):
     def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
-
-
-class ConflictError(KmodsmithError):
-    """Final tags are written once (design, rule 8)."""
-
-    exit_code = FailureClass.PUBLISH.exit_code
 
 
 class CommandError(KmodsmithError):

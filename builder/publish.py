@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import ConflictError, FormatError, SourceError
+from builder.errors import CellError, FailureClass, FormatError, SourceError
 from builder.evidence import PublishEvidence
 from builder.image_files import export_image
 from builder.once import Once
@@ -69,6 +69,11 @@ class PublishResult:
         return self.status in {PublishStatus.CONFLICT, PublishStatus.UNKNOWN, PublishStatus.NOT_BUILT}
 
 
+def _conflict(message: str) -> CellError:
+    """Final tags are written once (design, rule 8)."""
+    return CellError(FailureClass.PUBLISH, "tag-conflict", message)
+
+
 class Publisher:
     """Publishes cells of one run; safe to use from several threads."""
 
@@ -95,7 +100,7 @@ class Publisher:
         )  # fmt: skip
         try:
             return self._publish(decision, result, force)
-        except ConflictError as error:
+        except CellError as error:
             return replace(result, status=PublishStatus.CONFLICT, why=error.message)
         except (SourceError, FormatError) as error:
             hint = f" ({error.hint})" if error.hint else ""
@@ -107,7 +112,7 @@ class Publisher:
         others = {name: found for name, found in standing.items() if found not in {None, result.digest}}
         for name, found in others.items():
             if not force and not self._has_key(name.at(str(found)), decision.key):
-                raise ConflictError(
+                raise _conflict(
                     f"{name} stands for {found}, and this image is {result.digest}: final tags are never moved; give "
                     "the driver a new version, or say --force with a reason"
                 )
@@ -157,7 +162,7 @@ class Publisher:
         """Give the image a final name, unless somebody else did in the meantime."""
         standing = self._uploader.resolve(name)
         if standing not in {None, image.digest} and not replaced:
-            raise ConflictError(f"{name} was given to {standing} a moment ago, and this image is {image.digest}")
+            raise _conflict(f"{name} was given to {standing} a moment ago, and this image is {image.digest}")
         self._uploader.send_manifest(name, image.manifest, image.media_type)
         if (now := self._uploader.resolve(name)) != image.digest:
             raise SourceError(f"{name} stands for {now} after it was written")
