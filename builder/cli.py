@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from builder.workflow import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from builder.workflow import BuildReport
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _PIPE_WIDTH = 150
 # From this width on, tables have room for keys and digests.
 WIDE = 100
+# A line for every so many things where there is no terminal to draw a bar in.
+_EVERY = 100
 
 SELECTORS = (
     click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
@@ -321,6 +324,24 @@ def prune(session: Session, *, dry_run: bool) -> None:
     for name in names:
         session.out.print(name, markup=False)
     session.out.print(f"{len(names)} {'would be ' if dry_run else ''}removed", markup=False)
+
+
+@contextmanager
+def show_progress(err: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give what shows how far long work is: a bar in a terminal, now and then a line elsewhere."""
+    from rich.progress import Progress as Bar  # noqa: PLC0415 - see cli()
+
+    if not sys.stderr.isatty():
+
+        def say(done: int, total: int) -> None:
+            if done % _EVERY == 0 or (done == total and total >= _EVERY):
+                err.print(f"{done} of {total} {what}", markup=False)
+
+        yield say
+        return
+    with Bar(console=err, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def make_selector(options: dict[str, Any]) -> Selector:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli import WIDE, make_selector, tell_results, with_selectors
+from builder.cli import WIDE, make_selector, show_progress, tell_results, with_selectors
 from builder.discovery import check_sources, complain, discover_project
 from builder.errors import EXIT_NOT_READY, FailureClass
 from builder.kernel import Arch, Variant
@@ -17,14 +15,7 @@ from builder.lock import LOCK_FILE_NAME, ReleaseState
 from builder.sources.releases import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from rich.console import Console
-
     from builder.cli import Session
-
-# A line for every so many releases where there is no terminal to draw a bar in.
-_EVERY = 100
 
 
 @click.command()
@@ -52,7 +43,7 @@ def discover(
 
     check_sources(session.project.config, sources)
     wish = Wish(refresh=refresh, newest_toolkits=newest_toolkits, accept_loss=accept_loss)
-    with _progress(session.err) as progress:
+    with show_progress(session.err, "releases read") as progress:
         discovery = discover_project(session.project, sources, wish=wish, progress=progress)
     if as_json:
         session.out.file.write(emit_discovery_json(discovery))
@@ -166,7 +157,7 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
     from builder.nightly import run_nightly  # noqa: PLC0415
 
     project = session.project
-    with _progress(session.err) as progress:
+    with show_progress(session.err, "releases read") as progress:
         report = run_nightly(project, make_selector(selectors), session.err, jobs=jobs, progress=progress)
     as_text = emit_nightly_json(report)
     project.work_dir.mkdir(parents=True, exist_ok=True)
@@ -186,24 +177,6 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
     if code == 0 and (problem := complain(report.discovery)):
         raise problem
     return code
-
-
-@contextmanager
-def _progress(err: Console) -> Iterator[Callable[[int, int], None]]:
-    """Give what shows how far a discovery is: a bar in a terminal, now and then a line elsewhere."""
-    from rich.progress import Progress  # noqa: PLC0415 - see builder.cli
-
-    if not sys.stderr.isatty():
-
-        def say(done: int, total: int) -> None:
-            if done % _EVERY == 0 or (done == total and total >= _EVERY):
-                err.print(f"{done} of {total} releases read", markup=False)
-
-        yield say
-        return
-    with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("reading releases", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 VERBS = (discover, matrix, upgrade_check, nightly)

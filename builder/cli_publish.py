@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli import WIDE, make_selector, with_selectors
+from builder.cli import WIDE, make_selector, show_progress, with_selectors
 from builder.errors import FailureClass
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_jso
     from builder.publishing import Force, publish_project  # noqa: PLC0415
 
     force = Force(cells=forced, reason=reason)
-    results = publish_project(session.project, make_selector(selectors), force=force)
+    with show_progress(session.err, "images published") as progress:
+        results = publish_project(session.project, make_selector(selectors), force=force, progress=progress)
     if as_json:
         session.out.file.write(emit_publish_json(results))
     else:

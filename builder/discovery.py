@@ -10,13 +10,15 @@ from builder.config import DebianKernels
 from builder.errors import KmodsmithError, LockFileError, SourceError, UsageError
 from builder.lock import Lock, LockedDebian, LockedOpenShift, write_lock
 from builder.matrix import Selector, make_matrix
+from builder.progress import no_progress
 from builder.sources.releases import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from builder.config import Config, OpenShiftKernels
     from builder.lock import LockedSource
+    from builder.progress import Progress
     from builder.project import Project
     from builder.sources.changes import Change
 
@@ -45,7 +47,7 @@ def discover_project(
     sources: Iterable[str] = (),
     *,
     wish: Wish = _NO_WISH,
-    progress: Callable[[int, int], object] = max,
+    progress: Progress = no_progress,
 ) -> Discovery:
     """Ask kernel sources and write versions.lock.yaml, in one step at the end.
 
@@ -107,7 +109,7 @@ def _ask_openshift(
     discovery: Discovery,
     *,
     wish: Wish,
-    progress: Callable[[int, int], object],
+    progress: Progress,
 ) -> LockedSource:
     from builder.pull import open_registries  # noqa: PLC0415 - httpx takes long to import
     from builder.sources import changes, openshift  # noqa: PLC0415

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 from builder.discovery import Discovery, discover_project
 from builder.evidence import Outcome
 from builder.lock import LockedOpenShift
+from builder.progress import no_progress
 from builder.publish import PublishStatus
 from builder.publishing import LOCAL, publish_project
 from builder.sources.changes import parse_date
 from builder.workflow import BootOptions, BuildReport, build_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from rich.console import Console
 
     from builder.matrix import Selector
+    from builder.progress import Progress
     from builder.project import Project
     from builder.publish import PublishResult
     from builder.result import CellResult
@@ -55,7 +57,7 @@ def run_nightly(
     err: Console,
     *,
     jobs: int | None = None,
-    progress: Callable[[int, int], object] = max,
+    progress: Progress = no_progress,
 ) -> NightlyReport:
     """Bring the lock and then every selected cell up to date; does nothing where nothing changed.
 

@@ -15,16 +15,18 @@ from builder.errors import FormatError, SourceError, UsageError
 from builder.locks import hold_project
 from builder.matrix import matches_any
 from builder.plan import Action
+from builder.progress import no_progress
 from builder.publish import KEY_LABEL, Publisher, PublishResult, PublishStatus
 from builder.pullspec import parse_pullspec
 from builder.sources.payload import parse_labels
 from builder.workflow import BootOptions, plan_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from builder.matrix import Selector
     from builder.plan import Decision
+    from builder.progress import Progress
     from builder.project import Project
     from builder.registry import Registry
     from builder.upload import Uploader
@@ -81,7 +83,7 @@ def publish_project(
     *,
     boot: BootOptions | None = None,
     force: Force = _NO_FORCE,
-    progress: Callable[[int, int], object] = max,
+    progress: Progress = no_progress,
 ) -> list[PublishResult]:
     """Publish every selected cell whose image is up to date; what is published already is left alone.
 
@@ -125,7 +127,7 @@ def _publish_ready(
     names: dict[str, tuple[str, ...]],
     *,
     force: Force,
-    progress: Callable[[int, int], object],
+    progress: Progress,
 ) -> dict[str, PublishResult]:
     from builder.pull import open_registries  # noqa: PLC0415 - httpx takes long to import
     from builder.upload import Uploader  # noqa: PLC0415

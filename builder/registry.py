@@ -367,7 +367,7 @@ class Registry:
             SourceError: as ``manifest`` does; nothing is tried again.
         """
         own = f"{self._scheme(place.host)}://{place.host}"
-        url = urljoin(own, path) if path.startswith(("/", "http")) else f"{own}/v2/{place.repository}/{path}"
+        url = _join(own, path, place) if path.startswith(("/", "http")) else f"{own}/v2/{place.repository}/{path}"
         headers = {"Accept": ", ".join(MANIFEST_TYPES), "Accept-Encoding": "identity", **request.headers}
         authorization = self._tokens.get((place.host, place.repository, request.actions))
         was_challenged = False
@@ -387,8 +387,10 @@ class Registry:
                         continue
                     check_status(answer, str(place), refusal=self._refusal(place), accepted=request.accepted)
                     return read(answer)
-            except httpx.TransportError as error:
+            except httpx.HTTPError as error:
                 raise SourceUnreachableError(f"{place}: {str(error) or type(error).__name__}") from error
+            except httpx.InvalidURL as error:
+                raise SourceError(f"{place}: the registry names an address that is none: {error}") from None
         raise SourceError(f"{place}: the registry redirects in a circle")
 
     def retrying(self, work: Callable[[], _T]) -> _T:
@@ -400,7 +402,7 @@ class Registry:
         return b"".join(self._chunks(answer, most, what))
 
     def _follow(self, url: str, location: str, place: Pullspec) -> str:
-        target = urljoin(url, location)
+        target = _join(url, location, place)
         scheme = urlsplit(target).scheme
         if scheme not in {"http", "https"} or (scheme == "http" and urlsplit(url).scheme == "https"):
             raise SourceError(f"{place}: the registry redirects to {target[:200]}, which is not followed")
@@ -425,7 +427,7 @@ class Registry:
 
     def _fetch_token(self, place: Pullspec, challenge: Mapping[str, str], basic: str, actions: str) -> str:
         realm = challenge.get("realm", "")
-        parts = urlsplit(realm)
+        parts = urlsplit(_join("", realm, place))
         if parts.scheme != "https" and not (parts.scheme == "http" and place.host in self._plain_http):
             raise SourceError(f"{place}: the registry asks for a token from {realm[:200]!r}, which is not https")
         query = {"service": challenge.get("service", ""), "scope": f"repository:{place.repository}:{actions}"}
@@ -504,6 +506,14 @@ def _digest_of(content: bytes) -> str:
 def _index_name(layer: Descriptor, wanted: Collection[str]) -> str:
     """Name what is known of some paths of a layer: both never change."""
     return hashlib.sha256("\n".join([layer.digest, *sorted(wanted)]).encode()).hexdigest()
+
+
+def _join(base: str, address: str, place: Pullspec) -> str:
+    """Return an address that a registry gave, made absolute; SourceError if it is none."""
+    try:
+        return urlsplit(urljoin(base, address)).geturl()
+    except ValueError as error:
+        raise SourceError(f"{place}: the registry names an address that is none: {error}") from None
 
 
 def _is_host(url: str, host: str) -> bool:

@@ -470,6 +470,21 @@ def test_a_graph_that_is_none(lab: Lab, graph: bytes, words: str) -> None:
     assert found.locked.releases == before.releases
 
 
+@pytest.mark.parametrize("name", ["{foo}.json", "{", "{channel[0]}", "{0}", "no\0file"])
+def test_a_name_of_a_graph_file_that_is_none(lab: Lab, name: str) -> None:
+    lab.settings["graph"] = name
+    with pytest.raises(SourceError, match="cannot be read"):
+        lab.discover()
+
+
+@pytest.mark.parametrize("location", ["https://[", "http://:99999999/", "https://quay.test:x/"])
+def test_redirects_to_nowhere(lab: Lab, location: str) -> None:
+    payload = lab.release("4.17.1")
+    lab.world.failures[payload.rpartition("@")[2]] = httpx.Response(302, headers={"Location": location})
+    found = lab.discover()
+    assert _states(found)["4.17.1-x86_64"][0] in {"unreachable", "malformed"}
+
+
 def test_two_payloads_for_one_version(lab: Lab) -> None:
     lab.release("4.17.1", _K1)
     lab.release("4.17.1", _K2)

@@ -23,6 +23,7 @@ _PURE = (
     "emit/proof",
     "emit/matrix",
     "emit/publish",
+    "progress",
     "pullspec",
     "tags",
     "layer",

@@ -19,6 +19,7 @@ from builder.errors import FormatError, KmodsmithError, SourceError, SourceUnrea
 from builder.kernel import Arch
 from builder.lock import LockedOpenShift, LockedRelease, LockedStream
 from builder.once import Once
+from builder.progress import no_progress
 from builder.pullspec import Pullspec, parse_pullspec
 from builder.sources import payload as formats
 from builder.sources.releases import (
@@ -35,12 +36,13 @@ from builder.sources.releases import (
 from builder.web import check_status, read_chunks, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from builder.config import OpenShiftKernels
     from builder.kernel import KernelVersion
+    from builder.progress import Progress
     from builder.registry import Manifest, Registry
     from builder.sources.payload import GraphNode, OsStream, ToolkitRelease
     from builder.sources.releases import Wish
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 # More do not help: with two cores, parsing is what takes the time.
 _READERS = 8
 _LARGEST_GRAPH = 64 * 1024**2
+_GRAPH_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 # Extensions list their kernels in a file of their own from 4.19 on.
 _FIRST_EXTENSIONS = (4, 19)
 _REFUSAL = "the update graph needs no account: look at the address and at proxy settings"
@@ -75,7 +78,7 @@ def discover(
     root: Path,
     now: datetime,
     wish: Wish,
-    progress: Callable[[int, int], object] = max,
+    progress: Progress = no_progress,
     client: httpx.Client | None = None,
 ) -> Discovered:
     """Ask graph and registries which releases there are and which kernels they run.
@@ -208,36 +211,26 @@ def _read_graph(settings: OpenShiftKernels, channel: Channel, root: Path, client
     arch = "multi" if settings.payloads == "multi" else channel.arch.oci
     address = settings.graph_address
     if not re.match(r"https?://", address):
-        file = root / address.format(channel=channel.name, arch=arch)
+        file = root / address.replace("{channel}", channel.name).replace("{arch}", arch)
         try:
             return file.read_bytes()
-        except OSError as error:
-            raise SourceUnreachableError(f"the graph file {file} cannot be read: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise SourceUnreachableError(f"the graph file {file} cannot be read: {why}") from None
     what = f"{address} (channel {channel.name}, {arch})"
 
     def read() -> bytes:
         query = {"channel": channel.name, "arch": arch}
         try:
-            with client.stream("GET", address, params=query, headers={"Accept": "application/json"}) as answer:
+            with client.stream("GET", address, params=query, headers=_GRAPH_HEADERS) as answer:
                 check_status(answer, what, refusal=_REFUSAL)
-                return b"".join(_decoded(answer, what))
-        except httpx.TransportError as error:
+                return b"".join(read_chunks(answer, _LARGEST_GRAPH, what))
+        except httpx.HTTPError as error:
             raise SourceUnreachableError(f"{what}: {str(error) or type(error).__name__}") from error
+        except httpx.InvalidURL as error:
+            raise SourceError(f"{what}: {error}") from None
 
     return with_retries(read)
-
-
-def _decoded(answer: httpx.Response, what: str) -> Iterator[bytes]:
-    """Yield an answer that may have been packed on its way."""
-    if answer.headers.get("Content-Encoding", "identity") in {"", "identity"}:
-        yield from read_chunks(answer, _LARGEST_GRAPH, what)
-        return
-    size = 0
-    for chunk in answer.iter_bytes():
-        size += len(chunk)
-        if size > _LARGEST_GRAPH:
-            raise SourceError(f"{what}: the answer is longer than {_LARGEST_GRAPH} bytes")
-        yield chunk
 
 
 def _read_given(settings: OpenShiftKernels, reader: _Reader) -> dict[str, str] | str:
@@ -254,9 +247,7 @@ def _read_given(settings: OpenShiftKernels, reader: _Reader) -> dict[str, str] |
     return found
 
 
-def _read_releases(
-    reader: _Reader, payloads: Mapping[str, str], progress: Callable[[int, int], object]
-) -> Iterator[tuple[str, _Reading]]:
+def _read_releases(reader: _Reader, payloads: Mapping[str, str], progress: Progress) -> Iterator[tuple[str, _Reading]]:
     with ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="discover") as pool:
         futures = {pool.submit(reader.read, key, payload): key for key, payload in payloads.items()}
         try:
