@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import LockFileError, SourceError, SourceUnreachableError
+from builder.errors import LockFileError, SourceError, SourceGoneError, SourceUnreachableError
 from builder.once import Once
 from builder.pullspec import parse_pullspec
 from builder.registry import Credentials, Registry, default_auth_files
@@ -114,7 +114,12 @@ class Puller:
 
     def _pull(self, pullspec: str, name: str, arch: Arch) -> None:
         # Our own client says plainly what is wrong: absent, refused or no answer. buildah does not.
-        image, _ = self._access.registry.image(parse_pullspec(pullspec), arch.oci)
+        try:
+            image, _ = self._access.registry.image(parse_pullspec(pullspec), arch.oci)
+        except SourceGoneError as error:
+            raise SourceError(
+                error.message, hint="'nox -s discover -- --newest-toolkits' chooses another toolkit, if there is one"
+            ) from None
         refusals = []
         for place in self._access.registry.places(image):
             done = run(self._command(place, arch))
@@ -122,7 +127,8 @@ class Puller:
                 tag_image(done.stdout.split()[-1], name)
                 remove_images([str(place)])
                 return
-            refusals.append(f"{place}: {done.stderr.strip().splitlines()[-1:] or done.explain()}")
+            lines = done.stderr.strip().splitlines() or [done.explain()]
+            refusals.append(f"{place}: {lines[-1]}")
         raise SourceUnreachableError(f"{pullspec} could not be pulled: {'; '.join(refusals)}")
 
     def _command(self, place: Pullspec, arch: Arch) -> Command:

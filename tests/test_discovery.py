@@ -12,7 +12,7 @@ import yaml
 from openshift_world import World
 
 from builder.__main__ import run_cli
-from builder.errors import LockFileError
+from builder.errors import LockFileError, SourceError, SourceGoneError
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LockedOpenShift, read_lock
 from builder.project import open_project
@@ -321,6 +321,37 @@ def test_pulls_go_to_mirrors_first_and_hand_over_one_secret_in_a_file(
     assert not list(tmp_path.glob("toolkits-*")), "the secret does not stay"
     with pytest.raises(LockFileError, match="no small base image"):
         toolkits.ensure_runtime(Arch.X86_64)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("exit 125", "mirror.test"),
+        ("echo 'no space left' >&2; exit 125", "no space left"),
+        (None, "does not exist (HTTP 404)"),
+    ],
+)
+def test_a_toolkit_that_cannot_be_pulled(
+    site: _Site, fake_tools: FakeTools, tmp_path: Path, answer: str | None, words: str
+) -> None:
+    """A toolkit that is gone must not set off a discovery, as a package of Debian that is gone does."""
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    fake_tools.add("buildah", f'case "$1" in images) echo "[]";; *) {answer};; esac')
+    if answer is None:
+        site.world.manifests.clear()
+    registry = Registry(
+        Credentials(), tmp_path / "cache", transport=httpx.MockTransport(site.world), sleep=lambda _: None,
+        mirrors={"quay.test": ["mirror.test"]},
+    )  # fmt: skip
+    puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
+    source = open_project(site.folder).kernel_source("ocp")
+    assert isinstance(source, OpenShiftSource)
+    with pytest.raises(SourceError) as caught:
+        PulledToolkits(source, puller, None).ensure(parse_kernel_version(_K1))
+    assert words in caught.value.message
+    assert not isinstance(caught.value, SourceGoneError)
+    assert "['" not in caught.value.message
 
 
 def test_registries_as_versions_yaml_describes_them(site: _Site, tmp_path: Path) -> None:
