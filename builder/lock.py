@@ -289,7 +289,7 @@ def _debian_rows(source: LockedDebian) -> Iterator[str]:
 
 
 def _openshift_rows(source: LockedOpenShift) -> Iterator[str]:
-    yield from _rows("stale", sorted(source.stale.items()))
+    yield f"    stale: {json.dumps(source.stale, sort_keys=True)}"
     kernels = sorted(source.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
     yield from _rows("kernels", ((raw, _known(kernel)) for raw, kernel in kernels))
     releases = sorted(source.releases.items(), key=lambda item: natural_key(item[0]))

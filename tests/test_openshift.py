@@ -20,6 +20,7 @@ from builder.registry import Credentials, Registry
 from builder.sources.changes import describe_releases, format_age
 from builder.sources.openshift import Discovered, discover
 from builder.sources.releases import Wish
+from builder.web import with_retries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -444,7 +445,7 @@ def test_many_releases_with_one_problem_are_one_line(lab: Lab) -> None:
     lab.locked = None
     found = lab.discover()
     assert len(found.problems) == 1
-    assert found.problems[0].startswith("30 releases, 4.17.0-x86_64 among them: ")
+    assert found.problems[0].startswith("4.17.0-x86_64 and 29 more: ")
     assert set(_states(found)["4.17.3-x86_64"]) == {"unreachable"}
 
 
@@ -483,6 +484,23 @@ def test_redirects_to_nowhere(lab: Lab, location: str) -> None:
     lab.world.failures[payload.rpartition("@")[2]] = httpx.Response(302, headers={"Location": location})
     found = lab.discover()
     assert _states(found)["4.17.1-x86_64"][0] in {"unreachable", "malformed"}
+
+
+def test_a_graph_that_is_down_is_one_problem_and_is_not_asked_for_hours(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.settings["channels"] = tuple(f"fast-4.{minor}" for minor in range(10, 60))
+    lab.release("4.17.1")
+    lab.discover()
+    slept: list[float] = []
+    monkeypatch.setattr("builder.sources.openshift.with_retries", lambda read: with_retries(read, sleep=slept.append))
+    lab.world.failures["/graph"] = httpx.ConnectError("no route to host")
+    found = lab.discover()
+    assert found.problems == [
+        "fast-4.10 x86_64 and 49 more: https://api.openshift.com/api/upgrades_info/v1/graph: no route to host"
+    ]
+    assert len(slept) <= 4 * 8, "only those that were asked at the same time find out for themselves"
+    assert found.locked.stale == {"fast-4.17 x86_64": "2026-03-01T06:00:00Z"}
 
 
 def test_two_payloads_for_one_version(lab: Lab) -> None:

@@ -9,6 +9,7 @@ the memory, and a machine without a cache reads only what is new.
 from __future__ import annotations
 
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -36,7 +37,7 @@ from builder.sources.releases import (
 from builder.web import check_status, read_chunks, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -117,18 +118,17 @@ def discover(
     ]
     found = dict(_read_releases(reader, {key: roll.payloads[key] for key in unsettled}, progress))
     releases = {}
-    problems: dict[str, list[str]] = {}
+    problems = list(roll.problems)
     for key, payload in roll.payloads.items():
         older = known.get(key, LockedRelease())
         update = {"payload": payload, "channels": dict(sorted(roll.channels[key].items()))}
         if key in found:
             releases[key] = _merge(older, found[key], previous).model_copy(update=update)
-            for sentence in found[key].problems:
-                problems.setdefault(_without_digests(sentence), []).append(key)
+            problems += [(key, sentence) for sentence in found[key].problems]
         else:
             releases[key] = older.model_copy(update=update)
     if not releases:
-        raise SourceError("; ".join(roll.problems) or "no channel has a release")
+        raise SourceError("; ".join(_summarize(problems)) or "no channel has a release")
     locked = LockedOpenShift(
         provider=settings.provider,
         resolved=stamp,
@@ -141,7 +141,7 @@ def discover(
     return Discovered(
         locked=locked,
         lost=roll.lost,
-        problems=[*roll.problems, *(_tell(sentence, keys) for sentence, keys in sorted(problems.items()))],
+        problems=_summarize(problems),
         read=len(found),
         bytes_read=registry.bytes_read - before_bytes,
     )
@@ -158,14 +158,16 @@ def _is_settled(release: LockedRelease | None, payload: str) -> bool:
     )
 
 
-def _without_digests(sentence: str) -> str:
-    return re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", sentence)
-
-
-def _tell(sentence: str, keys: list[str]) -> str:
-    if len(keys) == 1:
-        return f"{keys[0]}: {sentence}"
-    return f"{len(keys)} releases, {keys[0]} among them: {sentence}"
+def _summarize(problems: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a line for each kind of problem: what is wrong with hundreds of releases has one cause."""
+    found: dict[str, list[str]] = {}
+    for subject, sentence in problems:
+        found.setdefault(re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", sentence), []).append(subject)
+    lines = []
+    for sentence, subjects in found.items():
+        others = f" and {len(subjects) - 1} more" if len(subjects) > 1 else ""
+        lines.append(f"{subjects[0]}{others}: {sentence}")
+    return lines
 
 
 def _merge(older: LockedRelease, reading: _Reading, previous: LockedOpenShift | None) -> LockedRelease:
@@ -191,10 +193,11 @@ def _ask_graph(
 ) -> Iterator[tuple[Channel, list[GraphNode] | str]]:
     """Yield every channel with its nodes, or with the reason why there are none."""
     own = client or httpx.Client(timeout=30.0, follow_redirects=True)
+    is_down = threading.Event()
 
     def ask(channel: Channel) -> list[GraphNode] | str:
         try:
-            return formats.parse_graph(_read_graph(settings, channel, root, own))
+            return formats.parse_graph(_read_graph(settings, channel, root, own, is_down))
         except (SourceError, FormatError) as error:
             return error.message
 
@@ -207,7 +210,9 @@ def _ask_graph(
             own.close()
 
 
-def _read_graph(settings: OpenShiftKernels, channel: Channel, root: Path, client: httpx.Client) -> bytes:
+def _read_graph(
+    settings: OpenShiftKernels, channel: Channel, root: Path, client: httpx.Client, is_down: threading.Event
+) -> bytes:
     arch = "multi" if settings.payloads == "multi" else channel.arch.oci
     address = settings.graph_address
     if not re.match(r"https?://", address):
@@ -217,20 +222,25 @@ def _read_graph(settings: OpenShiftKernels, channel: Channel, root: Path, client
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise SourceUnreachableError(f"the graph file {file} cannot be read: {why}") from None
-    what = f"{address} (channel {channel.name}, {arch})"
 
     def read() -> bytes:
         query = {"channel": channel.name, "arch": arch}
         try:
             with client.stream("GET", address, params=query, headers=_GRAPH_HEADERS) as answer:
-                check_status(answer, what, refusal=_REFUSAL)
-                return b"".join(read_chunks(answer, _LARGEST_GRAPH, what))
+                check_status(answer, address, refusal=_REFUSAL)
+                return b"".join(read_chunks(answer, _LARGEST_GRAPH, address))
         except httpx.HTTPError as error:
-            raise SourceUnreachableError(f"{what}: {str(error) or type(error).__name__}") from error
+            raise SourceUnreachableError(f"{address}: {str(error) or type(error).__name__}") from error
         except httpx.InvalidURL as error:
-            raise SourceError(f"{what}: {error}") from None
+            raise SourceError(f"{address}: {error}") from None
 
-    return with_retries(read)
+    if is_down.is_set():  # several tries for one channel are enough to find that out
+        return read()
+    try:
+        return with_retries(read)
+    except SourceUnreachableError:
+        is_down.set()
+        raise
 
 
 def _read_given(settings: OpenShiftKernels, reader: _Reader) -> dict[str, str] | str:

@@ -57,7 +57,8 @@ class Roll:
     lost: dict[str, str] = field(default_factory=dict)
     """Releases that leave the lock, with the stated reason."""
     stale: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """What could not be read or believed: a channel or release, and a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def call_roll(
         known = {key for key, release in before.items() if _has(release, key, channel)}
         nodes, sentence = _believe(channel, answer, known, settings, today, accept=accept_loss)
         if sentence:
-            roll.problems.append(f"{channel}: {sentence}")
+            roll.problems.append((str(channel), sentence))
             unread.add(channel)
             if known and previous:
                 roll.stale[str(channel)] = previous.stale.get(str(channel), previous.resolved)
@@ -118,9 +119,10 @@ def call_roll(
             since = before[key].channels.get(channel.name) if key in before else None
             roll.channels.setdefault(key, {})[channel.name] = since if since is not None else now if known else ""
             if roll.payloads.setdefault(key, payload) != payload:
-                roll.problems.append(f"{key}: two channels name different payloads, {roll.payloads[key]} and {payload}")
+                sentence = f"two channels name different payloads, {roll.payloads[key]} and {payload}"
+                roll.problems.append((key, sentence))
     if isinstance(given, str):
-        roll.problems.append(given)
+        roll.problems.append((GIVEN, given))
         unread |= {Channel(GIVEN, arch) for arch in Arch}
     else:
         for key, payload in given.items():
