@@ -616,6 +616,21 @@ def test_a_release_stays_while_any_channel_has_it_or_gives_no_answer(lab: Lab) -
     assert list(found.locked.releases["4.17.2-x86_64"].channels) == ["stable-4.17"]
 
 
+def test_a_release_of_no_channel_stays_until_every_channel_was_read(lab: Lab) -> None:
+    """4.18.0 and 4.16.22 were never in a channel; an offline run must not be what removes them."""
+    lab.settings["channels"] = ("fast-4.17", "stable-4.17")
+    for number in range(3):
+        lab.release(f"4.17.{number}", _K1, channels=("fast-4.17", "stable-4.17"))
+    locked = lab.discover().locked
+    burned = locked.releases["4.17.1-x86_64"].model_copy(update={"channels": {}})
+    lab.locked = locked.model_copy(update={"releases": {**locked.releases, "4.17.9-x86_64": burned}})
+    lab.world.failures["channel=stable-4.17&arch=amd64"] = httpx.Response(500)
+    found = lab.discover()
+    assert (found.lost, "4.17.9-x86_64" in found.locked.releases) == ({}, True)
+    lab.world.failures.clear()
+    assert lab.discover().lost == {"4.17.9-x86_64": "no channel has it"}
+
+
 def test_ends_of_life_drops_and_channels_that_are_no_longer_asked_for(lab: Lab) -> None:
     for version in ("4.16.1", "4.17.1", "4.17.2", "4.18.1"):
         minor = version.rpartition(".")[0]

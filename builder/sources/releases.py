@@ -183,10 +183,11 @@ def _keep_or_lose(
     """Decide about a release of the lock so far. Channels that gave no answer keep what they had."""
     _, arch = split_key(key)
     kept = {name: since for name, since in release.channels.items() if Channel(name, arch) in asked & unread}
+    may_be_somewhere = not release.channels and any(channel.arch is arch for channel in unread)
     channels = _and(sorted(release.channels))
     if left_out:
         roll.lost[key] = left_out
-    elif key in roll.payloads or kept:
+    elif key in roll.payloads or kept or may_be_somewhere:
         roll.channels[key] = kept | roll.channels.get(key, {})
         roll.payloads.setdefault(key, release.payload)
     elif not release.channels:
