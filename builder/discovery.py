@@ -11,6 +11,7 @@ from builder.errors import KmodsmithError, LockFileError, SourceError, UsageErro
 from builder.lock import Lock, LockedDebian, LockedOpenShift, write_lock
 from builder.matrix import Selector, make_matrix
 from builder.progress import no_progress
+from builder.sources.changes import Change
 from builder.sources.releases import Wish
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from builder.lock import LockedSource
     from builder.progress import Progress
     from builder.project import Project
-    from builder.sources.changes import Change
 
 _NO_WISH = Wish()
 
@@ -66,6 +66,9 @@ def discover_project(
     wanted = {name: project.config.sources[name] for name in sources} if sources else project.config.sources
     found = {name: source for name, source in lock.sources.items() if name in project.config.sources}
     discovery = Discovery()
+    for name in sorted(lock.sources.keys() - found.keys()):
+        detail = f"versions.yaml no longer names it; {len(lock.sources[name].kernels)} kernels leave with it"
+        discovery.changes.append(Change(kind="source gone", subject=name, detail=detail))
     for name, settings in wanted.items():
         try:
             if isinstance(settings, DebianKernels):

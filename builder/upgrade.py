@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from builder.errors import KmodsmithError, SourceGoneError, UsageError
 from builder.lock import LockedOpenShift, natural_key
 from builder.matrix import Cell, find_left_out, matches_any, nearest
+from builder.plan import Reason
 from builder.pullspec import parse_pullspec
 from builder.sources.releases import run_by, split_key
 from builder.store import list_images
@@ -168,6 +169,8 @@ class _Presences:
         """Return presence, digest where it exists, and why not where it does not."""
         if left_out := find_left_out(candidate.cell, config):
             return Presence.NOT_WANTED, "", left_out.reason
+        if candidate.refusal and candidate.refusal[0] is Reason.DRIVER_EXCLUDES:
+            return Presence.NOT_WANTED, "", candidate.refusal[1]
         if candidate.image.startswith(_LOCAL):
             image = self._store.get(candidate.image)
             if image is not None:

@@ -135,6 +135,28 @@ def test_a_source_that_never_answered_leaves_the_others_alone(site: _Site) -> No
     assert list(read_lock(site.folder / "versions.lock.yaml").sources) == ["debian"]
 
 
+def test_a_source_that_is_taken_out_says_what_leaves_with_it(site: _Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(sources={"ocp": {"provider": "openshift", "channels": ["fast-4.17"], "graph": "{channel}_{arch}.json"}}, groups={"few": {"source": "ocp"}})  # fmt: skip
+    code, out, _ = site.run("discover")
+    assert (code, "source gone debian: versions.yaml no longer names it; 6 kernels leave with it" in out) == (0, True)
+
+
+def test_upgrade_check_leaves_out_what_the_driver_itself_excludes(site: _Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    (site.folder / "src" / "dkms.conf").write_text(
+        "PACKAGE_NAME=demo\nPACKAGE_VERSION=1.2.0\nBUILT_MODULE_NAME[0]=demo\nDEST_MODULE_LOCATION[0]=/extra\n"
+        'BUILD_EXCLUSIVE_KERNEL="^6\\."\nMAKE[0]="make"\n'
+    )
+    drivers = yaml.safe_load((site.folder / "versions.yaml").read_text())["drivers"]
+    drivers[0] = {name: value for name, value in drivers[0].items() if name != "modules"} | {"dkms": "dkms.conf"}
+    site.edit(drivers=drivers)
+    code, answer = site.json("upgrade-check", "4.17.1")
+    assert (code, {row["presence"] for row in answer["images"]}) == (0, {"not-wanted"}), answer
+
+
 def test_many_changes_are_counted(site: _Site) -> None:
     for number in range(30):
         site.release(f"4.17.{number}", _K1)
