@@ -41,7 +41,6 @@ def discover(
     """
     from builder.emit.matrix import emit_discovery, emit_discovery_json  # noqa: PLC0415 - see builder.cli
 
-    check_sources(session.project.config, sources)
     wish = Wish(refresh=refresh, newest_toolkits=newest_toolkits, accept_loss=accept_loss)
     with show_progress(session.err, "releases read") as progress:
         discovery = discover_project(session.project, sources, wish=wish, progress=progress)

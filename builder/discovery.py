@@ -15,7 +15,7 @@ from builder.sources.changes import Change
 from builder.sources.releases import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from builder.config import Config, OpenShiftKernels
     from builder.lock import LockedSource
@@ -44,7 +44,7 @@ class Discovery:
 
 def discover_project(
     project: Project,
-    sources: Iterable[str] = (),
+    sources: Sequence[str] = (),
     *,
     wish: Wish = _NO_WISH,
     progress: Progress = no_progress,
@@ -62,6 +62,7 @@ def discover_project(
     Raises:
         UsageError: there is no such source.
     """
+    check_sources(project.config, sources)
     lock = project.lock if project.lock_file.exists() else Lock()
     wanted = {name: project.config.sources[name] for name in sources} if sources else project.config.sources
     found = {name: source for name, source in lock.sources.items() if name in project.config.sources}
@@ -87,7 +88,12 @@ def discover_project(
     return discovery
 
 
-def check_sources(config: Config, names: Iterable[str]) -> None:
+def check_sources(config: Config, names: Sequence[str]) -> None:
+    """Refuse a source that versions.yaml does not name.
+
+    Raises:
+        UsageError: there is no such source.
+    """
     for unknown in set(names) - config.sources.keys():
         raise UsageError(
             f"there is no source {unknown!r} in versions.yaml", hint=f"there are {', '.join(config.sources)}"

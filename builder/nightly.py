@@ -67,8 +67,6 @@ def run_nightly(
         BusyError: another run is building in this project.
     """
     discovery = discover_project(project, progress=progress)
-    for line in (*discovery.changes, *discovery.problems):
-        err.print(str(line), markup=False)
     current = project.reread()
     report = build_project(current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions())
     published = _publish(current, selector)

@@ -81,7 +81,6 @@ def publish_project(
     project: Project,
     selector: Selector,
     *,
-    boot: BootOptions | None = None,
     force: Force = _NO_FORCE,
     progress: Progress = no_progress,
 ) -> list[PublishResult]:
@@ -93,7 +92,10 @@ def publish_project(
     """
     if force.cells and not force.reason.strip():
         raise UsageError("moving a final tag needs a reason", hint="say --reason 'why'; it is recorded")
-    planned = plan_project(project, selector, boot=boot or BootOptions())
+    # What passed its boot test has passed it, also where every build boots everything again.
+    policy = project.config.build.boot
+    boot = BootOptions(when="changed" if policy == "always" else policy)
+    planned = plan_project(project, selector, boot=boot)
     names = project.image_names([decision.cell for decision in planned.plan.decisions])
     ready, results = [], {}
     for decision in planned.plan.decisions:

@@ -114,15 +114,15 @@ def _check_release(
     project: Project, source: str, key: str, release: LockedRelease, *, drivers: Sequence[str], presences: _Presences
 ) -> Iterator[Readiness]:
     version, arch = split_key(key)
-    names = [driver.name for driver in project.config.drivers if not drivers or matches_any(driver.name, drivers)]
-    if not names:
+    chosen = [driver for driver in project.config.drivers if not drivers or matches_any(driver.name, drivers)]
+    if not chosen:
         raise UsageError(f"no driver matches {', '.join(drivers)}")
+    names = [driver.name for driver in chosen]
     for tag, stream in sorted(release.streams.items()):
         kernels = list(run_by(stream))
         cells = [
             Cell(driver=driver.name, driver_version=driver.version, kernel=kernel, source=source)
-            for driver in project.config.drivers
-            if driver.name in names
+            for driver in chosen
             for kernel in kernels
         ]
         for candidate in project.candidates(cells):

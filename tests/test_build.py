@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from conftest import KERNELS
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,6 +22,8 @@ from builder.boot.verdict import BootCheck, Problem, Verdict
 from builder.errors import CellError, CommandError, FailureClass, HostError, SourceError, SourceUnreachableError
 from builder.evidence import Journal
 from builder.lock import Lock, read_lock, write_lock
+from builder.pull import RegistryAccess
+from builder.registry import Credentials, Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -482,6 +485,28 @@ def test_new_images_are_booted_once(bench: _Bench, booting: dict[str, Any]) -> N
     assert len(booting["boots"]) == 4
     assert "4 to boot" in bench.run("plan", "--boot", "always")[1]
     assert "4 to skip" in bench.run("plan", "--boot", "never")[1]
+
+
+def test_what_passed_its_boot_test_is_published_also_where_every_build_boots_again(
+    bench: _Bench, booting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = bench.folder / "versions.yaml"
+    file.write_text(
+        file.read_text()
+        .replace("boot: changed", "boot: always")
+        .replace("    vendor:", "    image: quay.test/demo\n    vendor:")
+    )
+    booting["6.1.0-10-amd64"] = (_OOPS,)
+    bench.build()
+    transport = httpx.MockTransport(lambda _: httpx.Response(403))
+
+    def open_pretended(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
+        return RegistryAccess(Registry(Credentials(), cache_dir, transport=transport), Credentials(), frozenset())
+
+    monkeypatch.setattr("builder.pull.open_registries", open_pretended)
+    code, out, _ = bench.run("publish", "--json")
+    found = {cell["kernel"]: cell["status"] for cell in json.loads(out)["cells"]}
+    assert (code, found.pop("6.1.0-10-amd64"), set(found.values())) == (16, "not-built", {"unknown"})
 
 
 def test_what_was_built_before_is_booted_when_that_is_asked_for(bench: _Bench, booting: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from builder.progress import Progress
     from builder.registry import Manifest, Registry
     from builder.sources.payload import GraphNode, OsStream, ToolkitRelease
-    from builder.sources.releases import Wish
+    from builder.sources.releases import Roll, Wish
 
 # More do not help: with two cores, parsing is what takes the time.
 _READERS = 8
@@ -111,22 +111,14 @@ def discover(
         accept_loss=wish.accept_loss,
     )
     known = previous.releases if previous else {}
-    unsettled = [
-        key
+    unsettled = {
+        key: payload
         for key, payload in roll.payloads.items()
         if payload and (wish.refresh or not _is_settled(known.get(key), payload))
-    ]
-    found = dict(_read_releases(reader, {key: roll.payloads[key] for key in unsettled}, progress))
-    releases = {}
-    problems = list(roll.problems)
-    for key, payload in roll.payloads.items():
-        older = known.get(key, LockedRelease())
-        update = {"payload": payload, "channels": dict(sorted(roll.channels[key].items()))}
-        if key in found:
-            releases[key] = _merge(older, found[key], previous).model_copy(update=update)
-            problems += [(key, sentence) for sentence in found[key].problems]
-        else:
-            releases[key] = older.model_copy(update=update)
+    }
+    found = dict(_read_releases(reader, unsettled, progress))
+    releases = _apply(roll, found, previous)
+    problems = [*roll.problems, *((key, line) for key in unsettled for line in found[key].problems)]
     if not releases:
         raise SourceError("; ".join(_summarize(problems)) or "no channel has a release")
     locked = LockedOpenShift(
@@ -145,6 +137,19 @@ def discover(
         read=len(found),
         bytes_read=registry.bytes_read - before_bytes,
     )
+
+
+def _apply(roll: Roll, found: Mapping[str, _Reading], previous: LockedOpenShift | None) -> dict[str, LockedRelease]:
+    """Return the releases of the roll: with what was read of them now, or with what was known."""
+    releases = {}
+    for key, payload in roll.payloads.items():
+        older = previous.releases.get(key) if previous else None
+        release = older or LockedRelease()
+        if key in found:
+            release = _merge(release, found[key], previous)
+        channels = dict(sorted(roll.channels[key].items()))
+        releases[key] = release.model_copy(update={"payload": payload, "channels": channels})
+    return releases
 
 
 def _is_settled(release: LockedRelease | None, payload: str) -> bool:
