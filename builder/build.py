@@ -168,6 +168,7 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         known = None
     timings = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
     modules = known.modules if known else ()
+    firmware = known.firmware if known else ()
     signers = known.signers if known else ()
     digest = ""
     failure: Failure | None = None
@@ -181,7 +182,7 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
             log_file.parent.mkdir(parents=True, exist_ok=True)
             log_file.write_bytes(b"")
             proof = _make_image(decision, shop, log_file, timings)
-            modules, signers = proof.modules, proof.signers
+            modules, firmware, signers = proof.modules, proof.firmware, proof.signers
         digest = read_digest(decision.key_image)
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
         if _BOOT_STAGE in timings and shop.booter is not None:
@@ -200,6 +201,7 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         image=decision.image,
         digest=digest,
         modules=modules,
+        firmware=firmware,
         signers=signers,
         failure=failure,
         log=str(log_file.relative_to(shop.work_dir)),

@@ -60,12 +60,14 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     """Compare what registries have with what was published; changes nothing.
 
     missing: a tag is not there. different: it stands for another image than was published, or for one of other inputs
-    than there are now. extra: nobody here knows the tag. unknown: no answer. Exit codes: 0 as it should be, 16 not.
+    than there are now. unsigned: it lacks a signature by the key of publish.signer, or a statement. extra: nobody here
+    knows the tag. unknown: no answer. Exit codes: 0 as it should be, 16 not.
     """
+    from builder.audit import audit_project  # noqa: PLC0415
     from builder.emit.publish import emit_audit_json, emit_audit_summary, emit_audit_table  # noqa: PLC0415 - see builder.cli
-    from builder.publishing import audit_project  # noqa: PLC0415
 
-    audits = audit_project(session.project, make_selector(selectors))
+    with show_progress(session.err, "tags compared") as progress:
+        audits = audit_project(session.project, make_selector(selectors), progress=progress)
     drifted = any(item.drift != "none" for item in audits)
     if as_json:
         session.out.file.write(emit_audit_json(audits))

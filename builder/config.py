@@ -7,11 +7,10 @@ a cell's key.
 
 from __future__ import annotations
 
-import difflib
 import re
-from datetime import date
+from datetime import date  # noqa: TC003 - pydantic reads annotations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import semver
 from pydantic import (
@@ -20,21 +19,18 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from builder.errors import ConfigError, FormatError, Mistake
+from builder.errors import FormatError, UsageError
 from builder.kernel import Arch, Variant
 from builder.pullspec import parse_pullspec
-from builder.yamlfile import YamlFile, read_yaml
+from builder.tags import check_tag_rule, is_own_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from typing import Self
 
-    from pydantic_core import ErrorDetails
 
 # Build arguments that kmodsmith sets itself; see driver-container/README.md.
 RESERVED_BUILD_ARGS = frozenset(
@@ -78,6 +74,14 @@ def _check_image(text: str) -> str:
     return text
 
 
+def _check_tag_rule(text: str) -> str:
+    try:
+        check_tag_rule(text)
+    except UsageError as error:
+        raise _complain(error.message) from None
+    return text
+
+
 def _check_pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -97,6 +101,7 @@ Minor = Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}$")]
 ImagePrefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?$")]
 RegistryHost = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:\d+)?$")]
 Pullspec = Annotated[str, AfterValidator(_check_image)]
+TagRule = Annotated[str, AfterValidator(_check_tag_rule)]
 Flavour = Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")]
 
 
@@ -369,13 +374,9 @@ class RegistrySettings(_Model):
     """Seconds that a server may be silent."""
 
 
-class Signer(_Model):
-    """Somebody who signs modules: a certificate, and exactly one way to its private key."""
+class KeyPlace(_Model):
+    """Exactly one way to a private key."""
 
-    certificate: RelativeFile
-    """X.509 certificate, PEM or DER, relative to versions.yaml."""
-    digest: Literal["sha256", "sha384", "sha512"] = "sha256"
-    """Digest algorithm; the kernels that load the modules must have it (CONFIG_MODULE_SIG_HASH tells)."""
     key_file: Text | None = None
     """Private key, PEM or DER, relative to versions.yaml; nobody but its owner may be able to read it."""
     pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$")] | None = None
@@ -406,6 +407,22 @@ class Signer(_Model):
         if self.pkcs11 and "pin-value" in self.pkcs11:
             raise _complain("a PIN does not belong into a file: use passphrase_env or passphrase_file, not pin-value")
         return self
+
+
+class Signer(KeyPlace):
+    """Somebody who signs modules: a certificate, and exactly one way to its private key."""
+
+    certificate: RelativeFile
+    """X.509 certificate, PEM or DER, relative to versions.yaml."""
+    digest: Literal["sha256", "sha384", "sha512"] = "sha256"
+    """Digest algorithm; the kernels that load the modules must have it (CONFIG_MODULE_SIG_HASH tells)."""
+
+
+class ImageSigner(KeyPlace):
+    """Who signs images and what is attested of them; another key than those that sign modules."""
+
+    public_key: RelativeFile
+    """Public key, PEM, relative to versions.yaml: what clusters are given. ECDSA P-256, as cosign makes it, or RSA."""
 
 
 class Group(_Model):
@@ -480,11 +497,23 @@ KernelSource = DebianKernels | OpenShiftKernels
 
 
 class PublishSettings(_Model):
-    """How images are named in registries. Which registry, each driver's `image` says."""
+    """How images are named in registries, and who signs them. Which registry, each driver's `image` says."""
 
-    tags: Annotated[tuple[Literal["version-kernel", "kernel"], ...], Field(min_length=1)] = ("version-kernel",)
-    """Tags of an image, the first being the one that plans show. version-kernel: `1.4.0-<kernel>`. kernel: the kernel
-    alone, as KMM's day-1 wants it; then the driver's version belongs into the name of the image. None is ever moved."""
+    tags: Annotated[tuple[TagRule, ...], Field(min_length=1)] = ("version-kernel",)
+    """Tags of an image, the first being the one that plans show. version-kernel: `{version}-{kernel}`. kernel: the
+    kernel alone, as KMM's day-1 wants it; then the driver's version belongs into the name of the image. Or a pattern
+    of {driver}, {version}, {kernel}, {release} (the kernel without its architecture), {arch} and {variant}: where
+    images of several architectures get the same tag, it stands for a list of them. None is ever moved."""
+    signer: ImageSigner | None = None
+    """Who signs images; without it they are published unsigned, and nothing is attested."""
+    builder: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S+$")] = "urn:kmodsmith:builder:local"
+    """URI that says in provenance whose machine builds: another for laptops than for a guarded pipeline."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not is_own_tag(self.tags[0]):
+            raise _complain(f"tags: the first must hold {{kernel}}, or kernels share it; {self.tags[0]!r} does not")
+        return self
 
 
 class Config(_Model):
@@ -510,245 +539,3 @@ class Config(_Model):
     """How cells are built."""
     publish: PublishSettings = PublishSettings()
     """How images are named in registries."""
-
-
-def load_config(file: Path, *, today: date) -> Config:
-    """Read versions.yaml and check it against itself, the files it names, and the calendar.
-
-    Raises:
-        ConfigError: holds every mistake of the file with its place.
-    """
-    document = read_yaml(file)
-    if not isinstance(document.data, dict):
-        raise ConfigError([document.mistake((), "must be a mapping with drivers, sources and groups")])
-    try:
-        config = Config.model_validate(_lists_as_tuples(document.data))
-    except ValidationError as error:
-        problems = [problem for problem in error.errors() if not _is_consequence(problem, error.errors())]
-        mistakes = [_translate(problem, document) for problem in problems]
-        raise ConfigError([*mistakes, *_check_raw_dates(document, today)]) from None
-    for driver in config.drivers:
-        driver._root = file.parent  # noqa: SLF001 - the loader completes what it has just made
-    for signer in config.signers.values():
-        signer._root = file.parent  # noqa: SLF001 - as above
-    if mistakes := [
-        *_check_references(config, document),
-        *_check_files(config, document),
-        *_check_dates(config, document, today),
-    ]:
-        raise ConfigError(mistakes)
-    return config
-
-
-def _lists_as_tuples(value: Any) -> Any:
-    """Strict models want tuples; YAML has lists."""
-    if isinstance(value, dict):
-        return {key: _lists_as_tuples(item) for key, item in value.items()}
-    return tuple(_lists_as_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
-    names: dict[str, int] = {}
-    for number, driver in enumerate(config.drivers):
-        if driver.name in names:
-            yield document.mistake(
-                ("drivers", number, "name"),
-                f"{driver.name!r} is already the name of drivers[{names[driver.name]}]",
-            )
-        names.setdefault(driver.name, number)
-    debians = [name for name, source in config.sources.items() if isinstance(source, DebianKernels)]
-    for name, source in config.sources.items():
-        if isinstance(source, OpenShiftKernels) and source.runtime not in {None, *debians}:
-            sentence = _unknown("source of provider debian", str(source.runtime), debians)
-            yield document.mistake(("sources", name, "runtime"), sentence)
-    for name, group in config.groups.items():
-        yield from _check_group(config, document, name, group)
-    if config.default_group not in config.groups:
-        yield document.mistake(("default_group",), _unknown("group", config.default_group, config.groups))
-
-
-def _check_group(config: Config, document: YamlFile, name: str, group: Group) -> Iterator[Mistake]:
-    if group.source not in config.sources:
-        yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
-    elif group.releases and isinstance(config.sources[group.source], DebianKernels):
-        yield document.mistake(("groups", name, "releases"), f"source {group.source!r} has no releases of OpenShift")
-    for number, signer in enumerate(group.signers):
-        place: tuple[str | int, ...] = ("groups", name, "signers", number)
-        if signer not in config.signers:
-            yield document.mistake(place, _unknown("signer", signer, config.signers))
-        elif signer in group.signers[:number]:
-            yield document.mistake(place, f"{signer!r} is named twice")
-
-
-def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
-    for number, driver in enumerate(config.drivers):
-        path = ("drivers", number)
-        if not driver.source_dir.is_dir():
-            yield document.mistake((*path, "source"), f"there is no folder {driver.source}")
-            continue
-        if not driver.containerfile_file.is_file():
-            yield document.mistake((*path, "containerfile"), f"there is no file {driver.containerfile}")
-        if driver.dkms_file and not driver.dkms_file.is_file():
-            yield document.mistake((*path, "dkms"), f"there is no file {driver.dkms} in {driver.source}")
-        for key, files in (("firmware", driver.firmware), ("licenses", driver.licenses)):
-            for index, name in enumerate(files):
-                if not (driver.source_dir / name).is_file():
-                    yield document.mistake((*path, key, index), f"there is no file {name} in {driver.source}")
-        yield from _check_boot_files(driver, document, (*path, "boot"))
-
-
-def _check_boot_files(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
-    files = [(("smoke_test",), driver.boot.smoke_test)] if driver.boot.smoke_test else []
-    for place, name in [*files, *((("files", index), name) for index, name in enumerate(driver.boot.files))]:
-        if not (driver.source_dir / name).is_file():
-            yield document.mistake((*path, *place), f"there is no file {name} in {driver.source}")
-    for index, parameters in enumerate(driver.boot.parameters):
-        for module in parameters.modules:
-            if driver.modules and module.replace("-", "_") not in {name.replace("-", "_") for name in driver.modules}:
-                place = (*path, "parameters", index, "modules", module)
-                yield document.mistake(place, _unknown("module", module, driver.modules))
-
-
-def _check_dates(config: Config, document: YamlFile, today: date) -> Iterator[Mistake]:
-    for number, bad in enumerate(config.known_bad):
-        if bad.expires < today:
-            yield _expired(document, number, bad.expires, bad.owner)
-    for number, driver in enumerate(config.drivers):
-        for index, entry in enumerate(driver.boot.allow):
-            if entry.expires < today:
-                place = ("drivers", number, "boot", "allow", index, "expires")
-                sentence = f"expired on {entry.expires}: repair what it excuses, or renew it"
-                yield document.mistake(place, sentence)
-
-
-def _check_raw_dates(document: YamlFile, today: date) -> Iterator[Mistake]:
-    """Report expired entries also when something else in the file is wrong."""
-    entries = document.data.get("known_bad")
-    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
-        expires = entry.get("expires") if isinstance(entry, dict) else None
-        if type(expires) is date and expires < today:
-            yield _expired(document, number, expires, entry.get("owner"))
-
-
-def _expired(document: YamlFile, number: int, expires: date, owner: object) -> Mistake:
-    sentence = f"expired on {expires}: ask its owner ({owner}) whether to fix, renew or remove it"
-    return document.mistake(("known_bad", number, "expires"), sentence)
-
-
-def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
-    return f"there is no {kind} {word!r}{_nearest(word, known)}"
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(words) or 'none'}"
-
-
-def _is_consequence(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
-    """A list is not too short when it only lost the members that are reported themselves."""
-    path = problem["loc"]
-    return problem["type"] == "too_short" and any(
-        other["loc"][: len(path)] == path and len(other["loc"]) > len(path) for other in problems
-    )
-
-
-def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
-    """Turn one of pydantic's errors into a mistake with a sentence in plain words."""
-    path = tuple(part for part in problem["loc"] if part not in {"int", "str", "[key]"})
-    if path[:1] == ("sources",):  # pydantic puts the provider into the path
-        path = (*path[:2], *path[3:])
-    kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
-    match kind:
-        case "missing":
-            return document.mistake(path[:-1], f"{path[-1]!r} is required and missing")
-        case "extra_forbidden":
-            known = _fields_at(path[:-1])
-            return document.mistake(path, f"is not a known key{_nearest(str(path[-1]), known)}", at_key=True)
-        case "enum" | "literal_error":
-            known = re.findall(r"'([^']*)'", str(context["expected"]))
-            return document.mistake(path, f"{value!r} is not allowed{_nearest(str(value), known)}")
-        case "union_tag_not_found" | "union_tag_invalid":
-            return _translate_provider(document, path, context)
-        case "string_type" if isinstance(value, int | float | date):
-            read_as = "it as true or false" if isinstance(value, bool) else f"{value} as a {_kind_of(value)}"
-            return document.mistake(path, f"must be text, but YAML reads {read_as}: put it in quotes")
-        case "string_pattern_mismatch":
-            return document.mistake(path, f"{value!r} does not have the right form ({context['pattern']})")
-        case "kmodsmith":
-            return document.mistake(path, str(context["sentence"]))
-    sentence = _WRONG_KIND.get(kind)
-    if sentence:
-        return document.mistake(path, f"must be {sentence}, not {_kind_of(value)}")
-    return document.mistake(path, problem["msg"][:1].lower() + problem["msg"][1:])
-
-
-def _translate_provider(document: YamlFile, path: tuple[str | int, ...], context: dict[str, Any]) -> Mistake:
-    if "tag" not in context:
-        return document.mistake(path, "'provider' is required and missing")
-    known = re.findall(r"'([^']*)'", str(context["expected_tags"]))
-    sentence = f"{context['tag']!r} is not allowed{_nearest(str(context['tag']), known)}"
-    return document.mistake((*path, "provider"), sentence)
-
-
-_WRONG_KIND = {
-    "string_type": "text",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "date_type": "a date such as 2027-03-31",
-    "date_from_datetime_parsing": "a date such as 2027-03-31",
-    "date_parsing": "a date such as 2027-03-31",
-}
-
-
-def _kind_of(value: object) -> str:
-    if value is None:
-        return "nothing"
-    names = {
-        bool: "true or false",
-        int: "number",
-        float: "number",
-        str: "text",
-        dict: "a mapping",
-        tuple: "a list",
-    }
-    return names.get(type(value), "date" if isinstance(value, date) else type(value).__name__)
-
-
-_MODELS: dict[str, type[_Model]] = {
-    "drivers": Driver,
-    "registry": RegistrySettings,
-    "publish": PublishSettings,
-    "signers": Signer,
-    "groups": Group,
-    "exclude": Exclude,
-    "known_bad": KnownBad,
-    "build": BuildSettings,
-}
-
-
-# Models of lists and mappings below others, by the key that they stand under.
-_INNER_MODELS: dict[str, type[_Model]] = {
-    "archives": DebianArchive,
-    "drop": DropRelease,
-    "mirrors": Mirror,
-    "reuse": Reuse,
-    "timeouts": BootTimeouts,
-    "allow": AllowedMessage,
-    "parameters": ParameterSet,
-}
-
-
-def _fields_at(path: tuple[str | int, ...]) -> list[str]:
-    if not path:
-        return list(Config.model_fields)
-    if path[0] == "sources" and len(path) == 2:  # noqa: PLR2004 - of whichever provider
-        return [*DebianKernels.model_fields, *OpenShiftKernels.model_fields]
-    inner = (_INNER_MODELS[str(part)] for part in reversed(path) if part in _INNER_MODELS)
-    is_boot = path[0] == "drivers" and "boot" in path
-    model = next(inner, BootTest if is_boot else _MODELS[str(path[0])])
-    return list(model.model_fields)

@@ -45,6 +45,18 @@ class ModuleRecord:
     depends: tuple[str, ...] = ()
     firmware: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    license: str = ""
+    version: str = ""
+    srcversion: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """Another file of a final image: path in it, SHA-256, size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +75,7 @@ class CellEvidence:
     image: str = ""
     digest: str = ""
     modules: tuple[ModuleRecord, ...] = ()
+    firmware: tuple[FileRecord, ...] = ()
     signers: tuple[str, ...] = ()
     """SHA-256 fingerprints of the certificates whose signatures were verified in the final image."""
     failure: Failure | None = None
@@ -202,6 +215,7 @@ def _parse_evidence(data: dict[str, Any]) -> CellEvidence:
     known = {name: value for name, value in data.items() if name in _FIELDS}
     known["outcome"] = Outcome(known["outcome"])
     known["modules"] = tuple(_parse_module(module) for module in known.get("modules", ()))
+    known["firmware"] = tuple(FileRecord(**file) for file in known.get("firmware", ()))
     known["signers"] = tuple(known.get("signers", ()))
     if failure := known.get("failure"):
         known["failure"] = Failure(**failure | {"failure_class": FailureClass(failure["failure_class"])})

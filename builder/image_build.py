@@ -29,6 +29,8 @@ _REPRODUCIBLE = ("--timestamp", "0", "--identity-label=false")
 # An own network namespace has no way out; an own PID namespace dies as a whole with its first process, which
 # takes a compiler along that buildah, killed, would leave running.
 _CONFINED = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+# In the manifest, too: then a registry tells what an image is with one request, without its configuration.
+_ANNOTATED = frozenset({"io.kmodsmith.cell", "io.kmodsmith.cell.key", "io.kmodsmith.kernel"})
 # buildah starts about 25 short-lived copies of itself per build; collecting garbage in them costs more than it
 # frees. The limit makes it collect after all where a driver's files are large.
 _ENVIRONMENT = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
@@ -54,7 +56,12 @@ class ImageBuild:
         return self._command(arguments, options)
 
     def assemble(
-        self, modules: Path, *, names: tuple[str, ...], kernel: KernelVersion, labels: Mapping[str, str]
+        self,
+        modules: Path,
+        *,
+        names: tuple[str, ...],
+        kernel: KernelVersion,
+        labels: Mapping[str, str],
     ) -> Command:
         """Make the final image for a kernel from the folder ``modules``."""
         options = ["--platform", f"linux/{kernel.arch.oci}", "--build-context", f"{RESULT_STAGE}={modules}"]
@@ -62,6 +69,8 @@ class ImageBuild:
             options += ["--tag", name]
         for label, value in sorted(labels.items()):
             options += ["--label", f"{label}={value}"]
+            if label in _ANNOTATED:
+                options += ["--annotation", f"{label}={value}"]
         # Where modules are reused, the image is for another kernel than the compile was.
         of_kernel = {"KERNEL_VERSION": kernel.raw, "KERNEL_FULL_VERSION": kernel.raw}
         return self._command({**self.arguments, **of_kernel}, tuple(options))

@@ -85,6 +85,11 @@ class KernelVersion:
         """The form for image tags: KMM's own normalisation, every illegal character becomes ``_``."""
         return _NOT_IN_TAG.sub("_", self.raw)
 
+    @property
+    def release(self) -> str:
+        """The version without its architecture: ``5.14.0-427.68.1.el9_4+rt``, ``6.1.0-56-cloud``."""
+        return re.sub(rf"[.-]({self.arch}|{self.arch.oci})(?=\+|$)", "", self.raw)
+
     @cached_property
     def sort_key(self) -> tuple[object, ...]:
         """By architecture, then natural order: numbers as numbers, so 6.1.0-9 comes before 6.1.0-10."""

@@ -9,7 +9,7 @@ from builder.discovery import Discovery, discover_project
 from builder.evidence import Outcome
 from builder.lock import LockedOpenShift
 from builder.progress import no_progress
-from builder.publish import PublishStatus
+from builder.publish_result import PublishStatus
 from builder.publishing import LOCAL, publish_project
 from builder.sources.changes import parse_date
 from builder.workflow import BootOptions, BuildReport, build_project
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from builder.matrix import Selector
     from builder.progress import Progress
     from builder.project import Project
-    from builder.publish import PublishResult
+    from builder.publish_result import PublishResult
     from builder.result import CellResult
 
 _HOUR_S = 3600

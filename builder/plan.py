@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from builder.matrix import Cell, LeftOut
 
 CELL_REPOSITORY = "localhost/kmodsmith/cell"
-KEY_FORMAT = "2"
+KEY_FORMAT = "3"
 # Part of every boot key: a change in what is tested makes old passes worth nothing.
 BOOT_FORMAT = "1"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.

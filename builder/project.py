@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.compiled import CompiledResults
-from builder.config import load_config
+from builder.config_file import load_config
 from builder.driver import read_driver
 from builder.errors import LockFileError
 from builder.evidence import Journal
@@ -134,7 +134,7 @@ class Project:
         """Return the full names of cells' images by cell id; the first is what people use."""
         rules = self.config.publish.tags
         return {
-            cell.id: image_names(self._repositories[cell.driver], cell.driver_version, cell.kernel, rules)
+            cell.id: image_names(self._repositories[cell.driver], cell.driver, cell.driver_version, cell.kernel, rules)
             for cell in cells
         }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.compile import find_modules
-from builder.evidence import ModuleRecord
+from builder.evidence import FileRecord, ModuleRecord
 from builder.fit import check_modules, place_modules
 from builder.image_contract import check_image
 from builder.image_files import export_image, read_exported, read_oci_layout
@@ -30,6 +31,7 @@ class Proof:
     digest: str
     kernel: str
     modules: tuple[ModuleRecord, ...]
+    firmware: tuple[FileRecord, ...]
     signers: tuple[str, ...]
     findings: tuple[Finding, ...]
 
@@ -73,6 +75,11 @@ def prove_image(
         digest=contents.digest,
         kernel=kernel.kernel.raw,
         modules=tuple(_record(module) for module in modules),
+        firmware=tuple(
+            FileRecord(path=file.path, sha256=hashlib.sha256(file.content).hexdigest(), size=file.size)
+            for file in contents.below("firmware")
+            if file.content is not None
+        ),
         signers=tuple(signer.certificate.fingerprint for signer in signers or ()),
         findings=tuple(findings),
     )
@@ -89,4 +96,7 @@ def _record(module: PlacedModule) -> ModuleRecord:
         depends=item.depends,
         firmware=item.modinfo.get("firmware", ()),
         aliases=item.modinfo.get("alias", ()),
+        license=item.first("license"),
+        version=item.first("version"),
+        srcversion=item.first("srcversion"),
     )

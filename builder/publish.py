@@ -1,4 +1,4 @@
-"""Stage publish: an image out of the container store into its registry, by digest, verified there, its tags last.
+"""Stage publish: an image out of the container store into its registry: by digest, verified there, signed, tags last.
 
 A final tag is written once (design, rule 8). What a registry does not answer is unknown: then nothing is written. A
 publish that is killed leaves blobs without a name, which the next one finds and uses.
@@ -11,62 +11,30 @@ import json
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.attest.bundle import SIGNATURE_PREDICATE, make_statement
+from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, sha256_of
+from builder.attest.statements import CELL_PREDICATES, make_statements
 from builder.errors import CellError, FailureClass, FormatError, SourceError
 from builder.evidence import PublishEvidence
 from builder.image_files import export_image
 from builder.once import Once
+from builder.publish_result import KEY_LABEL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.pullspec import Pullspec, parse_pullspec
 from builder.sources.payload import parse_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping
 
+    from builder.attest.facts import CellFacts
     from builder.evidence import Journal
     from builder.plan import Decision
     from builder.registry import Registry
+    from builder.signatory import Signatory
     from builder.upload import Uploader
-
-KEY_LABEL = "io.kmodsmith.cell.key"
-
-
-class PublishStatus(StrEnum):
-    PUBLISHED = "published"
-    """Its tags were written now."""
-    THERE = "there"
-    """All its tags stood for it already."""
-    CONFLICT = "conflict"
-    """A tag stands for another image, and final tags are never moved."""
-    UNKNOWN = "unknown"
-    """The registry refused or gave no answer; nothing was tagged."""
-    NOT_BUILT = "not-built"
-    """It is not built, proven and booted here as it should be."""
-    LOCAL = "local"
-    """Its name is that of no registry."""
-    LEFT_OUT = "left-out"
-    """versions.yaml or the driver leaves it out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishResult:
-    """How the publishing of a cell ended; ``why`` is a sentence where it is not published."""
-
-    cell: str
-    kernel: str
-    names: tuple[str, ...]
-    status: PublishStatus
-    digest: str = ""
-    why: str = ""
-    bytes_sent: int = 0
-    blobs_sent: int = 0
-
-    @property
-    def is_failure(self) -> bool:
-        return self.status in {PublishStatus.CONFLICT, PublishStatus.UNKNOWN, PublishStatus.NOT_BUILT}
 
 
 def _conflict(message: str) -> CellError:
@@ -74,72 +42,197 @@ def _conflict(message: str) -> CellError:
     return CellError(FailureClass.PUBLISH, "tag-conflict", message)
 
 
-class Publisher:
-    """Publishes cells of one run; safe to use from several threads."""
+def _unsigned(message: str) -> CellError:
+    return CellError(FailureClass.PUBLISH, "unsigned", message)
 
-    def __init__(self, registry: Registry, uploader: Uploader, journal: Journal, *, scratch: Path, run_id: str) -> None:
+
+class Publisher:
+    """Publishes cells of one run; safe to use from several threads.
+
+    Args:
+        registry: reads.
+        uploader: writes.
+        journal: records what was published.
+        signatory: signs; None where images are published unsigned.
+        scratch: folder for exports.
+        run_id: of this run.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        uploader: Uploader,
+        journal: Journal,
+        *,
+        signatory: Signatory | None,
+        scratch: Path,
+        run_id: str,
+    ) -> None:
         self._registry = registry
         self._uploader = uploader
         self._journal = journal
+        self._signatory = signatory
         self._scratch = scratch
         self._run_id = run_id
         self._once = Once()
 
-    def publish(self, decision: Decision, names: Sequence[str], digest: str, *, force: str = "") -> PublishResult:
-        """Publish an image of the store under its names.
+    def publish(
+        self, decision: Decision, names: CellNames, digest: str, facts: Callable[[], CellFacts], *, force: str = ""
+    ) -> PublishResult:
+        """Publish an image of the store under its own names, signed for all its names.
 
         Args:
             decision: the cell; its image must be up to date.
             names: full names with tags; the same repository or several.
             digest: of the image in the store.
+            facts: gives what is attested of it; called if need be.
             force: why tags that stand for other images are to be moved; empty: they are not.
         """
         result = PublishResult(
-            cell=decision.cell.id, kernel=decision.cell.kernel.raw, names=tuple(names),
+            cell=decision.cell.id, kernel=decision.cell.kernel.raw, names=names.own,
             status=PublishStatus.THERE, digest=digest,
         )  # fmt: skip
-        try:
-            return self._publish(decision, result, force)
-        except CellError as error:
-            return replace(result, status=PublishStatus.CONFLICT, why=error.message)
-        except (SourceError, FormatError) as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            return replace(result, status=PublishStatus.UNKNOWN, why=f"{error.message}{hint}")
+        return _tell(result, lambda: self._publish(decision, result, names, facts, force))
 
-    def _publish(self, decision: Decision, result: PublishResult, force: str) -> PublishResult:
-        pullspecs = [parse_pullspec(name) for name in result.names]
-        standing = {name: self._uploader.resolve(name) for name in pullspecs}
-        others = {name: found for name, found in standing.items() if found not in {None, result.digest}}
+    def find(self, decision: Decision, names: CellNames, why: str) -> PublishResult:
+        """Look whether a cell that is not built here was published by another machine, from the same inputs."""
+        result = PublishResult(
+            cell=decision.cell.id, kernel=decision.cell.kernel.raw, names=names.own,
+            status=PublishStatus.NOT_BUILT, why=why,
+        )  # fmt: skip
+
+        def look() -> PublishResult:
+            try:
+                found = [self._standing(parse_pullspec(name)) for name in names.own]
+            except (SourceError, FormatError) as error:
+                return replace(result, why=f"{why}; whether another machine published it is not known: {error.message}")
+            if not all(item is not None and item.key == decision.key for item in found) or found[0] is None:
+                return result
+            self._require_signatures(decision, names, found[0].digest)
+            return replace(result, status=PublishStatus.THERE, digest=found[0].digest, why="")
+
+        return _tell(result, look)
+
+    def publish_shared(self, shared: SharedName, *, force: str = "") -> PublishResult:
+        """Publish a list of images under the name that they share; each must be published under its own before."""
+        first = shared.members[0][0].cell
+        result = PublishResult(
+            cell=f"{first.driver}-{first.driver_version}", kernel="", names=(shared.name,), status=PublishStatus.THERE
+        )
+        return _tell(result, lambda: self._publish_shared(shared, result, force))
+
+    def _publish(
+        self,
+        decision: Decision,
+        result: PublishResult,
+        names: CellNames,
+        facts: Callable[[], CellFacts],
+        force: str,
+    ) -> PublishResult:
+        pullspecs = [parse_pullspec(name) for name in names.own]
+        standing = {name: self._standing(name) for name in pullspecs}
+        others = {
+            name: found for name, found in standing.items() if found is not None and found.digest != result.digest
+        }
         for name, found in others.items():
-            if not force and not self._has_key(name.at(str(found)), decision.key):
+            if not force and found.key != decision.key:
                 raise _conflict(
-                    f"{name} stands for {found}, and this image is {result.digest}: final tags are never moved; give "
-                    "the driver a new version, or say --force with a reason"
+                    f"{name} stands for {found.digest}, and this image is {result.digest}: final tags are never moved; "
+                    "give the driver a new version, or say --force with a reason"
                 )
-        if not force and all(standing.values()):
-            found = standing[pullspecs[0]] or ""
-            if found not in {entry.digest for entry in self._journal.published.values()}:
-                self._record(decision, result, str(pullspecs[0]), found)
-            return replace(result, digest=found)
+        first = standing[pullspecs[0]]
+        if not force and first is not None and all(standing.values()):
+            if others:
+                self._require_signatures(decision, names, first.digest)
+                attached = 0
+            else:
+                attached = self._attest(names, result.digest, first.content, facts)
+            if first.digest not in {entry.digest for entry in self._journal.published.values()}:
+                self._record(result, decision.key, str(pullspecs[0]), first.digest)
+            status = PublishStatus.COMPLETED if attached else PublishStatus.THERE
+            return replace(result, status=status, digest=first.digest, attached=attached)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="publish-") as folder:
             image = _read_export(decision.key_image, Path(folder, "image"))
             if image.digest != result.digest:
                 raise FormatError(f"{decision.key_image} is {image.digest} in the store, not {result.digest}")
             for repository in dict.fromkeys(name.at(image.digest) for name in pullspecs):
                 result = self._upload(repository, image, result)
+        attached = self._attest(names, image.digest, image.manifest, facts)
         for name in pullspecs:
             if standing[name] is None or (force and name in others):
-                self._tag(name, image, replaced=bool(force))
-                self._record(decision, result, str(name), image.digest, replaced=others.get(name) or "", reason=force)
-        return replace(result, status=PublishStatus.PUBLISHED)
+                self._tag(name, image.manifest, image.media_type, replaced=bool(force))
+                replaced = others[name].digest if name in others else ""
+                self._record(result, decision.key, str(name), image.digest, replaced=replaced, reason=force)
+        return replace(result, status=PublishStatus.PUBLISHED, attached=attached)
 
-    def _has_key(self, name: Pullspec, key: str) -> bool:
-        """Tell whether an image of the registry was made from the same inputs; then it is as good."""
-        manifest = self._registry.manifest(name)
-        if manifest.config is None:
-            return False
-        labels, _ = parse_labels(self._registry.blob(name, manifest.config))
-        return labels.get(KEY_LABEL) == key
+    def _publish_shared(self, shared: SharedName, result: PublishResult, force: str) -> PublishResult:
+        place = parse_pullspec(shared.name)
+        entries = []
+        for decision, own in shared.members:
+            found = self._standing(parse_pullspec(own))
+            if found is None or found.key != decision.key:
+                why = f"{own} is {'not published' if found is None else 'of other inputs'} yet"
+                return replace(result, status=PublishStatus.WAITING, why=why)
+            platform = {"os": "linux", "architecture": decision.cell.kernel.arch.oci}
+            size = len(found.content)
+            entries.append(make_descriptor(found.media_type, found.digest, size) | {"platform": platform})
+        entries.sort(key=lambda entry: str(entry["platform"]["architecture"]))
+        index = make_index(entries, {KEY_LABEL: shared.key})
+        digest = sha256_of(index)
+        result = replace(result, digest=digest)
+        standing = self._standing(place)
+        if standing is not None and standing.digest != digest and not force:
+            raise _conflict(f"{place} stands for {standing.digest}, and this list of images is {digest}")
+        self._uploader.send_manifest(place.at(digest), index, OCI_INDEX)
+        attached = self._attest_list(place.at(digest), shared.name, index)
+        if standing is not None and standing.digest == digest:
+            status = PublishStatus.COMPLETED if attached else PublishStatus.THERE
+            return replace(result, status=status, attached=attached)
+        self._tag(place, index, OCI_INDEX, replaced=bool(force))
+        replaced = standing.digest if standing else ""
+        self._record(result, shared.key, shared.name, digest, replaced=replaced, reason=force)
+        return replace(result, status=PublishStatus.PUBLISHED, attached=attached)
+
+    def _standing(self, name: Pullspec) -> Standing | None:
+        return read_standing(self._registry, self._uploader, name)
+
+    def _attest(self, names: CellNames, digest: str, manifest: bytes, facts: Callable[[], CellFacts]) -> int:
+        """Sign an image for all its names, and attach its statements, in each of its repositories."""
+        if self._signatory is None:
+            return 0
+
+        def make() -> tuple[Mapping[str, object], Mapping[str, bytes], str]:
+            known = facts()
+            subject = make_descriptor(_media_type(manifest), digest, len(manifest))
+            return subject, make_statements(known), known.evidence.finished
+
+        attached = 0
+        for place, identities in _by_repository(names, digest).items():
+            attached += self._signatory.complete(place, identities, CELL_PREDICATES, make)
+        return attached
+
+    def _attest_list(self, image: Pullspec, identity: str, index: bytes) -> int:
+        if self._signatory is None:
+            return 0
+
+        def make() -> tuple[Mapping[str, object], Mapping[str, bytes], str]:
+            subject = make_descriptor(OCI_INDEX, image.reference, len(index))
+            repository = f"{image.host}/{image.repository}"
+            statement = make_statement(repository, image.reference, SIGNATURE_PREDICATE, {})
+            return subject, {SIGNATURE_PREDICATE: statement}, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+        return self._signatory.complete(image, [identity], [SIGNATURE_PREDICATE], make)
+
+    def _require_signatures(self, decision: Decision, names: CellNames, digest: str) -> None:
+        """Check that an image which another machine made is signed: its proof is not known here."""
+        if self._signatory is None:
+            return
+        for place, identities in _by_repository(names, digest).items():
+            if missing := self._signatory.missing(place, identities, CELL_PREDICATES):
+                raise _unsigned(
+                    f"{place} was made from the inputs of {decision.cell.id} by another machine, and lacks "
+                    f"{', '.join(missing)}: publish on that machine, or move the tag with --force"
+                )
 
     def _upload(self, name: Pullspec, image: _Export, result: PublishResult) -> PublishResult:
         """Bring blobs and manifest into a repository, and look whether they are there."""
@@ -158,25 +251,78 @@ class Publisher:
                 raise SourceError(f"{name}: the registry took blob {digest}, and does not have it")
         return replace(result, bytes_sent=result.bytes_sent + sent, blobs_sent=result.blobs_sent + blobs)
 
-    def _tag(self, name: Pullspec, image: _Export, *, replaced: bool) -> None:
-        """Give the image a final name, unless somebody else did in the meantime."""
+    def _tag(self, name: Pullspec, manifest: bytes, media_type: str, *, replaced: bool) -> None:
+        """Give an image a final name, unless somebody else did in the meantime."""
+        digest = sha256_of(manifest)
         standing = self._uploader.resolve(name)
-        if standing not in {None, image.digest} and not replaced:
-            raise _conflict(f"{name} was given to {standing} a moment ago, and this image is {image.digest}")
-        self._uploader.send_manifest(name, image.manifest, image.media_type)
-        if (now := self._uploader.resolve(name)) != image.digest:
+        if standing not in {None, digest} and not replaced:
+            raise _conflict(f"{name} was given to {standing} a moment ago, and this image is {digest}")
+        self._uploader.send_manifest(name, manifest, media_type)
+        if (now := self._uploader.resolve(name)) != digest:
             raise SourceError(f"{name} stands for {now} after it was written")
 
     def _record(
-        self, decision: Decision, result: PublishResult, name: str, digest: str, *, replaced: str = "", reason: str = ""
+        self, result: PublishResult, key: str, name: str, digest: str, *, replaced: str = "", reason: str = ""
     ) -> None:
         self._journal.record_publish(
             PublishEvidence(
-                cell=decision.cell.id, key=decision.key, name=name, digest=digest, run=self._run_id,
+                cell=result.cell, key=key, name=name, digest=digest, run=self._run_id,
                 finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", bytes_sent=result.bytes_sent,
                 replaced=replaced, reason=reason,
             )
         )  # fmt: skip
+
+
+def _tell(result: PublishResult, work: Callable[[], PublishResult]) -> PublishResult:
+    """Return what came of work; its errors become the result's own."""
+    try:
+        return work()
+    except CellError as error:
+        status = PublishStatus.UNSIGNED if error.code == "unsigned" else PublishStatus.CONFLICT
+        return replace(result, status=status, why=error.message)
+    except (SourceError, FormatError) as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        return replace(result, status=PublishStatus.UNKNOWN, why=f"{error.message}{hint}")
+
+
+def _by_repository(names: CellNames, digest: str) -> dict[Pullspec, list[str]]:
+    """Return an image's places by digest, each with the names that it has there."""
+    found: dict[Pullspec, list[str]] = {}
+    for name in names.all:
+        found.setdefault(parse_pullspec(name).at(digest), []).append(name)
+    return found
+
+
+def _media_type(manifest: bytes) -> str:
+    return str(json.loads(manifest).get("mediaType") or OCI_MANIFEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a tag stands for: manifest, digest, media type, and the key of the cell; empty where it has none."""
+
+    content: bytes
+    digest: str
+    media_type: str
+    key: str
+
+
+def read_standing(registry: Registry, uploader: Uploader, name: Pullspec) -> Standing | None:
+    """Return what a tag stands for now; None only if the registry says that there is no such tag.
+
+    Raises:
+        SourceError: refused, or no answer.
+        FormatError: what is there is no image.
+    """
+    content = uploader.read_manifest(name)
+    if content is None:
+        return None
+    registry.remember(content)
+    manifest = registry.manifest(name.at(sha256_of(content)))
+    key = manifest.annotations.get(KEY_LABEL, "")
+    if not key and manifest.config is not None:
+        key = parse_labels(registry.blob(name, manifest.config))[0].get(KEY_LABEL, "")
+    return Standing(content, manifest.digest, manifest.media_type or OCI_MANIFEST, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +346,7 @@ def _read_export(image: str, folder: Path) -> _Export:
     try:
         data: dict[str, Any] = json.loads(manifest)
         blobs = [data["config"]["digest"], *(layer["digest"] for layer in data["layers"])]
-        media_type = str(data.get("mediaType") or "application/vnd.oci.image.manifest.v1+json")
+        media_type = _media_type(manifest)
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{image}: what buildah exported has no manifest: {error!r}") from None
     return _Export(folder, manifest, media_type, tuple(dict.fromkeys(blobs)))

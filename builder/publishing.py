@@ -1,40 +1,38 @@
-"""Verbs publish and audit: what is built into registries, and what registries have compared with what they should."""
+"""Verb publish: what is built goes into its registries, under all its names."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from builder.errors import FormatError, SourceError, UsageError
+from builder import __version__
+from builder.attest.facts import CellFacts
+from builder.errors import UsageError
+from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
-from builder.matrix import matches_any
+from builder.matrix import Selector, make_matrix, matches_any
 from builder.plan import Action
 from builder.progress import no_progress
-from builder.publish import KEY_LABEL, Publisher, PublishResult, PublishStatus
-from builder.pullspec import parse_pullspec
-from builder.sources.payload import parse_labels
+from builder.publish_result import CellNames, PublishResult, PublishStatus, SharedName
+from builder.sources.locked import image_input
 from builder.workflow import BootOptions, plan_project
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from builder.matrix import Selector
     from builder.plan import Decision
     from builder.progress import Progress
     from builder.project import Project
-    from builder.registry import Registry
-    from builder.upload import Uploader
+    from builder.publish import Publisher
     from builder.workflow import Planned
 
 LOCAL = "localhost/"
 _AT_ONCE = 4
-_AUDITS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,32 +44,6 @@ class Force:
 
     def of(self, cell: str) -> str:
         return self.reason if matches_any(cell, self.cells) else ""
-
-
-class Drift(StrEnum):
-    """What is wrong with a tag."""
-
-    NONE = "none"
-    MISSING = "missing"
-    """It should be there, and is not."""
-    DIFFERENT = "different"
-    """It stands for another image than was published, or for one of other inputs."""
-    EXTRA = "extra"
-    """No cell has this name, and no journal knows that it was written."""
-    UNKNOWN = "unknown"
-    """The registry refused or gave no answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
-    """One tag: what was recorded when it was written, and what it stands for now."""
-
-    name: str
-    cell: str
-    drift: Drift
-    recorded: str = ""
-    found: str = ""
-    why: str = ""
 
 
 _NO_FORCE = Force()
@@ -86,8 +58,11 @@ def publish_project(
 ) -> list[PublishResult]:
     """Publish every selected cell whose image is up to date; what is published already is left alone.
 
+    Results are in the order of the plan; those of tags of several architectures come last.
+
     Raises:
-        UsageError: a cell is to be forced without a reason.
+        UsageError: a cell is to be forced without a reason, or two cells of an architecture would share a tag.
+        SignerError: the key that signs images cannot be used.
         BusyError: another run works in this project.
     """
     if force.cells and not force.reason.strip():
@@ -96,122 +71,176 @@ def publish_project(
     policy = project.config.build.boot
     boot = BootOptions(when="changed" if policy == "always" else policy)
     planned = plan_project(project, selector, boot=boot)
-    names = project.image_names([decision.cell for decision in planned.plan.decisions])
-    ready, results = [], {}
+    names = name_cells(project, selector)
+    results = {}
+    wanted = []
     for decision in planned.plan.decisions:
-        if blocked := _why_not(decision, names[decision.cell.id]):
+        if blocked := _why_never(decision, names[decision.cell.id]):
             results[decision.cell.id] = blocked
         else:
-            ready.append(decision)
-    if ready:
-        results |= _publish_ready(project, planned, ready, names, force=force, progress=progress)
-    return [results[decision.cell.id] for decision in planned.plan.decisions]
+            wanted.append(decision)
+    lists: list[PublishResult] = []
+    if wanted:
+        with _open_job(project, planned, names, force) as job, hold_project(project.work_dir):
+            for leftover in project.work_dir.glob("publish-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="publish") as pool:
+                for number, result in enumerate(pool.map(job.publish, wanted), start=1):
+                    results[result.cell] = result
+                    progress(number, len(wanted))
+                shared = find_shared_names(project, selector, boot, names, wanted)
+                lists = list(pool.map(job.publish_shared, shared))
+    return [*(results[decision.cell.id] for decision in planned.plan.decisions), *lists]
 
 
-def _why_not(decision: Decision, names: tuple[str, ...]) -> PublishResult | None:
+def _why_never(decision: Decision, names: CellNames) -> PublishResult | None:
+    """Return the result of a cell that is not to be published at all."""
+
     def blocked(status: PublishStatus, why: str) -> PublishResult:
         cell = decision.cell
-        return PublishResult(cell=cell.id, kernel=cell.kernel.raw, names=names, status=status, why=why)
+        return PublishResult(cell=cell.id, kernel=cell.kernel.raw, names=names.own, status=status, why=why)
 
     if decision.action is Action.EXCLUDE:
         return blocked(PublishStatus.LEFT_OUT, decision.explanation)
-    if names[0].startswith(LOCAL):
+    if names.own[0].startswith(LOCAL):
         return blocked(PublishStatus.LOCAL, "give its driver an 'image' in a registry, in versions.yaml")
-    if decision.action is not Action.SKIP:
-        return blocked(PublishStatus.NOT_BUILT, f"{decision.explanation}: run 'nox -s build' with the same selection")
+    if not decision.key:
+        return blocked(PublishStatus.NOT_BUILT, decision.explanation)
     return None
 
 
-def _publish_ready(
-    project: Project,
-    planned: Planned,
-    ready: Sequence[Decision],
-    names: dict[str, tuple[str, ...]],
-    *,
-    force: Force,
-    progress: Progress,
-) -> dict[str, PublishResult]:
-    from builder.pull import open_registries  # noqa: PLC0415 - httpx takes long to import
-    from builder.upload import Uploader  # noqa: PLC0415
+def name_cells(project: Project, selector: Selector) -> dict[str, CellNames]:
+    """Return the names of all cells of the selected group, also of those that the selector leaves out.
 
-    results = {}
-    registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
-    with hold_project(project.work_dir), closing(registry):
-        for leftover in project.work_dir.glob("publish-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
-        publisher = Publisher(registry, Uploader(registry), project.journal, scratch=project.work_dir, run_id=run_id)
-
-        def publish(decision: Decision) -> PublishResult:
-            cell = decision.cell.id
-            digest = planned.images[decision.key_image].digest
-            return publisher.publish(decision, names[cell], digest, force=force.of(cell))
-
-        with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="publish") as pool:
-            for number, result in enumerate(pool.map(publish, ready), start=1):
-                results[result.cell] = result
-                progress(number, len(ready))
-    return results
-
-
-def audit_project(project: Project, selector: Selector) -> list[Audit]:
-    """Compare every tag that the selected cells should have with what their registries have; changes nothing.
-
-    What this project's journal recorded is compared by digest; what another machine published, by the cell's key that
-    the image carries.
+    Raises:
+        UsageError: cells of one architecture would share a tag.
     """
-    from builder.pull import open_registries  # noqa: PLC0415 - httpx takes long to import
+    matrix = make_matrix(project.config, project.lock, Selector(group=selector.group))
+    cells = [*matrix.cells, *(item.cell for item in matrix.left_out)]
+    names = project.image_names(cells)
+    owners: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        for name in names[cell.id]:
+            other = owners.setdefault(name, {}).setdefault(cell.kernel.arch, cell.id)
+            if other != cell.id:
+                raise UsageError(
+                    f"{other} and {cell.id} would both be published as {name}",
+                    hint="put {kernel}, or {release} and {variant}, into that pattern of publish.tags",
+                )
+    return {
+        cell.id: CellNames(
+            own=tuple(name for name in names[cell.id] if len(owners[name]) == 1),
+            shared=tuple(name for name in names[cell.id] if len(owners[name]) > 1),
+        )
+        for cell in cells
+    }
+
+
+def find_shared_names(
+    project: Project,
+    selector: Selector,
+    boot: BootOptions,
+    names: Mapping[str, CellNames],
+    wanted: Sequence[Decision],
+) -> list[SharedName]:
+    """Return the tags of several architectures that the wanted cells have a part in."""
+    touched = {name for decision in wanted for name in names[decision.cell.id].shared}
+    if not touched:
+        return []
+    group = plan_project(project, Selector(group=selector.group, drivers=selector.drivers), boot=boot)
+    members: dict[str, list[tuple[Decision, str]]] = {name: [] for name in sorted(touched)}
+    for decision in group.plan.decisions:
+        for name in touched.intersection(names[decision.cell.id].shared) if decision.key else ():
+            members[name].append((decision, names[decision.cell.id].own[0]))
+    return [SharedName(name=name, members=tuple(items)) for name, items in members.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One run of publish."""
+
+    project: Project
+    planned: Planned
+    names: Mapping[str, CellNames]
+    force: Force
+    publisher: Publisher
+    is_signing: bool
+
+    def publish(self, decision: Decision) -> PublishResult:
+        cell = decision.cell.id
+        names = self.names[cell]
+        if decision.action is not Action.SKIP:
+            why = f"{decision.explanation}: run 'nox -s build' with the same selection"
+            return self.publisher.find(decision, names, why)
+        digest = self.planned.images[decision.key_image].digest
+        if self.is_signing and (why := _why_unproven(self.project, decision, digest)):
+            return self.publisher.find(decision, names, why)
+
+        def facts() -> CellFacts:
+            return read_facts(self.project, decision, digest, names)
+
+        return self.publisher.publish(decision, names, digest, facts, force=self.force.of(cell))
+
+    def publish_shared(self, shared: SharedName) -> PublishResult:
+        reasons = [self.force.of(decision.cell.id) for decision, _ in shared.members]
+        return self.publisher.publish_shared(shared, force=next(filter(None, reasons), ""))
+
+
+@contextmanager
+def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames], force: Force) -> Iterator[_Job]:
+    from builder.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
+    from builder.image_signer import open_image_signer  # noqa: PLC0415
+    from builder.publish import Publisher  # noqa: PLC0415
+    from builder.pull import open_registries  # noqa: PLC0415
+    from builder.signatory import Signatory  # noqa: PLC0415
     from builder.upload import Uploader  # noqa: PLC0415
 
-    planned = plan_project(project, selector, boot=BootOptions(when="never"))
-    wanted = [item for item in planned.plan.decisions if item.key]
-    names = project.image_names([decision.cell for decision in wanted])
-    pairs = [(name, item) for item in wanted for name in names[item.cell.id] if not name.startswith(LOCAL)]
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
-    with closing(registry):
+    with closing(registry), open_image_signer(project.config) as signer:
         uploader = Uploader(registry)
-        with ThreadPoolExecutor(max_workers=_AUDITS_AT_ONCE, thread_name_prefix="audit") as pool:
-            found = list(pool.map(lambda pair: _audit_one(project, registry, uploader, *pair), pairs))
-        return [*found, *_find_extra(project, uploader, {name for name, _ in pairs})]
+        signatory = Signatory(Attachments(registry, uploader), signer) if signer else None
+        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+        publisher = Publisher(
+            registry, uploader, project.journal, signatory=signatory, scratch=project.work_dir, run_id=run_id
+        )
+        yield _Job(
+            project=project, planned=planned, names=names, force=force, publisher=publisher,
+            is_signing=signatory is not None,
+        )  # fmt: skip
 
 
-def _audit_one(project: Project, registry: Registry, uploader: Uploader, name: str, decision: Decision) -> Audit:
-    recorded = project.journal.published.get(name)
-    expected = recorded.digest if recorded else ""
-    pullspec = parse_pullspec(name)
-    cell = decision.cell.id
-    try:
-        found = uploader.resolve(pullspec)
-        if found is None:
-            why = "it was published" if recorded else "it was never published from here"
-            return Audit(name=name, cell=cell, drift=Drift.MISSING, recorded=expected, why=why)
-        if expected and found != expected:
-            why = "it was published with another digest"
-            return Audit(name=name, cell=cell, drift=Drift.DIFFERENT, recorded=expected, found=found, why=why)
-        manifest = registry.manifest(pullspec.at(found))
-        labels = parse_labels(registry.blob(pullspec, manifest.config))[0] if manifest.config else {}
-    except (SourceError, FormatError) as error:
-        return Audit(name=name, cell=cell, drift=Drift.UNKNOWN, recorded=expected, why=error.message)
-    if labels.get(KEY_LABEL) != decision.key:
-        why = "it was made from other inputs than versions.yaml, the sources and the lock name now"
-        return Audit(name=name, cell=cell, drift=Drift.DIFFERENT, recorded=expected, found=found, why=why)
-    return Audit(name=name, cell=cell, drift=Drift.NONE, recorded=expected, found=found)
+def _why_unproven(project: Project, decision: Decision, digest: str) -> str:
+    """Say why nothing can be attested of an image: its proof is not on record here; empty where it is."""
+    evidence = project.journal.cells.get(decision.cell.id)
+    if evidence is None or evidence.key != decision.key or evidence.digest != digest or not evidence.modules:
+        return (
+            "it is built, but what it was proven by is not on record here, so nothing can be attested: run "
+            f"'nox -s build -- --force --kernel {decision.cell.kernel.raw}'"
+        )
+    return ""
 
 
-def _find_extra(project: Project, uploader: Uploader, known: set[str]) -> list[Audit]:
-    """Return tags of the same repositories that nobody here knows."""
-    found = []
-    for repository in sorted({name.rpartition(":")[0] for name in known}):
-        place = parse_pullspec(f"{repository}:latest")
-        try:
-            tags = uploader.list_tags(place)
-        except SourceError as error:
-            found.append(Audit(name=repository, cell="", drift=Drift.UNKNOWN, why=error.message))
-            continue
-        names = {f"{repository}:{tag}" for tag in tags} - known - project.journal.published.keys()
-        found += [
-            Audit(name=name, cell="", drift=Drift.EXTRA, why="no selected cell has this name")
-            for name in sorted(names)
-            if not name.rpartition(":")[2].startswith("sha256-")  # signatures and attestations of images
-        ]
-    return found
+def read_facts(project: Project, decision: Decision, digest: str, names: CellNames) -> CellFacts:
+    """Return what is attested of a cell, from its evidence, versions.yaml and the lock."""
+    cell = decision.cell
+    driver = next(item for item in project.config.drivers if item.name == cell.driver)
+    source = project.kernel_source(cell.source)
+    compiled_for = decision.inputs.compiled_for if decision.inputs else ""
+    toolkit = source.toolkit_inputs(parse_kernel_version(compiled_for) if compiled_for else cell.kernel)
+    base = (image_input("base", driver.base_image),) if driver.base_image else source.base_inputs(cell.kernel.arch)
+    boot = project.journal.boots.get(cell.id)
+    return CellFacts(
+        evidence=project.journal.cells[cell.id],
+        boot=boot if boot and boot.passed and boot.digest == digest else None,
+        repository=names.own[0].rpartition(":")[0],
+        digest=digest,
+        driver_version=cell.driver_version,
+        arch=cell.kernel.arch.oci,
+        vendor=driver.vendor,
+        description=driver.description,
+        toolkit=toolkit,
+        base=base,
+        builder=project.config.publish.builder,
+        builder_version=__version__,
+        recipe={"command": driver.command, "modules": " ".join(driver.modules), "containerfile": driver.containerfile},
+    )

@@ -30,9 +30,9 @@ class Pullspec:
     def __str__(self) -> str:
         return f"{self.host}/{self.repository}{'@' if self.is_pinned else ':'}{self.reference}"
 
-    def at(self, digest: str) -> Pullspec:
-        """Return the name of another image of the repository, by digest."""
-        return Pullspec(self.host, self.repository, digest)
+    def at(self, reference: str) -> Pullspec:
+        """Return the name of another image of the repository, by digest or tag."""
+        return Pullspec(self.host, self.repository, reference)
 
 
 def parse_pullspec(text: str) -> Pullspec:

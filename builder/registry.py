@@ -210,15 +210,22 @@ class Registry:
             SourceUnreachableError: no registry gave an answer, after several tries: unknown, not absent.
             SourceError: it refused, or answered with something else than was asked for.
         """
+        return _parse_manifest(self.manifest_bytes(pullspec), pullspec)
+
+    def manifest_bytes(self, pullspec: Pullspec) -> bytes:
+        """Return a manifest as it was served, and keep it; raises as ``manifest`` does."""
         if pullspec.is_pinned and (kept := self._kept(pullspec.reference)) is not None:
-            return _parse_manifest(kept, pullspec)
+            return kept
         content = self._from_anywhere(pullspec, f"manifests/{pullspec.reference}", _LARGEST_MANIFEST)
         digest = _digest_of(content)
         if pullspec.is_pinned and digest != pullspec.reference:
             raise SourceError(f"{pullspec}: the registry served another manifest, {digest}")
-        manifest = _parse_manifest(content, pullspec)
         self._keep(digest, content)
-        return manifest
+        return content
+
+    def remember(self, content: bytes) -> None:
+        """Keep a manifest or small blob that is known to be in a registry, as if it had been read."""
+        self._keep(_digest_of(content), content)
 
     def blob(self, pullspec: Pullspec, descriptor: Descriptor) -> bytes:
         """Return a small blob, such as an image's configuration; it is kept. Raises as ``manifest`` does."""

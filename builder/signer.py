@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from builder.config import Config, Signer
+    from builder.config import Config, KeyPlace
     from builder.module.signature import Certificate
 
 # The subject of a certificate that 'keys create' made says so in its organizational unit.
@@ -261,7 +261,7 @@ def open_signers(config: Config, identities: Sequence[SignerIdentity]) -> Iterat
         yield opened
 
 
-def check_key_place(name: str, signer: Signer, sources: Iterable[Path]) -> None:
+def check_key_place(name: str, signer: KeyPlace, sources: Iterable[Path]) -> None:
     """Check that no key and no passphrase lies in a driver's source, which goes into the compile's container.
 
     Raises:
@@ -278,7 +278,7 @@ def check_key_place(name: str, signer: Signer, sources: Iterable[Path]) -> None:
                 )
 
 
-def open_key_access(name: str, signer: Signer) -> KeyAccess:
+def open_key_access(name: str, signer: KeyPlace) -> KeyAccess:
     """Open the way to a signer's key; the key itself is not tried yet."""
     environment = {variable: os.environ[variable] for variable in signer.pass_environment if variable in os.environ}
     if signer.command:

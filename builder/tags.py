@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import Formatter
 from typing import TYPE_CHECKING
 
 from builder.errors import UsageError
@@ -25,30 +26,60 @@ def normalize_tag(text: str) -> str:
     return _NOT_IN_TAG.sub("_", text)
 
 
-def kernel_tag(driver_version: str, kernel: KernelVersion) -> str:  # noqa: ARG001 - all rules are called alike
-    """``5.14.0-427.68.1.el9_4.x86_64_rt``: what KMM's day-1 looks for."""
-    return kernel.tag
+RULES = {"version-kernel": "{version}-{kernel}", "kernel": "{kernel}"}
+"""Tag rules that have a name: side by side in one repository, and what KMM's day-1 looks for."""
+
+_FIELDS = frozenset({"driver", "version", "kernel", "release", "arch", "variant"})
 
 
-def version_kernel_tag(driver_version: str, kernel: KernelVersion) -> str:
-    """``1.4.0-5.14.0-427.68.1.el9_4.x86_64_rt``: versions of a driver beside each other in one repository."""
-    return f"{normalize_tag(driver_version)}-{kernel.tag}"
+def check_tag_rule(rule: str) -> None:
+    """Check a rule: a name of ``RULES``, or a pattern with fields of a cell.
+
+    Raises:
+        UsageError: it names a field that cells do not have, or can give no tag.
+    """
+    pattern = RULES.get(rule, rule)
+    try:
+        fields = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+    except ValueError as error:
+        raise UsageError(f"{rule!r} is no pattern of a tag: {error}") from None
+    if unknown := fields - _FIELDS:
+        raise UsageError(
+            f"{rule!r} has the unknown field {{{min(unknown)}}}; known: {', '.join(sorted(_FIELDS))}; or it is one of "
+            f"{', '.join(RULES)}"
+        )
+    if not fields:
+        raise UsageError(f"{rule!r} would be the same tag for every image; known names: {', '.join(RULES)}")
+    if not _TAG.fullmatch(pattern.format_map(dict.fromkeys(_FIELDS, "x"))):
+        raise UsageError(f"{rule!r} gives no tag: letters, digits, '.', '_' and '-' are allowed")
 
 
-_RULES = {"kernel": kernel_tag, "version-kernel": version_kernel_tag}
+def is_own_tag(rule: str) -> bool:
+    """Tell whether a rule gives every kernel a tag of its own."""
+    return "{kernel}" in RULES.get(rule, rule)
 
 
-def image_names(repository: str, driver_version: str, kernel: KernelVersion, rules: Sequence[str]) -> tuple[str, ...]:
+def image_names(
+    repository: str, driver: str, version: str, kernel: KernelVersion, rules: Sequence[str]
+) -> tuple[str, ...]:
     """Return the full names of a cell's image, in the order of the rules.
 
     Raises:
         UsageError: a tag is too long for a registry.
     """
-    tags = [_RULES[rule](driver_version, kernel) for rule in rules]
+    fields = {
+        "driver": driver,
+        "version": version,
+        "kernel": kernel.raw,
+        "release": kernel.release,
+        "arch": kernel.arch.oci,
+        "variant": str(kernel.variant),
+    }
+    tags = [normalize_tag(RULES.get(rule, rule).format_map(fields)) for rule in rules]
     for tag in tags:
         if not _TAG.fullmatch(tag):
             raise UsageError(
                 f"{tag} cannot be a tag: it has {len(tag)} characters, and 128 are allowed",
                 hint="give the driver a shorter version in versions.yaml",
             )
-    return tuple(f"{repository}:{tag}" for tag in tags)
+    return tuple(dict.fromkeys(f"{repository}:{tag}" for tag in tags))

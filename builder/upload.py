@@ -27,14 +27,20 @@ _LARGEST_ANSWER = 4 * 1024**2
 _PIECE = 8 * 1024**2
 _MOST_PAGES = 1000
 _RIGHTS = "pull,push"
-_HEAD = Request(method="HEAD", actions=_RIGHTS)
+_NEXT = re.compile(r'<([^>]+)>; *rel="?next"?')
 
 
 class Uploader:
-    """Writes into repositories; safe to use from several threads. Counts what it sent."""
+    """Writes into repositories; safe to use from several threads. Counts what it sent.
 
-    def __init__(self, registry: Registry) -> None:
+    Args:
+        registry: carries the requests.
+        actions: the rights that tokens are asked for; ``pull`` is enough for who only reads.
+    """
+
+    def __init__(self, registry: Registry, *, actions: str = _RIGHTS) -> None:
         self._registry = registry
+        self._actions = actions
         self.bytes_sent = 0
         self.blobs_sent = 0
 
@@ -44,12 +50,16 @@ class Uploader:
         Raises:
             SourceError: refused, or no answer: then nothing is known about the tag.
         """
+        content = self.read_manifest(name)
+        return None if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
 
-        def read(answer: httpx.Response) -> str:
-            content = self._registry.read_body(answer, _LARGEST_ANSWER, str(name))
-            return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    def read_manifest(self, name: Pullspec) -> bytes | None:
+        """Return what a tag stands for now; None and errors are those of ``resolve``."""
 
-        request = Request(actions=_RIGHTS)
+        def read(answer: httpx.Response) -> bytes:
+            return self._registry.read_body(answer, _LARGEST_ANSWER, str(name))
+
+        request = Request(actions=self._actions)
         try:
             return self._registry.retrying(
                 lambda: self._registry.exchange(name, f"manifests/{name.reference}", read, request)
@@ -59,8 +69,9 @@ class Uploader:
 
     def has_blob(self, name: Pullspec, digest: str) -> bool:
         """Tell whether a repository has a blob. Raises as ``resolve`` does."""
+        request = Request(method="HEAD", actions=self._actions)
         try:
-            self._registry.retrying(lambda: self._registry.exchange(name, f"blobs/{digest}", lambda _: None, _HEAD))
+            self._registry.retrying(lambda: self._registry.exchange(name, f"blobs/{digest}", lambda _: None, request))
         except SourceGoneError:
             return False
         return True
@@ -79,8 +90,27 @@ class Uploader:
         self.blobs_sent += 1
         return True
 
-    def send_manifest(self, name: Pullspec, content: bytes, media_type: str) -> None:
-        """Put a manifest under a tag or under its digest. Raises as ``send_blob`` does."""
+    def send_content(self, name: Pullspec, content: bytes) -> bool:
+        """Send a small blob, unless the repository has it; returns whether it was. Raises as ``send_blob`` does."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if self.has_blob(name, digest):
+            return False
+
+        def send() -> None:
+            place = self._registry.exchange(name, "blobs/uploads/", _read_place, _send("POST", b"", 202))
+            last = _with_digest(_known(place, name), digest)
+            self._registry.exchange(name, last, lambda _: None, _send("PUT", content, 201))
+
+        self._registry.retrying(send)
+        self.bytes_sent += len(content)
+        self.blobs_sent += 1
+        return True
+
+    def send_manifest(self, name: Pullspec, content: bytes, media_type: str) -> bool:
+        """Put a manifest under a tag or under its digest; returns whether the registry lists it as a referrer.
+
+        Source of the answer: distribution-spec 1.1, "Pushing Manifests with Subject". Raises as ``send_blob`` does.
+        """
         request = Request(
             method="PUT",
             content=content,
@@ -89,15 +119,42 @@ class Uploader:
             accepted=frozenset({200, 201}),
         )
 
-        def read(answer: httpx.Response) -> str:
-            return str(answer.headers.get("Docker-Content-Digest", ""))
+        def read(answer: httpx.Response) -> tuple[str, bool]:
+            return str(answer.headers.get("Docker-Content-Digest", "")), "OCI-Subject" in answer.headers
 
-        told = self._registry.retrying(
+        told, is_listed = self._registry.retrying(
             lambda: self._registry.exchange(name, f"manifests/{name.reference}", read, request)
         )
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if told and told != digest:
             raise SourceError(f"{name}: the registry made {told} of the manifest {digest}")
+        return is_listed
+
+    def read_referrers(self, image: Pullspec) -> list[bytes] | None:
+        """Return the registry's own lists of what refers to an image, page by page; None if it has no such lists.
+
+        Raises as ``resolve`` does.
+        """
+
+        def read(answer: httpx.Response) -> tuple[bytes, str]:
+            content = self._registry.read_body(answer, _LARGEST_ANSWER, f"{image} (referrers)")
+            return content, str(answer.headers.get("Link", ""))
+
+        pages: list[bytes] = []
+        path = f"referrers/{image.reference}"
+        request = Request(actions=self._actions)
+        for _ in range(_MOST_PAGES):
+            try:
+                content, link = self._registry.retrying(
+                    lambda path=path: self._registry.exchange(image, path, read, request)  # type: ignore[misc]
+                )
+            except SourceGoneError:
+                return pages or None
+            pages.append(content)
+            if (following := _NEXT.match(link)) is None:
+                return pages
+            path = following[1]
+        raise SourceError(f"{image}: its list of referrers has no end")
 
     def list_tags(self, name: Pullspec) -> list[str]:
         """Return all tags of a repository; empty if there is no such repository. Raises as ``resolve`` does."""
@@ -109,8 +166,7 @@ class Uploader:
             except SourceGoneError:
                 return []
             tags += found
-            following = re.match(r'<([^>]+)>; *rel="?next"?', link)
-            if following is None:
+            if (following := _NEXT.match(link)) is None:
                 return tags
             path = following[1]
         raise SourceError(f"{name}: its list of tags has no end")
@@ -124,7 +180,7 @@ class Uploader:
                 raise SourceError(f"{name}: the registry's list of tags is none") from None
             return [str(tag) for tag in tags], str(answer.headers.get("Link", ""))
 
-        return self._registry.exchange(name, path, read, Request(actions=_RIGHTS))
+        return self._registry.exchange(name, path, read, Request(actions=self._actions))
 
 
 class _BlobUpload:
@@ -182,14 +238,17 @@ class _BlobUpload:
 
     def _ask(self, path: str, request: Request) -> str:
         """Send a part of the upload; returns where it goes on."""
+        return _known(self._registry.exchange(self._name, path, _read_place, request), self._name)
 
-        def read(answer: httpx.Response) -> str:
-            return str(answer.headers.get("Location", ""))
 
-        place = self._registry.exchange(self._name, path, read, request)
-        if not place:
-            raise SourceError(f"{self._name}: the registry does not say where its upload is")
-        return place
+def _read_place(answer: httpx.Response) -> str:
+    return str(answer.headers.get("Location", ""))
+
+
+def _known(place: str, name: Pullspec) -> str:
+    if not place:
+        raise SourceError(f"{name}: the registry does not say where its upload is")
+    return place
 
 
 def _send(method: str, content: bytes, accepted: int, **headers: str) -> Request:

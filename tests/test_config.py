@@ -8,7 +8,8 @@ from conftest import VERSIONS_YAML
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.config import Config, DebianKernels, load_config
+from builder.config import Config, DebianKernels
+from builder.config_file import load_config
 from builder.errors import ConfigError
 from builder.kernel import Arch
 

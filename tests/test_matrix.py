@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.config import load_config
+from builder.config_file import load_config
 from builder.errors import LockFileError, UsageError
 from builder.kernel import Arch, Variant
 from builder.lock import Lock, read_lock

@@ -10,7 +10,8 @@ import pytest
 from openshift_rows import make_lock, read_promotions, read_rows
 from openshift_world import World
 
-from builder.config import OpenShiftKernels, load_config
+from builder.config import OpenShiftKernels
+from builder.config_file import load_config
 from builder.kernel import parse_kernel_version
 from builder.lock import Lock, LockedOpenShift, ReleaseState, read_lock
 from builder.matrix import Selector, make_matrix

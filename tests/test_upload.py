@@ -220,11 +220,11 @@ def test_an_expired_token_is_asked_for_again(tmp_path: Path, blob: Path) -> None
     ],
 )  # fmt: skip
 def test_tags(version: str, kernel: str, rules: list[str], tags: list[str]) -> None:
-    names = image_names("quay.io/org/name", version, parse_kernel_version(kernel), rules)
+    names = image_names("quay.io/org/name", "name", version, parse_kernel_version(kernel), rules)
     assert [name.partition(":")[2] for name in names] == tags
 
 
 def test_a_tag_that_is_too_long_is_an_error_before_anything_is_built() -> None:
     with pytest.raises(UsageError, match="128 are allowed"):
-        image_names("a/b", f"1.0.0-{'x' * 120}", parse_kernel_version("6.1.0-9-amd64"), ["version-kernel"])
+        image_names("a/b", "b", f"1.0.0-{'x' * 120}", parse_kernel_version("6.1.0-9-amd64"), ["version-kernel"])
     assert normalize_tag("a+b/c d") == "a_b_c_d"

@@ -16,12 +16,28 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from builder.publish import PublishResult
-    from builder.publishing import Audit
+    from builder.audit import Audit
+    from builder.publish_result import PublishResult
 
 FORMAT_VERSION = 1
-_STATUS_STYLE = {"published": "green", "there": "dim", "conflict": "bold red", "unknown": "yellow", "not-built": "red"}
-_DRIFT_STYLE = {"none": "green", "missing": "red", "different": "bold red", "extra": "yellow", "unknown": "yellow"}
+_STATUS_STYLE = {
+    "published": "green",
+    "completed": "green",
+    "there": "dim",
+    "waiting": "yellow",
+    "conflict": "bold red",
+    "unsigned": "red",
+    "unknown": "yellow",
+    "not-built": "red",
+}
+_DRIFT_STYLE = {
+    "none": "green",
+    "missing": "red",
+    "different": "bold red",
+    "unsigned": "red",
+    "extra": "yellow",
+    "unknown": "yellow",
+}
 
 
 def emit_publish_table(results: Sequence[PublishResult], *, wide: bool) -> RenderableType:
@@ -40,7 +56,8 @@ def emit_publish_summary(results: Sequence[PublishResult]) -> str:
     counts = Counter(result.status for result in results)
     parts = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     blobs, size = sum(result.blobs_sent for result in results), sum(result.bytes_sent for result in results)
-    return f"{parts}; {blobs} blobs with {size} bytes sent"
+    attached = sum(result.attached for result in results)
+    return f"{parts}; {blobs} blobs with {size} bytes sent, {attached} signatures and attestations added"
 
 
 def emit_publish_json(results: Sequence[PublishResult]) -> str:

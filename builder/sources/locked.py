@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from builder.attest.facts import BuildInput
 from builder.config import OpenShiftKernels
 from builder.errors import LockFileError
 from builder.lock import LockedDebian, LockedOpenShift, ReleaseState, content_id
@@ -16,6 +18,8 @@ from builder.sources import debian
 from builder.store import TOOLKIT_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from builder.config import Config
     from builder.kernel import Arch, KernelVersion
     from builder.lock import Lock, LockedNodeKernel
@@ -44,6 +48,24 @@ class DebianSource:
 
     def base_image(self, arch: Arch) -> str:
         return f"{TOOLKIT_PREFIX}base:{arch}-{self.base_id(arch)[:_ID_LENGTH]}"
+
+    def toolkit_inputs(self, kernel: KernelVersion) -> tuple[BuildInput, ...]:
+        """Return what a kernel's toolkit is made of; raises as ``toolkit_id`` does."""
+        layers = debian.toolkit_packages(self.locked, kernel, self.build_arch)
+        return self._describe(name for layer in layers for name in layer)
+
+    def base_inputs(self, arch: Arch) -> tuple[BuildInput, ...]:
+        """Return what the small base image is made of."""
+        return self._describe(self.locked.package_sets[f"runtime-{arch}"])
+
+    def _describe(self, names: Iterable[str]) -> tuple[BuildInput, ...]:
+        found = []
+        for key in names:
+            package = self.locked.packages[key]
+            name, version, arch = key.split("_")
+            purl = f"pkg:deb/debian/{name}@{quote(version, safe='')}?arch={arch}"
+            found.append(BuildInput(name=name, version=version, uri=package.url, sha256=package.sha256, purl=purl))
+        return tuple(found)
 
     def boot_id(self, kernel: KernelVersion) -> str:
         """Return a digest that names the image of the bootable kernel; empty where there is none."""
@@ -90,6 +112,13 @@ class OpenShiftSource:
     def base_image(self, arch: Arch) -> str:
         return self._runtime().base_image(arch)
 
+    def toolkit_inputs(self, kernel: KernelVersion) -> tuple[BuildInput, ...]:
+        """Return the toolkit; raises as ``toolkit_pullspec`` does."""
+        return (image_input("driver-toolkit", self.toolkit_pullspec(kernel)),)
+
+    def base_inputs(self, arch: Arch) -> tuple[BuildInput, ...]:
+        return self._runtime().base_inputs(arch)
+
     def boot_id(self, kernel: KernelVersion) -> str:
         return self.boot_pullspec(kernel).rpartition(":")[2]
 
@@ -125,6 +154,11 @@ class OpenShiftSource:
                 "source of provider debian as its 'runtime' in versions.yaml and run 'nox -s discover'"
             )
         return self.runtime
+
+
+def image_input(name: str, pullspec: str) -> BuildInput:
+    """Describe an image that is named by digest."""
+    return BuildInput(name=name, uri=f"docker://{pullspec}", sha256=pullspec.rpartition(":")[2])
 
 
 KernelSource = DebianSource | OpenShiftSource

@@ -1,0 +1,158 @@
+"""What registries hold about an image: signatures under its ``.sig`` tag, and artefacts that refer to it.
+
+Registries without a list of referrers get one under a tag (distribution-spec 1.1, referrers tag schema). Both kinds of
+tag are lists that several machines may add to, so each addition is read back, and done again where it got lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from builder.attest.oci import (
+    EMPTY,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    make_artifact,
+    make_index,
+    parse_artifact,
+    parse_index,
+    referrer_of,
+    referrers_tag,
+    sha256_of,
+)
+from builder.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
+from builder.errors import FormatError, SourceError
+from builder.registry import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from builder.attest.oci import Entry
+    from builder.attest.simple_signing import ImageSignature
+    from builder.pullspec import Pullspec
+    from builder.registry import Registry
+    from builder.upload import Uploader
+
+_TRIES = 5
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Something to attach to an image: its type, its one blob, and its annotations."""
+
+    kind: str
+    content: bytes
+    annotations: Mapping[str, str]
+
+
+class Attachments:
+    """Reads and adds what is attached to images; every image is named by digest. Safe to use from several threads."""
+
+    def __init__(self, registry: Registry, uploader: Uploader) -> None:
+        self._registry = registry
+        self._uploader = uploader
+        self._without_list: set[str] = set()
+
+    def signatures(self, image: Pullspec) -> list[ImageSignature]:
+        """Return the signatures of an image, of whoever made them.
+
+        Raises:
+            SourceError: refused, or no answer.
+            FormatError: what is there is no list of signatures.
+        """
+        content = self._uploader.read_manifest(image.at(signature_tag(image.reference)))
+        return [] if content is None else _within(image, lambda: parse_signature_image(content))
+
+    def payload(self, image: Pullspec, signature: ImageSignature) -> bytes:
+        """Return what was signed; raises as ``signatures`` does."""
+        return self._registry.blob(image, Descriptor(signature.payload_digest, signature.payload_size))
+
+    def add_signatures(self, image: Pullspec, new: Sequence[tuple[bytes, ImageSignature]]) -> None:
+        """Add signatures with their payloads to those that are there; raises as ``signatures`` does."""
+        for payload, _ in new:
+            self._uploader.send_content(image, payload)
+        place = image.at(signature_tag(image.reference))
+        for _ in range(_TRIES):
+            there = self.signatures(image)
+            missing = [item for _, item in new if item not in there]
+            if not missing:
+                return
+            manifest, config = make_signature_image([*there, *missing])
+            self._uploader.send_content(image, config)
+            self._uploader.send_manifest(place, manifest, OCI_MANIFEST)
+        raise SourceError(f"{place}: signatures that were added to it do not stay there")
+
+    def referrers(self, image: Pullspec) -> list[Entry]:
+        """Return what refers to an image, from the registry's own list and from the tag; raises as ``signatures``."""
+        return [*self._listed(image), *self._tagged(image)]
+
+    def _listed(self, image: Pullspec) -> list[Entry]:
+        if image.host in self._without_list:
+            return []
+        content = self._uploader.read_referrers(image)
+        if content is None:
+            self._without_list.add(image.host)
+            return []
+        return [entry for page in content for entry in _within(image, lambda page=page: parse_index(page))]  # type: ignore[misc]
+
+    def _tagged(self, image: Pullspec) -> list[Entry]:
+        if image.host not in self._without_list:
+            return []
+        content = self._uploader.read_manifest(image.at(referrers_tag(image.reference)))
+        return [] if content is None else _within(image, lambda: parse_index(content))
+
+    def blob(self, image: Pullspec, entry: Entry) -> bytes:
+        """Return the one blob of an artefact that is about an image; raises as ``signatures`` does."""
+        digest = entry.digest
+        content = self._registry.manifest_bytes(image.at(digest))
+        artifact = _within(image, lambda: parse_artifact(content))
+        if artifact.subject is None or artifact.subject.digest != image.reference or len(artifact.layers) != 1:
+            raise FormatError(f"{image}: {digest} is about something else, or not of one part")
+        layer = artifact.layers[0]
+        return self._registry.blob(image, Descriptor(layer.digest, layer.size))
+
+    def add(self, image: Pullspec, subject: Mapping[str, object], artifacts: Sequence[Artifact]) -> None:
+        """Attach artefacts to an image.
+
+        Args:
+            image: by digest.
+            subject: its descriptor: mediaType, digest, size.
+            artifacts: what to attach.
+
+        Raises:
+            SourceError: refused, or no answer.
+        """
+        self._uploader.send_content(image, EMPTY)
+        manifests = []
+        is_listed = True
+        for item in artifacts:
+            self._uploader.send_content(image, item.content)
+            self._registry.remember(item.content)
+            manifest = make_artifact(item.kind, item.content, subject=subject, annotations=item.annotations)
+            is_listed &= self._uploader.send_manifest(image.at(sha256_of(manifest)), manifest, OCI_MANIFEST)
+            self._registry.remember(manifest)
+            manifests.append(manifest)
+        if not is_listed:
+            self._without_list.add(image.host)
+            self._add_to_tag(image, manifests)
+
+    def _add_to_tag(self, image: Pullspec, manifests: Sequence[bytes]) -> None:
+        place = image.at(referrers_tag(image.reference))
+        for _ in range(_TRIES):
+            there = self._tagged(image)
+            known = {entry.digest for entry in there}
+            missing = [manifest for manifest in manifests if sha256_of(manifest) not in known]
+            if not missing:
+                return
+            entries = [*(entry.dump() for entry in there), *(referrer_of(manifest) for manifest in missing)]
+            self._uploader.send_manifest(place, make_index(entries), OCI_INDEX)
+        raise SourceError(f"{place}: what was added to it does not stay there")
+
+
+def _within(image: Pullspec, read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except FormatError as error:
+        raise FormatError(f"{image}: {error.message}") from None

@@ -1,0 +1,111 @@
+"""Artefacts that belong to an image: manifests with a subject, and the lists that name them.
+
+Format: OCI image-spec 1.1 (manifest, guidelines for artefacts) and distribution-spec 1.1 (referrers, tag schema).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from builder.attest.parsing import Parsed, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+EMPTY = b"{}"
+_MOST_REFERRERS = 10_000
+
+
+def dump(data: object) -> bytes:
+    """Return JSON in one form, so that equal data has an equal digest."""
+    return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def sha256_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def make_descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest, "size": size}
+
+
+def make_artifact(
+    artifact_type: str, content: bytes, *, subject: Mapping[str, Any], annotations: Mapping[str, str]
+) -> bytes:
+    """Return the manifest of an artefact with one blob that is about ``subject`` (a descriptor)."""
+    return dump(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": artifact_type,
+            "config": make_descriptor(_EMPTY_TYPE, sha256_of(EMPTY), len(EMPTY)),
+            "layers": [make_descriptor(artifact_type, sha256_of(content), len(content))],
+            "subject": dict(subject),
+            "annotations": dict(annotations),
+        }
+    )
+
+
+def referrer_of(manifest: bytes) -> dict[str, Any]:
+    """Return the descriptor by which lists of referrers name an artefact (distribution-spec, listing referrers)."""
+    data = json.loads(manifest)
+    own = make_descriptor(OCI_MANIFEST, sha256_of(manifest), len(manifest))
+    return own | {"artifactType": data["artifactType"], "annotations": data["annotations"]}
+
+
+def referrers_tag(digest: str) -> str:
+    """Return the tag that lists an image's referrers where a registry has no list of its own."""
+    return digest.replace(":", "-")
+
+
+def make_index(entries: Sequence[Mapping[str, Any]], annotations: Mapping[str, str] | None = None) -> bytes:
+    index: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [dict(item) for item in entries]}
+    return dump(index | ({"annotations": dict(annotations)} if annotations else {}))
+
+
+class Entry(Parsed):
+    """A descriptor in an index."""
+
+    media_type: str = Field(default=OCI_MANIFEST, alias="mediaType")
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
+    artifact_type: str = Field(default="", alias="artifactType")
+    annotations: dict[str, str] = Field(default_factory=dict)
+    platform: dict[str, str] | None = None
+
+    def dump(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude_defaults=True) | {"mediaType": self.media_type}
+
+
+class _Index(Parsed):
+    manifests: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
+
+
+def parse_index(content: bytes) -> list[Entry]:
+    """Return the descriptors of an index.
+
+    Raises:
+        FormatError: it is none, or longer than it may be.
+    """
+    return parse_json(_Index, content, "list of manifests").manifests
+
+
+class Artifact(Parsed):
+    """The manifest of an artefact: what it is about, and its blobs."""
+
+    artifact_type: str = Field(default="", alias="artifactType")
+    subject: Entry | None = None
+    layers: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
+
+
+def parse_artifact(content: bytes) -> Artifact:
+    """Return the manifest of an artefact; raises as ``parse_index`` does."""
+    return parse_json(Artifact, content, "manifest of an artefact")

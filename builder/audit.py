@@ -1,0 +1,176 @@
+"""Verb audit: what registries have, compared with what was published."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from builder.attest.bundle import SIGNATURE_PREDICATE
+from builder.attest.simple_signing import is_signed_as
+from builder.attest.statements import CELL_PREDICATES
+from builder.errors import FormatError, SourceError
+from builder.progress import no_progress
+from builder.publish import read_standing
+from builder.publishing import LOCAL, find_shared_names, name_cells
+from builder.pullspec import parse_pullspec
+from builder.signatory import bundles_of
+from builder.workflow import NO_BOOTS, plan_project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from builder.attachments import Attachments
+    from builder.attest.public_key import PublicKey
+    from builder.evidence import Journal
+    from builder.matrix import Selector
+    from builder.progress import Progress
+    from builder.project import Project
+    from builder.registry import Registry
+    from builder.upload import Uploader
+
+_AUDITS_AT_ONCE = 16
+
+
+class Drift(StrEnum):
+    """What is wrong with a tag."""
+
+    NONE = "none"
+    MISSING = "missing"
+    """It should be there, and is not."""
+    DIFFERENT = "different"
+    """It stands for another image than was published, or for one of other inputs."""
+    EXTRA = "extra"
+    """No cell has this name, and no journal knows that it was written."""
+    UNSIGNED = "unsigned"
+    """It is not signed by the key of versions.yaml, or lacks an attestation."""
+    UNKNOWN = "unknown"
+    """The registry refused or gave no answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """One tag: what was recorded when it was written, and what it stands for now."""
+
+    name: str
+    cell: str
+    drift: Drift
+    recorded: str = ""
+    found: str = ""
+    why: str = ""
+
+
+def audit_project(project: Project, selector: Selector, *, progress: Progress = no_progress) -> list[Audit]:
+    """Compare every tag that the selected cells should have with what their registries have; changes nothing.
+
+    What this project's journal recorded is compared by digest; what another machine published, by the cell's key that
+    the image carries. Where versions.yaml names a signer, each tag's signature is verified; that its attestations are
+    there is looked at, and ``verify`` looks into them.
+    """
+    planned = plan_project(project, selector, boot=NO_BOOTS)
+    wanted = [item for item in planned.plan.decisions if item.key]
+    names = name_cells(project, selector)
+    tags = [
+        _Tag(name=name, cell=item.cell.id, key=item.key, predicates=CELL_PREDICATES)
+        for item in wanted
+        for name in names[item.cell.id].own
+    ]
+    shared = find_shared_names(project, selector, NO_BOOTS, names, wanted)
+    tags += [_Tag(name=item.name, cell="", key=item.key, predicates=(SIGNATURE_PREDICATE,)) for item in shared]
+    tags = [tag for tag in tags if not tag.name.startswith(LOCAL)]
+    with _open_auditor(project) as auditor:
+        found = []
+        with ThreadPoolExecutor(max_workers=_AUDITS_AT_ONCE, thread_name_prefix="audit") as pool:
+            for number, audit in enumerate(pool.map(auditor.audit, tags), start=1):
+                found.append(audit)
+                progress(number, len(tags))
+        return [*found, *auditor.find_extra({tag.name for tag in tags})]
+
+
+@contextmanager
+def _open_auditor(project: Project) -> Iterator[_Auditor]:
+    from builder.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
+    from builder.image_signer import read_image_key  # noqa: PLC0415
+    from builder.pull import open_registries  # noqa: PLC0415
+    from builder.upload import Uploader  # noqa: PLC0415
+
+    registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
+    with closing(registry):
+        uploader = Uploader(registry, actions="pull")
+        key = read_image_key(project.config)
+        yield _Auditor(
+            journal=project.journal, registry=registry, uploader=uploader,
+            attachments=Attachments(registry, uploader), keys=[key] if key else [],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tag:
+    """A tag that should be there, the key of what it should be made of, and the statements that it should have."""
+
+    name: str
+    cell: str
+    key: str
+    predicates: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Auditor:
+    """Compares tags; ``keys`` is empty where images are not signed."""
+
+    journal: Journal
+    registry: Registry
+    uploader: Uploader
+    attachments: Attachments
+    keys: Sequence[PublicKey]
+
+    def audit(self, tag: _Tag) -> Audit:
+        recorded = self.journal.published.get(tag.name)
+        audit = Audit(name=tag.name, cell=tag.cell, drift=Drift.NONE, recorded=recorded.digest if recorded else "")
+        try:
+            drift, found, why = self._compare(tag, audit.recorded)
+        except (SourceError, FormatError) as error:
+            return replace(audit, drift=Drift.UNKNOWN, why=error.message)
+        return replace(audit, drift=drift, found=found, why=why)
+
+    def _compare(self, tag: _Tag, recorded: str) -> tuple[Drift, str, str]:
+        """Return what is wrong with a tag, the digest that it stands for, and a sentence."""
+        standing = read_standing(self.registry, self.uploader, parse_pullspec(tag.name))
+        if standing is None:
+            return Drift.MISSING, "", "it was published" if recorded else "it was never published from here"
+        if recorded and standing.digest != recorded:
+            return Drift.DIFFERENT, standing.digest, "it was published with another digest"
+        if standing.key != tag.key:
+            why = "it was made from other inputs than versions.yaml, the sources and the lock name now"
+            return Drift.DIFFERENT, standing.digest, why
+        if self.keys and (why := self._why_unsigned(tag, standing.digest)):
+            return Drift.UNSIGNED, standing.digest, why
+        return Drift.NONE, standing.digest, ""
+
+    def _why_unsigned(self, tag: _Tag, digest: str) -> str:
+        image = parse_pullspec(tag.name).at(digest)
+        if not is_signed_as(self.attachments.signatures(image), tag.name, digest, self.keys):
+            return "it has no signature of the key in versions.yaml for this name"
+        referrers = self.attachments.referrers(image)
+        lacking = [kind for kind in tag.predicates if not bundles_of(referrers, kind)]
+        return f"it has no statement {', '.join(lacking)}" if lacking else ""
+
+    def find_extra(self, known: set[str]) -> list[Audit]:
+        """Return tags of the same repositories that nobody here knows."""
+        found = []
+        for repository in sorted({name.rpartition(":")[0] for name in known}):
+            place = parse_pullspec(f"{repository}:latest")
+            try:
+                tags = self.uploader.list_tags(place)
+            except SourceError as error:
+                found.append(Audit(name=repository, cell="", drift=Drift.UNKNOWN, why=error.message))
+                continue
+            names = {f"{repository}:{tag}" for tag in tags} - known - self.journal.published.keys()
+            found += [
+                Audit(name=name, cell="", drift=Drift.EXTRA, why="no selected cell has this name")
+                for name in sorted(names)
+                if not name.rpartition(":")[2].startswith("sha256-")  # signatures and attestations of images
+            ]
+        return found

@@ -1,0 +1,84 @@
+"""Names under which cells are published, and how the publishing of each ended. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from builder.lock import content_id
+
+if TYPE_CHECKING:
+    from builder.plan import Decision
+
+KEY_LABEL = "io.kmodsmith.cell.key"
+
+
+class PublishStatus(StrEnum):
+    PUBLISHED = "published"
+    """Its tags were written now."""
+    THERE = "there"
+    """All its tags stood for it already, signed where that is wanted."""
+    COMPLETED = "completed"
+    """Its tags stood for it already; signatures or attestations that were missing were added."""
+    WAITING = "waiting"
+    """A tag of several architectures, of which not all are published."""
+    CONFLICT = "conflict"
+    """A tag stands for another image, and final tags are never moved."""
+    UNSIGNED = "unsigned"
+    """It was made by another machine from the same inputs, and is not signed: only that machine knows its proof."""
+    UNKNOWN = "unknown"
+    """The registry refused or gave no answer; nothing was tagged."""
+    NOT_BUILT = "not-built"
+    """It is not built, proven and booted here as it should be."""
+    LOCAL = "local"
+    """Its name is that of no registry."""
+    LEFT_OUT = "left-out"
+    """versions.yaml or the driver leaves it out."""
+
+
+_FAILURES = frozenset({PublishStatus.CONFLICT, PublishStatus.UNSIGNED, PublishStatus.UNKNOWN, PublishStatus.NOT_BUILT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishResult:
+    """How the publishing of a cell, or of a tag of several architectures, ended; ``why`` says why it is not there."""
+
+    cell: str
+    kernel: str
+    names: tuple[str, ...]
+    status: PublishStatus
+    digest: str = ""
+    why: str = ""
+    bytes_sent: int = 0
+    blobs_sent: int = 0
+    attached: int = 0
+    """Signatures and attestations that were added."""
+
+    @property
+    def is_failure(self) -> bool:
+        return self.status in _FAILURES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellNames:
+    """Full names of a cell's image: its own, and those that it shares with images of other architectures."""
+
+    own: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (*self.own, *self.shared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedName:
+    """A name that stands for images of several architectures: decisions of the cells with their own names."""
+
+    name: str
+    members: tuple[tuple[Decision, str], ...]
+
+    @property
+    def key(self) -> str:
+        return content_id("list", sorted(decision.key for decision, _ in self.members))
