@@ -93,6 +93,18 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def verify(session: nox.Session) -> None:
+    """Check an image of a registry with a public key: nox -s verify -- IMAGE --key FILE."""
+    _builder(session, "verify")
+
+
+@nox.session
+def emit(session: nox.Session) -> None:
+    """Write files for clusters and hosts: nox -s emit -- policy."""
+    _builder(session, "emit")
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Discover, then build what is missing; safe to run every hour."""
     _make_ready(session)

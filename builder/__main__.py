@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from builder import cli_matrix, cli_modules, cli_publish
+from builder import cli_emit, cli_matrix, cli_modules, cli_publish
 from builder.cli import cli
 from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, KmodsmithError
 from builder.run import stop_all
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-for verb in (*cli_matrix.VERBS, *cli_modules.VERBS, *cli_publish.VERBS):
+for verb in (*cli_matrix.VERBS, *cli_modules.VERBS, *cli_publish.VERBS, *cli_emit.VERBS):
     cli.add_command(verb)
 
 

@@ -28,7 +28,7 @@ from builder.registry import Descriptor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from builder.attest.oci import Entry
+    from builder.attest.oci import ArtifactManifest, Entry
     from builder.attest.simple_signing import ImageSignature
     from builder.pullspec import Pullspec
     from builder.registry import Registry
@@ -95,7 +95,14 @@ class Attachments:
         if content is None:
             self._without_list.add(image.host)
             return []
-        return [entry for page in content for entry in _within(image, lambda page=page: parse_index(page))]  # type: ignore[misc]
+        entries = [entry for page in content for entry in _within(image, lambda page=page: parse_index(page))]  # type: ignore[misc]
+        return [entry if entry.annotations else self._read_entry(image, entry) for entry in entries]
+
+    def _read_entry(self, image: Pullspec, entry: Entry) -> Entry:
+        """Complete an entry of a registry that does not say what its artefacts are, as distribution-spec wants it."""
+        artifact = self._artifact(image, entry.digest)
+        said = {"artifact_type": artifact.artifact_type, "annotations": artifact.annotations}
+        return entry.model_copy(update=said)
 
     def _tagged(self, image: Pullspec) -> list[Entry]:
         if image.host not in self._without_list:
@@ -106,12 +113,15 @@ class Attachments:
     def blob(self, image: Pullspec, entry: Entry) -> bytes:
         """Return the one blob of an artefact that is about an image; raises as ``signatures`` does."""
         digest = entry.digest
-        content = self._registry.manifest_bytes(image.at(digest))
-        artifact = _within(image, lambda: parse_artifact(content))
+        artifact = self._artifact(image, digest)
         if artifact.subject is None or artifact.subject.digest != image.reference or len(artifact.layers) != 1:
             raise FormatError(f"{image}: {digest} is about something else, or not of one part")
         layer = artifact.layers[0]
         return self._registry.blob(image, Descriptor(layer.digest, layer.size))
+
+    def _artifact(self, image: Pullspec, digest: str) -> ArtifactManifest:
+        content = self._registry.manifest_bytes(image.at(digest))
+        return _within(image, lambda: parse_artifact(content))
 
     def add(self, image: Pullspec, subject: Mapping[str, object], artifacts: Sequence[Artifact]) -> None:
         """Attach artefacts to an image.
@@ -134,7 +144,7 @@ class Attachments:
             is_listed &= self._uploader.send_manifest(image.at(sha256_of(manifest)), manifest, OCI_MANIFEST)
             self._registry.remember(manifest)
             manifests.append(manifest)
-        if not is_listed:
+        if not is_listed and {sha256_of(item) for item in manifests} - {entry.digest for entry in self._listed(image)}:
             self._without_list.add(image.host)
             self._add_to_tag(image, manifests)
 

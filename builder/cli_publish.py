@@ -1,7 +1,8 @@
-"""The verbs about registries: publish, audit. What they do lives in ``builder.publishing``."""
+"""The verbs about registries. What they do lives in ``builder.publishing``, ``audit`` and ``verifying``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,4 +79,50 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     return FailureClass.PUBLISH.exit_code if drifted else 0
 
 
-VERBS = (publish, audit)
+@click.command()
+@click.argument("image")
+@click.option(
+    "--key",
+    "key_files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Public key, PEM; repeatable, one of them must have signed. Default: publish.signer of versions.yaml.",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice(["module-signature", "boot"]),
+    help="A test that the image need not have passed; repeatable.",
+)
+@click.option("--plain-http", is_flag=True, help="Speak to the image's registry without TLS.")
+@click.option("--json", "as_json", is_flag=True, help="Print every check as JSON.")
+@click.pass_obj
+def verify(
+    session: Session, *, image: str, key_files: tuple[Path, ...], without: tuple[str, ...], plain_http: bool,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Check IMAGE of a registry, and all that is said of it, with nothing but a public key.
+
+    Everything is read anew and compared with its digest: the manifest, every layer, signatures in the form of podman
+    and CRI-O, signed statements in the form of cosign 3. Provenance must be about this image, its kernel, toolkit and
+    architecture; the bill of materials must list the very modules that are in the layers; fit, module signatures and
+    boot test must have been passed. Of a list of images, each is checked. Exit codes: 0 all is right, 16 not, 7 no
+    answer.
+
+    \b
+    verify quay.io/mycompany/mydriver:1.4.0-5.14.0-427.68.1.el9_4.x86_64
+    verify quay.io/mycompany/mydriver@sha256:... --key vendor.pub --without boot
+    """
+    from builder.emit.publish import emit_verification, emit_verification_json  # noqa: PLC0415 - see builder.cli
+    from builder.verifying import verify_image  # noqa: PLC0415
+
+    verification = verify_image(session.project, image, key_files, without=without, plain_http=plain_http)
+    if as_json:
+        session.out.file.write(emit_verification_json(verification))
+    else:
+        session.out.print(emit_verification(verification))
+    return 0 if verification.passed else FailureClass.PUBLISH.exit_code
+
+
+VERBS = (publish, audit, verify)

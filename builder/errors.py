@@ -9,7 +9,8 @@ KmodsmithError
 ├── SourceError           7  a kernel source answered wrongly
 │   ├── SourceUnreachableError   it did not answer at all: the older answer stays valid
 │   │   └── BusyServerError      it asked for patience
-│   └── SourceGoneError          it says definitely that a locked file no longer exists
+│   ├── SourceGoneError          it says definitely that a locked file no longer exists
+│   └── DamagedError             a registry served something else than the digest that was asked for
 ├── FormatError           8  a kernel object, image or certificate is not what it should be
 ├── SignerError           9  a signer of versions.yaml may not or cannot sign
 ├── CommandError         17  a command failed where no cell is to blame
@@ -124,6 +125,10 @@ class BusyServerError(SourceUnreachableError):
 
 class SourceGoneError(SourceError):
     """A definite answer that a locked file is no longer served."""
+
+
+class DamagedError(SourceError):
+    """A registry served something else than the digest that was asked for."""
 
 
 class FormatError(KmodsmithError):

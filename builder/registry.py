@@ -23,7 +23,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from builder.errors import FormatError, SourceError, SourceUnreachableError, UsageError
+from builder.errors import DamagedError, FormatError, SourceError, SourceUnreachableError, UsageError
 from builder.layer import read_layer_files, whiteouts_of
 from builder.pullspec import Pullspec
 from builder.web import check_status, read_chunks, with_retries
@@ -219,7 +219,7 @@ class Registry:
         content = self._from_anywhere(pullspec, f"manifests/{pullspec.reference}", _LARGEST_MANIFEST)
         digest = _digest_of(content)
         if pullspec.is_pinned and digest != pullspec.reference:
-            raise SourceError(f"{pullspec}: the registry served another manifest, {digest}")
+            raise DamagedError(f"{pullspec}: the registry served another manifest, {digest}")
         self._keep(digest, content)
         return content
 
@@ -239,6 +239,29 @@ class Registry:
         _check_blob(content, descriptor, pullspec)
         self._keep(descriptor.digest, content)
         return content
+
+    def save_blob(self, pullspec: Pullspec, descriptor: Descriptor, file: Path, *, largest: int) -> None:
+        """Write a blob into a file as it comes; it is not kept. Raises as ``manifest`` does.
+
+        Raises:
+            FormatError: it claims to be larger than ``largest`` bytes.
+        """
+        if descriptor.size > largest:
+            raise FormatError(f"blob {descriptor.digest} claims {descriptor.size} bytes, {largest} may be read")
+
+        def save(answer: httpx.Response) -> None:
+            hasher = hashlib.sha256()
+            with file.open("wb") as stream:
+                for chunk in self._chunks(answer, descriptor.size, f"blob {descriptor.digest}"):
+                    hasher.update(chunk)
+                    stream.write(chunk)
+            if (found := f"sha256:{hasher.hexdigest()}") != descriptor.digest:
+                raise DamagedError(f"blob {descriptor.digest} is damaged: its content has the digest {found}")
+
+        self._try_places(
+            pullspec,
+            lambda place: self.retrying(lambda: self.exchange(place, f"blobs/{descriptor.digest}", save)),
+        )
 
     def files(
         self, pullspec: Pullspec, layer: Descriptor, wanted: Collection[str], *, largest_layer: int
@@ -539,7 +562,7 @@ def _same_site(one: str, other: str) -> bool:
 def _check_blob(content: bytes, descriptor: Descriptor, pullspec: Pullspec) -> None:
     found = _digest_of(content)
     if found != descriptor.digest:
-        raise SourceError(f"{pullspec}: blob {descriptor.digest} is damaged: its content has the digest {found}")
+        raise DamagedError(f"{pullspec}: blob {descriptor.digest} is damaged: its content has the digest {found}")
 
 
 def _parse_manifest(content: bytes, pullspec: Pullspec) -> Manifest:

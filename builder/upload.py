@@ -201,7 +201,7 @@ class _BlobUpload:
             done = 0
         for start, piece in self._pieces(done):
             end = start + len(piece) - 1
-            self._place = self._ask(self._place, _send("PATCH", piece, 202, **{"Content-Range": f"{start}-{end}"}))
+            self._place = self._ask(self._place, _send("PATCH", piece, 202, 204, **{"Content-Range": f"{start}-{end}"}))
             self.sent += len(piece)
         last = _with_digest(self._place, self._digest)
         self._registry.exchange(self._name, last, lambda _: None, _send("PUT", b"", 201))
@@ -251,10 +251,10 @@ def _known(place: str, name: Pullspec) -> str:
     return place
 
 
-def _send(method: str, content: bytes, accepted: int, **headers: str) -> Request:
+def _send(method: str, content: bytes, *accepted: int, **headers: str) -> Request:
     types = {"Content-Type": "application/octet-stream"}
     return Request(
-        method=method, content=content, headers=types | headers, actions=_RIGHTS, accepted=frozenset({accepted})
+        method=method, content=content, headers=types | headers, actions=_RIGHTS, accepted=frozenset(accepted)
     )
 
 

@@ -98,14 +98,15 @@ def parse_index(content: bytes) -> list[Entry]:
     return parse_json(_Index, content, "list of manifests").manifests
 
 
-class Artifact(Parsed):
-    """The manifest of an artefact: what it is about, and its blobs."""
+class ArtifactManifest(Parsed):
+    """The manifest of an artefact: what it is about, its annotations, and its blobs."""
 
     artifact_type: str = Field(default="", alias="artifactType")
     subject: Entry | None = None
+    annotations: dict[str, str] = Field(default_factory=dict)
     layers: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
 
 
-def parse_artifact(content: bytes) -> Artifact:
+def parse_artifact(content: bytes) -> ArtifactManifest:
     """Return the manifest of an artefact; raises as ``parse_index`` does."""
-    return parse_json(Artifact, content, "manifest of an artefact")
+    return parse_json(ArtifactManifest, content, "manifest of an artefact")

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.text import Text
 
 from builder.emit.table import make_table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from builder.audit import Audit
     from builder.publish_result import PublishResult
+    from builder.verify import Verification
 
 FORMAT_VERSION = 1
 _STATUS_STYLE = {
@@ -83,6 +85,26 @@ def emit_audit_summary(audits: Sequence[Audit]) -> str:
 
 def emit_audit_json(audits: Sequence[Audit]) -> str:
     return _dump([asdict(audit) for audit in audits], "tags")
+
+
+def emit_verification(verification: Verification) -> RenderableType:
+    """Return all checks of an image, and what came of them."""
+    table = make_table("", "check", "finding")
+    several = len({check.subject for check in verification.checks}) > 1
+    for check in verification.checks:
+        mark = Text("ok" if check.passed else "WRONG", style="green" if check.passed else "bold red")
+        of = f" {check.subject.removeprefix('sha256:')[:12]}" if several else ""
+        table.add_row(mark, f"{check.name}{of}", check.finding)
+    verdict = "is what was signed" if verification.passed else "is NOT to be trusted"
+    style = "green" if verification.passed else "bold red"
+    return Group(
+        Text(f"{verification.image} ({verification.digest})"), table, Text(f"the image {verdict}", style=style)
+    )
+
+
+def emit_verification_json(verification: Verification) -> str:
+    data = {"format": FORMAT_VERSION, "passed": verification.passed, **asdict(verification)}
+    return json.dumps(data, indent=2) + "\n"
 
 
 def _dump(rows: list[dict[str, object]], title: str) -> str:

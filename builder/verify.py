@@ -1,0 +1,251 @@
+"""Verb verify: an image of a registry with everything that is said of it, checked with public keys alone.
+
+Every byte counts: manifests and blobs against their digests, signatures against the keys, statements against the image
+and against each other, and the bill of materials against the modules that are really in the layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.attest.bundle import SIGNATURE_PREDICATE, open_bundle
+from builder.attest.sbom import SBOM_PREDICATE
+from builder.attest.simple_signing import parse_payload
+from builder.attest.statements import (
+    BOOT_TEST,
+    BUILD_TYPE,
+    FIT_TEST,
+    PROVENANCE_PREDICATE,
+    SIGNATURE_TEST,
+    TEST_PREDICATE,
+)
+from builder.errors import DamagedError, FormatError, SourceGoneError
+from builder.image_files import LayerCache, list_modules, read_exported
+from builder.signatory import bundles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from builder.attachments import Attachments
+    from builder.attest.bundle import Statement
+    from builder.attest.oci import Entry
+    from builder.attest.public_key import PublicKey
+    from builder.image_files import ImageContents
+    from builder.pullspec import Pullspec
+    from builder.registry import Manifest, Registry
+
+TESTS = (FIT_TEST, SIGNATURE_TEST, BOOT_TEST)
+LARGEST_BLOB = 8 * 1024**3
+# What makes a check fail. Every other error means that nothing is known.
+_WRONG = (FormatError, DamagedError, SourceGoneError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: ``subject`` says of which image, ``finding`` is what was seen or what is wrong."""
+
+    subject: str
+    name: str
+    passed: bool
+    finding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """All checks of an image. ``digest`` is what the name stood for."""
+
+    image: str
+    digest: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+class Verifier:
+    """Verifies images with public keys; one of them must have made each signature.
+
+    Args:
+        registry: reads, and checks digests.
+        attachments: reads what is attached.
+        keys: at least one.
+        without: tests that need not have been passed.
+    """
+
+    def __init__(
+        self, registry: Registry, attachments: Attachments, keys: Sequence[PublicKey], *, without: Collection[str] = ()
+    ) -> None:
+        self._registry = registry
+        self._attachments = attachments
+        self._keys = keys
+        self._tests = [test for test in TESTS if test not in without]
+        self._checks: list[Check] = []
+
+    def verify(self, name: Pullspec) -> Verification:
+        """Check an image, or a list of images and each of them.
+
+        Raises:
+            SourceError: the registry refuses, or gives no answer: then nothing is known.
+            FormatError: the name stands for nothing that can be read.
+        """
+        manifest = self._registry.manifest(name)
+        image = name.at(manifest.digest)
+        self._checks = []
+        if manifest.is_index:
+            self._check_signatures(image, name)
+            for platform, descriptor in manifest.images.items():
+                member = name.at(descriptor.digest)
+                self._check_cell(member, name, self._registry.manifest(member), platform)
+        else:
+            self._check_cell(image, name, manifest, "")
+        return Verification(image=str(name), digest=manifest.digest, checks=tuple(self._checks))
+
+    def _check_signatures(self, image: Pullspec, name: Pullspec) -> None:
+        self._look(image, "signature", lambda: self._verify_signature(image, name))
+        self._look(image, "signature bundle", lambda: self._open(image, SIGNATURE_PREDICATE)[1])
+
+    def _check_cell(self, image: Pullspec, name: Pullspec, manifest: Manifest, platform: str) -> None:
+        self._check_signatures(image, name)
+        contents: list[ImageContents] = []
+        with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
+
+            def read() -> str:
+                contents.append(self._read_image(image, manifest, Path(scratch)))
+                size = sum(layer.size for layer in manifest.layers)
+                return f"{len(manifest.layers)} layers with {size} bytes are what the manifest says"
+
+            self._look(image, "image", read)
+            if not contents:
+                return
+            self._look(image, "provenance", lambda: self._verify_provenance(image, contents[0], platform))
+            self._look(image, "bill of materials", lambda: self._verify_sbom(image, contents[0]))
+            self._look(image, "tests", lambda: self._verify_tests(image, contents[0]))
+
+    def _look(self, image: Pullspec, name: str, work: Callable[[], str]) -> None:
+        """Record what a check saw; only a registry that does not answer ends the whole."""
+        try:
+            finding, passed = work(), True
+        except _WRONG as error:
+            finding, passed = error.message, False
+        self._checks.append(Check(subject=image.reference, name=name, passed=passed, finding=finding))
+
+    def _verify_signature(self, image: Pullspec, name: Pullspec) -> str:
+        found = self._attachments.signatures(image)
+        identities = set()
+        for item in found:
+            payload = self._attachments.payload(image, item)
+            if any(key.accepts(item.signature, payload) for key in self._keys):
+                identity, digest = parse_payload(payload)
+                if digest == image.reference:
+                    identities.add(identity)
+        wanted = {str(name)} if not name.is_pinned else identities
+        own = f"{image.host}/{image.repository}:"
+        good = sorted(item for item in identities & wanted if item.startswith(own))
+        if good:
+            return f"signed as {', '.join(good)}"
+        if not found:
+            raise FormatError("it is not signed: there are no signatures in the form that podman and CRI-O read")
+        others = f"; signed by the key are {', '.join(sorted(identities))}" if identities else ""
+        raise FormatError(f"none of its {len(found)} signatures is by the key and for this name{others}")
+
+    def _open(self, image: Pullspec, predicate: str) -> tuple[Statement, str]:
+        """Return the statement of a kind that one of the keys signed, and how many there are."""
+        entries = bundles_of(self._attachments.referrers(image), predicate)
+        if not entries:
+            raise FormatError(f"it has no statement {predicate}")
+        problems = []
+        for entry in entries:
+            try:
+                return self._open_one(image, entry, predicate), f"one of {len(entries)} is by the key"
+            except _WRONG as error:
+                problems.append(error.message)
+        raise FormatError(problems[0])
+
+    def _open_one(self, image: Pullspec, entry: Entry, predicate: str) -> Statement:
+        statement = open_bundle(self._attachments.blob(image, entry), self._keys)
+        if statement.predicate_type != predicate:
+            raise FormatError(f"{entry.digest} is listed as {predicate}, and is {statement.predicate_type}")
+        if image.reference not in statement.subjects.values():
+            raise FormatError(f"{entry.digest} is about another image")
+        return statement
+
+    def _read_image(self, image: Pullspec, manifest: Manifest, folder: Path) -> ImageContents:
+        """Read the whole image; every blob is compared with its digest."""
+        (folder / "manifest.json").write_bytes(self._registry.manifest_bytes(image))
+        for descriptor in [manifest.config, *manifest.layers]:
+            if descriptor is None:
+                raise FormatError("its manifest names no configuration")
+            self._registry.save_blob(
+                image, descriptor, folder / descriptor.digest.removeprefix("sha256:"), largest=LARGEST_BLOB
+            )
+        return read_exported(folder, str(image), LayerCache())
+
+    def _verify_provenance(self, image: Pullspec, contents: ImageContents, platform: str) -> str:
+        statement, _ = self._open(image, PROVENANCE_PREDICATE)
+        definition = _object(statement.predicate, "buildDefinition")
+        external, internal = _object(definition, "externalParameters"), _object(definition, "internalParameters")
+        labels = contents.labels
+        said = {
+            "build type": (str(definition.get("buildType")), BUILD_TYPE),
+            "kernel": (str(external.get("kernel")), labels.get("io.kmodsmith.kernel", "")),
+            "key": (str(internal.get("cellKey")), labels.get("io.kmodsmith.cell.key", "")),
+            "toolkit": (str(internal.get("toolkitId")), labels.get("io.kmodsmith.toolkit.id", "")),
+            "architecture": (str(external.get("arch")), str(contents.config.get("architecture"))),
+        }
+        if platform:
+            said["platform"] = (str(external.get("arch")), platform.split("/")[1])
+        for what, (stated, found) in said.items():
+            if stated != found:
+                raise FormatError(f"provenance says {what} {stated!r}, the image says {found!r}")
+        builder = _object(_object(statement.predicate, "runDetails"), "builder").get("id")
+        return f"built for {external['kernel']} by {builder}"
+
+    def _verify_sbom(self, image: Pullspec, contents: ImageContents) -> str:
+        statement, _ = self._open(image, SBOM_PREDICATE)
+        listed = {
+            str(component.get("name")): _sha256_of_component(component)
+            for component in statement.predicate.get("components", ())
+            if component.get("type") in {"device-driver", "firmware"}
+        }
+        there = {module.path.rpartition("/")[2]: module.content or b"" for module in list_modules(contents)}
+        there |= {file.path: file.content or b"" for file in contents.below("firmware") if file.is_file}
+        found = {name: hashlib.sha256(content).hexdigest() for name, content in there.items()}
+        if not found:
+            raise FormatError("the image holds no module")
+        for name in sorted({*listed, *found}):
+            if listed.get(name) != found.get(name):
+                stated, seen = listed.get(name, "nothing"), found.get(name, "nothing")
+                raise FormatError(f"of {name} it lists {stated}, and the image has {seen}")
+        return f"{len(found)} modules and firmware files are what it lists"
+
+    def _verify_tests(self, image: Pullspec, contents: ImageContents) -> str:
+        statement, _ = self._open(image, TEST_PREDICATE)
+        predicate = statement.predicate
+        passed = list(predicate.get("passedTests") or ())
+        if predicate.get("result") != "PASSED" or predicate.get("failedTests"):
+            raise FormatError(f"its tests ended with {predicate.get('result')!r}")
+        missing = [test for test in self._tests if test not in passed]
+        if missing:
+            raise FormatError(f"it did not pass {', '.join(missing)}; it passed {', '.join(passed) or 'nothing'}")
+        kernel = contents.labels.get("io.kmodsmith.kernel")
+        for item in predicate.get("configuration") or ():
+            tested = (item.get("annotations") or {}).get("kernel", kernel)
+            if tested != kernel:
+                raise FormatError(f"test {item.get('name')} ran on {tested}, and the image is for {kernel}")
+        return f"passed {', '.join(passed)}"
+
+
+def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key)
+    if not isinstance(value, dict):
+        raise FormatError(f"its {key} is missing")
+    return value
+
+
+def _sha256_of_component(component: Mapping[str, Any]) -> str:
+    return next((str(item["content"]) for item in component.get("hashes", ()) if item.get("alg") == "SHA-256"), "")

@@ -1,0 +1,55 @@
+"""Opens what ``verify`` needs: keys, registry settings, and no cache, so that what is read is what the registry has."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.attachments import Attachments
+from builder.config import RegistrySettings
+from builder.errors import UsageError
+from builder.image_signer import read_image_key, read_public_key
+from builder.pull import open_registries
+from builder.pullspec import parse_pullspec
+from builder.upload import Uploader
+from builder.verify import Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from builder.attest.public_key import PublicKey
+    from builder.project import Project
+    from builder.verify import Verification
+
+
+def verify_image(
+    project: Project, image: str, key_files: Sequence[Path], *, without: Collection[str], plain_http: bool
+) -> Verification:
+    """Verify an image; a project's versions.yaml is read where there is one, and not needed with ``key_files``.
+
+    Raises:
+        UsageError: there is no key to verify with.
+        SignerError: a key cannot be read.
+        SourceError: the registry refuses, or gives no answer.
+    """
+    name = parse_pullspec(image)
+    settings = project.config.registry if project.file.is_file() else RegistrySettings()
+    if plain_http:
+        settings = settings.model_copy(update={"plain_http": (*settings.plain_http, name.host)})
+    keys = _read_keys(project, key_files)
+    with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
+        registry = open_registries(settings, project.file.parent, Path(scratch)).registry
+        with closing(registry):
+            attachments = Attachments(registry, Uploader(registry, actions="pull"))
+            return Verifier(registry, attachments, keys, without=without).verify(name)
+
+
+def _read_keys(project: Project, files: Sequence[Path]) -> list[PublicKey]:
+    if files:
+        return [read_public_key(file) for file in files]
+    key = read_image_key(project.config) if project.file.is_file() else None
+    if key is None:
+        raise UsageError("there is no public key to verify with", hint="give one with --key FILE; its vendor tells it")
+    return [key]

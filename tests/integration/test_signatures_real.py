@@ -1,0 +1,383 @@
+"""Signatures and attestations, judged by other people's engines: containers/image, cosign, and a registry with referrers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import yaml
+
+from integration.conftest import Machine, copy_project
+from integration.registry_server import RegistryServer, serve_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from integration.engines import Engines
+
+pytest_plugins = ["integration.engines"]
+pytestmark = [pytest.mark.buildah, pytest.mark.archive]
+
+_SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_WITHOUT = ("--without", "boot", "--without", "module-signature")
+
+
+@dataclass
+class _Site:
+    """A project for one kernel of two architectures, and the registry that it is published to."""
+
+    machine: Machine
+    server: RegistryServer
+    data: Path
+    project: Path
+    repository: str = "drivers/signed"
+    key: str = "release"
+
+    @property
+    def image(self) -> str:
+        return f"{self.server.host}/{self.repository}"
+
+    def set_up(self, *, signer: dict[str, Any] | None, version: str = "1.9.0") -> None:
+        file = self.project / "versions.yaml"
+        settings = yaml.safe_load(file.read_text())
+        settings["drivers"][0] |= {"version": version, "image": self.image}
+        settings["registry"] = {
+            "plain_http": [self.server.host],
+            "auth_files": [str(self.server.auth_file(self.project))],
+        }
+        settings["publish"] = {"tags": ["version-kernel", "{version}-{release}"]}
+        if signer:
+            settings["publish"]["signer"] = signer
+        settings["groups"]["both"] = {"source": "debian", "kernels": self.kernels}
+        settings["default_group"] = "both"
+        file.write_text(yaml.safe_dump(settings))
+
+    @property
+    def kernels(self) -> list[str]:
+        lock = yaml.safe_load((self.project / "versions.lock.yaml").read_text())
+        known = lock["sources"]["debian"]["kernels"]
+        newest = next(
+            name for name in sorted(known, reverse=True) if name.startswith("6.12.") and "-cloud-amd64" in name
+        )
+        assert newest.replace("amd64", "arm64") in known
+        return [newest, newest.replace("amd64", "arm64")]
+
+    def signer(self, name: str = "release") -> dict[str, str]:
+        """Make a key as cosign does it (P-256), outside of the project."""
+        folder = self.project.parent / "keys"
+        folder.mkdir(exist_ok=True)
+        private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+        if not private.exists():
+            _run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(private))
+            private.chmod(0o600)
+            _run("openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public))
+        return {"public_key": str(public), "key_file": str(private)}
+
+    def run(self, *arguments: str) -> tuple[int, Any]:
+        done = self.machine.builder(self.project, *arguments, "--json")
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def verify(self, name: str, *more: str) -> tuple[int, dict[str, str]]:
+        """Return the exit code, and what is wrong by name of the check."""
+        done = self.machine.builder(self.project, "verify", name, *_WITHOUT, *more, "--json")
+        if not done.stdout:
+            return done.returncode, {"error": done.stderr}
+        checks = json.loads(done.stdout)["checks"]
+        return done.returncode, {check["name"]: check["finding"] for check in checks if not check["passed"]}
+
+    def get(self, path: str) -> httpx.Response:
+        accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
+        url = f"http://{self.server.host}/v2/{self.repository}/{path}"
+        return httpx.get(url, auth=("user", "secret"), headers={"Accept": accept})
+
+    def put(self, reference: str, content: bytes) -> None:
+        url = f"http://{self.server.host}/v2/{self.repository}/manifests/{reference}"
+        headers = {"Content-Type": json.loads(content)["mediaType"]}
+        assert httpx.put(url, auth=("user", "secret"), content=content, headers=headers).status_code == 201
+
+    def stored(self, digest: str) -> Path:
+        sha256 = digest.removeprefix("sha256:")
+        return self.data / "docker/registry/v2/blobs/sha256" / sha256[:2] / sha256 / "data"
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def site(machine: Machine, lock_text: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Site]:
+    folder = tmp_path_factory.mktemp("signed")
+    project = copy_project(folder)
+    (project / "versions.lock.yaml").write_text(lock_text)
+    with serve_registry(folder) as server:
+        opened = _Site(machine, server, folder / "data", project)
+        opened.set_up(signer=opened.signer())
+        assert opened.run("build")[0] == 0
+        code, results = opened.run("publish")
+        assert code == 0, results
+        yield opened
+
+
+@pytest.fixture
+def cells(site: _Site) -> list[dict[str, Any]]:
+    """What is published: two cells, and the list of both."""
+    code, results = site.run("publish")
+    assert code == 0, results
+    rows: list[dict[str, Any]] = results["cells"]
+    assert [row["status"] for row in rows] == ["there"] * 3
+    return rows
+
+
+def test_the_policy_engine_takes_what_we_signed_and_nothing_else(
+    site: _Site, cells: list[dict[str, Any]], engines: Engines, tmp_path: Path
+) -> None:
+    policy, registries, auth = _policy_files(site, tmp_path, site.signer())
+    own, listed = cells[0]["names"][0], cells[2]["names"][0]
+    manifest = site.get(f"manifests/{cells[0]['digest']}").content
+    site.put("unsigned", _changed(manifest))
+    site.put("renamed", manifest)
+    pinned = f"{site.image}@{cells[0]['digest']}"
+    asked = [own, listed, pinned, f"{site.image}:unsigned", f"{site.image}:renamed"]
+    answers = engines.judge(policy, registries, auth, *asked)
+    assert [answer["allowed"] for answer in answers] == [True, True, True, False, False], answers
+    assert "no signature exists" in answers[3]["why"]
+    assert "does not match" in answers[4]["why"] or "not accepted" in answers[4]["why"]
+    others = _policy_files(site, tmp_path / "other", site.signer("other"))
+    (refused,) = engines.judge(others[0], others[1], auth, own)
+    assert not refused["allowed"]
+    assert "cryptographic signature verification failed" in refused["why"]
+
+
+def _policy_files(site: _Site, folder: Path, signer: dict[str, str]) -> tuple[Path, Path, Path]:
+    """Write what 'emit policy' gives for a key to where hosts have it."""
+    site.set_up(signer=signer)
+    try:
+        done = site.machine.builder(site.project, "emit", "policy", "--output", str(folder))
+        assert done.returncode == 0, done.stderr
+    finally:
+        site.set_up(signer=site.signer())
+    registries = folder / "registries.d"
+    registries.mkdir()
+    (folder / "registries.d.yaml").rename(registries / "vendor.yaml")
+    return folder / "policy.json", registries, site.server.auth_file(folder)
+
+
+def _changed(manifest: bytes) -> bytes:
+    return json.dumps(json.loads(manifest) | {"annotations": {"another": "image"}}).encode()
+
+
+def test_cosign_takes_both_forms(site: _Site, cells: list[dict[str, Any]], engines: Engines, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(site.server.auth_file(tmp_path).read_text())
+    key = ["--key", site.signer()["public_key"], "--insecure-ignore-tlog=true", "--allow-http-registry"]
+    for name in (cells[0]["names"][0], cells[2]["names"][0]):
+        for form in ("--new-bundle-format=true", "--new-bundle-format=false"):
+            done = engines.cosign("verify", *key, form, name, home=tmp_path)
+            assert done.returncode == 0, f"{name} {form}: {done.stderr}"
+            assert cells[0]["digest"] in done.stdout or cells[2]["digest"] in done.stdout
+    for kind in ("slsaprovenance1", "cyclonedx", "https://in-toto.io/attestation/test-result/v0.1"):
+        done = engines.cosign("verify-attestation", *key, "--type", kind, cells[0]["names"][0], home=tmp_path)
+        assert done.returncode == 0, f"{kind}: {done.stderr}"
+    wrong = ["--key", site.signer("other")["public_key"], *key[2:]]
+    for form in ("--new-bundle-format=true", "--new-bundle-format=false"):
+        assert engines.cosign("verify", *wrong, form, cells[0]["names"][0], home=tmp_path).returncode != 0
+
+
+def test_everything_about_an_image_is_verified(site: _Site, cells: list[dict[str, Any]]) -> None:
+    for row in cells:
+        assert site.verify(row["names"][0]) == (0, {})
+    assert site.verify(f"{site.image}@{cells[0]['digest']}") == (0, {})
+    done = site.machine.builder(site.project, "verify", cells[0]["names"][0], "--json")
+    wrong = [check for check in json.loads(done.stdout)["checks"] if not check["passed"]]
+    assert (done.returncode, [check["name"] for check in wrong]) == (16, ["tests"])
+    assert wrong[0]["finding"] == "it did not pass module-signature, boot; it passed fit"
+    code, findings = site.verify(cells[0]["names"][0], "--key", site.signer("other")["public_key"])
+    assert (code, set(findings)) == (16, {"signature", "signature bundle", "provenance", "bill of materials", "tests"})
+
+
+def test_a_changed_byte_anywhere_is_noticed(site: _Site, cells: list[dict[str, Any]]) -> None:
+    """One byte of each stored part is changed in the server's own files, and put back."""
+    name, digest = cells[0]["names"][0], cells[0]["digest"]
+    manifest = site.get(f"manifests/{digest}").json()
+    parts = {"manifest": digest, "configuration": manifest["config"]["digest"]}
+    parts |= {f"layer {number}": layer["digest"] for number, layer in enumerate(manifest["layers"])}
+    signatures = site.get(f"manifests/{digest.replace(':', '-')}.sig")
+    parts["payload of a signature"] = signatures.json()["layers"][0]["digest"]
+    for entry in site.get(f"manifests/{digest.replace(':', '-')}").json()["manifests"]:
+        kind = entry["annotations"]["dev.sigstore.bundle.predicateType"]
+        parts[f"manifest of {kind}"] = entry["digest"]
+        parts[f"bundle of {kind}"] = site.get(f"manifests/{entry['digest']}").json()["layers"][0]["digest"]
+    assert len(parts) >= 2 + 2 + 1 + 8
+    for what, part in parts.items():
+        file = site.stored(part)
+        before = file.read_bytes()
+        # A server refuses to serve a manifest that is damaged, which takes as long as waiting for it to recover.
+        for place in {len(before) // 2} if "manifest" in what else {0, len(before) // 2, len(before) - 1}:
+            file.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+            try:
+                code, findings = site.verify(name)
+                assert code != 0, f"{what}, byte {place}"
+                assert findings, f"{what}, byte {place}"
+            finally:
+                file.write_bytes(before)
+    assert site.verify(name) == (0, {})
+
+
+def test_what_is_gone_is_missed_and_is_added_again(site: _Site, cells: list[dict[str, Any]]) -> None:
+    name, digest = cells[1]["names"][0], cells[1]["digest"]
+    listing = digest.replace(":", "-")
+    index = site.get(f"manifests/{listing}").json()
+    for entry in index["manifests"]:
+        site.put(
+            listing,
+            json.dumps(index | {"manifests": [other for other in index["manifests"] if other != entry]}).encode(),
+        )
+        code, findings = site.verify(name)
+        assert (code, len(findings)) == (16, 1)
+        assert "it has no statement" in next(iter(findings.values()))
+        code, audit = site.run("audit")
+        assert [row["drift"] for row in audit["tags"] if row["name"] == name] == ["unsigned"]
+    code, results = site.run("publish")
+    assert (code, [row["status"] for row in results["cells"]]) == (0, ["there", "completed", "there"])
+    signatures = site.get(f"manifests/{listing}.sig").json()
+    site.put(f"{listing}.sig", json.dumps(signatures | {"layers": signatures["layers"][1:]}).encode())
+    assert set(site.verify(name)[1]) == {"signature"}
+    code, results = site.run("publish")
+    assert (code, [row["attached"] for row in results["cells"]]) == (0, [0, 1, 0])
+    assert site.verify(name) == (0, {})
+    code, audit = site.run("audit")
+    assert {row["drift"] for row in audit["tags"] if row["cell"]} == {"none"}
+
+
+def test_a_new_key_signs_beside_the_old_one(site: _Site, cells: list[dict[str, Any]]) -> None:
+    """Rotation: both keys are good until the old one is taken out of the clusters."""
+    site.set_up(signer=site.signer("next"))
+    try:
+        code, results = site.run("publish")
+        assert (code, {row["status"] for row in results["cells"]}) == (0, {"completed"})
+        assert site.verify(cells[0]["names"][0]) == (0, {})
+    finally:
+        site.set_up(signer=site.signer())
+    assert site.verify(cells[0]["names"][0]) == (0, {})
+
+
+def test_a_token_signs_images(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("softhsm2-util") is None:
+        pytest.skip("needs softhsm2")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
+    _run("softhsm2-util", "--init-token", "--free", "--label", "Images", "--so-pin", "98765", "--pin", "2468")
+    key = site.signer("token")
+    _run(
+        "softhsm2-util",
+        "--import",
+        key["key_file"],
+        "--token",
+        "Images",
+        "--label",
+        "images",
+        "--id",
+        "01",
+        "--pin",
+        "2468",
+    )
+    (tmp_path / "pin").write_text("2468\n")
+    (tmp_path / "pin").chmod(0o600)
+    token = {
+        "public_key": key["public_key"],
+        "pkcs11": f"pkcs11:token=Images;object=images?module-path={_SOFTHSM}",
+        "passphrase_file": str(tmp_path / "pin"),
+        "pass_environment": ["SOFTHSM2_CONF"],
+    }
+    site.set_up(signer=token)
+    environment = {"SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf")}
+    own_machine = site.machine
+    site.machine = own_machine.with_environment(environment)
+    try:
+        code, results = site.run("publish")
+        assert (code, {row["status"] for row in results["cells"]}) == (0, {"completed"}), results
+        assert site.verify(results["cells"][0]["names"][0]) == (0, {})
+    finally:
+        site.machine = own_machine
+        site.set_up(signer=site.signer())
+
+
+def test_a_key_that_does_not_belong_to_its_public_key_publishes_nothing(site: _Site) -> None:
+    signer = site.signer() | {"public_key": site.signer("other")["public_key"]}
+    site.set_up(signer=signer)
+    try:
+        done = site.machine.builder(site.project, "publish")
+        assert (done.returncode, "does not belong to the public key" in done.stderr) == (9, True)
+    finally:
+        site.set_up(signer=site.signer())
+
+
+def test_a_registry_with_its_own_list_of_referrers(site: _Site, engines: Engines) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    process = subprocess.Popen([engines.referrers_registry, host], stderr=subprocess.DEVNULL)
+    before = site.server
+    site.server = RegistryServer(host, "process")
+    try:
+        _wait(host)
+        site.set_up(signer=site.signer())
+        assert site.run("build")[0] == 0, "only its names are new"
+        code, results = site.run("publish")
+        assert (code, {row["status"] for row in results["cells"]}) == (0, {"published"}), results
+        digest = results["cells"][0]["digest"]
+        listed = site.get(f"referrers/{digest}").json()["manifests"]
+        kinds = [site.get(f"manifests/{entry['digest']}").json()["artifactType"] for entry in listed]
+        assert kinds == [_BUNDLE] * 4
+        tags = site.get("tags/list").json()["tags"]
+        assert digest.replace(":", "-") not in tags, "the list under a tag is for registries without one"
+        for row in results["cells"]:
+            assert site.verify(row["names"][0]) == (0, {})
+        assert {row["status"] for row in site.run("publish")[1]["cells"]} == {"there"}
+        code, audit = site.run("audit")
+        assert (code, {row["drift"] for row in audit["tags"]}) == (0, {"none"})
+    finally:
+        process.kill()
+        process.wait()
+        site.server = before
+        site.set_up(signer=site.signer())
+        site.run("build")
+
+
+def _wait(host: str) -> None:
+    for _ in range(100):
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(f"http://{host}/v2/")
+            return
+        time.sleep(0.05)
+
+
+def test_tools_pull_what_was_published(site: _Site, cells: list[dict[str, Any]], tmp_path: Path) -> None:
+    auth = str(site.server.auth_file(tmp_path))
+    for row in cells:
+        source = f"docker://{row['names'][0]}"
+        argv = [
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--all",
+            "--src-tls-verify=false",
+            "--authfile",
+            auth,
+            source,
+            f"dir:{tmp_path}/copy",
+        ]
+        _run(*argv)
+        shutil.rmtree(tmp_path / "copy")
