@@ -51,7 +51,7 @@ def make_sbom(facts: CellFacts) -> dict[str, Any]:
 
 def _unique(components: list[Component]) -> list[Component]:
     """Base and toolkit share packages; the first of the same reference stays."""
-    return list({component.bom_ref.value: component for component in components}.values())
+    return list({component.bom_ref.value: component for component in reversed(components)}.values())
 
 
 def _describe_image(facts: CellFacts) -> Component:
