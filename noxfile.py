@@ -100,8 +100,14 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def emit(session: nox.Session) -> None:
-    """Write files for clusters and hosts: nox -s emit -- policy."""
+    """Write files for clusters and hosts: nox -s emit -- kmm."""
     _builder(session, "emit")
+
+
+@nox.session(name="lint-kmm")
+def lint_kmm(session: nox.Session) -> None:
+    """Check YAML for KMM without a cluster: nox -s lint-kmm -- FILE."""
+    _builder(session, "lint", "kmm")
 
 
 @nox.session

@@ -108,7 +108,8 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
     upgrade-check  are all images there for a release?
     publish    put images into their registries, tags last and once
     audit      do registries have what was published?
-    emit       write policies for clusters and hosts
+    emit       write files for clusters and hosts: kmm, policy
+    lint       check YAML for KMM without a cluster
     verify     check an image of a registry, and all that is said of it, with a public key
     nightly    discover, then build and publish what is missing; safe to run every hour
     plan       what would be built, and why

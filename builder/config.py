@@ -188,6 +188,64 @@ class BootTest(_Model):
     """What is excused for now."""
 
 
+class Toleration(_Model):
+    """A taint that nodes may have, spelled as in Kubernetes."""
+
+    key: str = ""
+    """Key of the taint; empty with the operator Exists: every taint."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """Whether the value counts."""
+    value: str = ""
+    """Value of the taint."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Effect of the taint; empty: every effect."""
+
+
+class InClusterBuild(_Model):
+    """How KMM builds, in the cluster, for kernels that have no image yet; see driver-container/README.md."""
+
+    source: Annotated[str, Field(pattern=r"^https?://\S+\.tar\.gz$")]
+    """Address of the source as .tar.gz with one top folder: an in-cluster build has no build context."""
+    source_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Its SHA-256."""
+    sign: bool = False
+    """Have KMM sign the modules, with a key in Secrets whose skeletons are emitted."""
+
+
+class KmmModule(_Model):
+    """What `emit kmm` says of a driver in its Module."""
+
+    namespace: Name | None = None
+    """Namespace of everything that is emitted; default: the driver's name."""
+    module: ModuleName | None = None
+    """What `modprobe` loads, with what it depends on; default: the last of `modules`."""
+    loading_order: tuple[ModuleName, ...] = ()
+    """Modules without symbols of each other that must be loaded after each other, the first to be loaded first; the
+    last is `module`."""
+    parameters: tuple[Annotated[str, Field(pattern=r"^\w+=\S*$")], ...] = ()
+    """Module parameters: `max_dev=8`."""
+    selector: Annotated[dict[Text, str], Field(min_length=1)] = {"node-role.kubernetes.io/worker": ""}
+    """Labels of the nodes that get the module; all must fit."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints that those nodes may have."""
+    in_tree_modules_to_remove: tuple[ModuleName, ...] = ()
+    """Modules of the kernel itself that are unloaded before."""
+    pull_secret: Name | None = None
+    """Secret with the pull secret of the image's registry; a skeleton is emitted."""
+    ordered_upgrade: bool = False
+    """Give the Module its version, so that nodes are upgraded one by one by their labels. Only when it is created."""
+    in_cluster_build: InClusterBuild | None = None
+    """Have KMM build for kernels that have no image yet; without it, nodes with such kernels get no module."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.loading_order and self.module and self.loading_order[-1] != self.module:
+            raise _complain(f"loading_order must end with module ({self.module})")
+        if len(self.loading_order) == 1 or len(set(self.loading_order)) < len(self.loading_order):
+            raise _complain("loading_order needs at least two modules, each once")
+        return self
+
+
 class Driver(_Model):
     """A vendor's source at one version."""
 
@@ -222,6 +280,8 @@ class Driver(_Model):
     """Kernels that get modules of another kernel instead of their own; off unless listed here."""
     boot: BootTest = BootTest()
     """How it is loaded and tested on its own kernels."""
+    kmm: KmmModule = KmmModule()
+    """How KMM loads it in clusters."""
     vendor: Text
     """Certification label `vendor`."""
     summary: Text

@@ -22,6 +22,8 @@ from builder.config import (
     Exclude,
     Group,
     ImageSigner,
+    InClusterBuild,
+    KmmModule,
     KnownBad,
     Mirror,
     OpenShiftKernels,
@@ -30,6 +32,7 @@ from builder.config import (
     RegistrySettings,
     Reuse,
     Signer,
+    Toleration,
 )
 from builder.errors import ConfigError, Mistake
 from builder.yamlfile import YamlFile, read_yaml
@@ -266,6 +269,9 @@ _INNER_MODELS: dict[str, type[BaseModel]] = {
     "archives": DebianArchive,
     "drop": DropRelease,
     "signer": ImageSigner,
+    "in_cluster_build": InClusterBuild,
+    "tolerations": Toleration,
+    "kmm": KmmModule,
     "mirrors": Mirror,
     "reuse": Reuse,
     "timeouts": BootTimeouts,

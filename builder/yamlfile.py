@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -10,7 +10,7 @@ import yaml
 from builder.errors import ConfigError, Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 Path_ = tuple[str | int, ...]
@@ -49,17 +49,27 @@ def format_path(path: Path_) -> str:
 
 
 def read_yaml(file: Path) -> YamlFile:
-    """Read one document.
+    """Read the one document of a file; raises as ``read_documents``, and where there are several."""
+    documents = _compose(file, _read_text(file), yaml.compose)
+    return documents[0]
+
+
+def read_documents(file: Path) -> list[YamlFile]:
+    """Read all documents of a file; empty ones are left out.
 
     Raises:
         ConfigError: unreadable, not UTF-8, larger than 1 MiB, not YAML, deeper than 40 levels, or with anchors,
             tags or duplicate keys. All duplicate keys are reported at once.
     """
+    return [item for item in _compose(file, _read_text(file), yaml.compose_all) if item.data is not None]
+
+
+def _read_text(file: Path) -> str:
     try:
         content = file.read_bytes()
         if len(content) > _MOST_BYTES:
             raise _single(file, f"is larger than {_MOST_BYTES} bytes")
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except FileNotFoundError:
         raise _single(
             file, "does not exist", hint="run from the folder of versions.yaml, or name it with --project"
@@ -68,16 +78,18 @@ def read_yaml(file: Path) -> YamlFile:
         raise _single(file, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise _single(file, f"is not UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
-    return _compose(file, text)
 
 
-def _compose(file: Path, text: str) -> YamlFile:
+def _compose(file: Path, text: str, compose: Callable[..., Any]) -> list[YamlFile]:
+    documents = []
+    mistakes: list[Mistake] = []
     try:
         _refuse_tricks(file, text)
-        root = yaml.compose(text, Loader=yaml.CSafeLoader)
-        result = YamlFile(file=file, data=None)
-        mistakes: list[Mistake] = []
-        data = _convert(root, (), result, mistakes)
+        composed = compose(text, Loader=yaml.CSafeLoader)
+        for root in [composed] if composed is None or isinstance(composed, yaml.Node) else composed:
+            result = YamlFile(file=file, data=None)
+            data = _convert(root, (), result, mistakes)
+            documents.append(replace(result, data=data))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -89,7 +101,7 @@ def _compose(file: Path, text: str) -> YamlFile:
         raise _single(file, f"is not YAML: {' '.join(str(error).split())}") from None
     if mistakes:
         raise ConfigError(mistakes)
-    return YamlFile(file=file, data=data, places=result.places, key_places=result.key_places)
+    return documents
 
 
 def _refuse_tricks(file: Path, text: str) -> None:

@@ -1,0 +1,124 @@
+"""Looks through files of YAML for objects of KMM, and at what they need of each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from builder.kmm.fields import SPECS
+from builder.kmm.mapping import choose_mapping, image_of
+from builder.kmm.problem import Problem, Severity
+from builder.kmm.rules import find_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from builder.errors import Mistake
+    from builder.kmm.version import Flavour, KmmVersion
+    from builder.yamlfile import YamlFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A problem with its place in a file, and the object that has it."""
+
+    severity: Severity
+    code: str
+    subject: str
+    mistake: Mistake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintResult:
+    """How many objects of KMM were looked at, and what is wrong with them."""
+
+    objects: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_errors(self) -> bool:
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+def lint(documents: Sequence[YamlFile], version: KmmVersion, flavour: Flavour) -> LintResult:
+    """Return what is wrong with the objects of KMM in documents; all other objects are only looked up."""
+    objects = [document for document in documents if _kind(document) in SPECS]
+    known = {(_kind(document), _name(document)): document for document in documents}
+    findings = []
+    for document in objects:
+        problems = [*find_problems(document.data, version, flavour), *_check_references(document.data, known)]
+        for problem in problems:
+            is_missing = problem.code == "unknown-field"
+            mistake = document.mistake(problem.path, problem.message, at_key=is_missing)
+            subject = f"{_kind(document)} {_name(document)}".strip()
+            findings.append(Finding(severity=problem.severity, code=problem.code, subject=subject, mistake=mistake))
+    return LintResult(objects=len(objects), findings=tuple(findings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The image that a Module gives a kernel; empty where no mapping fits, so that its nodes are left alone."""
+
+    module: str
+    kernel: str
+    mapping: int | None
+    image: str
+
+
+def choose_images(documents: Sequence[YamlFile], kernels: Sequence[str]) -> list[Choice]:
+    """Return which image KMM would take for each kernel, for every Module that has mappings."""
+    choices = []
+    for document in documents:
+        loader = (document.data.get("spec") or {}).get("moduleLoader") if _kind(document) == "Module" else None
+        container = loader.get("container") if isinstance(loader, dict) else None
+        if not isinstance(container, dict) or not isinstance(container.get("kernelMappings"), list):
+            continue
+        mappings = [item for item in container["kernelMappings"] if isinstance(item, dict)]
+        namespace = str((document.data.get("metadata") or {}).get("namespace") or "")
+        for kernel in kernels:
+            number = choose_mapping(mappings, kernel)
+            image = image_of(
+                {**container, "kernelMappings": mappings}, kernel, name=_name(document), namespace=namespace
+            )
+            choices.append(Choice(module=_name(document), kernel=kernel, mapping=number, image=image or ""))
+    return choices
+
+
+def _kind(document: YamlFile) -> str:
+    return str(document.data.get("kind") or "") if isinstance(document.data, dict) else ""
+
+
+def _name(document: YamlFile) -> str:
+    metadata = document.data.get("metadata") if isinstance(document.data, dict) else None
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+
+
+def _check_references(data: Mapping[str, Any], known: Mapping[tuple[str, str], YamlFile]) -> Iterator[Problem]:
+    """Check the keys of Secrets and ConfigMaps that are in the same files; others are not ours to know."""
+    for path, kind, name, key in _references(data.get("spec"), ("spec",)):
+        document = known.get((kind, name))
+        if document is None:
+            continue
+        there = {*(document.data.get("data") or {}), *(document.data.get("stringData") or {})}
+        if key not in there:
+            message = f"{kind} {name} has no key {key!r}, only {', '.join(sorted(there)) or 'none'}"
+            yield Problem(path=path, code="reference", message=message)
+
+
+_WANTED = {
+    "dockerfileConfigMap": ("ConfigMap", "dockerfile"),
+    "keySecret": ("Secret", "key"),
+    "certSecret": ("Secret", "cert"),
+}
+
+
+def _references(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str, str, str]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in _WANTED and isinstance(inner, dict):
+                kind, key = _WANTED[name]
+                yield (*path, name), kind, str(inner.get("name")), key
+            yield from _references(inner, (*path, name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _references(inner, (*path, number))
