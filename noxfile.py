@@ -99,6 +99,12 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session
+def bundle(session: nox.Session) -> None:
+    """Write published images into one file, or load it: nox -s bundle -- load FILE --to REGISTRY."""
+    _builder(session, "bundle")
+
+
+@nox.session
 def emit(session: nox.Session) -> None:
     """Write files for clusters and hosts: nox -s emit -- kmm."""
     _builder(session, "emit")

@@ -136,14 +136,18 @@ class Attachments:
         """
         self._uploader.send_content(image, EMPTY)
         manifests = []
-        is_listed = True
         for item in artifacts:
             self._uploader.send_content(image, item.content)
             self._registry.remember(item.content)
-            manifest = make_artifact(item.kind, item.content, subject=subject, annotations=item.annotations)
+            manifests.append(make_artifact(item.kind, item.content, subject=subject, annotations=item.annotations))
+        self.add_manifests(image, manifests)
+
+    def add_manifests(self, image: Pullspec, manifests: Sequence[bytes]) -> None:
+        """Attach artefacts whose blobs are there, by their manifests; raises as ``add``."""
+        is_listed = True
+        for manifest in manifests:
             is_listed &= self._uploader.send_manifest(image.at(sha256_of(manifest)), manifest, OCI_MANIFEST)
             self._registry.remember(manifest)
-            manifests.append(manifest)
         if not is_listed and {sha256_of(item) for item in manifests} - {entry.digest for entry in self._listed(image)}:
             self._without_list.add(image.host)
             self._add_to_tag(image, manifests)

@@ -110,6 +110,7 @@ def cli(context: click.Context, folder: Path, work_dir: Path | None, svg: Path |
     audit      do registries have what was published?
     emit       write files for clusters and hosts: kmm, policy
     lint       check YAML for KMM without a cluster
+    bundle     write published images into one file, for sites without a network; bundle load brings it there
     verify     check an image of a registry, and all that is said of it, with a public key
     nightly    discover, then build and publish what is missing; safe to run every hour
     plan       what would be built, and why

@@ -95,11 +95,17 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     type=click.Choice(["module-signature", "boot"]),
     help="A test that the image need not have passed; repeatable.",
 )
+@click.option(
+    "--signed-as",
+    metavar="REPOSITORY",
+    help="The repository that its signatures name, where the image is in a mirror of it.",
+)
 @click.option("--plain-http", is_flag=True, help="Speak to the image's registry without TLS.")
 @click.option("--json", "as_json", is_flag=True, help="Print every check as JSON.")
 @click.pass_obj
 def verify(
-    session: Session, *, image: str, key_files: tuple[Path, ...], without: tuple[str, ...], plain_http: bool,
+    session: Session, *, image: str, key_files: tuple[Path, ...], without: tuple[str, ...], signed_as: str | None,
+    plain_http: bool,
     as_json: bool,
 ) -> int:  # fmt: skip
     """Check IMAGE of a registry, and all that is said of it, with nothing but a public key.
@@ -117,7 +123,9 @@ def verify(
     from builder.emit.publish import emit_verification, emit_verification_json  # noqa: PLC0415 - see builder.cli
     from builder.verifying import verify_image  # noqa: PLC0415
 
-    verification = verify_image(session.project, image, key_files, without=without, plain_http=plain_http)
+    verification = verify_image(
+        session.project, image, key_files, without=without, signed_as=signed_as, plain_http=plain_http
+    )
     if as_json:
         session.out.file.write(emit_verification_json(verification))
     else:
@@ -125,4 +133,72 @@ def verify(
     return 0 if verification.passed else FailureClass.PUBLISH.exit_code
 
 
-VERBS = (publish, audit, verify)
+@click.group(invoke_without_command=True)
+@with_selectors
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("bundle.tar"),
+    show_default=True,
+    help="The archive.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what is in it as JSON.")
+@click.pass_context
+def bundle(context: click.Context, /, *, output: Path, as_json: bool, **selectors: Any) -> None:
+    """Write the published images of the selected cells into one file, for a site without a network.
+
+    With them go their signatures, attestations and lists of several architectures; the file is an OCI image layout, and
+    digests stay what they are. 'bundle load' brings it into another registry.
+
+    \b
+    bundle --group openshift-418 --output mydriver-1.4.0.tar
+    bundle load mydriver-1.4.0.tar --to registry.site.example:5000/mirror
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from builder.bundling import write_bundle  # noqa: PLC0415 - see builder.cli
+    from builder.emit.publish import emit_bundle_json  # noqa: PLC0415
+
+    session: Session = context.obj
+    with show_progress(session.err, "images read") as progress:
+        report, left_out = write_bundle(session.project, make_selector(selectors), output, progress=progress)
+    for item in left_out:
+        session.err.print(f"left out: {item.cell}: {item.why}", markup=False, soft_wrap=True)
+    if as_json:
+        session.out.file.write(emit_bundle_json(report, left_out))
+        return
+    for name, digest in report.images:
+        session.out.print(f"{digest} {name}", markup=False, soft_wrap=True)
+    session.out.print(
+        f"{report.file}: {len(report.images)} names, {report.blobs} blobs, {report.size} bytes", markup=False
+    )
+
+
+@bundle.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "target", required=True, metavar="REGISTRY", help="Registry, or registry and beginning of names.")
+@click.option("--plain-http", is_flag=True, help="Speak to that registry without TLS.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was loaded as JSON.")
+@click.pass_obj
+def load(session: Session, *, file: Path, target: str, plain_http: bool, as_json: bool) -> int:
+    """Bring a bundle into another registry: blobs, images, signatures, attestations, and then their names.
+
+    quay.io/mycompany/mydriver:TAG becomes REGISTRY/mycompany/mydriver:TAG. Names that stand for another image are left
+    alone. Killed or interrupted, the same command goes on. Signatures say the first name: check with
+    'verify REGISTRY/... --signed-as quay.io/mycompany/mydriver'. Exit codes: 0 all there, 16 not.
+    """
+    from builder.bundling import load_bundle  # noqa: PLC0415 - see builder.cli
+    from builder.emit.publish import emit_loaded_json  # noqa: PLC0415
+
+    with show_progress(session.err, "parts sent") as progress:
+        loaded = load_bundle(session.project, file, target, plain_http=plain_http, progress=progress)
+    if as_json:
+        session.out.file.write(emit_loaded_json(loaded))
+    else:
+        for item in loaded:
+            why = f": {item.why}" if item.why else ""
+            session.out.print(f"{item.status:<9} {item.name}{why}", markup=False, soft_wrap=True)
+    return FailureClass.PUBLISH.exit_code if any(item.status == "conflict" for item in loaded) else 0
+
+
+VERBS = (publish, audit, verify, bundle)

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.attachments import Attachments
-from builder.attest.simple_signing import is_signed_as
-from builder.emit.kmm import KmmFacts, PublishedCell, ReleaseKernel
+from builder.emit.kmm import KmmFacts, ReleaseKernel
 from builder.errors import UsageError
-from builder.image_signer import read_image_key
 from builder.lock import LockedOpenShift, natural_key
 from builder.matrix import matches_any
 from builder.progress import no_progress
-from builder.publish import read_standing
-from builder.publishing import LOCAL, name_cells
-from builder.pull import open_registries
-from builder.pullspec import parse_pullspec
-from builder.upload import Uploader
-from builder.workflow import NO_BOOTS, plan_project
+from builder.published import read_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from builder.attest.public_key import PublicKey
     from builder.matrix import Cell, Selector
-    from builder.plan import Decision
     from builder.progress import Progress
     from builder.project import Project
-    from builder.publish_result import CellNames
-    from builder.registry import Registry
+    from builder.publish_result import PublishedCell
+    from builder.published import LeftOutCell
 
-_AT_ONCE = 16
 # The cluster sets these itself, or they are those of another machine.
 _NOT_IN_CLUSTER = frozenset({"DTK_AUTO", "BASE_IMAGE", "KERNEL_VERSION", "KERNEL_FULL_VERSION"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOutCell:
-    """A cell without an image that a Module may name, and why."""
-
-    cell: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +36,7 @@ class KmmInput:
 def read_kmm_facts(
     project: Project, selector: Selector, *, releases: Sequence[str] = (), progress: Progress = no_progress
 ) -> KmmInput:
-    """Ask registries for the images of the selected cells; only what is there, of these inputs and signed, counts.
+    """Read what is emitted for each selected driver that has published images.
 
     Args:
         project: its versions.yaml, lock and sources.
@@ -70,63 +49,13 @@ def read_kmm_facts(
             nodes unload it, so nothing is said then.
         UsageError: no selected driver goes to a registry.
     """
-    planned = plan_project(project, selector, boot=NO_BOOTS)
-    names = name_cells(project, selector)
-    wanted = [item for item in planned.plan.decisions if item.key and not names[item.cell.id].own[0].startswith(LOCAL)]
-    if not wanted:
-        raise UsageError("no selected driver has an image in a registry", hint="give it an 'image' in versions.yaml")
-    key = read_image_key(project.config)
-    registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
-    cells: dict[str, list[PublishedCell]] = {}
-    left_out = []
-    with closing(registry):
-        finder = _Finder(registry, Uploader(registry, actions="pull"), [key] if key else [])
-        with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="kmm") as pool:
-            found = pool.map(lambda item: finder.find(item, names[item.cell.id]), wanted)
-            for number, (decision, result) in enumerate(zip(wanted, found, strict=True), start=1):
-                if isinstance(result, str):
-                    left_out.append(LeftOutCell(cell=decision.cell.id, why=result))
-                else:
-                    cells.setdefault(decision.cell.driver, []).append(result)
-                progress(number, len(wanted))
-    drivers = dict.fromkeys(item.cell.driver for item in wanted)
-    facts = [
-        _read_driver(project, name, cells[name], _find_releases(project, _of(wanted, name), releases))
-        for name in drivers
-        if name in cells
-    ]
-    return KmmInput(drivers=tuple(facts), left_out=tuple(left_out))
-
-
-def _of(decisions: Iterable[Decision], driver: str) -> list[Cell]:
-    return [decision.cell for decision in decisions if decision.cell.driver == driver]
-
-
-@dataclass(frozen=True, slots=True)
-class _Finder:
-    registry: Registry
-    uploader: Uploader
-    keys: Sequence[PublicKey]
-
-    def find(self, decision: Decision, names: CellNames) -> PublishedCell | str:
-        """Return a cell's image, or why it has none that counts."""
-        place = parse_pullspec(names.own[0])
-        standing = read_standing(self.registry, self.uploader, place)
-        if standing is None:
-            return f"{place} is not published"
-        if standing.key != decision.key:
-            return f"{place} was made from other inputs than there are now"
-        image = place.at(standing.digest)
-        if self.keys:
-            signatures = Attachments(self.registry, self.uploader).signatures(image)
-            if not is_signed_as(signatures, str(place), standing.digest, self.keys):
-                return f"{place} is not signed by the key of publish.signer"
-        return PublishedCell(
-            kernel=decision.cell.kernel,
-            repository=f"{place.host}/{place.repository}",
-            digest=standing.digest,
-            tags=tuple(name.rpartition(":")[2] for name in names.all),
-        )
+    published = read_published(project, selector, progress=progress)
+    facts = []
+    for name in dict.fromkeys(cell.driver for cell, _ in published.cells):
+        own = [(cell, image) for cell, image in published.cells if cell.driver == name]
+        found = _find_releases(project, [cell for cell, _ in own], releases)
+        facts.append(_read_driver(project, name, [image for _, image in own], found))
+    return KmmInput(drivers=tuple(facts), left_out=published.left_out)
 
 
 def _read_driver(

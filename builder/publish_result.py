@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from builder.lock import content_id
 
 if TYPE_CHECKING:
+    from builder.kernel import KernelVersion
     from builder.plan import Decision
 
 KEY_LABEL = "io.kmodsmith.cell.key"
@@ -82,3 +83,13 @@ class SharedName:
     @property
     def key(self) -> str:
         return content_id("list", sorted(decision.key for decision, _ in self.members))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedCell:
+    """A driver's image for a kernel, as its registry has it."""
+
+    kernel: KernelVersion
+    repository: str
+    digest: str
+    tags: tuple[str, ...]

@@ -75,15 +75,23 @@ class Verifier:
         attachments: reads what is attached.
         keys: at least one.
         without: tests that need not have been passed.
+        signed_as: repository that signatures name; empty: the image's own.
     """
 
     def __init__(
-        self, registry: Registry, attachments: Attachments, keys: Sequence[PublicKey], *, without: Collection[str] = ()
+        self,
+        registry: Registry,
+        attachments: Attachments,
+        keys: Sequence[PublicKey],
+        *,
+        without: Collection[str] = (),
+        signed_as: str = "",
     ) -> None:
         self._registry = registry
         self._attachments = attachments
         self._keys = keys
         self._tests = [test for test in TESTS if test not in without]
+        self._signed_as = signed_as
         self._checks: list[Check] = []
 
     def verify(self, name: Pullspec) -> Verification:
@@ -143,9 +151,9 @@ class Verifier:
                 identity, digest = parse_payload(payload)
                 if digest == image.reference:
                     identities.add(identity)
-        wanted = {str(name)} if not name.is_pinned else identities
-        own = f"{image.host}/{image.repository}:"
-        good = sorted(item for item in identities & wanted if item.startswith(own))
+        repository = self._signed_as or f"{image.host}/{image.repository}"
+        wanted = {item for item in identities if item.rpartition(":")[0] == repository}
+        good = sorted(wanted if name.is_pinned else wanted & {f"{repository}:{name.reference}"})
         if good:
             return f"signed as {', '.join(good)}"
         if not found:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def verify_image(
-    project: Project, image: str, key_files: Sequence[Path], *, without: Collection[str], plain_http: bool
+    project: Project,
+    image: str,
+    key_files: Sequence[Path],
+    *,
+    without: Collection[str],
+    signed_as: str | None,
+    plain_http: bool,
 ) -> Verification:
     """Verify an image; a project's versions.yaml is read where there is one, and not needed with ``key_files``.
 
@@ -43,7 +49,7 @@ def verify_image(
         registry = open_registries(settings, project.file.parent, Path(scratch)).registry
         with closing(registry):
             attachments = Attachments(registry, Uploader(registry, actions="pull"))
-            return Verifier(registry, attachments, keys, without=without).verify(name)
+            return Verifier(registry, attachments, keys, without=without, signed_as=signed_as or "").verify(name)
 
 
 def _read_keys(project: Project, files: Sequence[Path]) -> list[PublicKey]:

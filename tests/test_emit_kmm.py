@@ -12,13 +12,14 @@ import pytest
 import yaml
 
 from builder.config import Driver
-from builder.emit.kmm import KmmFacts, PublishedCell, ReleaseKernel, emit_kmm
+from builder.emit.kmm import KmmFacts, ReleaseKernel, emit_kmm
 from builder.emit.policy import emit_policy
 from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
 from builder.kmm.mapping import image_of
 from builder.kmm.rules import find_problems
 from builder.kmm.version import Flavour, KmmVersion
+from builder.publish_result import PublishedCell
 
 _HERE = Path(__file__).parent
 _KERNELS = (

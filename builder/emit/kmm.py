@@ -20,20 +20,11 @@ if TYPE_CHECKING:
 
     from builder.config import Driver, KmmModule
     from builder.kernel import KernelVersion
+    from builder.publish_result import PublishedCell
 
 _API = "kmm.sigs.x-k8s.io"
 _DOCKERFILE_KEY = "dockerfile"  # KMM looks for no other
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedCell:
-    """A driver's image for a kernel, as its registry has it."""
-
-    kernel: KernelVersion
-    repository: str
-    digest: str
-    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

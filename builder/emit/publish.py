@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from builder.audit import Audit
+    from builder.bundle import BundleReport, Loaded
     from builder.publish_result import PublishResult
+    from builder.published import LeftOutCell
     from builder.verify import Verification
 
 FORMAT_VERSION = 1
@@ -105,6 +107,17 @@ def emit_verification(verification: Verification) -> RenderableType:
 def emit_verification_json(verification: Verification) -> str:
     data = {"format": FORMAT_VERSION, "passed": verification.passed, **asdict(verification)}
     return json.dumps(data, indent=2) + "\n"
+
+
+def emit_bundle_json(report: BundleReport, left_out: Sequence[LeftOutCell]) -> str:
+    images = [{"name": name, "digest": digest} for name, digest in report.images]
+    facts = {"file": report.file, "blobs": report.blobs, "bytes": report.size}
+    data = {"format": FORMAT_VERSION, **facts, "images": images, "left_out": [asdict(item) for item in left_out]}
+    return json.dumps(data, indent=2) + "\n"
+
+
+def emit_loaded_json(loaded: Sequence[Loaded]) -> str:
+    return _dump([asdict(item) for item in loaded], "names")
 
 
 def _dump(rows: list[dict[str, object]], title: str) -> str:

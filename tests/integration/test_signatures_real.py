@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import socket
@@ -60,6 +61,12 @@ class _Site:
             settings["publish"]["signer"] = signer
         settings["groups"]["both"] = {"source": "debian", "kernels": self.kernels}
         settings["default_group"] = "both"
+        file.write_text(yaml.safe_dump(settings))
+
+    def edit_secret(self, secret: str) -> None:
+        file = self.project / "versions.yaml"
+        settings = yaml.safe_load(file.read_text())
+        settings["registry"]["auth_files"] = [str(self.server.auth_file(self.project, secret))]
         file.write_text(yaml.safe_dump(settings))
 
     @property
@@ -362,6 +369,75 @@ def _wait(host: str) -> None:
             httpx.get(f"http://{host}/v2/")
             return
         time.sleep(0.05)
+
+
+def test_a_bundle_brings_everything_to_another_registry(
+    site: _Site, cells: list[dict[str, Any]], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    archive = tmp_path / "bundle.tar"
+    code, report = site.run("bundle", "--output", str(archive))
+    assert (code, len(report["images"]), report["left_out"]) == (0, 3, [])
+    digests = {row["names"][0].rpartition("/")[2]: row["digest"] for row in cells}
+    again = tmp_path / "again.tar"
+    assert site.run("bundle", "--output", str(again))[0] == 0
+    assert archive.read_bytes() == again.read_bytes(), "equal content gives an equal file"
+    name = cells[0]["names"][0]
+    _run("skopeo", "copy", "--quiet", f"oci-archive:{archive}:{name}", f"dir:{tmp_path}/copy")
+    assert f"sha256:{hashlib.sha256((tmp_path / 'copy/manifest.json').read_bytes()).hexdigest()}" == cells[0]["digest"]
+    with serve_registry(tmp_path_factory.mktemp("mirror")) as mirror:
+        elsewhere = tmp_path / "site"
+        elsewhere.mkdir()
+        machine = site.machine.with_environment({"REGISTRY_AUTH_FILE": str(mirror.auth_file(elsewhere))})
+        load = ("bundle", "load", str(archive), "--to", f"{mirror.host}/mirror", "--plain-http", "--json")
+        first = machine.builder(elsewhere, *load)
+        assert first.returncode == 0, first.stderr
+        names = json.loads(first.stdout)["names"]
+        assert {item["status"] for item in names} == {"loaded"}
+        assert {item["name"].rpartition("/")[2]: item["digest"] for item in names} == digests
+        assert {item["status"] for item in json.loads(machine.builder(elsewhere, *load).stdout)["names"]} == {"there"}
+        key = ("--key", site.signer()["public_key"], "--plain-http", *_WITHOUT)
+        for item in names:
+            assert item["name"].startswith(f"{mirror.host}/mirror/drivers/signed:")
+            checked = machine.builder(elsewhere, "verify", item["name"], *key, "--signed-as", site.image)
+            assert checked.returncode == 0, checked.stdout
+            assert machine.builder(elsewhere, "verify", item["name"], *key).returncode == 16, "it was signed elsewhere"
+
+
+def test_a_damaged_bundle_is_not_loaded(site: _Site, cells: list[dict[str, Any]], tmp_path: Path) -> None:
+    archive = tmp_path / "bundle.tar"
+    assert site.run("bundle", "--output", str(archive))[0] == 0
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    done = site.machine.builder(site.project, "bundle", "load", str(archive), "--to", f"{site.server.host}/other")
+    assert (done.returncode, "is damaged" in done.stderr) == (8, True)
+    tags = httpx.get(f"http://{site.server.host}/v2/other/drivers/signed/tags/list", auth=("user", "secret"))
+    assert tags.status_code == 404
+    archive.write_bytes(content[: len(content) // 3])
+    done = site.machine.builder(site.project, "bundle", "load", str(archive), "--to", f"{site.server.host}/other")
+    assert done.returncode == 8
+    done = site.machine.builder(site.project, "bundle", "load", str(archive), "--to", "no registry")
+    assert (done.returncode, "is no registry" in done.stderr) == (2, True)
+
+
+def test_kmm_gets_what_is_published(site: _Site, cells: list[dict[str, Any]], tmp_path: Path) -> None:
+    code, emitted = site.run("emit", "kmm", "--flavour", "upstream")
+    assert code == 0
+    index = json.loads(emitted["files"]["ptemplate/images.json"])
+    published = {row["kernel"]: f"{site.image}@{row['digest']}" for row in cells if row["kernel"]}
+    assert {kernel: entry["image"] for kernel, entry in index["kernels"].items()} == published
+    assert site.machine.builder(site.project, "emit", "kmm", "--output", str(tmp_path)).returncode == 0
+    module = tmp_path / "ptemplate" / "40-module.yaml"
+    argv = ["lint", "kmm", str(module), "--kernel", cells[0]["kernel"], "--json"]
+    done = site.machine.builder(site.project, *argv)
+    choice = json.loads(done.stdout)["choices"][0]
+    assert (done.returncode, choice["image"]) == (0, published[cells[0]["kernel"]])
+    site.edit_secret("user:wrong")
+    try:
+        done = site.machine.builder(site.project, "emit", "kmm")
+        assert (done.returncode, "refuses access" in done.stderr) == (7, True)
+    finally:
+        site.edit_secret("user:secret")
 
 
 def test_tools_pull_what_was_published(site: _Site, cells: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Opens what ``bundle`` needs, and says which images belong into it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.attachments import Attachments
+from builder.bundle import BundleLoader, BundleWriter, check_target
+from builder.config import RegistrySettings
+from builder.errors import UsageError
+from builder.progress import no_progress
+from builder.published import read_published
+from builder.pull import open_registries
+from builder.pullspec import parse_pullspec
+from builder.upload import Uploader
+
+if TYPE_CHECKING:
+    from builder.bundle import BundleReport, Loaded
+    from builder.matrix import Selector
+    from builder.progress import Progress
+    from builder.project import Project
+    from builder.published import LeftOutCell
+
+
+def write_bundle(
+    project: Project, selector: Selector, target: Path, *, progress: Progress = no_progress
+) -> tuple[BundleReport, tuple[LeftOutCell, ...]]:
+    """Write the published images of the selected cells into a file; returns also the cells that have none.
+
+    Raises:
+        SourceError: a registry refuses or does not answer.
+        UsageError: nothing is published.
+    """
+    found = read_published(project, selector)
+    if not found.images:
+        raise UsageError("no image is published, so there is nothing to bundle", hint="run 'nox -s publish' first")
+    registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
+    project.work_dir.mkdir(parents=True, exist_ok=True)
+    with closing(registry), tempfile.TemporaryDirectory(dir=project.work_dir, prefix="bundle-") as scratch:
+        uploader = Uploader(registry, actions="pull")
+        writer = BundleWriter(registry, Attachments(registry, uploader), Path(scratch))
+        for number, (name, digest) in enumerate(found.images, start=1):
+            writer.add(parse_pullspec(name), digest)
+            progress(number, len(found.images))
+        return writer.write(target), found.left_out
+
+
+def load_bundle(
+    project: Project, file: Path, target: str, *, plain_http: bool, progress: Progress = no_progress
+) -> list[Loaded]:
+    """Bring a bundle into the registry ``target``; a project's versions.yaml is read where there is one.
+
+    Raises:
+        UsageError: the target is no registry.
+        FormatError: the file is no bundle, or damaged.
+        SourceError: the registry refuses, or gives no answer.
+    """
+    settings = project.config.registry if project.file.is_file() else RegistrySettings()
+    host = check_target(target).partition("/")[0]
+    if plain_http:
+        settings = settings.model_copy(update={"plain_http": (*settings.plain_http, host)})
+    registry = open_registries(settings, project.file.parent, project.cache_dir).registry
+    # Beside the file, where there is room for one more of it; TMPDIR names another place.
+    folder = os.environ.get("TMPDIR") or file.parent
+    with closing(registry), tempfile.TemporaryDirectory(dir=folder, prefix=".bundle-") as scratch:
+        uploader = Uploader(registry)
+        return BundleLoader(uploader, Attachments(registry, uploader), Path(scratch)).load(
+            file, target, progress=progress
+        )
