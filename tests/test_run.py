@@ -108,7 +108,10 @@ def test_a_service_answers_line_by_line(fake_tools: FakeTools) -> None:
     ("script", "words"),
     [("read -r line", "the parrot ended without an answer"), ("sleep 20", "gave no answer for 0.2 s")],
 )
-def test_a_service_that_does_not_answer(fake_tools: FakeTools, script: str, words: str) -> None:
+def test_a_service_that_does_not_answer(
+    fake_tools: FakeTools, script: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.run._STOP_STEPS", ((signal.SIGTERM, 0.2), (signal.SIGKILL, 5.0)))
     fake_tools.add("parrot", script)
     service = Service(Command(argv=("parrot",), timeout_s=0.2), "the parrot")
     with pytest.raises(CommandError, match=words):
