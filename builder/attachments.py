@@ -22,7 +22,7 @@ from builder.attest.oci import (
     sha256_of,
 )
 from builder.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
-from builder.errors import FormatError, SourceError
+from builder.errors import FormatError, SourceUnreachableError
 from builder.registry import Descriptor
 
 if TYPE_CHECKING:
@@ -74,15 +74,29 @@ class Attachments:
         for payload, _ in new:
             self._uploader.send_content(image, payload)
         place = image.at(signature_tag(image.reference))
-        for _ in range(_TRIES):
+
+        def add() -> bytes | None:
             there = self.signatures(image)
             missing = [item for _, item in new if item not in there]
             if not missing:
-                return
+                return None
             manifest, config = make_signature_image([*there, *missing])
             self._uploader.send_content(image, config)
-            self._uploader.send_manifest(place, manifest, OCI_MANIFEST)
-        raise SourceError(f"{place}: signatures that were added to it do not stay there")
+            return manifest
+
+        self._add_to_list(place, OCI_MANIFEST, add)
+
+    def _add_to_list(self, place: Pullspec, media_type: str, make: Callable[[], bytes | None]) -> None:
+        """Write a list that others write, too, until what ``make`` adds is in it; then it gives None."""
+        for attempt in range(_TRIES):
+            content = make()
+            if content is None:
+                return
+            try:
+                self._uploader.send_manifest(place, content, media_type, once=True)
+            except SourceUnreachableError:  # it may have been written all the same, and again by others since
+                self._registry.pause(attempt)
+        raise SourceUnreachableError(f"{place}: what is added to it does not stay there")
 
     def referrers(self, image: Pullspec) -> list[Entry]:
         """Return what refers to an image, from the registry's own list and from the tag; raises as ``signatures``."""
@@ -154,15 +168,15 @@ class Attachments:
 
     def _add_to_tag(self, image: Pullspec, manifests: Sequence[bytes]) -> None:
         place = image.at(referrers_tag(image.reference))
-        for _ in range(_TRIES):
+
+        def add() -> bytes | None:
             there = self._tagged(image)
             known = {entry.digest for entry in there}
             missing = [manifest for manifest in manifests if sha256_of(manifest) not in known]
-            if not missing:
-                return
             entries = [*(entry.dump() for entry in there), *(referrer_of(manifest) for manifest in missing)]
-            self._uploader.send_manifest(place, make_index(entries), OCI_INDEX)
-        raise SourceError(f"{place}: what was added to it does not stay there")
+            return make_index(entries) if missing else None
+
+        self._add_to_list(place, OCI_INDEX, add)
 
 
 def _within(image: Pullspec, read: Callable[[], _T]) -> _T:

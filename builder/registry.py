@@ -26,7 +26,7 @@ import httpx
 from builder.errors import DamagedError, FormatError, SourceError, SourceUnreachableError, UsageError
 from builder.layer import read_layer_files, whiteouts_of
 from builder.pullspec import Pullspec
-from builder.web import check_status, read_chunks, with_retries
+from builder.web import check_status, pause_s, read_chunks, with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -426,6 +426,10 @@ class Registry:
     def retrying(self, work: Callable[[], _T]) -> _T:
         """Return what ``work`` returns, tried again while a registry gives no answer."""
         return with_retries(work, sleep=self._sleep)
+
+    def pause(self, attempt: int) -> None:
+        """Wait before something is tried again by other means than ``retrying``."""
+        self._sleep(pause_s(attempt))
 
     def read_body(self, answer: httpx.Response, most: int, what: str) -> bytes:
         """Return an answer's content, unless it is longer than it may be."""

@@ -106,10 +106,16 @@ class Uploader:
         self.blobs_sent += 1
         return True
 
-    def send_manifest(self, name: Pullspec, content: bytes, media_type: str) -> bool:
+    def send_manifest(self, name: Pullspec, content: bytes, media_type: str, *, once: bool = False) -> bool:
         """Put a manifest under a tag or under its digest; returns whether the registry lists it as a referrer.
 
         Source of the answer: distribution-spec 1.1, "Pushing Manifests with Subject". Raises as ``send_blob`` does.
+
+        Args:
+            name: where to.
+            content: the manifest.
+            media_type: of it.
+            once: do not try again: for lists that others write, too, who may have done so in between.
         """
         request = Request(
             method="PUT",
@@ -122,9 +128,10 @@ class Uploader:
         def read(answer: httpx.Response) -> tuple[str, bool]:
             return str(answer.headers.get("Docker-Content-Digest", "")), "OCI-Subject" in answer.headers
 
-        told, is_listed = self._registry.retrying(
-            lambda: self._registry.exchange(name, f"manifests/{name.reference}", read, request)
-        )
+        def send() -> tuple[str, bool]:
+            return self._registry.exchange(name, f"manifests/{name.reference}", read, request)
+
+        told, is_listed = send() if once else self._registry.retrying(send)
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if told and told != digest:
             raise SourceError(f"{name}: the registry made {told} of the manifest {digest}")

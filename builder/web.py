@@ -37,8 +37,14 @@ def with_retries(read: Callable[[], _T], *, sleep: Callable[[float], None] = tim
             if attempt == _TRIES - 1:
                 raise SourceUnreachableError(error.message, hint="try again later; what was read is kept") from None
             asked_s = error.pause_s if isinstance(error, BusyServerError) else None
-            sleep(min(_PAUSE_S * 2**attempt if asked_s is None else asked_s, _LONGEST_PAUSE_S))
+            sleep(pause_s(attempt) if asked_s is None else min(asked_s, _LONGEST_PAUSE_S))
     raise AssertionError
+
+
+def pause_s(attempt: int) -> float:
+    """Return how long to wait after a number of failed attempts."""
+    pause: float = _PAUSE_S * 2**attempt
+    return min(pause, _LONGEST_PAUSE_S)
 
 
 _OK = frozenset({200})

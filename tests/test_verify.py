@@ -1,0 +1,390 @@
+"""Verification and its counterpart, signing, against a registry in memory: every check is broken by exactly its thing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from fake_registry import FakeRegistry, digest_of
+
+from builder.attachments import Artifact, Attachments
+from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, SIGNATURE_PREDICATE, make_statement, sign_statement
+from builder.attest.facts import CellFacts
+from builder.attest.oci import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
+from builder.attest.public_key import parse_public_key
+from builder.attest.sbom import SBOM_PREDICATE
+from builder.attest.simple_signing import signature_tag
+from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
+from builder.errors import FormatError, SignerError, SourceError
+from builder.evidence import BootEvidence, CellEvidence, ModuleRecord, Outcome
+from builder.image_signer import OpenImageSigner
+from builder.pullspec import parse_pullspec
+from builder.signatory import Signatory
+from builder.verify import Verifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from builder.registry import Registry
+
+_REPOSITORY = "org/drv"
+_NAME = parse_pullspec(f"quay.test/{_REPOSITORY}:1.0.0-6.1.0-9-amd64")
+_KERNEL = "6.1.0-9-amd64"
+_MODULE = b"\x7fELF a module"
+
+
+class _Access:
+    """A private key in memory, in place of the process that holds one."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
+
+    def sign(self, digest: bytes, algorithm: str) -> bytes:
+        assert algorithm == "sha256"
+        return self._key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+
+    def close(self) -> None:
+        pass
+
+
+def _signer() -> OpenImageSigner:
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, form)
+    return OpenImageSigner(parse_public_key(public), _Access(key))
+
+
+_SIGNER, _OTHER = _signer(), _signer()
+
+
+def _layer(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return data.getvalue()
+
+
+@dataclass
+class _Shop:
+    """One image with its facts; the registry that it is put into."""
+
+    server: FakeRegistry
+    registry: Registry
+    attachments: Attachments
+    facts: CellFacts
+    folder: Path
+
+    @property
+    def image(self) -> Any:
+        return _NAME.at(self.facts.digest)
+
+    def sign(
+        self, facts: CellFacts | None = None, signer: OpenImageSigner = _SIGNER, predicates: Any = CELL_PREDICATES
+    ) -> int:
+        known = facts or self.facts
+
+        def make() -> tuple[dict[str, Any], dict[str, bytes], str]:
+            manifest = self.server.manifests[_REPOSITORY, self.facts.digest]
+            subject = make_descriptor(OCI_MANIFEST, self.facts.digest, len(manifest))
+            return subject, make_statements(known), known.evidence.finished
+
+        return Signatory(self.attachments, signer).complete(self.image, [str(_NAME)], predicates, make)
+
+    def attach(self, kind: str, statement: bytes, *, listed_as: str = "", signer: OpenImageSigner = _SIGNER) -> None:
+        """Attach one statement, whatever it says."""
+        bundle = sign_statement(statement, signer.key, signer.sign)
+        artifact = Artifact(kind=BUNDLE_TYPE, content=bundle, annotations={PREDICATE_ANNOTATION: listed_as or kind})
+        manifest = self.server.manifests[_REPOSITORY, self.facts.digest]
+        self.attachments.add(self.image, make_descriptor(OCI_MANIFEST, self.facts.digest, len(manifest)), [artifact])
+
+    def wrong(self, name: str = str(_NAME), *, without: tuple[str, ...] = (), signed_as: str = "") -> dict[str, str]:
+        """Return what is wrong, by check; everything is read anew."""
+        registry, _, attachments = self.server.open(self.folder / f"cache-{len(self.server.log)}")
+        verifier = Verifier(registry, attachments, [_SIGNER.key], without=without, signed_as=signed_as)
+        verification = verifier.verify(parse_pullspec(name))
+        assert verification.passed is all(check.passed for check in verification.checks)
+        return {check.name: check.finding for check in verification.checks if not check.passed}
+
+
+def _make_shop(server: FakeRegistry, folder: Path, files: dict[str, bytes] | None = None) -> _Shop:
+    registry, _, attachments = server.open(folder / "cache")
+    layer = server.put_blob(_REPOSITORY, _layer(files or {f"opt/lib/modules/{_KERNEL}/extra/a.ko": _MODULE}))
+    labels = {
+        "io.kmodsmith.kernel": _KERNEL,
+        "io.kmodsmith.cell.key": "k" * 64,
+        "io.kmodsmith.toolkit.id": "t" * 64,
+    }
+    config = {"architecture": "amd64", "os": "linux", "config": {"Labels": labels}}
+    described = server.put_blob(_REPOSITORY, json.dumps(config).encode())
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described, "layers": [layer]}
+    digest = server.put_manifest(_REPOSITORY, manifest, _NAME.reference)
+    cell = f"drv-1.0.0/{_KERNEL}"
+    evidence = CellEvidence(
+        cell=cell, driver="drv", kernel=_KERNEL, key="k" * 64, outcome=Outcome.BUILT, digest=digest, run="r",
+        inputs={"source": "s" * 64, "toolkit": "t" * 64, "containerfile": "c" * 64}, finished="2026-11-23T00:00:00Z",
+        modules=(ModuleRecord(name="a.ko", sha256=hashlib.sha256(_MODULE).hexdigest(), size=len(_MODULE)),),
+        signers=("5" * 64,),
+    )  # fmt: skip
+    boot = BootEvidence(
+        cell=cell, key="b", digest=digest, passed=True, run="r", finished="2026-11-23T00:00:00Z", mode="secure",
+        acceleration="tcg", enrolled="e", signed_by="signers", seconds=1.0,
+    )  # fmt: skip
+    facts = CellFacts(
+        evidence=evidence, boot=boot, repository=f"quay.test/{_REPOSITORY}", digest=digest, driver_version="1.0.0",
+        arch="amd64", vendor="V", description="D", toolkit=(), base=(), builder="urn:b", builder_version="0", recipe={},
+    )  # fmt: skip
+    return _Shop(server, registry, attachments, facts, folder)
+
+
+@pytest.fixture(params=[False, True], ids=["tags", "referrers"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> _Shop:
+    return _make_shop(FakeRegistry(lists_referrers=request.param), tmp_path)
+
+
+def test_what_was_signed_is_right_and_nothing_is_added_twice(shop: _Shop) -> None:
+    assert shop.sign() == 5
+    assert shop.wrong() == {}
+    assert shop.wrong(str(shop.image)) == {}
+    before = dict(shop.server.manifests)
+    assert shop.sign() == 0
+    assert shop.server.manifests == before
+
+
+def test_nothing_signed_is_all_wrong(shop: _Shop) -> None:
+    wrong = shop.wrong()
+    assert set(wrong) == {"signature", "signature bundle", "provenance", "bill of materials", "tests"}
+    assert "it is not signed" in wrong["signature"]
+
+
+@pytest.mark.parametrize("missing", CELL_PREDICATES)
+def test_each_statement_is_missed(shop: _Shop, missing: str) -> None:
+    shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != missing])
+    wrong = shop.wrong()
+    assert list(wrong.values()) == [f"it has no statement {missing}"]
+    assert shop.sign() == 1
+    assert shop.wrong() == {}
+
+
+def test_another_key_is_no_key(shop: _Shop) -> None:
+    shop.sign(signer=_OTHER)
+    wrong = shop.wrong()
+    assert "none of its 1 signatures is by the key" in wrong["signature"]
+    assert "not made with the given key" in wrong["provenance"]
+    assert shop.sign() == 5, "ours goes beside theirs"
+    assert shop.wrong() == {}
+    assert len(shop.attachments.signatures(shop.image)) == 2
+
+
+def test_another_name_is_not_signed(shop: _Shop) -> None:
+    shop.sign()
+    shop.server.manifests[_REPOSITORY, "latest"] = shop.server.manifests[_REPOSITORY, _NAME.reference]
+    assert set(shop.wrong(f"quay.test/{_REPOSITORY}:latest")) == {"signature"}
+    assert shop.wrong(signed_as="quay.test/another/repository").keys() == {"signature"}
+    assert shop.wrong(signed_as=f"quay.test/{_REPOSITORY}") == {}
+
+
+def _evidence(shop: _Shop, **changes: Any) -> CellFacts:
+    return replace(shop.facts, evidence=replace(shop.facts.evidence, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "sentence"),
+    [
+        ({"kernel": "6.1.0-8-amd64"}, "provenance", "provenance says kernel '6.1.0-8-amd64', the image says"),
+        ({"key": "x" * 64}, "provenance", "provenance says key"),
+        ({"inputs": {"toolkit": "x"}}, "provenance", "provenance says toolkit"),
+        ({"modules": ()}, "bill of materials", "of a.ko it lists nothing"),
+        ({"modules": (ModuleRecord(name="a.ko", sha256="0" * 64, size=1),)}, "bill of materials", "of a.ko it lists 000"),
+        ({"modules": (ModuleRecord(name="b.ko", sha256="0" * 64, size=1),)}, "bill of materials", "of a.ko it lists nothing"),
+        ({"signers": ()}, "tests", "it did not pass module-signature"),
+    ],
+)  # fmt: skip
+def test_a_signed_lie_is_found(shop: _Shop, changes: dict[str, Any], check: str, sentence: str) -> None:
+    shop.sign(_evidence(shop, **changes))
+    assert sentence in shop.wrong()[check]
+
+
+def test_an_architecture_that_differs_is_found(shop: _Shop) -> None:
+    shop.sign(replace(shop.facts, arch="arm64"))
+    assert "provenance says architecture 'arm64'" in shop.wrong()["provenance"]
+
+
+def test_tests_may_be_waived_by_name_only(shop: _Shop) -> None:
+    shop.sign(replace(_evidence(shop, signers=()), boot=None))
+    assert shop.wrong() == {"tests": "it did not pass module-signature, boot; it passed fit"}
+    assert shop.wrong(without=("boot",)) == {"tests": "it did not pass module-signature; it passed fit"}
+    assert shop.wrong(without=("boot", "module-signature")) == {}
+
+
+@pytest.mark.parametrize(
+    ("predicate", "sentence"),
+    [
+        ({"result": "FAILED", "passedTests": ["fit"]}, "its tests ended with 'FAILED'"),
+        ({"result": "PASSED", "passedTests": ["fit"], "failedTests": ["boot"]}, "its tests ended with"),
+        (
+            {"result": "PASSED", "passedTests": ["fit", "module-signature", "boot"], "configuration": [{"name": "fit", "annotations": {"kernel": "6.6"}}]},
+            "test fit ran on 6.6, and the image is for 6.1.0-9-amd64",
+        ),
+        ({}, "its tests ended with None"),
+    ],
+)  # fmt: skip
+def test_tests_that_failed_or_ran_elsewhere_are_found(shop: _Shop, predicate: dict[str, Any], sentence: str) -> None:
+    shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != TEST_PREDICATE])
+    shop.attach(TEST_PREDICATE, make_statement("n", shop.facts.digest, TEST_PREDICATE, predicate))
+    assert sentence in shop.wrong()["tests"]
+
+
+def test_a_statement_about_another_image_does_not_count(shop: _Shop) -> None:
+    shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != SBOM_PREDICATE])
+    statement = make_statements(replace(shop.facts, digest=f"sha256:{'9' * 64}"))[SBOM_PREDICATE]
+    shop.attach(SBOM_PREDICATE, statement)
+    assert "is about another image" in shop.wrong()["bill of materials"]
+
+
+def test_a_statement_is_what_it_is_listed_as(shop: _Shop) -> None:
+    shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != SBOM_PREDICATE])
+    statement = make_statement("n", shop.facts.digest, SIGNATURE_PREDICATE, {})
+    shop.attach(SIGNATURE_PREDICATE, statement, listed_as=SBOM_PREDICATE)
+    assert "is listed as" in shop.wrong()["bill of materials"]
+
+
+def test_incomplete_provenance_is_found(shop: _Shop) -> None:
+    shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != PROVENANCE_PREDICATE])
+    shop.attach(
+        PROVENANCE_PREDICATE, make_statement("n", shop.facts.digest, PROVENANCE_PREDICATE, {"buildDefinition": 1})
+    )
+    assert shop.wrong() == {"provenance": "its buildDefinition is missing"}
+
+
+def test_an_image_without_modules_is_none(tmp_path: Path) -> None:
+    shop = _make_shop(FakeRegistry(), tmp_path, {"etc/x": b"x"})
+    shop.sign(_evidence(shop, modules=()))
+    assert shop.wrong() == {"bill of materials": "the image holds no module"}
+
+
+def test_a_changed_layer_is_found(shop: _Shop) -> None:
+    shop.sign()
+    layer = json.loads(shop.server.manifests[_REPOSITORY, shop.facts.digest])["layers"][0]["digest"]
+    content = bytearray(shop.server.blobs[_REPOSITORY, layer])
+    content[600] ^= 1
+    shop.server.blobs[_REPOSITORY, layer] = bytes(content)
+    assert "is damaged" in shop.wrong()["image"]
+    del shop.server.blobs[_REPOSITORY, layer]
+    assert "does not exist" in shop.wrong()["image"]
+
+
+def test_no_answer_is_no_verdict(shop: _Shop) -> None:
+    shop.sign()
+    shop.server.faults.append(lambda request: httpx.Response(503) if request.url.path.endswith(".sig") else None)
+    with pytest.raises(SourceError, match="HTTP 503"):
+        shop.wrong()
+
+
+def test_a_list_and_each_of_its_images_is_checked(shop: _Shop) -> None:
+    shop.sign()
+    manifest = shop.server.manifests[_REPOSITORY, shop.facts.digest]
+    entry = make_descriptor(OCI_MANIFEST, shop.facts.digest, len(manifest)) | {"platform": {"os": "linux", "architecture": "amd64"}}  # fmt: skip
+    index = make_index([entry])
+    shop.server.manifests |= {(_REPOSITORY, "1.0.0"): index, (_REPOSITORY, digest_of(index)): index}
+    name = parse_pullspec(f"quay.test/{_REPOSITORY}:1.0.0")
+
+    def make() -> tuple[dict[str, Any], dict[str, bytes], str]:
+        subject = make_descriptor("application/vnd.oci.image.index.v1+json", digest_of(index), len(index))
+        return subject, {SIGNATURE_PREDICATE: make_statement("n", digest_of(index), SIGNATURE_PREDICATE, {})}, "2026-11-23T00:00:00Z"  # fmt: skip
+
+    signatory = Signatory(shop.attachments, _SIGNER)
+    signatory.complete(name.at(digest_of(index)), [str(name)], [SIGNATURE_PREDICATE], make)
+    assert set(shop.wrong(str(name))) == {"signature"}, "each image must be signed for the list's name, too"
+    signatory.complete(shop.image, [str(name)], (), make)
+    assert shop.wrong(str(name)) == {}
+    other = make_index([entry | {"platform": {"os": "linux", "architecture": "arm64"}}])
+    shop.server.manifests[_REPOSITORY, "1.0.0"] = other
+    assert "provenance says platform 'amd64', the image says 'arm64'" in shop.wrong(str(name))["provenance"]
+
+
+def test_signatures_of_others_that_come_in_between_are_kept(tmp_path: Path) -> None:
+    """Two machines add to the same list at once: what got lost is added again."""
+    shop = _make_shop(FakeRegistry(), tmp_path)
+    other = _make_shop(FakeRegistry(), tmp_path / "other")
+    other.sign(signer=_OTHER)
+    raced: list[str] = []
+
+    def race(request: httpx.Request) -> None:
+        tags = {signature_tag(shop.facts.digest), referrers_tag(shop.facts.digest)}
+        tag = request.url.path.rpartition("/")[2]
+        if request.method == "PUT" and tag in tags and raced.count(tag) < 2:
+            raced.append(tag)
+            if raced.count(tag) == 1:  # theirs comes right after ours, and overwrites it
+                shop.server._answer(request)
+                shop.server.blobs |= other.server.blobs
+                shop.server.manifests |= {
+                    key: value for key, value in other.server.manifests.items() if key[1] not in tags
+                }
+                shop.server.manifests[_REPOSITORY, tag] = other.server.manifests[_REPOSITORY, tag]
+                raise _LostError
+
+    class _LostError(httpx.ReadError):
+        def __init__(self) -> None:
+            super().__init__("the connection broke off")
+
+    shop.server.faults.append(race)
+    assert shop.sign() == 5
+    assert len(raced) >= 2
+    assert shop.wrong() == {}
+    assert len(shop.attachments.signatures(shop.image)) == 2, "theirs is still there"
+    assert len(shop.attachments.referrers(shop.image)) == 8
+
+
+def test_a_list_that_says_nothing_of_its_entries_is_completed(tmp_path: Path) -> None:
+    """Some registries leave annotations and types out."""
+    server = FakeRegistry(lists_referrers=True)
+    shop = _make_shop(server, tmp_path)
+    shop.sign()
+
+    def bare(request: httpx.Request) -> httpx.Response | None:
+        if "/referrers/" not in request.url.path:
+            return None
+        data = json.loads(server._answer(request).content)
+        for entry in data["manifests"]:
+            del entry["annotations"], entry["artifactType"]
+        return httpx.Response(200, json=data)
+
+    server.faults.append(bare)
+    assert shop.wrong() == {}
+
+
+def test_a_foreign_artefact_in_the_list_is_passed_over(shop: _Shop) -> None:
+    manifest = shop.server.manifests[_REPOSITORY, shop.facts.digest]
+    subject = make_descriptor(OCI_MANIFEST, shop.facts.digest, len(manifest))
+    shop.attachments.add(
+        shop.image, subject, [Artifact(kind="application/spdx", content=b"{}", annotations={"a": "b"})]
+    )
+    shop.attachments.add(shop.image, subject, [Artifact(kind=BUNDLE_TYPE, content=b"rubbish", annotations={"a": "b"})])
+    assert shop.sign() == 5
+    assert shop.wrong() == {}
+
+
+def test_an_artefact_about_something_else_is_refused(shop: _Shop) -> None:
+    shop.sign()
+    entry = shop.attachments.referrers(shop.image)[0]
+    with pytest.raises(FormatError, match="is about something else"):
+        shop.attachments.blob(_NAME.at(f"sha256:{'3' * 64}"), entry)
+
+
+def test_a_key_of_another_public_key_signs_nothing(shop: _Shop) -> None:
+    broken = OpenImageSigner(_SIGNER.key, _OTHER._access)
+    with pytest.raises(SignerError, match="does not belong to the public key"):
+        shop.sign(signer=broken)
+    assert signature_tag(shop.facts.digest) not in {name for _, name in shop.server.manifests}
