@@ -14,7 +14,8 @@ from builder.attest.statements import CELL_PREDICATES
 from builder.errors import FormatError, SourceError
 from builder.progress import no_progress
 from builder.publish import read_standing
-from builder.publishing import LOCAL, find_shared_names, name_cells
+from builder.publish_result import LOCAL
+from builder.publishing import find_shared_names, name_cells
 from builder.pullspec import parse_pullspec
 from builder.signatory import bundles_of
 from builder.workflow import NO_BOOTS, plan_project

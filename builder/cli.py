@@ -171,12 +171,15 @@ def plan(session: Session, /, *, force: bool, when: str | None, as_json: bool, *
 @click.option("--force", is_flag=True, help="Build even what is up to date.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
 @click.option("--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped.")
+@click.option(
+    "--unless-published", is_flag=True, help="Leave alone what its registry has already, made from the same inputs."
+)
 @_BOOT_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
 def build(
-    session: Session, /, *, force: bool, jobs: int | None, locked: bool, when: str | None, as_json: bool,
-    **selectors: Any,
+    session: Session, /, *, force: bool, jobs: int | None, locked: bool, unless_published: bool, when: str | None,
+    as_json: bool, **selectors: Any,
 ) -> int:  # fmt: skip
     """Build the driver container of every selected cell that is not up to date.
 
@@ -185,7 +188,7 @@ def build(
     """
     report = build_project(
         session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
-        boot=BootOptions(when=when),
+        boot=BootOptions(when=when), unless_published=unless_published,
     )  # fmt: skip
     return tell_results(session, report, as_json=as_json)
 

@@ -9,8 +9,8 @@ from builder.discovery import Discovery, discover_project
 from builder.evidence import Outcome
 from builder.lock import LockedOpenShift
 from builder.progress import no_progress
-from builder.publish_result import PublishStatus
-from builder.publishing import LOCAL, publish_project
+from builder.publish_result import LOCAL, PublishStatus
+from builder.publishing import publish_project
 from builder.sources.changes import parse_date
 from builder.workflow import BootOptions, BuildReport, build_project
 
@@ -68,7 +68,9 @@ def run_nightly(
     """
     discovery = discover_project(project, progress=progress)
     current = project.reread()
-    report = build_project(current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions())
+    report = build_project(
+        current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions(), unless_published=True
+    )
     published = _publish(current, selector)
     freshness = tuple(measure_freshness(current, report.results))
     for row in freshness:

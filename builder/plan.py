@@ -61,6 +61,8 @@ class Reason(StrEnum):
     BOOT_FAILED_BEFORE = "boot-failed-before"
     BOOT_ALWAYS = "boot-always"
     UP_TO_DATE = "up-to-date"
+    PUBLISHED = "published"
+    REGISTRY_UNKNOWN = "registry-unknown"
     EXCLUDED = "excluded"
     KNOWN_BAD = "known-bad"
     NO_TOOLKIT = "no-toolkit"
@@ -135,6 +137,14 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What a cell's registry says: the digest of an image of the same inputs, or why that is not known."""
+
+    digest: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The decided work, in order."""
 
@@ -156,6 +166,7 @@ def make_plan(
     images: Mapping[str, str],
     compiled: Container[str] = (),
     boots: Mapping[str, BootEvidence] = MappingProxyType({}),
+    elsewhere: Mapping[str, Elsewhere] = MappingProxyType({}),
     force: bool = False,
     boot_always: bool = False,
 ) -> Plan:
@@ -168,12 +179,16 @@ def make_plan(
         images: image ids by full name, as the container store has them now.
         compiled: keys of compiles whose results are kept.
         boots: the latest boot test by cell id.
+        elsewhere: what registries say of cells that are not built here, by cell id.
         force: build even what is up to date.
         boot_always: boot also what has passed.
     """
     decisions = []
     for candidate in candidates:
         decision = _decide(candidate, evidence.get(candidate.cell.id), images, compiled, force=force)
+        if (said := elsewhere.get(candidate.cell.id)) and decision.action in {Action.BUILD, Action.ASSEMBLE}:
+            decisions.append(_decide_elsewhere(decision, said))
+            continue
         decisions.append(_decide_boot(decision, candidate.boot_key, boots.get(candidate.cell.id), always=boot_always))
     decisions += [
         Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
@@ -220,6 +235,15 @@ def _decide(
         key=key,
         inputs=candidate.inputs,
     )
+
+
+def _decide_elsewhere(decision: Decision, said: Elsewhere) -> Decision:
+    """Leave alone what another machine published, and what nobody can say anything about (design, rule 4)."""
+    if said.digest:
+        sentence = f"its registry has it, made from the same inputs: {said.digest}"
+        return replace(decision, action=Action.SKIP, reason=Reason.PUBLISHED, explanation=sentence)
+    sentence = f"it is not built here, and whether its registry has it is not known: {said.problem}"
+    return replace(decision, action=Action.REFUSE, reason=Reason.REGISTRY_UNKNOWN, explanation=sentence)
 
 
 def _decide_boot(decision: Decision, boot_key: str, previous: BootEvidence | None, *, always: bool) -> Decision:

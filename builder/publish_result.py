@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from builder.plan import Decision
 
 KEY_LABEL = "io.kmodsmith.cell.key"
+LOCAL = "localhost/"
+"""Images of this host are in the container store only."""
 
 
 class PublishStatus(StrEnum):

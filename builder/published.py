@@ -13,8 +13,8 @@ from builder.errors import UsageError
 from builder.image_signer import read_image_key
 from builder.progress import no_progress
 from builder.publish import read_standing
-from builder.publish_result import PublishedCell
-from builder.publishing import LOCAL, find_shared_names, name_cells
+from builder.publish_result import LOCAL, PublishedCell
+from builder.publishing import find_shared_names, name_cells
 from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
 from builder.upload import Uploader

@@ -18,7 +18,7 @@ from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix, matches_any
 from builder.plan import Action
 from builder.progress import no_progress
-from builder.publish_result import CellNames, PublishResult, PublishStatus, SharedName
+from builder.publish_result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.sources.locked import image_input
 from builder.workflow import BootOptions, plan_project
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from builder.publish import Publisher
     from builder.workflow import Planned
 
-LOCAL = "localhost/"
 _AT_ONCE = 4
 
 

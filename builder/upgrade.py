@@ -10,6 +10,7 @@ from builder.errors import KmodsmithError, SourceGoneError, UsageError
 from builder.lock import LockedOpenShift, natural_key
 from builder.matrix import Cell, find_left_out, matches_any, nearest
 from builder.plan import Reason
+from builder.publish_result import LOCAL
 from builder.pullspec import parse_pullspec
 from builder.sources.releases import run_by, split_key
 from builder.store import list_images
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from builder.plan import Candidate
     from builder.project import Project
     from builder.registry import Registry
-
-_LOCAL = "localhost/"
 
 
 class Presence(StrEnum):
@@ -171,7 +170,7 @@ class _Presences:
             return Presence.NOT_WANTED, "", left_out.reason
         if candidate.refusal and candidate.refusal[0] is Reason.DRIVER_EXCLUDES:
             return Presence.NOT_WANTED, "", candidate.refusal[1]
-        if candidate.image.startswith(_LOCAL):
+        if candidate.image.startswith(LOCAL):
             image = self._store.get(candidate.image)
             if image is not None:
                 return Presence.EXISTS, image.digest, ""

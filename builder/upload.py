@@ -202,7 +202,10 @@ class _BlobUpload:
         self.sent = 0
 
     def go_on(self) -> None:
-        done = self._find_out() if self._place else 0
+        was_begun = bool(self._place)
+        done = self._find_out() if was_begun else 0
+        if was_begun and not self._place and self._is_there():
+            return  # only the answer to its last request was lost
         if not self._place:
             self._place = self._ask("blobs/uploads/", _send("POST", b"", 202))
             done = 0
@@ -212,6 +215,14 @@ class _BlobUpload:
             self.sent += len(piece)
         last = _with_digest(self._place, self._digest)
         self._registry.exchange(self._name, last, lambda _: None, _send("PUT", b"", 201))
+
+    def _is_there(self) -> bool:
+        request = Request(method="HEAD", actions=_RIGHTS)
+        try:
+            self._registry.exchange(self._name, f"blobs/{self._digest}", lambda _: None, request)
+        except SourceGoneError:
+            return False
+        return True
 
     def _find_out(self) -> int:
         """Return how many bytes the registry has; an upload that it no longer knows starts again."""

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from builder.discovery import discover_project
@@ -108,14 +109,19 @@ def plan_project(
     force: bool = False,
     jobs: int | None = None,
     boot: BootOptions = _NO_OPTIONS,
+    unless_published: bool = False,
 ) -> Planned:
-    """Read everything and decide; starts no process but one listing of the container store."""
+    """Read everything and decide; starts no process but one listing of the container store.
+
+    With ``unless_published``, registries are asked for what is not built here, and what they have is left alone.
+    """
     policy = boot.policy(project)
     matrix = make_matrix(project.config, project.lock, selector)
     signers = read_signers(project, selector)
     images = list_images()
     ids = {name: image.id for name, image in images.items()}
-    plan = make_plan(
+    decide = partial(
+        make_plan,
         project.candidates(matrix.cells, signers, boot=boot.wish(policy)),
         matrix.left_out,
         evidence=project.journal.cells,
@@ -125,6 +131,11 @@ def plan_project(
         force=force,
         boot_always=policy == "always",
     )
+    plan = decide()
+    if unless_published and not force and (missing := plan.of(Action.BUILD, Action.ASSEMBLE)):
+        from builder.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
+
+        plan = decide(elsewhere=find_elsewhere(project, missing))
     workers = choose_workers(project, plan, jobs)
     predicted_s = predict_seconds(
         plan,
@@ -173,6 +184,7 @@ def build_project(
     jobs: int | None,
     locked: bool,
     boot: BootOptions = _NO_OPTIONS,
+    unless_published: bool = False,
 ) -> BuildReport:
     """Plan and build. A plan without work takes no lock and starts no container.
 
@@ -180,7 +192,7 @@ def build_project(
     it are built again, unless ``locked`` forbids it.
     """
     started = time.monotonic()
-    planned = plan_project(project, selector, force=force, jobs=jobs, boot=boot)
+    planned = plan_project(project, selector, force=force, jobs=jobs, boot=boot, unless_published=unless_published)
     if not planned.plan.work:
         return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
     run_id, results = _build_locked(project, planned, err, boot)
@@ -190,7 +202,7 @@ def build_project(
         for line in (*discovery.changes, *discovery.problems):
             err.print(f"  {line}", markup=False)
         project = project.reread()
-        planned = plan_project(project, selector, jobs=jobs, boot=boot)
+        planned = plan_project(project, selector, jobs=jobs, boot=boot, unless_published=unless_published)
         run_id, results = _build_locked(project, planned, err, boot)
     return BuildReport(results=results, wall_s=time.monotonic() - started, run_id=run_id)
 

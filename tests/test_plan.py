@@ -10,7 +10,7 @@ from builder.evidence import BootEvidence, CellEvidence, Outcome
 from builder.failure import Failure
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell, LeftOut
-from builder.plan import Action, Candidate, CellInputs, Decision, Plan, Reason, make_plan, predict_seconds
+from builder.plan import Action, Candidate, CellInputs, Decision, Elsewhere, Plan, Reason, make_plan, predict_seconds
 
 _CELL = Cell(driver="demo", driver_version="1.0.0", kernel=parse_kernel_version("6.1.0-9-amd64"), source="debian")
 _INPUTS = CellInputs(
@@ -176,3 +176,25 @@ def test_prediction_from_recorded_timings() -> None:
     assert predict_seconds(plan, history, missing_toolkits=1, workers=2) == pytest.approx(8.5)
     assert predict_seconds(plan, [], missing_toolkits=0, workers=2) is None
     assert predict_seconds(Plan(decisions=()), history, missing_toolkits=0, workers=1) == 0.0
+
+
+def test_what_another_machine_published_is_left_alone() -> None:
+    def decide(said: Elsewhere, **more: Any) -> Decision:
+        candidate = _candidate(boot_key="b")
+        return make_plan([candidate], evidence={}, images={}, elsewhere={candidate.cell.id: said}, **more).decisions[0]
+
+    there = decide(Elsewhere(digest="sha256:1"))
+    assert (there.action, there.reason, there.boot_key) == (Action.SKIP, Reason.PUBLISHED, "")
+    assert "made from the same inputs: sha256:1" in there.explanation
+    unknown = decide(Elsewhere(problem="no answer"))
+    assert (unknown.action, unknown.reason) == (Action.REFUSE, Reason.REGISTRY_UNKNOWN)
+    assert "is not known: no answer" in unknown.explanation
+
+
+def test_what_is_built_here_counts_more_than_a_registry() -> None:
+    candidate = _candidate()
+    assert candidate.inputs is not None
+    images = {f"localhost/kmodsmith/cell:{candidate.inputs.key}": "id", candidate.image: "id"}
+    said = {candidate.cell.id: Elsewhere(problem="no answer")}
+    decision = make_plan([candidate], evidence={}, images=images, elsewhere=said).decisions[0]
+    assert decision.reason is Reason.UP_TO_DATE

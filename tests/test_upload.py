@@ -228,3 +228,23 @@ def test_a_tag_that_is_too_long_is_an_error_before_anything_is_built() -> None:
     with pytest.raises(UsageError, match="128 are allowed"):
         image_names("a/b", "b", f"1.0.0-{'x' * 120}", parse_kernel_version("6.1.0-9-amd64"), ["version-kernel"])
     assert normalize_tag("a+b/c d") == "a_b_c_d"
+
+
+def test_a_blob_whose_last_answer_was_lost_is_not_sent_again(server: _Server, uploader: Uploader, blob: Path) -> None:
+    digest = _digest(blob.read_bytes())
+    lost: list[httpx.Request] = []
+
+    def lose_answer(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "PUT" and not lost:
+            server._answer(request, request.url.path.removeprefix("/v2/org/name/"))
+            lost.append(request)
+            raise httpx.ReadError("the connection broke off")
+        if request.method == "GET" and "/uploads/" in request.url.path:
+            return httpx.Response(404)
+        return None
+
+    server.faults.append(lose_answer)
+    assert uploader.send_blob(_NAME, digest, blob)
+    assert len(lost) == 1
+    assert len([line for line in server.log if line.startswith("POST")]) == 1
+    assert server.blobs[digest] == blob.read_bytes()
