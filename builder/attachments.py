@@ -23,6 +23,7 @@ from builder.attest.oci import (
 )
 from builder.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
 from builder.errors import FormatError, SourceUnreachableError
+from builder.once import Once
 from builder.registry import Descriptor
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Attachments:
         self._registry = registry
         self._uploader = uploader
         self._without_list: set[str] = set()
+        self._once = Once()
 
     def signatures(self, image: Pullspec) -> list[ImageSignature]:
         """Return the signatures of an image, of whoever made them.
@@ -148,7 +150,8 @@ class Attachments:
         Raises:
             SourceError: refused, or no answer.
         """
-        self._uploader.send_content(image, EMPTY)
+        # Images of one repository share it, and are signed at the same time.
+        self._once.get((image.host, image.repository), lambda: self._uploader.send_content(image, EMPTY))
         manifests = []
         for item in artifacts:
             self._uploader.send_content(image, item.content)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from discovery import measure_discovery
+from publishing import measure_publishing
 
 from builder.apt import Apt, Archive
 from builder.boot.kernel_image import DebianKernelImages, unpacked_kernel
@@ -82,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kernel", default="*", help="glob over kernels")
-    parser.add_argument("--only", help="one part: cold, against, idle, plan_10000, proof, boot or discover")
+    parser.add_argument("--only", help="one part: cold, against, idle, plan_10000, proof, boot, discover or publish")
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -93,6 +94,7 @@ def main() -> None:
         "proof": lambda: measure_proof(options.kernel),
         "boot": lambda: measure_boot(options.kernel),
         "discover": measure_discovery,
+        "publish": lambda: measure_publishing(options.kernel),
     }
     for name, measure in parts.items():
         if options.only in {None, name} and (name != "cold" or options.cold or options.only):

@@ -15,18 +15,18 @@ DRIVERS = 10
 KERNELS = 1000
 
 
-def write_large_project(folder: Path) -> None:
+def write_large_project(folder: Path, *, drivers: int = DRIVERS, kernels: int = KERNELS) -> None:
     (folder / "src").mkdir(parents=True)
     (folder / "src" / "LICENSE").write_text("GPL\n")
     (folder / "driver-container").mkdir()
     (folder / "driver-container" / "Containerfile").write_text("FROM scratch\n")
     head, _, rest = VERSIONS_YAML.partition("  - name: demo\n")
     entry = rest[: rest.index("sources:")]
-    drivers = "".join(f"  - name: demo-{number}\n{entry}" for number in range(DRIVERS))
-    text = head + drivers + rest[rest.index("sources:") :].replace("default_group: few", "default_group: all")
+    entries = "".join(f"  - name: demo-{number}\n{entry}" for number in range(drivers))
+    text = head + entries + rest[rest.index("sources:") :].replace("default_group: few", "default_group: all")
     (folder / "versions.yaml").write_text(text)
-    kernels = [f"6.{1 + number // 100}.0-{number}-amd64" for number in range(KERNELS)]
-    write_lock(Lock(sources={"debian": make_source(*kernels)}), folder / "versions.lock.yaml")
+    names = [f"6.{1 + number // 100}.0-{number}-amd64" for number in range(kernels)]
+    write_lock(Lock(sources={"debian": make_source(*names)}), folder / "versions.lock.yaml")
 
 
 if __name__ == "__main__":

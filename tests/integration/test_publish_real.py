@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -38,15 +33,6 @@ class _Site:
 
     def _open_client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://{self.server.host}/v2/{self.repository}/", auth=("user", "secret"))
-
-    def use(self, repository: str) -> None:
-        """Give the driver another repository, and its images their names there."""
-        self.client.close()
-        self.repository = repository
-        self.client = self._open_client()
-        self.edit("1.8.0")
-        code, results = self.run("build")
-        assert code == 0, results
 
     def edit(self, version: str, secret: str = "user:secret") -> None:
         file = self.project / "versions.yaml"
@@ -81,43 +67,6 @@ def site(machine: Machine, lock_text: str, tmp_path_factory: pytest.TempPathFact
 
 def _names(cells: list[dict[str, Any]]) -> list[str]:
     return sorted(name.rpartition(":")[2] for cell in cells for name in cell["names"])
-
-
-def test_kills_at_any_moment_leave_no_half_published_tag(site: _Site) -> None:
-    """Twenty kills, four to a repository, then a run to the end: the right tags, and each tag whole at every moment."""
-    choose = random.Random(20261123)
-    command = [sys.executable, "-m", "builder", "--project", str(site.project), "publish", "--json"]
-    site.use("drivers/whole")
-    started = time.monotonic()
-    _publish_all(site)
-    whole_s = time.monotonic() - started
-    killed = 0
-    for round_number in range(5):
-        site.use(f"drivers/round-{round_number}")
-        for _ in range(4):
-            process = subprocess.Popen(
-                command, env=site.machine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-            )  # fmt: skip
-            time.sleep(choose.uniform(0.2, 0.9) * whole_s)
-            killed += process.poll() is None
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for tag in site.tags():
-                _check_whole(site, tag)
-        cells = _publish_all(site)
-        assert site.tags() == _names(cells)
-        assert {cell["status"] for cell in cells} <= {"published", "there"}
-        for tag in site.tags():
-            _check_whole(site, tag)
-    assert killed >= 5, "a publish that is done cannot be killed, but the first of each repository has all to do"
-    before = site.tags()
-    again = _publish_all(site)
-    assert ({cell["status"] for cell in again}, sum(cell["blobs_sent"] for cell in again)) == ({"there"}, 0)
-    assert site.tags() == before
-    code, audit = site.run("audit")
-    assert (code, {row["drift"] for row in audit["tags"]}, len(audit["tags"])) == (0, {"none"}, len(before))
-    site.use("drivers/ptemplate")
 
 
 def _check_whole(site: _Site, tag: str) -> dict[str, Any]:

@@ -1,0 +1,191 @@
+"""All kernels of the archive at once, signed, to the real registry server: kills, no-ops, other machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import yaml
+
+from integration.conftest import Machine, copy_project
+from integration.registry_server import RegistryServer, serve_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.buildah, pytest.mark.archive]
+
+_KILLS = 20
+_LEAST_CELLS = 20
+_ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"}
+
+
+class _Site:
+    """A signed project for every x86-64 kernel of the archive."""
+
+    def __init__(self, machine: Machine, server: RegistryServer, log: Path, project: Path) -> None:
+        self.machine = machine
+        self.server = server
+        self.log = log
+        self.project = project
+        self.repository = ""
+
+    def use(self, repository: str) -> None:
+        """Give the driver another repository, and its images their names there."""
+        self.repository = repository
+        file = self.project / "versions.yaml"
+        settings = yaml.safe_load(file.read_text())
+        settings["drivers"][0] |= {"version": "1.7.0", "image": f"{self.server.host}/{repository}"}
+        settings["registry"] = {
+            "plain_http": [self.server.host],
+            "auth_files": [str(self.server.auth_file(self.project))],
+        }
+        key = self.project.parent / "images"
+        settings["publish"] = {"signer": {"public_key": f"{key}.pub", "key_file": f"{key}.pem"}}
+        settings["groups"]["many"] = {"source": "debian", "arches": ["x86_64"]}
+        settings["default_group"] = "many"
+        file.write_text(yaml.safe_dump(settings))
+        code, results = self.run("build")
+        assert code == 0, results
+
+    def run(self, *arguments: str, machine: Machine | None = None) -> tuple[int, Any]:
+        done = (machine or self.machine).builder(self.project, *arguments, "--json")
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def get(self, path: str, method: str = "GET") -> httpx.Response:
+        url = f"http://{self.server.host}/v2/{self.repository}/{path}"
+        return httpx.request(method, url, auth=("user", "secret"), headers=_ACCEPT)
+
+    def tags(self) -> list[str]:
+        """Return the final tags: those of signatures and of lists of referrers are not."""
+        answer = self.get("tags/list")
+        tags = answer.json()["tags"] or [] if answer.status_code == 200 else []
+        return sorted(tag for tag in tags if not tag.startswith("sha256-"))
+
+    def check_whole(self, tag: str) -> None:
+        """A final tag stands for an image of which every part is there, and which is signed and attested."""
+        manifest = self.get(f"manifests/{tag}")
+        assert manifest.status_code == 200, tag
+        data: dict[str, Any] = manifest.json()
+        for entry in [data["config"], *data["layers"]]:
+            blob = self.get(f"blobs/{entry['digest']}", "HEAD")
+            assert (blob.status_code, int(blob.headers["Content-Length"])) == (200, entry["size"]), f"{tag}: {entry}"
+        place = manifest.headers["Docker-Content-Digest"].replace(":", "-")
+        assert len(self.get(f"manifests/{place}.sig").json()["layers"]) == 1, tag
+        assert len(self.get(f"manifests/{place}").json()["manifests"]) == 4, tag
+
+    def finished_uploads(self) -> Counter[str]:
+        """Return how often each blob was taken into each repository, from the server's own log."""
+        found = re.findall(r'"PUT /v2/(\S+)/blobs/uploads/\S*digest=sha256%3A([0-9a-f]{64})\S* HTTP/1.1" 201', self.log.read_text())  # fmt: skip
+        return Counter(f"{repository} {digest}" for repository, digest in found)
+
+
+@pytest.fixture(scope="module")
+def site(machine: Machine, lock_text: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Site]:
+    folder = tmp_path_factory.mktemp("many")
+    project = copy_project(folder)
+    (project / "versions.lock.yaml").write_text(lock_text)
+    key = folder / "images.pem"
+    make = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(key)]
+    subprocess.run(make, check=True, capture_output=True)
+    key.chmod(0o600)
+    subprocess.run(["openssl", "pkey", "-in", str(key), "-pubout", "-out", str(folder / "images.pub")], check=True)
+    with serve_registry(folder) as server:
+        yield _Site(machine, server, folder / "log", project)
+
+
+def test_kills_at_any_moment_leave_no_half_published_tag(site: _Site) -> None:
+    """Twenty kills over two repositories, then a run to the end each: the right tags, each whole at every moment."""
+    choose = random.Random(20261123)
+    command = [sys.executable, "-m", "builder", "--project", str(site.project), "publish", "--json"]
+    site.use("drivers/whole")
+    started = time.monotonic()
+    cells = _publish_all(site)
+    whole_s = time.monotonic() - started
+    assert len(cells) >= _LEAST_CELLS
+    assert site.tags() == _names(cells)
+    killed = 0
+    for round_number in range(2):
+        site.use(f"drivers/round-{round_number}")
+        for _ in range(_KILLS // 2):
+            process = subprocess.Popen(
+                command, env=site.machine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            )  # fmt: skip
+            # Early enough that ten of them do not publish everything, late enough that something is being written.
+            time.sleep(choose.uniform(0.1, 0.35) * whole_s)
+            killed += process.poll() is None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for tag in site.tags():
+                site.check_whole(tag)
+        cells = _publish_all(site)
+        assert site.tags() == _names(cells)
+        assert {cell["status"] for cell in cells} <= {"published", "there"}
+        for tag in site.tags():
+            site.check_whole(tag)
+    assert killed >= _KILLS // 2, "a publish that is done cannot be killed"
+    repeated = {blob: number for blob, number in site.finished_uploads().items() if number > 1}
+    assert not repeated, "a blob that the repository has is not sent again"
+    assert len(site.finished_uploads()) > 3 * _LEAST_CELLS
+
+
+def test_a_second_publish_has_nothing_to_do(site: _Site) -> None:
+    before = site.tags(), site.finished_uploads()
+    cells = _publish_all(site)
+    assert {cell["status"] for cell in cells} == {"there"}
+    assert (sum(cell["blobs_sent"] for cell in cells), sum(cell["attached"] for cell in cells)) == (0, 0)
+    assert (site.tags(), site.finished_uploads()) == before
+    code, audit = site.run("audit")
+    assert (code, {row["drift"] for row in audit["tags"]}, len(audit["tags"])) == (0, {"none"}, len(cells))
+
+
+def test_a_fresh_machine_builds_and_publishes_nothing(site: _Site, tmp_path: Path) -> None:
+    """No store, no journal, no cache: the registry alone says what is done."""
+    storage = tmp_path / "storage.conf"
+    storage.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n')
+    fresh = site.machine.with_environment(
+        {
+            "CONTAINERS_STORAGE_CONF": str(storage),
+            "KMODSMITH_WORK_DIR": str(tmp_path / "work"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }
+    )
+    code, results = site.run("build", "--unless-published", machine=fresh)
+    assert (code, {(cell["status"], cell["reason"]) for cell in results["cells"]}) == (0, {("skipped", "published")})
+    code, published = site.run("publish", machine=fresh)
+    assert (code, {cell["status"] for cell in published["cells"]}) == (0, {"there"})
+    code, audit = site.run("audit", machine=fresh)
+    assert (code, {row["drift"] for row in audit["tags"]}) == (0, {"none"})
+    file = site.project / "versions.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("version: 1.7.0", "version: 1.7.1"))
+    try:
+        planned = site.run("plan", machine=fresh)[1]["cells"]
+        assert {cell["action"] for cell in planned} == {"build"}, "another version is another key"
+    finally:
+        file.write_text(before)
+
+
+def _names(cells: list[dict[str, Any]]) -> list[str]:
+    return sorted(name.rpartition(":")[2] for cell in cells for name in cell["names"])
+
+
+def _publish_all(site: _Site) -> list[dict[str, Any]]:
+    code, results = site.run("publish")
+    assert code == 0, results
+    cells: list[dict[str, Any]] = results["cells"]
+    return cells
