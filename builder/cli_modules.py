@@ -122,7 +122,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--name", default="development", help="Name of the signer.", show_default=True)
+@click.option("--name", help="Name of the signer; default: development, or images.")
 @click.option(
     "--kind",
     type=click.Choice(["rsa", "ecdsa"]),
@@ -137,15 +137,25 @@ def keys() -> None:
     show_default=True,
     help="Where the private key goes; outside of the project, so that nothing can pack it up.",
 )
+@click.option("--images", is_flag=True, help="Make a key that signs images instead: ECDSA P-256, as cosign makes it.")
 @click.pass_obj
-def create(session: Session, *, name: str, kind: str, folder: Path) -> None:
+def create(session: Session, *, name: str | None, kind: str, folder: Path, images: bool) -> None:
     """Make a private key and a certificate for development; both say so, and groups can forbid it.
 
     Production keys are made where they are kept: in an HSM, a KMS, or by your security team.
     """
-    from builder.keys import create_development_key  # noqa: PLC0415 - cryptography takes long to import
+    from builder.keys import create_development_key, create_image_key  # noqa: PLC0415 - cryptography takes long to import
 
     project = session.project.file.parent
+    if images:
+        made = create_image_key(
+            name or "images", key_folder=folder.expanduser().absolute(), public_folder=project / "keys"
+        )
+        files = f"private key  {made.key_file}\npublic key   {made.public_key_file}\n"
+        session.out.print(files, markup=False, soft_wrap=True)
+        session.out.print(f"For versions.yaml:\n\n{made.versions_yaml(project)}", markup=False, soft_wrap=True)
+        return
+    name = name or "development"
     created = create_development_key(
         name,
         key_folder=folder.expanduser().absolute(),

@@ -6,10 +6,12 @@ key in its memory. It leaves no core behind and cannot be traced by another user
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import json
 import os
+import re
 import resource
 import stat
 import sys
@@ -20,6 +22,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from builder.errors import SignerError
 from builder.module.signature import HASHES
@@ -37,6 +40,42 @@ _DIGEST_INFO = {
     "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
     "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
 }
+
+
+# What 'cosign generate-key-pair' writes (sigstore/cosign, pkg/cosign/keys.go; encrypted as in go-securesystemslib).
+_SIGSTORE_KEY = re.compile(rb"-----BEGIN ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END")
+_MOST_SCRYPT_N = 2**20
+
+
+def decrypt_sigstore_key(data: bytes, file: Path, password: bytes | None) -> bytes:
+    """Return the key, PKCS#8 in DER, out of cosign's own format: scrypt and secretbox in JSON.
+
+    Raises:
+        SignerError: it needs a passphrase, or another one.
+    """
+    from nacl.exceptions import CryptoError  # noqa: PLC0415 - only this kind of key needs it
+    from nacl.secret import SecretBox  # noqa: PLC0415
+
+    if password is None:
+        raise SignerError(
+            "passphrase-missing", f"key file {file} is encrypted, as cosign does it",
+            hint="name its passphrase with passphrase_env or passphrase_file in versions.yaml",
+        )  # fmt: skip
+    try:
+        match = _SIGSTORE_KEY.search(data)
+        content = json.loads(base64.b64decode(match[1])) if match else {}
+        kdf, cipher = content["kdf"], content["cipher"]
+        names = (kdf["name"], cipher["name"])
+        n, r, p = (int(kdf["params"][name]) for name in ("N", "r", "p"))
+        if names != ("scrypt", "nacl/secretbox") or not 1 < n <= _MOST_SCRYPT_N or not 0 < r * p <= 64:  # noqa: PLR2004
+            raise ValueError(f"{names} with {n}, {r}, {p}")  # noqa: TRY301 - one message for all that is wrong with it
+        salt, nonce, secret = (base64.b64decode(text) for text in (kdf["salt"], cipher["nonce"], content["ciphertext"]))
+        box = SecretBox(Scrypt(salt=salt, length=SecretBox.KEY_SIZE, n=n, r=r, p=p).derive(password))
+        return bytes(box.decrypt(secret, nonce))
+    except CryptoError:
+        raise SignerError("passphrase-wrong", f"key file {file} cannot be read: the passphrase is wrong") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SignerError("key-unreadable", f"key file {file} is no key of cosign's: {error!r}"[:200]) from None
 
 
 class Key(Protocol):
@@ -99,6 +138,8 @@ class FileKey:
     def __init__(self, file: Path, passphrase: str | None) -> None:
         data = _read_private(file, "key file")
         password = passphrase.encode() if passphrase else None
+        if _SIGSTORE_KEY.search(data):
+            data, password = decrypt_sigstore_key(data, file, password), None
         read = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
         try:
             key = read(data, password)

@@ -78,6 +78,36 @@ def create_development_key(
     return created
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedImageKey:
+    key_file: Path
+    public_key_file: Path
+
+    def versions_yaml(self, project: Path) -> str:
+        """Return what belongs into versions.yaml."""
+        public = self.public_key_file
+        shown = public.relative_to(project) if public.is_relative_to(project) else public
+        return f"publish:\n  signer:\n    public_key: {shown}\n    key_file: {self.key_file}\n"
+
+
+def create_image_key(name: str, *, key_folder: Path, public_folder: Path) -> CreatedImageKey:
+    """Make a key that signs images, ECDSA P-256, and a file with its public half.
+
+    Raises:
+        UsageError: a key of that name exists; it is never overwritten.
+    """
+    created = CreatedImageKey(key_file=key_folder / f"{name}.key", public_key_file=public_folder / f"{name}.pub")
+    for file in (created.key_file, created.public_key_file):
+        if file.exists():
+            raise UsageError(f"{file} exists", hint="choose another --name; a key is never overwritten")
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    _write_new(created.key_file, pem, mode=0o600)
+    _write_new(created.public_key_file, key.public_key().public_bytes(serialization.Encoding.PEM, form), mode=0o644)
+    return created
+
+
 def certify_itself(
     subject: x509.Name, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, now: datetime
 ) -> x509.Certificate:

@@ -23,8 +23,8 @@ from builder.config import Config
 from builder.errors import CellError, FormatError, SignerError, UsageError
 from builder.finding import Check
 from builder.fit import ExpectedSigner, check_signatures, place_modules
-from builder.keyholder import serve
-from builder.keys import create_development_key, emit_enrolment
+from builder.keyholder import FileKey, serve
+from builder.keys import create_development_key, create_image_key, emit_enrolment
 from builder.module.packing import pack_module
 from builder.module.signature import HASHES, Certificate, append_signature, split_signature
 from builder.pkcs11_uri import parse_pkcs11_uri
@@ -458,3 +458,70 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.pem").write_text("hello")
     with pytest.raises(FormatError, match="it is not a certificate"):
         read_certificate(tmp_path / "x.pem")
+
+
+_SIGSTORE_PASSWORD = b"hunter2"
+
+
+def _sigstore_key(password: bytes = _SIGSTORE_PASSWORD, **changes: Any) -> bytes:
+    """Write a key as cosign does; a real one is in the tests with real tools."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+    from nacl.secret import SecretBox
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    salt, nonce = b"s" * 32, b"n" * 24
+    box = SecretBox(Scrypt(salt=salt, length=32, n=1024, r=8, p=1).derive(password))
+
+    def encode(raw: bytes) -> str:
+        return base64.b64encode(raw).decode()
+
+    content = {
+        "kdf": {"name": "scrypt", "params": {"N": 1024, "r": 8, "p": 1}, "salt": encode(salt)},
+        "cipher": {"name": "nacl/secretbox", "nonce": encode(nonce)},
+        "ciphertext": encode(box.encrypt(der, nonce).ciphertext),
+    } | changes
+    body = encode(json.dumps(content).encode())
+    return f"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n{body}\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n".encode()
+
+
+def test_a_key_of_cosign_signs(tmp_path: Path) -> None:
+    file = tmp_path / "cosign.key"
+    file.write_bytes(_sigstore_key())
+    file.chmod(0o600)
+    assert FileKey(file, "hunter2").sign(b"0" * 32, "sha256")
+
+
+@pytest.mark.parametrize(
+    ("changes", "passphrase", "code"),
+    [
+        ({}, None, "passphrase-missing"),
+        ({}, "wrong", "passphrase-wrong"),
+        ({"kdf": {}}, "hunter2", "key-unreadable"),
+        ({"kdf": {"name": "scrypt", "params": {"N": 2**40, "r": 8, "p": 1}, "salt": ""}}, "hunter2", "key-unreadable"),
+        ({"ciphertext": "!"}, "hunter2", "passphrase-wrong"),
+    ],
+)
+def test_a_key_of_cosign_that_cannot_be_read(
+    tmp_path: Path, changes: dict[str, Any], passphrase: str, code: str
+) -> None:
+    file = tmp_path / "cosign.key"
+    file.write_bytes(_sigstore_key(**changes))
+    file.chmod(0o600)
+    with pytest.raises(SignerError) as caught:
+        FileKey(file, passphrase)
+    assert caught.value.code == code
+    assert "hunter2" not in caught.value.message
+
+
+def test_a_key_for_images_is_made_once(tmp_path: Path) -> None:
+    from builder.attest.public_key import parse_public_key
+
+    made = create_image_key("images", key_folder=tmp_path / "private", public_folder=tmp_path / "keys")
+    assert made.key_file.stat().st_mode & 0o777 == 0o600
+    assert parse_public_key(made.public_key_file.read_bytes()).pem
+    assert "public_key: keys/images.pub" in made.versions_yaml(tmp_path)
+    with pytest.raises(UsageError, match="exists"):
+        create_image_key("images", key_folder=tmp_path / "private", public_folder=tmp_path / "other")

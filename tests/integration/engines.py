@@ -25,6 +25,7 @@ _TAGS = "containers_image_openpgp,exclude_graphdriver_btrfs"
 @dataclass(frozen=True)
 class Engines:
     folder: Path
+    password: str = "not secret"
 
     def judge(self, policy: Path, registries_d: Path, auth: Path, *images: str) -> list[dict[str, Any]]:
         """Ask containers/image whether a policy lets images run."""
@@ -38,7 +39,7 @@ class Engines:
         return self.folder / "referrers-registry"
 
     def cosign(self, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"DOCKER_CONFIG": str(home), "HOME": str(home), "COSIGN_PASSWORD": ""}
+        environment = os.environ | {"DOCKER_CONFIG": str(home), "HOME": str(home), "COSIGN_PASSWORD": self.password}
         argv = [str(self.folder / "cosign"), *arguments]
         return subprocess.run(argv, check=False, capture_output=True, text=True, env=environment)
 

@@ -321,6 +321,27 @@ def test_a_token_signs_images(site: _Site, tmp_path: Path, monkeypatch: pytest.M
         site.set_up(signer=site.signer())
 
 
+def test_a_key_that_cosign_made_signs_images(site: _Site, engines: Engines, tmp_path: Path) -> None:
+    made = engines.cosign("generate-key-pair", "--output-key-prefix", str(tmp_path / "vendor"), home=tmp_path)
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "vendor.key").chmod(0o600)
+    key = {
+        "public_key": str(tmp_path / "vendor.pub"),
+        "key_file": str(tmp_path / "vendor.key"),
+        "passphrase_env": "VENDOR_PASSPHRASE",
+    }
+    site.set_up(signer=key)
+    own_machine = site.machine
+    site.machine = own_machine.with_environment({"VENDOR_PASSPHRASE": engines.password})
+    try:
+        code, results = site.run("publish")
+        assert (code, {row["status"] for row in results["cells"]}) == (0, {"completed"}), results
+        assert site.verify(results["cells"][0]["names"][0]) == (0, {})
+    finally:
+        site.machine = own_machine
+        site.set_up(signer=site.signer())
+
+
 def test_a_key_that_does_not_belong_to_its_public_key_publishes_nothing(site: _Site) -> None:
     signer = site.signer() | {"public_key": site.signer("other")["public_key"]}
     site.set_up(signer=signer)
