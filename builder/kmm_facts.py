@@ -53,7 +53,7 @@ def read_kmm_facts(
     facts = []
     for name in dict.fromkeys(cell.driver for cell, _ in published.cells):
         own = [(cell, image) for cell, image in published.cells if cell.driver == name]
-        found = _find_releases(project, [cell for cell, _ in own], releases)
+        found = find_releases(project, [cell for cell, _ in own], releases)
         facts.append(_read_driver(project, name, [image for _, image in own], found))
     return KmmInput(drivers=tuple(facts), left_out=published.left_out)
 
@@ -80,7 +80,7 @@ def _read_driver(
     )
 
 
-def _find_releases(project: Project, cells: Sequence[Cell], globs: Sequence[str]) -> list[ReleaseKernel]:
+def find_releases(project: Project, cells: Sequence[Cell], globs: Sequence[str]) -> list[ReleaseKernel]:
     """Return the releases that run the cells' kernels, with the toolkit that each brings; or the kernels alone."""
     source = project.lock.sources[cells[0].source]
     if not isinstance(source, LockedOpenShift):

@@ -169,7 +169,9 @@ class Verifier:
         problems = []
         for entry in entries:
             try:
-                return self._open_one(image, entry, predicate), f"one of {len(entries)} is by the key"
+                return self._open_one(image, entry, predicate), "signed by the key" if len(
+                    entries
+                ) == 1 else f"one of {len(entries)} is signed by the key"
             except _WRONG as error:
                 problems.append(error.message)
         raise FormatError(problems[0])

@@ -71,9 +71,9 @@ def _read_text(file: Path) -> str:
             raise _single(file, f"is larger than {_MOST_BYTES} bytes")
         return content.decode("utf-8")
     except FileNotFoundError:
-        raise _single(
-            file, "does not exist", hint="run from the folder of versions.yaml, or name it with --project"
-        ) from None
+        is_config = file.name == "versions.yaml"
+        hint = "run from the folder of versions.yaml, or name it with --project" if is_config else None
+        raise _single(file, "does not exist", hint=hint) from None
     except OSError as error:
         raise _single(file, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

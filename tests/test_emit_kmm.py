@@ -19,6 +19,9 @@ from builder.kernel import parse_kernel_version
 from builder.kmm.mapping import image_of
 from builder.kmm.rules import find_problems
 from builder.kmm.version import Flavour, KmmVersion
+from builder.kmm_facts import find_releases
+from builder.matrix import Selector, make_matrix
+from builder.project import open_project
 from builder.publish_result import PublishedCell
 
 _HERE = Path(__file__).parent
@@ -176,11 +179,33 @@ def test_texts_that_other_readers_take_for_something_else_are_quoted() -> None:
 
 
 def test_policies_are_for_our_repositories_only() -> None:
-    files = emit_policy("PEM", ["quay.test/org/b", "quay.test/org/a"], name="kmodsmith-drv")
+    files = emit_policy("-----BEGIN PUBLIC KEY-----" * 5, ["quay.test/org/b", "quay.test/org/a"], name="kmodsmith-drv")
     policy = json.loads(files["policy.json"])
     assert policy["default"] == [{"type": "insecureAcceptAnything"}]
     assert list(policy["transports"]["docker"]) == ["quay.test/org/a", "quay.test/org/b"]
     assert policy["transports"]["docker"]["quay.test/org/a"][0]["signedIdentity"] == {"type": "matchRepoDigestOrExact"}
     assert yaml.safe_load(files["registries.d.yaml"])["docker"]["quay.test/org/a"] == {"use-sigstore-attachments": True}
     cluster = yaml.safe_load(files["clusterimagepolicy.yaml"])
-    assert cluster["spec"]["policy"]["rootOfTrust"]["publicKey"]["keyData"] == "UEVN"
+    schema = json.loads((_HERE / "data" / "openshift-api" / "clusterimagepolicy.json").read_text())["schema"]
+    jsonschema.validate(cluster, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(cluster | {"spec": cluster["spec"] | {"scope": []}}, schema)
+    assert cluster["spec"]["policy"]["rootOfTrust"]["publicKey"]["keyData"].startswith("LS0tLS1CRUdJTiBQVUJMSUMgS0VZ")
+
+
+def test_preflights_are_for_the_releases_that_run_a_kernel() -> None:
+    """With the committed lock: real releases, and the toolkits that each of them brings."""
+    project = open_project(_HERE.parent)
+    matrix = make_matrix(project.config, project.lock, Selector(group="openshift-418"))
+    newest = find_releases(project, matrix.cells, ())
+    assert len({item.release for item in newest}) == len({item.release.rpartition("-")[0] for item in newest})
+    every = find_releases(project, matrix.cells, ["4.18.*"])
+    assert len(every) > len(newest)
+    assert all(item.release.startswith("4.18.") for item in every)
+    locked = project.lock.openshift("openshift")
+    for item in every:
+        version, _, arch = item.release.rpartition("-")
+        assert version in locked.kernels[item.kernel.raw].releases
+        assert arch == item.kernel.arch
+        assert not item.toolkit or "@sha256:" in item.toolkit
+    assert any(item.toolkit for item in every)

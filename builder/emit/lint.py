@@ -20,7 +20,11 @@ FORMAT_VERSION = 1
 
 def emit_lint(result: LintResult) -> str:
     """Return a line for each finding, as compilers write them, and a line that counts."""
-    lines = [f"{item.mistake} [{item.severity} {item.code}]" for item in result.findings]
+    lines = [
+        f"{item.mistake.file}:{item.mistake.line}:{item.mistake.column}: {item.severity}: {item.field}: "
+        f"{item.mistake.message} [{item.code}]"
+        for item in sorted(result.findings, key=lambda item: item.mistake)
+    ]
     counts = Counter(str(item.severity) for item in result.findings)
     parts = ", ".join(f"{number} {severity}s" for severity, number in sorted(counts.items())) or "nothing wrong"
     return "\n".join([*lines, f"{result.objects} objects of KMM: {parts}"])

@@ -9,6 +9,7 @@ from builder.kmm.fields import SPECS
 from builder.kmm.mapping import choose_mapping, image_of
 from builder.kmm.problem import Problem, Severity
 from builder.kmm.rules import find_problems
+from builder.yamlfile import format_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ class Finding:
     severity: Severity
     code: str
     subject: str
+    field: str
+    """The last part of its path, for people."""
     mistake: Mistake
 
 
@@ -51,7 +54,15 @@ def lint(documents: Sequence[YamlFile], version: KmmVersion, flavour: Flavour) -
             is_missing = problem.code == "unknown-field"
             mistake = document.mistake(problem.path, problem.message, at_key=is_missing)
             subject = f"{_kind(document)} {_name(document)}".strip()
-            findings.append(Finding(severity=problem.severity, code=problem.code, subject=subject, mistake=mistake))
+            findings.append(
+                Finding(
+                    severity=problem.severity,
+                    code=problem.code,
+                    subject=subject,
+                    field=_last(problem.path),
+                    mistake=mistake,
+                )
+            )
     return LintResult(objects=len(objects), findings=tuple(findings))
 
 
@@ -82,6 +93,12 @@ def choose_images(documents: Sequence[YamlFile], kernels: Sequence[str]) -> list
             )
             choices.append(Choice(module=_name(document), kernel=kernel, mapping=number, image=image or ""))
     return choices
+
+
+def _last(path: tuple[str | int, ...]) -> str:
+    """``filesToSign[0]`` of spec.moduleLoader.container.sign.filesToSign[0]."""
+    names = [number for number, part in enumerate(path) if isinstance(part, str)]
+    return format_path(path[names[-1] :]) if names else ""
 
 
 def _kind(document: YamlFile) -> str:
