@@ -13,9 +13,28 @@ from builder.errors import ConfigError, UsageError
 from builder.kmm.version import Flavour, KmmVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from builder.cli import Session
+
+_KMM = (
+    click.option(
+        "--kmm", "version", type=click.Choice([item.value for item in KmmVersion]), default="2.6", show_default=True,
+        help="Version of KMM in the clusters; fields that came later are not known to it.",
+    ),
+    click.option(
+        "--flavour", type=click.Choice([item.value for item in Flavour]), default="openshift", show_default=True,
+        help="OpenShift's operator, or upstream's.",
+    ),
+)  # fmt: skip
+
+
+def with_kmm(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Add the options that say which KMM the clusters run."""
+    for option in reversed(_KMM):
+        function = option(function)
+    return function
+
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -42,21 +61,7 @@ def policy(session: Session, *, output: Path, as_json: bool) -> None:
 
 @emit.command()
 @with_selectors
-@click.option(
-    "--kmm",
-    "version",
-    type=click.Choice([item.value for item in KmmVersion]),
-    default="2.6",
-    show_default=True,
-    help="Version of KMM in the clusters; what came later is left out.",
-)
-@click.option(
-    "--flavour",
-    type=click.Choice([item.value for item in Flavour]),
-    default="openshift",
-    show_default=True,
-    help="OpenShift's operator, or upstream's.",
-)
+@with_kmm
 @click.option(
     "--release",
     "releases",
@@ -128,21 +133,7 @@ def lint() -> None:
 
 @lint.command("kmm")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--kmm",
-    "version",
-    type=click.Choice([item.value for item in KmmVersion]),
-    default="2.6",
-    show_default=True,
-    help="Version of KMM in the clusters.",
-)
-@click.option(
-    "--flavour",
-    type=click.Choice([item.value for item in Flavour]),
-    default="openshift",
-    show_default=True,
-    help="OpenShift's operator, or upstream's.",
-)
+@with_kmm
 @click.option(
     "--kernel", "kernels", multiple=True, help="Show which image this kernel (uname -r) would get; repeatable."
 )

@@ -140,17 +140,15 @@ class Publisher:
                     f"{name} stands for {found.digest}, and this image is {result.digest}: final tags are never moved; "
                     "give the driver a new version, or say --force with a reason"
                 )
+        if others and not force:
+            return self._adopt(decision, names, result, standing)
         first = standing[pullspecs[0]]
         if not force and first is not None and all(standing.values()):
-            if others:
-                self._require_signatures(decision, names, first.digest)
-                attached = 0
-            else:
-                attached = self._attest(names, result.digest, first.content, facts)
-            if first.digest not in {entry.digest for entry in self._journal.published.values()}:
-                self._record(result, decision.key, str(pullspecs[0]), first.digest)
+            attached = self._attest(names, result.digest, first.content, facts)
+            if result.digest not in {entry.digest for entry in self._journal.published.values()}:
+                self._record(result, decision.key, str(pullspecs[0]), result.digest)
             status = PublishStatus.COMPLETED if attached else PublishStatus.THERE
-            return replace(result, status=status, digest=first.digest, attached=attached)
+            return replace(result, status=status, attached=attached)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="publish-") as folder:
             image = _read_export(decision.key_image, Path(folder, "image"))
             if image.digest != result.digest:
@@ -164,6 +162,27 @@ class Publisher:
                 replaced = others[name].digest if name in others else ""
                 self._record(result, decision.key, str(name), image.digest, replaced=replaced, reason=force)
         return replace(result, status=PublishStatus.PUBLISHED, attached=attached)
+
+    def _adopt(
+        self,
+        decision: Decision,
+        names: CellNames,
+        result: PublishResult,
+        standing: Mapping[Pullspec, Standing | None],
+    ) -> PublishResult:
+        """Take another machine's image of the same inputs for ours; names that it does not have yet get it, too."""
+        found = [item for item in standing.values() if item is not None]
+        if len({item.digest for item in found}) > 1:
+            digests = ", ".join(sorted({item.digest for item in found}))
+            raise _conflict(f"the names of {decision.cell.id} stand for different images: {digests}")
+        image = found[0]
+        self._require_signatures(decision, names, image.digest)
+        result = replace(result, digest=image.digest)
+        missing = [name for name, item in standing.items() if item is None]
+        for name in missing:
+            self._tag(name, image.content, image.media_type, replaced=False)
+            self._record(result, decision.key, str(name), image.digest)
+        return replace(result, status=PublishStatus.PUBLISHED if missing else PublishStatus.THERE)
 
     def _publish_shared(self, shared: SharedName, result: PublishResult, force: str) -> PublishResult:
         place = parse_pullspec(shared.name)

@@ -25,8 +25,13 @@ from builder.attest.sbom import SBOM_PREDICATE
 from builder.attest.simple_signing import signature_tag
 from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
 from builder.errors import FormatError, SignerError, SourceError
-from builder.evidence import BootEvidence, CellEvidence, ModuleRecord, Outcome
+from builder.evidence import BootEvidence, CellEvidence, Journal, ModuleRecord, Outcome
 from builder.image_signer import OpenImageSigner
+from builder.kernel import parse_kernel_version
+from builder.matrix import Cell
+from builder.plan import Action, Decision, Reason
+from builder.publish import Publisher
+from builder.publish_result import CellNames, PublishStatus
 from builder.pullspec import parse_pullspec
 from builder.signatory import Signatory
 from builder.verify import Verifier
@@ -388,3 +393,56 @@ def test_a_key_of_another_public_key_signs_nothing(shop: _Shop) -> None:
     with pytest.raises(SignerError, match="does not belong to the public key"):
         shop.sign(signer=broken)
     assert signature_tag(shop.facts.digest) not in {name for _, name in shop.server.manifests}
+
+
+def _publisher(shop: _Shop, journal: Journal, signatory: Signatory | None) -> Publisher:
+    _, uploader, _ = shop.server.open(shop.folder / "publish-cache")
+    return Publisher(shop.registry, uploader, journal, signatory=signatory, scratch=shop.folder, run_id="r")
+
+
+def _cell(key: str = "k" * 64) -> Decision:
+    kernel = parse_kernel_version(_KERNEL)
+    cell = Cell(driver="drv", driver_version="1.0.0", kernel=kernel, source="debian")
+    return Decision(cell=cell, action=Action.SKIP, reason=Reason.UP_TO_DATE, explanation="", image=str(_NAME), key=key)
+
+
+def _never() -> CellFacts:
+    raise AssertionError("nothing is attested of what others made")
+
+
+def test_what_another_machine_made_of_the_same_inputs_is_adopted(tmp_path: Path) -> None:
+    """Its digest differs (ECDSA is not deterministic everywhere); names that it did not write yet get its image."""
+    shop = _make_shop(FakeRegistry(), tmp_path)
+    alias = f"quay.test/{_REPOSITORY}:alias"
+    journal = Journal(tmp_path / "journal.jsonl")
+    names = CellNames(own=(str(_NAME), alias))
+    signatory = Signatory(shop.attachments, _SIGNER)
+    publisher = _publisher(shop, journal, signatory)
+    ours = f"sha256:{'7' * 64}"
+    unsigned = publisher.publish(_cell(), names, ours, _never)
+    assert unsigned.status is PublishStatus.UNSIGNED
+    assert "lacks a signature for" in unsigned.why
+    assert (_REPOSITORY, "alias") not in shop.server.manifests
+    shop.sign()
+    signatory.complete(shop.image, [alias], (), lambda: ({}, {}, ""))
+    adopted = publisher.publish(_cell(), names, ours, _never)
+    assert (adopted.status, adopted.digest) == (PublishStatus.PUBLISHED, shop.facts.digest)
+    assert shop.server.manifests[_REPOSITORY, "alias"] == shop.server.manifests[_REPOSITORY, _NAME.reference]
+    assert publisher.publish(_cell(), names, ours, _never).status is PublishStatus.THERE
+    other = publisher.publish(_cell("x" * 64), names, ours, _never)
+    assert (other.status, ours in other.why, shop.facts.digest in other.why) == (PublishStatus.CONFLICT, True, True)
+
+
+def test_a_cell_that_is_not_built_here_may_be_there(tmp_path: Path) -> None:
+    shop = _make_shop(FakeRegistry(), tmp_path)
+    publisher = _publisher(shop, Journal(tmp_path / "journal.jsonl"), Signatory(shop.attachments, _SIGNER))
+    names = CellNames(own=(str(_NAME),))
+    assert publisher.find(_cell(), names, "never built").status is PublishStatus.UNSIGNED
+    shop.sign()
+    assert publisher.find(_cell(), names, "never built").status is PublishStatus.THERE
+    other = publisher.find(_cell("x" * 64), names, "never built")
+    assert (other.status, other.why) == (PublishStatus.NOT_BUILT, "never built")
+    shop.server.faults.append(lambda _: httpx.Response(403))
+    unknown = publisher.find(_cell(), names, "never built")
+    assert unknown.status is PublishStatus.NOT_BUILT
+    assert "whether another machine published it is not known" in unknown.why
