@@ -1,4 +1,4 @@
-"""The verbs about registries. What they do lives in ``builder.publishing``, ``audit`` and ``verifying``."""
+"""The verbs about registries. What they do lives in ``builder.publish.cells``, ``audit`` and ``verifying``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_jso
         emit_publish_summary,
         emit_publish_table,
     )
-    from builder.publishing import Force, publish_project  # noqa: PLC0415
+    from builder.publish.cells import Force, publish_project  # noqa: PLC0415
 
     force = Force(cells=forced, reason=reason)
     with show_progress(session.err, "images published") as progress:
@@ -64,8 +64,8 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     than there are now. unsigned: it lacks a signature by the key of publish.signer, or a statement. extra: nobody here
     knows the tag. unknown: no answer. Exit codes: 0 as it should be, 16 not.
     """
-    from builder.audit import audit_project  # noqa: PLC0415
     from builder.emit.publish import emit_audit_json, emit_audit_summary, emit_audit_table  # noqa: PLC0415 - see builder.cli
+    from builder.publish.audit import audit_project  # noqa: PLC0415
 
     with show_progress(session.err, "tags compared") as progress:
         audits = audit_project(session.project, make_selector(selectors), progress=progress)
@@ -121,7 +121,7 @@ def verify(
     verify quay.io/mycompany/mydriver@sha256:... --key vendor.pub --without boot
     """
     from builder.emit.publish import emit_verification, emit_verification_json  # noqa: PLC0415 - see builder.cli
-    from builder.verifying import verify_image  # noqa: PLC0415
+    from builder.publish.verifying import verify_image  # noqa: PLC0415
 
     verification = verify_image(
         session.project, image, key_files, without=without, signed_as=signed_as, plain_http=plain_http
@@ -156,8 +156,8 @@ def bundle(context: click.Context, /, *, output: Path, as_json: bool, **selector
     """
     if context.invoked_subcommand is not None:
         return
-    from builder.bundling import write_bundle  # noqa: PLC0415 - see builder.cli
     from builder.emit.publish import emit_bundle_json  # noqa: PLC0415
+    from builder.publish.bundling import write_bundle  # noqa: PLC0415 - see builder.cli
 
     session: Session = context.obj
     with show_progress(session.err, "images read") as progress:
@@ -187,8 +187,8 @@ def load(session: Session, *, file: Path, target: str, plain_http: bool, as_json
     alone. Killed or interrupted, the same command goes on. Signatures say the first name: check with
     'verify REGISTRY/... --signed-as quay.io/mycompany/mydriver'. Exit codes: 0 all there, 16 not.
     """
-    from builder.bundling import load_bundle  # noqa: PLC0415 - see builder.cli
     from builder.emit.publish import emit_loaded_json  # noqa: PLC0415
+    from builder.publish.bundling import load_bundle  # noqa: PLC0415 - see builder.cli
 
     with show_progress(session.err, "parts sent") as progress:
         loaded = load_bundle(session.project, file, target, plain_http=plain_http, progress=progress)

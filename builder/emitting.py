@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from builder.emit.policy import emit_policy
 from builder.errors import UsageError
-from builder.image_signer import read_image_key
-from builder.publish_result import LOCAL
+from builder.publish.image_signer import read_image_key
+from builder.publish.result import LOCAL
 
 if TYPE_CHECKING:
     from builder.project import Project

@@ -10,7 +10,7 @@ from builder.errors import UsageError
 from builder.lock import LockedOpenShift, natural_key
 from builder.matrix import matches_any
 from builder.progress import no_progress
-from builder.published import read_published
+from builder.publish.published import read_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from builder.matrix import Cell, Selector
     from builder.progress import Progress
     from builder.project import Project
-    from builder.publish_result import PublishedCell
-    from builder.published import LeftOutCell
+    from builder.publish.published import LeftOutCell
+    from builder.publish.result import PublishedCell
 
 # The cluster sets these itself, or they are those of another machine.
 _NOT_IN_CLUSTER = frozenset({"DTK_AUTO", "BASE_IMAGE", "KERNEL_VERSION", "KERNEL_FULL_VERSION"})

@@ -9,8 +9,8 @@ from builder.discovery import Discovery, discover_project
 from builder.evidence import Outcome
 from builder.lock import LockedOpenShift
 from builder.progress import no_progress
-from builder.publish_result import LOCAL, PublishStatus
-from builder.publishing import publish_project
+from builder.publish.cells import publish_project
+from builder.publish.result import LOCAL, PublishStatus
 from builder.sources.changes import parse_date
 from builder.workflow import BootOptions, BuildReport, build_project
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from builder.matrix import Selector
     from builder.progress import Progress
     from builder.project import Project
-    from builder.publish_result import PublishResult
+    from builder.publish.result import PublishResult
     from builder.result import CellResult
 
 _HOUR_S = 3600

@@ -10,7 +10,7 @@ from builder.errors import KmodsmithError, SourceGoneError, UsageError
 from builder.lock import LockedOpenShift, natural_key
 from builder.matrix import Cell, find_left_out, matches_any, nearest
 from builder.plan import Reason
-from builder.publish_result import LOCAL
+from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
 from builder.sources.releases import run_by, split_key
 from builder.store import list_images

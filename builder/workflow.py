@@ -133,7 +133,7 @@ def plan_project(
     )
     plan = decide()
     if unless_published and not force and (missing := plan.of(Action.BUILD, Action.ASSEMBLE)):
-        from builder.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
+        from builder.publish.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
 
         plan = decide(elsewhere=find_elsewhere(project, missing))
     workers = choose_workers(project, plan, jobs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from builder.attachments import Attachments
+from builder.publish.attachments import Attachments
 from builder.registry import Credentials, Registry
 from builder.upload import Uploader
 

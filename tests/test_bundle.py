@@ -11,8 +11,8 @@ import pytest
 from fake_registry import FakeRegistry, digest_of
 
 from builder.attest.oci import OCI_MANIFEST
-from builder.bundle import BundleLoader, BundleWriter, LoadStatus, check_target
 from builder.errors import FormatError, UsageError
+from builder.publish.bundle import BundleLoader, BundleWriter, LoadStatus, check_target
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from builder.kmm.version import Flavour, KmmVersion
 from builder.kmm_facts import find_releases
 from builder.matrix import Selector, make_matrix
 from builder.project import open_project
-from builder.publish_result import PublishedCell
+from builder.publish.result import PublishedCell
 
 _HERE = Path(__file__).parent
 _KERNELS = (

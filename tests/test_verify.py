@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from fake_registry import FakeRegistry, digest_of
 
-from builder.attachments import Artifact, Attachments
 from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, SIGNATURE_PREDICATE, make_statement, sign_statement
 from builder.attest.facts import CellFacts
 from builder.attest.oci import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
@@ -26,15 +25,16 @@ from builder.attest.simple_signing import signature_tag
 from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
 from builder.errors import FormatError, SignerError, SourceError
 from builder.evidence import BootEvidence, CellEvidence, Journal, ModuleRecord, Outcome
-from builder.image_signer import OpenImageSigner
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell
 from builder.plan import Action, Decision, Reason
-from builder.publish import Publisher
-from builder.publish_result import CellNames, PublishStatus
+from builder.publish.attachments import Artifact, Attachments
+from builder.publish.image_signer import OpenImageSigner
+from builder.publish.publisher import Publisher
+from builder.publish.result import CellNames, PublishStatus
+from builder.publish.signatory import Signatory
+from builder.publish.verify import Verifier
 from builder.pullspec import parse_pullspec
-from builder.signatory import Signatory
-from builder.verify import Verifier
 
 if TYPE_CHECKING:
     from pathlib import Path

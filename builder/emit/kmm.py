@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from builder.config import Driver, KmmModule
     from builder.kernel import KernelVersion
-    from builder.publish_result import PublishedCell
+    from builder.publish.result import PublishedCell
 
 _API = "kmm.sigs.x-k8s.io"
 _DOCKERFILE_KEY = "dockerfile"  # KMM looks for no other

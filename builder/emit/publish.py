@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from builder.audit import Audit
-    from builder.bundle import BundleReport, Loaded
-    from builder.publish_result import PublishResult
-    from builder.published import LeftOutCell
-    from builder.verify import Verification
+    from builder.publish.audit import Audit
+    from builder.publish.bundle import BundleReport, Loaded
+    from builder.publish.published import LeftOutCell
+    from builder.publish.result import PublishResult
+    from builder.publish.verify import Verification
 
 FORMAT_VERSION = 1
 _STATUS_STYLE = {

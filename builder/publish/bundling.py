@@ -8,22 +8,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.attachments import Attachments
-from builder.bundle import BundleLoader, BundleWriter, check_target
 from builder.config import RegistrySettings
 from builder.errors import UsageError
 from builder.progress import no_progress
-from builder.published import read_published
+from builder.publish.attachments import Attachments
+from builder.publish.bundle import BundleLoader, BundleWriter, check_target
+from builder.publish.published import read_published
 from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
 from builder.upload import Uploader
 
 if TYPE_CHECKING:
-    from builder.bundle import BundleReport, Loaded
     from builder.matrix import Selector
     from builder.progress import Progress
     from builder.project import Project
-    from builder.published import LeftOutCell
+    from builder.publish.bundle import BundleReport, Loaded
+    from builder.publish.published import LeftOutCell
 
 
 def write_bundle(

@@ -25,16 +25,16 @@ from builder.attest.statements import (
 )
 from builder.errors import DamagedError, FormatError, SourceGoneError
 from builder.image_files import LayerCache, list_modules, read_exported
-from builder.signatory import bundles_of
+from builder.publish.signatory import bundles_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from builder.attachments import Attachments
     from builder.attest.bundle import Statement
     from builder.attest.oci import Entry
     from builder.attest.public_key import PublicKey
     from builder.image_files import ImageContents
+    from builder.publish.attachments import Attachments
     from builder.pullspec import Pullspec
     from builder.registry import Manifest, Registry
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from builder.attachments import Attachments
     from builder.attest.oci import Entry
     from builder.progress import Progress
+    from builder.publish.attachments import Attachments
     from builder.pullspec import Pullspec
     from builder.registry import Registry
     from builder.upload import Uploader

@@ -7,14 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.attachments import Attachments
 from builder.attest.simple_signing import is_signed_as
 from builder.errors import UsageError
-from builder.image_signer import read_image_key
 from builder.progress import no_progress
-from builder.publish import read_standing
-from builder.publish_result import LOCAL, PublishedCell
-from builder.publishing import find_shared_names, name_cells
+from builder.publish.attachments import Attachments
+from builder.publish.cells import find_shared_names, name_cells
+from builder.publish.image_signer import read_image_key
+from builder.publish.publisher import read_standing
+from builder.publish.result import LOCAL, PublishedCell
 from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
 from builder.upload import Uploader
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from builder.plan import Decision
     from builder.progress import Progress
     from builder.project import Project
-    from builder.publish_result import CellNames
+    from builder.publish.result import CellNames
     from builder.registry import Registry
 
 _AT_ONCE = 16

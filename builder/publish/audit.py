@@ -13,22 +13,22 @@ from builder.attest.simple_signing import is_signed_as
 from builder.attest.statements import CELL_PREDICATES
 from builder.errors import FormatError, SourceError
 from builder.progress import no_progress
-from builder.publish import read_standing
-from builder.publish_result import LOCAL
-from builder.publishing import find_shared_names, name_cells
+from builder.publish.cells import find_shared_names, name_cells
+from builder.publish.publisher import read_standing
+from builder.publish.result import LOCAL
+from builder.publish.signatory import bundles_of
 from builder.pullspec import parse_pullspec
-from builder.signatory import bundles_of
 from builder.workflow import NO_BOOTS, plan_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from builder.attachments import Attachments
     from builder.attest.public_key import PublicKey
     from builder.evidence import Journal
     from builder.matrix import Selector
     from builder.progress import Progress
     from builder.project import Project
+    from builder.publish.attachments import Attachments
     from builder.registry import Registry
     from builder.upload import Uploader
 
@@ -92,8 +92,8 @@ def audit_project(project: Project, selector: Selector, *, progress: Progress = 
 
 @contextmanager
 def _open_auditor(project: Project) -> Iterator[_Auditor]:
-    from builder.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
-    from builder.image_signer import read_image_key  # noqa: PLC0415
+    from builder.publish.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
+    from builder.publish.image_signer import read_image_key  # noqa: PLC0415
     from builder.pull import open_registries  # noqa: PLC0415
     from builder.upload import Uploader  # noqa: PLC0415
 

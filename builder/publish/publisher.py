@@ -22,7 +22,7 @@ from builder.errors import CellError, FailureClass, FormatError, SourceError
 from builder.evidence import PublishEvidence
 from builder.image_files import export_image
 from builder.once import Once
-from builder.publish_result import KEY_LABEL, CellNames, PublishResult, PublishStatus, SharedName
+from builder.publish.result import KEY_LABEL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.pullspec import Pullspec, parse_pullspec
 from builder.sources.payload import parse_labels
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from builder.attest.facts import CellFacts
     from builder.evidence import Journal
     from builder.plan import Decision
+    from builder.publish.signatory import Signatory
     from builder.registry import Registry
-    from builder.signatory import Signatory
     from builder.upload import Uploader
 
 

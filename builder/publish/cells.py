@@ -18,7 +18,7 @@ from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix, matches_any
 from builder.plan import Action
 from builder.progress import no_progress
-from builder.publish_result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
+from builder.publish.result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.sources.locked import image_input
 from builder.workflow import BootOptions, plan_project
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from builder.plan import Decision
     from builder.progress import Progress
     from builder.project import Project
-    from builder.publish import Publisher
+    from builder.publish.publisher import Publisher
     from builder.workflow import Planned
 
 _AT_ONCE = 4
@@ -187,11 +187,11 @@ class _Job:
 
 @contextmanager
 def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames], force: Force) -> Iterator[_Job]:
-    from builder.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
-    from builder.image_signer import open_image_signer  # noqa: PLC0415
-    from builder.publish import Publisher  # noqa: PLC0415
+    from builder.publish.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
+    from builder.publish.image_signer import open_image_signer  # noqa: PLC0415
+    from builder.publish.publisher import Publisher  # noqa: PLC0415
+    from builder.publish.signatory import Signatory  # noqa: PLC0415
     from builder.pull import open_registries  # noqa: PLC0415
-    from builder.signatory import Signatory  # noqa: PLC0415
     from builder.upload import Uploader  # noqa: PLC0415
 
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from builder.attachments import Attachments
 from builder.attest.simple_signing import is_signed_as
 from builder.errors import FormatError, SourceError
-from builder.image_signer import read_image_key
 from builder.plan import Elsewhere
-from builder.publish import read_standing
-from builder.publish_result import LOCAL
+from builder.publish.attachments import Attachments
+from builder.publish.image_signer import read_image_key
+from builder.publish.publisher import read_standing
+from builder.publish.result import LOCAL
 from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
 from builder.upload import Uploader

@@ -7,21 +7,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.attachments import Attachments
 from builder.config import RegistrySettings
 from builder.errors import UsageError
-from builder.image_signer import read_image_key, read_public_key
+from builder.publish.attachments import Attachments
+from builder.publish.image_signer import read_image_key, read_public_key
+from builder.publish.verify import Verifier
 from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
 from builder.upload import Uploader
-from builder.verify import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from builder.attest.public_key import PublicKey
     from builder.project import Project
-    from builder.verify import Verification
+    from builder.publish.verify import Verification
 
 
 def verify_image(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builder.attachments import Artifact
 from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, open_bundle, sign_statement
 from builder.attest.oci import sha256_of
 from builder.attest.simple_signing import ImageSignature, is_signed_as, make_payload
 from builder.errors import FormatError
+from builder.publish.attachments import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from builder.attachments import Attachments
     from builder.attest.oci import Entry
     from builder.attest.public_key import PublicKey
-    from builder.image_signer import OpenImageSigner
+    from builder.publish.attachments import Attachments
+    from builder.publish.image_signer import OpenImageSigner
     from builder.pullspec import Pullspec
 
 _CREATED = "org.opencontainers.image.created"
