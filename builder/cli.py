@@ -30,7 +30,7 @@ from builder.workflow import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from builder.workflow import BuildReport
+    from builder.workflow import BuildReport, FindElsewhere
 
 # Wide enough for a row of every table; a pipe has no width of its own.
 _PIPE_WIDTH = 150
@@ -186,9 +186,14 @@ def build(
     Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
     command goes on where it was. Exit codes: 0 all there, 10-17 cells failed in one class, 20 in several.
     """
+    elsewhere: FindElsewhere | None = None
+    if unless_published:
+        from builder.publish.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
+
+        elsewhere = find_elsewhere
     report = build_project(
         session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
-        boot=BootOptions(when=when), unless_published=unless_published,
+        boot=BootOptions(when=when), elsewhere=elsewhere,
     )  # fmt: skip
     return tell_results(session, report, as_json=as_json)
 

@@ -10,6 +10,7 @@ from builder.evidence import Outcome
 from builder.lock import LockedOpenShift
 from builder.progress import no_progress
 from builder.publish.cells import publish_project
+from builder.publish.elsewhere import find_elsewhere
 from builder.publish.result import LOCAL, PublishStatus
 from builder.sources.changes import parse_date
 from builder.workflow import BootOptions, BuildReport, build_project
@@ -69,7 +70,7 @@ def run_nightly(
     discovery = discover_project(project, progress=progress)
     current = project.reread()
     report = build_project(
-        current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions(), unless_published=True
+        current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions(), elsewhere=find_elsewhere
     )
     published = _publish(current, selector)
     freshness = tuple(measure_freshness(current, report.results))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from builder.kernel import parse_kernel_version
 from builder.locks import hold_project, share_store
 from builder.matrix import Selector, make_matrix
 from builder.memory import available_memory
-from builder.plan import Action, Plan, Reason, make_plan, predict_seconds
+from builder.plan import Action, Elsewhere, Plan, Reason, make_plan, predict_seconds
 from builder.project import BootWish
 from builder.result import result_without_work
 from builder.sources.locked import OpenShiftSource
@@ -34,7 +35,7 @@ from builder.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rich.console import Console
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from builder.sources.locked import KernelSource
     from builder.toolkit import Toolkits
 
+FindElsewhere = Callable[["Project", Sequence["Decision"]], dict[str, Elsewhere]]
+"""Asks registries for cells that are not built here: ``builder.publish.elsewhere.find_elsewhere``."""
 _WORKER_BYTES = 1024**3
 _WORK_DIR_BYTES = 256 * 1024**2
 
@@ -109,11 +112,11 @@ def plan_project(
     force: bool = False,
     jobs: int | None = None,
     boot: BootOptions = _NO_OPTIONS,
-    unless_published: bool = False,
+    elsewhere: FindElsewhere | None = None,
 ) -> Planned:
     """Read everything and decide; starts no process but one listing of the container store.
 
-    With ``unless_published``, registries are asked for what is not built here, and what they have is left alone.
+    With ``elsewhere``, what is not built here is asked for in registries, and what they have is left alone.
     """
     policy = boot.policy(project)
     matrix = make_matrix(project.config, project.lock, selector)
@@ -132,10 +135,8 @@ def plan_project(
         boot_always=policy == "always",
     )
     plan = decide()
-    if unless_published and not force and (missing := plan.of(Action.BUILD, Action.ASSEMBLE)):
-        from builder.publish.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
-
-        plan = decide(elsewhere=find_elsewhere(project, missing))
+    if elsewhere and not force and (missing := plan.of(Action.BUILD, Action.ASSEMBLE)):
+        plan = decide(elsewhere=elsewhere(project, missing))
     workers = choose_workers(project, plan, jobs)
     predicted_s = predict_seconds(
         plan,
@@ -184,7 +185,7 @@ def build_project(
     jobs: int | None,
     locked: bool,
     boot: BootOptions = _NO_OPTIONS,
-    unless_published: bool = False,
+    elsewhere: FindElsewhere | None = None,
 ) -> BuildReport:
     """Plan and build. A plan without work takes no lock and starts no container.
 
@@ -192,7 +193,7 @@ def build_project(
     it are built again, unless ``locked`` forbids it.
     """
     started = time.monotonic()
-    planned = plan_project(project, selector, force=force, jobs=jobs, boot=boot, unless_published=unless_published)
+    planned = plan_project(project, selector, force=force, jobs=jobs, boot=boot, elsewhere=elsewhere)
     if not planned.plan.work:
         return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
     run_id, results = _build_locked(project, planned, err, boot)
@@ -202,7 +203,7 @@ def build_project(
         for line in (*discovery.changes, *discovery.problems):
             err.print(f"  {line}", markup=False)
         project = project.reread()
-        planned = plan_project(project, selector, jobs=jobs, boot=boot, unless_published=unless_published)
+        planned = plan_project(project, selector, jobs=jobs, boot=boot, elsewhere=elsewhere)
         run_id, results = _build_locked(project, planned, err, boot)
     return BuildReport(results=results, wall_s=time.monotonic() - started, run_id=run_id)
 
