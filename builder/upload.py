@@ -27,6 +27,8 @@ _LARGEST_ANSWER = 4 * 1024**2
 _PIECE = 8 * 1024**2
 _MOST_PAGES = 1000
 _RIGHTS = "pull,push"
+# How registries say, other than by 404, that they have no list of referrers.
+_NO_REFERRERS = frozenset({400, 405, 501})
 _NEXT = re.compile(r'<([^>]+)>; *rel="?next"?')
 
 
@@ -143,13 +145,15 @@ class Uploader:
         Raises as ``resolve`` does.
         """
 
-        def read(answer: httpx.Response) -> tuple[bytes, str]:
+        def read(answer: httpx.Response) -> tuple[bytes | None, str]:
+            if answer.status_code in _NO_REFERRERS:
+                return None, ""
             content = self._registry.read_body(answer, _LARGEST_ANSWER, f"{image} (referrers)")
             return content, str(answer.headers.get("Link", ""))
 
         pages: list[bytes] = []
         path = f"referrers/{image.reference}"
-        request = Request(actions=self._actions)
+        request = Request(actions=self._actions, accepted=_NO_REFERRERS | {200})
         for _ in range(_MOST_PAGES):
             try:
                 content, link = self._registry.retrying(
@@ -157,6 +161,8 @@ class Uploader:
                 )
             except SourceGoneError:
                 return pages or None
+            if content is None:
+                return None
             pages.append(content)
             if (following := _NEXT.match(link)) is None:
                 return pages

@@ -446,3 +446,22 @@ def test_a_cell_that_is_not_built_here_may_be_there(tmp_path: Path) -> None:
     unknown = publisher.find(_cell(), names, "never built")
     assert unknown.status is PublishStatus.NOT_BUILT
     assert "whether another machine published it is not known" in unknown.why
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_every_way_to_say_that_there_is_no_list_of_referrers(tmp_path: Path, status: int) -> None:
+    server = FakeRegistry()
+    server.faults.append(lambda request: httpx.Response(status) if "/referrers/" in request.url.path else None)
+    shop = _make_shop(server, tmp_path)
+    assert shop.sign() == 5
+    assert shop.wrong() == {}
+    assert referrers_tag(shop.facts.digest) in {name for _, name in server.manifests}
+
+
+def test_a_list_of_referrers_that_is_refused_is_not_an_empty_one(tmp_path: Path) -> None:
+    server = FakeRegistry(lists_referrers=True)
+    shop = _make_shop(server, tmp_path)
+    shop.sign()
+    server.faults.append(lambda request: httpx.Response(403) if "/referrers/" in request.url.path else None)
+    with pytest.raises(SourceError, match="refuses access"):
+        shop.wrong()
