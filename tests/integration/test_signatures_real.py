@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -478,3 +479,11 @@ def test_tools_pull_what_was_published(site: _Site, cells: list[dict[str, Any]],
         ]
         _run(*argv)
         shutil.rmtree(tmp_path / "copy")
+    if shutil.which("podman") is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="podman-") as short:  # podman takes no long paths
+        store = ["podman", "--root", f"{short}/graph", "--runroot", f"{short}/run", "--storage-driver", "vfs"]
+        name = cells[0]["names"][0]
+        _run(*store, "pull", "--quiet", "--tls-verify=false", "--authfile", auth, name)
+        shown = subprocess.run([*store, "image", "inspect", name], check=True, capture_output=True, text=True)
+        assert json.loads(shown.stdout)[0]["Digest"] == cells[0]["digest"]
