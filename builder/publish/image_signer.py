@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from builder.config import Config
     from builder.signer import KeyAccess
 
-_NAME = "publish.signer"
+_NAME = "of images"
 _CHALLENGE = b"kmodsmith asks whether this key belongs to this public key"
 
 
@@ -40,7 +40,7 @@ class OpenImageSigner:
         if not self.key.accepts(signature, content):
             raise SignerError(
                 "key-mismatch",
-                f"{_NAME}: the private key does not belong to the public key of SHA-256 {self.key.fingerprint}",
+                f"signer {_NAME}: the private key does not belong to the public key of SHA-256 {self.key.fingerprint}",
                 hint="clusters that trust the public key would refuse the images",
             )
         return signature
