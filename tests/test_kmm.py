@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.kmm.fields import MODULE_SPEC, SPECS, Field, Kind
-from builder.kmm.lint import lint
+from builder.kmm.lint import choose_images, lint
 from builder.kmm.mapping import choose_mapping, expand, image_of
 from builder.kmm.problem import Severity
 from builder.kmm.regexp import matches
 from builder.kmm.rules import find_problems
 from builder.kmm.version import Flavour, KmmVersion
-from builder.yamlfile import read_documents
+from builder.yamlfile import YamlFile, read_documents
 
 _DATA = Path(__file__).parent / "data" / "kmm"
 _PINNED = f"quay.test/org/drv@sha256:{'1' * 64}"
@@ -275,8 +275,11 @@ def test_no_object_is_a_defect(data: st.DataObject) -> None:
                 at[key] = data.draw(junk)
                 break
             at = at[key]
+    secret = {"kind": "Secret", "metadata": {"name": "k"}, "data": data.draw(junk)}
+    documents = [YamlFile(file=Path("x"), data=item) for item in (changed, secret)]
     for version in KmmVersion:
-        list(find_problems(changed, version, Flavour.OPENSHIFT))
+        lint(documents, version, Flavour.OPENSHIFT)
+    choose_images(documents, ["6.1.0-9-amd64"])
 
 
 @pytest.mark.parametrize("version", ["2.4", "2.6", "2.7"])

@@ -80,12 +80,12 @@ def choose_images(documents: Sequence[YamlFile], kernels: Sequence[str]) -> list
     """Return which image KMM would take for each kernel, for every Module that has mappings."""
     choices = []
     for document in documents:
-        loader = (document.data.get("spec") or {}).get("moduleLoader") if _kind(document) == "Module" else None
-        container = loader.get("container") if isinstance(loader, dict) else None
-        if not isinstance(container, dict) or not isinstance(container.get("kernelMappings"), list):
+        spec = _mapping(_mapping(document.data).get("spec")) if _kind(document) == "Module" else {}
+        container = _mapping(_mapping(spec.get("moduleLoader")).get("container"))
+        if not isinstance(container.get("kernelMappings"), list):
             continue
         mappings = [item for item in container["kernelMappings"] if isinstance(item, dict)]
-        namespace = str((document.data.get("metadata") or {}).get("namespace") or "")
+        namespace = str(_mapping(_mapping(document.data).get("metadata")).get("namespace") or "")
         for kernel in kernels:
             number = choose_mapping(mappings, kernel)
             image = image_of(
@@ -101,13 +101,17 @@ def _last(path: tuple[str | int, ...]) -> str:
     return format_path(path[names[-1] :]) if names else ""
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return what is a mapping; anything else that somebody wrote in its place has nothing in it."""
+    return value if isinstance(value, dict) else {}
+
+
 def _kind(document: YamlFile) -> str:
-    return str(document.data.get("kind") or "") if isinstance(document.data, dict) else ""
+    return str(_mapping(document.data).get("kind") or "")
 
 
 def _name(document: YamlFile) -> str:
-    metadata = document.data.get("metadata") if isinstance(document.data, dict) else None
-    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+    return str(_mapping(_mapping(document.data).get("metadata")).get("name") or "")
 
 
 def _check_references(data: Mapping[str, Any], known: Mapping[tuple[str, str], YamlFile]) -> Iterator[Problem]:
@@ -116,7 +120,7 @@ def _check_references(data: Mapping[str, Any], known: Mapping[tuple[str, str], Y
         document = known.get((kind, name))
         if document is None:
             continue
-        there = {*(document.data.get("data") or {}), *(document.data.get("stringData") or {})}
+        there = {*_mapping(document.data.get("data")), *_mapping(document.data.get("stringData"))}
         if key not in there:
             message = f"{kind} {name} has no key {key!r}, only {', '.join(sorted(there)) or 'none'}"
             yield Problem(path=path, code="reference", message=message)
