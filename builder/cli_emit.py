@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from builder.cli import Session
+    from builder.errors import Mistake
 
 _KMM = (
     click.option(
@@ -156,7 +157,15 @@ def lint_kmm(
     from builder.kmm.lint import choose_images, lint  # noqa: PLC0415
     from builder.yamlfile import read_documents  # noqa: PLC0415
 
-    documents = [document for file in files for document in read_documents(file)]
+    documents = []
+    mistakes: list[Mistake] = []
+    for file in files:
+        try:
+            documents += read_documents(file)
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(mistakes)
     result = lint(documents, KmmVersion(version), Flavour(flavour))
     choices = choose_images(documents, kernels)
     if as_json:

@@ -26,4 +26,12 @@ def emit_policy_files(project: Project) -> dict[str, str]:
     repositories = [driver.image_name for driver in project.config.drivers if not driver.image_name.startswith(LOCAL)]
     if not repositories:
         raise UsageError("no driver has an image in a registry", hint="give it an 'image' in versions.yaml")
-    return emit_policy(key.pem, repositories, name=f"kmodsmith-{project.config.drivers[0].name}")
+    mirrored = [
+        f"{mirror}{repository.removeprefix(entry.source)}"
+        for repository in repositories
+        for entry in project.config.registry.mirrors
+        if repository == entry.source or repository.startswith(f"{entry.source}/")
+        for mirror in entry.mirrors
+    ]
+    name = f"kmodsmith-{project.config.drivers[0].name}"
+    return emit_policy(key.pem, repositories, mirrored=mirrored, name=name)

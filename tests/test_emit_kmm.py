@@ -14,8 +14,10 @@ import yaml
 from builder.config import Driver
 from builder.emit.kmm import KmmFacts, ReleaseKernel, emit_kmm
 from builder.emit.policy import emit_policy
+from builder.emitting import emit_policy_files
 from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
+from builder.keys import create_image_key
 from builder.kmm.mapping import image_of
 from builder.kmm.rules import find_problems
 from builder.kmm.version import Flavour, KmmVersion
@@ -185,6 +187,12 @@ def test_policies_are_for_our_repositories_only() -> None:
     assert list(policy["transports"]["docker"]) == ["quay.test/org/a", "quay.test/org/b"]
     assert policy["transports"]["docker"]["quay.test/org/a"][0]["signedIdentity"] == {"type": "matchRepoDigestOrExact"}
     assert yaml.safe_load(files["registries.d.yaml"])["docker"]["quay.test/org/a"] == {"use-sigstore-attachments": True}
+    mirrored = emit_policy("PEM", ["quay.test/org/a"], mirrored=["mirror.test/quay/org/a"], name="x")
+    assert list(yaml.safe_load(mirrored["registries.d.yaml"])["docker"]) == [
+        "mirror.test/quay/org/a",
+        "quay.test/org/a",
+    ]
+    assert list(json.loads(mirrored["policy.json"])["transports"]["docker"]) == ["quay.test/org/a"]
     cluster = yaml.safe_load(files["clusterimagepolicy.yaml"])
     schema = json.loads((_HERE / "data" / "openshift-api" / "clusterimagepolicy.json").read_text())["schema"]
     jsonschema.validate(cluster, schema)
@@ -209,3 +217,20 @@ def test_preflights_are_for_the_releases_that_run_a_kernel() -> None:
         assert arch == item.kernel.arch
         assert not item.toolkit or "@sha256:" in item.toolkit
     assert any(item.toolkit for item in every)
+
+
+def test_signatures_are_looked_for_at_mirrors(project_dir: Path) -> None:
+    file = project_dir / "versions.yaml"
+    before = file.read_text()
+    with pytest.raises(UsageError, match="images are not signed"):
+        emit_policy_files(open_project(project_dir))
+    made = create_image_key("images", key_folder=project_dir.parent, public_folder=project_dir / "keys")
+    file.write_text(before + made.versions_yaml(project_dir))
+    with pytest.raises(UsageError, match="no driver has an image in a registry"):
+        emit_policy_files(open_project(project_dir))
+    mirrors = "registry: {mirrors: [{source: quay.test/org, mirrors: [mirror.test/a]}, {source: other.test, mirrors: [b.test]}]}\n"
+    text = before.replace("    vendor: V", "    image: quay.test/org/demo\n    vendor: V") + mirrors
+    file.write_text(text + made.versions_yaml(project_dir))
+    files = emit_policy_files(open_project(project_dir))
+    assert list(yaml.safe_load(files["registries.d.yaml"])["docker"]) == ["mirror.test/a/demo", "quay.test/org/demo"]
+    assert list(json.loads(files["policy.json"])["transports"]["docker"]) == ["quay.test/org/demo"]

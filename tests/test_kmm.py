@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import re
 from pathlib import Path
@@ -256,7 +258,13 @@ def test_lint_knows_the_keys_of_secrets_and_config_maps(tmp_path: Path) -> None:
 def test_no_object_is_a_defect(data: st.DataObject) -> None:
     """Whatever stands in place of anything: problems, never an exception."""
     junk = st.one_of(
-        st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just([]), st.just({}), st.just([None])
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.text(max_size=5),
+        st.builds(list),
+        st.builds(dict),
+        st.builds(lambda: [None]),
     )
     changed = copy.deepcopy(_module())
     changed["spec"]["tolerations"] = [{"key": "a", "operator": "Exists"}]
@@ -318,3 +326,24 @@ def test_both_flavours_have_the_same_module() -> None:
         assert re.fullmatch("[0-9a-f]{40}", data["openshift"]["commit"])
     assert MODULE_SPEC.fields["dra"].since == "2.7"
     assert Severity("error") is Severity.ERROR
+
+
+def _lint(folder: Path, *files: str) -> tuple[int, str, str]:
+    from builder.__main__ import run_cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_cli(["--project", str(folder), "lint", "kmm", *(str(folder / name) for name in files)])
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text("kind: Module\nkind: Module\n")
+    (tmp_path / "none.yaml").write_text("a: [\n")
+    (tmp_path / "good.yaml").write_text(_MODULE)
+    code, out, err = _lint(tmp_path, "twice.yaml", "none.yaml", "good.yaml", "absent.yaml")
+    assert (code, out) == (3, "")
+    assert "3 mistakes" in err
+    assert all(name in err for name in ("twice.yaml:2:1", "none.yaml", "absent.yaml"))
+    code, out, err = _lint(tmp_path, "good.yaml")
+    assert (code, out, err) == (0, "1 object of KMM: nothing wrong\n", "")

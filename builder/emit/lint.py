@@ -26,8 +26,12 @@ def emit_lint(result: LintResult) -> str:
         for item in sorted(result.findings, key=lambda item: item.mistake)
     ]
     counts = Counter(str(item.severity) for item in result.findings)
-    parts = ", ".join(f"{number} {severity}s" for severity, number in sorted(counts.items())) or "nothing wrong"
-    return "\n".join([*lines, f"{result.objects} objects of KMM: {parts}"])
+    parts = ", ".join(_count(number, severity) for severity, number in sorted(counts.items())) or "nothing wrong"
+    return "\n".join([*lines, f"{_count(result.objects, 'object')} of KMM: {parts}"])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def emit_choices(choices: Sequence[Choice]) -> RenderableType:

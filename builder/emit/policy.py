@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 _LARGEST_KEY = 8192  # config.openshift.io ClusterImagePolicy, publicKey.keyData
 
 
-def emit_policy(pem: str, repositories: Sequence[str], *, name: str) -> dict[str, str]:
+def emit_policy(pem: str, repositories: Sequence[str], *, mirrored: Sequence[str] = (), name: str) -> dict[str, str]:
     """Return files by name for hosts (podman, skopeo, CRI-O) and for OpenShift.
 
     Args:
         pem: the public key.
         repositories: full names without tags; images of others are left alone.
+        mirrored: names under which mirrors have them: signatures are looked for where an image is pulled from.
         name: of the policy and of the driver's vendor, DNS-1123.
     """
     key = base64.b64encode(pem.encode()).decode()
     return {
         "policy.json": emit_policy_json(key, repositories),
-        "registries.d.yaml": emit_registries_d(repositories),
+        "registries.d.yaml": emit_registries_d([*repositories, *mirrored]),
         "clusterimagepolicy.yaml": emit_cluster_policy(key, repositories, name=name),
     }
 
