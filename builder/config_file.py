@@ -89,6 +89,7 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
                 f"{driver.name!r} is already the name of drivers[{names[driver.name]}]",
             )
         names.setdefault(driver.name, number)
+        yield from _check_kmm(driver, document, ("drivers", number, "kmm"))
     debians = [name for name, source in config.sources.items() if isinstance(source, DebianKernels)]
     for name, source in config.sources.items():
         if isinstance(source, OpenShiftKernels) and source.runtime not in {None, *debians}:
@@ -111,6 +112,19 @@ def _check_group(config: Config, document: YamlFile, name: str, group: Group) ->
             yield document.mistake(place, _unknown("signer", signer, config.signers))
         elif signer in group.signers[:number]:
             yield document.mistake(place, f"{signer!r} is named twice")
+
+
+def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
+    """What modprobe is to load must be among the driver's modules, where it names them."""
+    wanted: list[tuple[tuple[str | int, ...], str]] = [
+        (("loading_order", index), name) for index, name in enumerate(driver.kmm.loading_order)
+    ]
+    if driver.kmm.module:
+        wanted.append((("module",), driver.kmm.module))
+    known = {name.replace("-", "_") for name in driver.modules}
+    for place, name in wanted:
+        if known and name.replace("-", "_") not in known:
+            yield document.mistake((*path, *place), _unknown("module", name, driver.modules))
 
 
 def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:

@@ -57,6 +57,64 @@ def test_several_drivers_side_by_side(project_dir: Path) -> None:
     ("old", "new", "expected"),
     [
         ("name: demo", "name: Demo.X", "2: drivers[0].name: 'Demo.X' does not have the right form"),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {module: dmeo}",
+            "10: drivers[0].kmm.module: there is no module 'dmeo': did you mean 'demo'?",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {loading_order: [a, demo]}",
+            "drivers[0].kmm.loading_order[0]: there is no module 'a'",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {loading_order: [demo]}",
+            "loading_order needs at least two modules, each once",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {module: demo, loading_order: [demo, x]}",
+            "loading_order must end with module (demo)",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {in_cluster_build: {source: x}}",
+            "drivers[0].kmm.in_cluster_build.source: 'x' does not have the right form",
+        ),
+        ("maintainer: M", "maintainer: M\n    kmm: {selectro: {}}", "is not a known key: did you mean 'selector'?"),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {tolerations: [{kye: a}]}",
+            "is not a known key: did you mean 'key'?",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {signer: {public_key: k.pub}}",
+            "give exactly one of key_file, pkcs11 and command, not none",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {signer: {public_key: k.pub, key_fiel: k}}",
+            "is not a known key: did you mean 'key_file'?",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {tags: [version]}",
+            "would be the same tag for every image",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {tags: ['{version}-{release}']}",
+            "the first must hold {kernel}",
+        ),
+        ("default_group: few", "default_group: few\npublish: {tags: ['{kernel} x']}", "gives no tag"),
+        ("default_group: few", "default_group: few\npublish: {tags: ['{kernel']}", "is no pattern of a tag"),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {builder: laptop}",
+            "publish.builder: 'laptop' does not have the right form",
+        ),
         ("version: 1.2.0", "version: v1.2.0", "3: drivers[0].version: write it without the letter: 1.2.0"),
         (
             "version: 1.2.0",
