@@ -55,7 +55,7 @@ def policy(session: Session, *, output: Path, as_json: bool) -> None:
     policy.json and registries.d.yaml are for /etc/containers of podman and CRI-O hosts; clusterimagepolicy.yaml is for
     OpenShift, whose machine config operator writes both. Images of other repositories are left alone.
     """
-    from builder.emitting import emit_policy_files  # noqa: PLC0415 - cryptography takes long to import
+    from builder.policy_facts import emit_policy_files  # noqa: PLC0415 - cryptography takes long to import
 
     _tell(session, emit_policy_files(session.project), output, as_json=as_json)
 

@@ -23,6 +23,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from builder.digest import sha256_of
 from builder.errors import DamagedError, FormatError, SourceError, SourceUnreachableError, UsageError
 from builder.layer import read_layer_files, whiteouts_of
 from builder.pullspec import Pullspec
@@ -217,7 +218,7 @@ class Registry:
         if pullspec.is_pinned and (kept := self._kept(pullspec.reference)) is not None:
             return kept
         content = self._from_anywhere(pullspec, f"manifests/{pullspec.reference}", _LARGEST_MANIFEST)
-        digest = _digest_of(content)
+        digest = sha256_of(content)
         if pullspec.is_pinned and digest != pullspec.reference:
             raise DamagedError(f"{pullspec}: the registry served another manifest, {digest}")
         self._keep(digest, content)
@@ -225,7 +226,7 @@ class Registry:
 
     def remember(self, content: bytes) -> None:
         """Keep a manifest or small blob that is known to be in a registry, as if it had been read."""
-        self._keep(_digest_of(content), content)
+        self._keep(sha256_of(content), content)
 
     def blob(self, pullspec: Pullspec, descriptor: Descriptor) -> bytes:
         """Return a small blob, such as an image's configuration; it is kept. Raises as ``manifest`` does."""
@@ -286,8 +287,8 @@ class Registry:
             raise FormatError(f"{pullspec}: layer {layer.digest} has {layer.size} bytes, {largest_layer} may be read")
         found = self._try_places(pullspec, lambda place: self._stream_files(place, layer, wanted))
         for content in found.values():
-            self._keep(_digest_of(content), content)
-        index = {path: _digest_of(found[path]) if path in found else "" for path in sorted(wanted)}
+            self._keep(sha256_of(content), content)
+        index = {path: sha256_of(found[path]) if path in found else "" for path in sorted(wanted)}
         self._keep_as(_index_name(layer, wanted), json.dumps(index).encode())
         return found
 
@@ -500,7 +501,7 @@ class Registry:
     def _kept(self, digest: str) -> bytes | None:
         content = self._read_kept(digest.removeprefix("sha256:"))
         # A disk that filled up, or somebody's hand: what is damaged is read again.
-        return content if content is not None and _digest_of(content) == digest else None
+        return content if content is not None and sha256_of(content) == digest else None
 
     def _kept_files(self, layer: Descriptor, wanted: Collection[str]) -> dict[str, bytes] | None:
         """Return what was found in a layer before; None if it was not read for these paths, or not all is there."""
@@ -533,10 +534,6 @@ class Registry:
         temporary.replace(target)
 
 
-def _digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
 def _index_name(layer: Descriptor, wanted: Collection[str]) -> str:
     """Name what is known of some paths of a layer: both never change."""
     return hashlib.sha256("\n".join([layer.digest, *sorted(wanted)]).encode()).hexdigest()
@@ -564,13 +561,13 @@ def _same_site(one: str, other: str) -> bool:
 
 
 def _check_blob(content: bytes, descriptor: Descriptor, pullspec: Pullspec) -> None:
-    found = _digest_of(content)
+    found = sha256_of(content)
     if found != descriptor.digest:
         raise DamagedError(f"{pullspec}: blob {descriptor.digest} is damaged: its content has the digest {found}")
 
 
 def _parse_manifest(content: bytes, pullspec: Pullspec) -> Manifest:
-    digest = _digest_of(content)
+    digest = sha256_of(content)
     try:
         data = json.loads(content)
         media_type = str(data.get("mediaType", ""))

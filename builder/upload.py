@@ -5,12 +5,12 @@ What is there already is not sent again; an upload that broke off goes on where 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from builder.digest import sha256_of
 from builder.errors import SourceError, SourceGoneError, SourceUnreachableError
 from builder.registry import Request
 
@@ -53,7 +53,7 @@ class Uploader:
             SourceError: refused, or no answer: then nothing is known about the tag.
         """
         content = self.read_manifest(name)
-        return None if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return None if content is None else sha256_of(content)
 
     def read_manifest(self, name: Pullspec) -> bytes | None:
         """Return what a tag stands for now; None and errors are those of ``resolve``."""
@@ -71,12 +71,7 @@ class Uploader:
 
     def has_blob(self, name: Pullspec, digest: str) -> bool:
         """Tell whether a repository has a blob. Raises as ``resolve`` does."""
-        request = Request(method="HEAD", actions=self._actions)
-        try:
-            self._registry.retrying(lambda: self._registry.exchange(name, f"blobs/{digest}", lambda _: None, request))
-        except SourceGoneError:
-            return False
-        return True
+        return self._registry.retrying(lambda: _has_blob(self._registry, name, digest, self._actions))
 
     def send_blob(self, name: Pullspec, digest: str, file: Path) -> bool:
         """Send a blob, unless the repository has it; returns whether it was sent.
@@ -94,7 +89,7 @@ class Uploader:
 
     def send_content(self, name: Pullspec, content: bytes) -> bool:
         """Send a small blob, unless the repository has it; returns whether it was. Raises as ``send_blob`` does."""
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        digest = sha256_of(content)
         if self.has_blob(name, digest):
             return False
 
@@ -134,7 +129,7 @@ class Uploader:
             return self._registry.exchange(name, f"manifests/{name.reference}", read, request)
 
         told, is_listed = send() if once else self._registry.retrying(send)
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        digest = sha256_of(content)
         if told and told != digest:
             raise SourceError(f"{name}: the registry made {told} of the manifest {digest}")
         return is_listed
@@ -210,7 +205,7 @@ class _BlobUpload:
     def go_on(self) -> None:
         was_begun = bool(self._place)
         done = self._find_out() if was_begun else 0
-        if was_begun and not self._place and self._is_there():
+        if was_begun and not self._place and _has_blob(self._registry, self._name, self._digest, _RIGHTS):
             return  # only the answer to its last request was lost
         if not self._place:
             self._place = self._ask("blobs/uploads/", _send("POST", b"", 202))
@@ -221,14 +216,6 @@ class _BlobUpload:
             self.sent += len(piece)
         last = _with_digest(self._place, self._digest)
         self._registry.exchange(self._name, last, lambda _: None, _send("PUT", b"", 201))
-
-    def _is_there(self) -> bool:
-        request = Request(method="HEAD", actions=_RIGHTS)
-        try:
-            self._registry.exchange(self._name, f"blobs/{self._digest}", lambda _: None, request)
-        except SourceGoneError:
-            return False
-        return True
 
     def _find_out(self) -> int:
         """Return how many bytes the registry has; an upload that it no longer knows starts again."""
@@ -263,6 +250,14 @@ class _BlobUpload:
     def _ask(self, path: str, request: Request) -> str:
         """Send a part of the upload; returns where it goes on."""
         return _known(self._registry.exchange(self._name, path, _read_place, request), self._name)
+
+
+def _has_blob(registry: Registry, name: Pullspec, digest: str, actions: str) -> bool:
+    try:
+        registry.exchange(name, f"blobs/{digest}", lambda _: None, Request(method="HEAD", actions=actions))
+    except SourceGoneError:
+        return False
+    return True
 
 
 def _read_place(answer: httpx.Response) -> str:

@@ -211,7 +211,7 @@ def test_an_image_is_signed_for_one_name_by_one_key() -> None:
 
 
 def _signature(payload: bytes) -> ImageSignature:
-    from builder.attest.oci import sha256_of
+    from builder.digest import sha256_of
 
     return ImageSignature(sha256_of(payload), len(payload), _sign(payload))
 

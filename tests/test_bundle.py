@@ -95,9 +95,10 @@ def _entry(content: bytes, **annotations: str) -> dict[str, Any]:
     }
 
 
-_BLOB = b'{"layers": [], "config": {}}'
+_BLOB = b'{"layers": []}'
+_ODD = b'{"layers": [], "config": "text"}'
 _BLOB_NAME = f"blobs/sha256/{digest_of(_BLOB).removeprefix('sha256:')}"
-_LACKS = json.dumps({"layers": [{"digest": f"sha256:{'9' * 64}", "size": 1}], "config": {}}).encode()
+_LACKS = json.dumps({"layers": [{"digest": f"sha256:{'9' * 64}", "size": 1}]}).encode()
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,8 @@ _LACKS = json.dumps({"layers": [{"digest": f"sha256:{'9' * 64}", "size": 1}], "c
         ({"oci-layout": b"{}"}, "it has no index.json"),
         ({"index.json": b"not json"}, "it is no list of manifests"),
         ({"index.json": _index({"digest": "../x", "size": 1})}, "it is no list of manifests"),
+        ({"index.json": _index(_entry(b"[]")), f"blobs/sha256/{digest_of(b'[]')[7:]}": b"[]"}, "it is no manifest of an artefact"),
+        ({"index.json": _index(_entry(_ODD)), f"blobs/sha256/{digest_of(_ODD)[7:]}": _ODD}, "it is no manifest of an artefact: config"),
         ({"index.json": _index(_entry(_BLOB))}, "does not have blob"),
         ({"index.json": _index(_entry(_BLOB, **{"io.kmodsmith.bundle.role": "x"}))}, "was not written by 'bundle'"),
         ({"index.json": _index(_entry(_BLOB, **{"io.kmodsmith.bundle.of": "x"})), _BLOB_NAME: _BLOB}, "is not a full image name"),

@@ -14,7 +14,6 @@ import yaml
 from builder.config import Driver
 from builder.emit.kmm import KmmFacts, ReleaseKernel, emit_kmm
 from builder.emit.policy import emit_policy
-from builder.emitting import emit_policy_files
 from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
 from builder.keys import create_image_key
@@ -23,6 +22,7 @@ from builder.kmm.rules import find_problems
 from builder.kmm.version import Flavour, KmmVersion
 from builder.kmm_facts import find_releases
 from builder.matrix import Selector, make_matrix
+from builder.policy_facts import emit_policy_files
 from builder.project import open_project
 from builder.publish.result import PublishedCell
 

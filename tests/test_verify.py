@@ -24,7 +24,7 @@ from builder.attest.sbom import SBOM_PREDICATE
 from builder.attest.simple_signing import signature_tag
 from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
 from builder.errors import FormatError, SignerError, SourceError
-from builder.evidence import BootEvidence, CellEvidence, Journal, ModuleRecord, Outcome
+from builder.evidence import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell
 from builder.plan import Action, Decision, Reason
@@ -251,6 +251,23 @@ def test_tests_that_failed_or_ran_elsewhere_are_found(shop: _Shop, predicate: di
     assert sentence in shop.wrong()["tests"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "predicate", "check"),
+    [
+        (SBOM_PREDICATE, {"components": ["text"]}, "bill of materials"),
+        (SBOM_PREDICATE, {"components": 5}, "bill of materials"),
+        (TEST_PREDICATE, {"result": "PASSED", "passedTests": [[]]}, "tests"),
+        (TEST_PREDICATE, {"result": "PASSED", "configuration": ["fit"]}, "tests"),
+    ],
+)
+def test_a_signed_statement_of_another_form_is_told(
+    shop: _Shop, kind: str, predicate: dict[str, Any], check: str
+) -> None:
+    shop.sign(predicates=[item for item in CELL_PREDICATES if item != kind])
+    shop.attach(kind, make_statement("n", shop.facts.digest, kind, predicate))
+    assert shop.wrong()[check].startswith("it is no ")
+
+
 def test_a_statement_about_another_image_does_not_count(shop: _Shop) -> None:
     shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != SBOM_PREDICATE])
     statement = make_statements(replace(shop.facts, digest=f"sha256:{'9' * 64}"))[SBOM_PREDICATE]
@@ -277,6 +294,17 @@ def test_an_image_without_modules_is_none(tmp_path: Path) -> None:
     shop = _make_shop(FakeRegistry(), tmp_path, {"etc/x": b"x"})
     shop.sign(_evidence(shop, modules=()))
     assert shop.wrong() == {"bill of materials": "the image holds no module"}
+
+
+def test_firmware_counts_as_modules_do(tmp_path: Path) -> None:
+    files = {f"opt/lib/modules/{_KERNEL}/extra/a.ko": _MODULE, "firmware/drv/fw.bin": b"firmware"}
+    shop = _make_shop(FakeRegistry(), tmp_path, files)
+    shop.sign(_evidence(shop, firmware=(FileRecord(path="firmware/drv/fw.bin", sha256="0" * 64, size=8),)))
+    assert "of firmware/drv/fw.bin it lists 000" in shop.wrong()["bill of materials"]
+    other = _make_shop(FakeRegistry(), tmp_path / "right", files)
+    sha256 = hashlib.sha256(b"firmware").hexdigest()
+    other.sign(_evidence(other, firmware=(FileRecord(path="firmware/drv/fw.bin", sha256=sha256, size=8),)))
+    assert other.wrong() == {}
 
 
 def test_a_changed_layer_is_found(shop: _Shop) -> None:

@@ -5,13 +5,13 @@ Format: OCI image-spec 1.1 (manifest, guidelines for artefacts) and distribution
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from builder.attest.parsing import Parsed, parse_json
+from builder.digest import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,10 +27,6 @@ _MOST_REFERRERS = 10_000
 def dump(data: object) -> bytes:
     """Return JSON in one form, so that equal data has an equal digest."""
     return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
-
-
-def sha256_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def make_descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
@@ -99,10 +95,11 @@ def parse_index(content: bytes) -> list[Entry]:
 
 
 class ArtifactManifest(Parsed):
-    """The manifest of an artefact: what it is about, its annotations, and its blobs."""
+    """The manifest of an image or of an artefact: what it is about, its annotations, and its blobs."""
 
     artifact_type: str = Field(default="", alias="artifactType")
     subject: Entry | None = None
+    config: Entry | None = None
     annotations: dict[str, str] = Field(default_factory=dict)
     layers: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from builder.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Base64 = Annotated[bytes, BeforeValidator(lambda text: base64.b64decode(text, validate=True))]
 
@@ -30,6 +33,18 @@ def parse_json(model: type[_Model], content: bytes, what: str) -> _Model:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise FormatError(f"it is no {what}: {place + ': ' if place else ''}{first['msg']}"[:300]) from None
+        raise _wrong(error, what) from None
+
+
+def parse_data(model: type[_Model], data: Mapping[str, Any], what: str) -> _Model:
+    """Return what was JSON as a model; raises as ``parse_json``."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _wrong(error, what) from None
+
+
+def _wrong(error: ValidationError, what: str) -> FormatError:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return FormatError(f"it is no {what}: {place + ': ' if place else ''}{first['msg']}"[:300])

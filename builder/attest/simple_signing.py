@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from builder.attest.oci import OCI_CONFIG, OCI_MANIFEST, dump, make_descriptor, sha256_of
+from builder.attest.oci import OCI_CONFIG, OCI_MANIFEST, dump, make_descriptor
 from builder.attest.parsing import Parsed, parse_json
+from builder.digest import sha256_of
 from builder.errors import FormatError
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from builder.attest.oci import (
     parse_index,
     referrer_of,
     referrers_tag,
-    sha256_of,
 )
 from builder.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
+from builder.digest import sha256_of
 from builder.errors import FormatError, SourceUnreachableError
 from builder.once import Once
 from builder.registry import Descriptor

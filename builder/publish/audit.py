@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from builder.attest.bundle import SIGNATURE_PREDICATE
-from builder.attest.simple_signing import is_signed_as
 from builder.attest.statements import CELL_PREDICATES
 from builder.errors import FormatError, SourceError
 from builder.progress import no_progress
 from builder.publish.cells import find_shared_names, name_cells
-from builder.publish.publisher import read_standing
+from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
 from builder.publish.signatory import bundles_of
 from builder.pullspec import parse_pullspec
 from builder.workflow import NO_BOOTS, plan_project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from builder.attest.public_key import PublicKey
     from builder.evidence import Journal
     from builder.matrix import Selector
     from builder.progress import Progress
     from builder.project import Project
-    from builder.publish.attachments import Attachments
-    from builder.registry import Registry
-    from builder.upload import Uploader
+    from builder.publish.reading import RegistryReader
 
 _AUDITS_AT_ONCE = 16
 
@@ -81,30 +76,14 @@ def audit_project(project: Project, selector: Selector, *, progress: Progress = 
     shared = find_shared_names(project, selector, NO_BOOTS, names, wanted)
     tags += [_Tag(name=item.name, cell="", key=item.key, predicates=(SIGNATURE_PREDICATE,)) for item in shared]
     tags = [tag for tag in tags if not tag.name.startswith(LOCAL)]
-    with _open_auditor(project) as auditor:
+    with open_reader(project) as reader:
+        auditor = _Auditor(journal=project.journal, reader=reader)
         found = []
         with ThreadPoolExecutor(max_workers=_AUDITS_AT_ONCE, thread_name_prefix="audit") as pool:
             for number, audit in enumerate(pool.map(auditor.audit, tags), start=1):
                 found.append(audit)
                 progress(number, len(tags))
         return [*found, *auditor.find_extra({tag.name for tag in tags})]
-
-
-@contextmanager
-def _open_auditor(project: Project) -> Iterator[_Auditor]:
-    from builder.publish.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
-    from builder.publish.image_signer import read_image_key  # noqa: PLC0415
-    from builder.pull import open_registries  # noqa: PLC0415
-    from builder.upload import Uploader  # noqa: PLC0415
-
-    registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
-    with closing(registry):
-        uploader = Uploader(registry, actions="pull")
-        key = read_image_key(project.config)
-        yield _Auditor(
-            journal=project.journal, registry=registry, uploader=uploader,
-            attachments=Attachments(registry, uploader), keys=[key] if key else [],
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +98,10 @@ class _Tag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Auditor:
-    """Compares tags; ``keys`` is empty where images are not signed."""
+    """Compares tags."""
 
     journal: Journal
-    registry: Registry
-    uploader: Uploader
-    attachments: Attachments
-    keys: Sequence[PublicKey]
+    reader: RegistryReader
 
     def audit(self, tag: _Tag) -> Audit:
         recorded = self.journal.published.get(tag.name)
@@ -138,7 +114,7 @@ class _Auditor:
 
     def _compare(self, tag: _Tag, recorded: str) -> tuple[Drift, str, str]:
         """Return what is wrong with a tag, the digest that it stands for, and a sentence."""
-        standing = read_standing(self.registry, self.uploader, parse_pullspec(tag.name))
+        standing = self.reader.standing(parse_pullspec(tag.name))
         if standing is None:
             return Drift.MISSING, "", "it was published" if recorded else "it was never published from here"
         if recorded and standing.digest != recorded:
@@ -146,15 +122,15 @@ class _Auditor:
         if standing.key != tag.key:
             why = "it was made from other inputs than versions.yaml, the sources and the lock name now"
             return Drift.DIFFERENT, standing.digest, why
-        if self.keys and (why := self._why_unsigned(tag, standing.digest)):
+        if self.reader.keys and (why := self._why_unsigned(tag, standing.digest)):
             return Drift.UNSIGNED, standing.digest, why
         return Drift.NONE, standing.digest, ""
 
     def _why_unsigned(self, tag: _Tag, digest: str) -> str:
-        image = parse_pullspec(tag.name).at(digest)
-        if not is_signed_as(self.attachments.signatures(image), tag.name, digest, self.keys):
+        name = parse_pullspec(tag.name)
+        if not self.reader.is_signed(name, digest):
             return "it has no signature of the key in versions.yaml for this name"
-        referrers = self.attachments.referrers(image)
+        referrers = self.reader.attachments.referrers(name.at(digest))
         lacking = [kind for kind in tag.predicates if not bundles_of(referrers, kind)]
         return f"it has no statement {', '.join(lacking)}" if lacking else ""
 
@@ -164,7 +140,7 @@ class _Auditor:
         for repository in sorted({name.rpartition(":")[0] for name in known}):
             place = parse_pullspec(f"{repository}:latest")
             try:
-                tags = self.uploader.list_tags(place)
+                tags = self.reader.uploader.list_tags(place)
             except SourceError as error:
                 found.append(Audit(name=repository, cell="", drift=Drift.UNKNOWN, why=error.message))
                 continue

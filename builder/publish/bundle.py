@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import os
 import re
 import tarfile
@@ -23,7 +22,6 @@ from builder.attest.simple_signing import parse_signature_image, signature_tag
 from builder.errors import FormatError, SourceError, UsageError
 from builder.progress import no_progress
 from builder.pullspec import parse_pullspec
-from builder.registry import Descriptor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from builder.progress import Progress
     from builder.publish.attachments import Attachments
     from builder.pullspec import Pullspec
-    from builder.registry import Registry
+    from builder.registry import Descriptor, Registry
     from builder.upload import Uploader
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -118,29 +116,23 @@ class BundleWriter:
         self._add_attached(image)
 
     def _add_image(self, image: Pullspec, *, name: str = "") -> None:
-        content = self._registry.manifest_bytes(image)
-        manifest = self._registry.manifest(image)
-        for descriptor in (manifest.config, *manifest.layers):
-            if descriptor is not None:
-                self._save(image, descriptor)
-        self._add_entry(image, content, manifest.media_type or OCI_MANIFEST, Role.IMAGE, name=name)
+        self._add_whole(image, image, Role.IMAGE, name=name)
 
     def _add_attached(self, image: Pullspec) -> None:
         place = image.at(signature_tag(image.reference))
         if self._attachments.signatures(image):
-            manifest = self._registry.manifest(place)
-            for descriptor in (manifest.config, *manifest.layers):
-                if descriptor is not None:
-                    self._save(image, descriptor)
-            content = self._registry.manifest_bytes(place.at(manifest.digest))
-            self._add_entry(image, content, OCI_MANIFEST, Role.SIGNATURES, name=str(place))
+            self._add_whole(place.at(self._registry.manifest(place).digest), image, Role.SIGNATURES, name=str(place))
         for entry in self._attachments.referrers(image):
-            content = self._registry.manifest_bytes(image.at(entry.digest))
-            for layer in json.loads(content).get("layers", []):
-                self._save(image, Descriptor(str(layer["digest"]), int(layer["size"])))
-            config = json.loads(content)["config"]
-            self._save(image, Descriptor(str(config["digest"]), int(config["size"])))
-            self._add_entry(image, content, OCI_MANIFEST, Role.ATTESTATION)
+            self._add_whole(image.at(entry.digest), image, Role.ATTESTATION)
+
+    def _add_whole(self, place: Pullspec, image: Pullspec, role: Role, *, name: str = "") -> None:
+        """Add a manifest with all its blobs; ``image`` is what it is, or belongs to."""
+        manifest = self._registry.manifest(place)
+        for descriptor in (manifest.config, *manifest.layers):
+            if descriptor is not None:
+                self._save(place, descriptor)
+        content = self._registry.manifest_bytes(place)
+        self._add_entry(image, content, manifest.media_type or OCI_MANIFEST, role, name=name)
 
     def _save(self, image: Pullspec, descriptor: Descriptor) -> None:
         file = self._folder / descriptor.digest.removeprefix("sha256:")
@@ -242,8 +234,8 @@ class BundleLoader:
         content = _read(self._folder, entry.digest)
         if role is not Role.LIST:
             parsed = parse_artifact(content)
-            config = json.loads(content).get("config") or {}
-            for digest in dict.fromkeys([str(config.get("digest")), *(layer.digest for layer in parsed.layers)]):
+            parts = [*([parsed.config] if parsed.config else []), *parsed.layers]
+            for digest in dict.fromkeys(part.digest for part in parts):
                 self._uploader.send_blob(image, digest, _blob(self._folder, digest))
         if role in {Role.IMAGE, Role.LIST}:
             self._uploader.send_manifest(image.at(entry.digest), content, entry.media_type)

@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.config import RegistrySettings
 from builder.errors import UsageError
 from builder.progress import no_progress
 from builder.publish.attachments import Attachments
 from builder.publish.bundle import BundleLoader, BundleWriter, check_target
 from builder.publish.published import read_published
+from builder.publish.reading import open_reader, settings_for
 from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
 from builder.upload import Uploader
@@ -38,11 +38,10 @@ def write_bundle(
     found = read_published(project, selector)
     if not found.images:
         raise UsageError("no image is published, so there is nothing to bundle", hint="run 'nox -s publish' first")
-    registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
     project.work_dir.mkdir(parents=True, exist_ok=True)
-    with closing(registry), tempfile.TemporaryDirectory(dir=project.work_dir, prefix="bundle-") as scratch:
-        uploader = Uploader(registry, actions="pull")
-        writer = BundleWriter(registry, Attachments(registry, uploader), Path(scratch))
+    scratch_folder = tempfile.TemporaryDirectory(dir=project.work_dir, prefix="bundle-")
+    with open_reader(project) as reader, scratch_folder as scratch:
+        writer = BundleWriter(reader.registry, reader.attachments, Path(scratch))
         for number, (name, digest) in enumerate(found.images, start=1):
             writer.add(parse_pullspec(name), digest)
             progress(number, len(found.images))
@@ -59,10 +58,7 @@ def load_bundle(
         FormatError: the file is no bundle, or damaged.
         SourceError: the registry refuses, or gives no answer.
     """
-    settings = project.config.registry if project.file.is_file() else RegistrySettings()
-    host = check_target(target).partition("/")[0]
-    if plain_http:
-        settings = settings.model_copy(update={"plain_http": (*settings.plain_http, host)})
+    settings = settings_for(project, check_target(target).partition("/")[0], plain_http=plain_http)
     registry = open_registries(settings, project.file.parent, project.cache_dir).registry
     # Beside the file, where there is room for one more of it; TMPDIR names another place.
     folder = os.environ.get("TMPDIR") or file.parent

@@ -6,7 +6,6 @@ publish that is killed leaves blobs without a name, which the next one finds and
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from dataclasses import dataclass, replace
@@ -16,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.attest.bundle import SIGNATURE_PREDICATE, make_statement
-from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, sha256_of
+from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
 from builder.attest.statements import CELL_PREDICATES, make_statements
+from builder.digest import sha256_of
 from builder.errors import CellError, FailureClass, FormatError, SourceError
 from builder.evidence import PublishEvidence
 from builder.image_files import export_image
 from builder.once import Once
+from builder.publish.reading import Standing, read_standing
 from builder.publish.result import KEY_LABEL, CellNames, PublishResult, PublishStatus, SharedName
-from builder.pullspec import Pullspec, parse_pullspec
-from builder.sources.payload import parse_labels
+from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from builder.evidence import Journal
     from builder.plan import Decision
     from builder.publish.signatory import Signatory
+    from builder.pullspec import Pullspec
     from builder.registry import Registry
     from builder.upload import Uploader
 
@@ -83,7 +84,7 @@ class Publisher:
 
         Args:
             decision: the cell; its image must be up to date.
-            names: full names with tags; the same repository or several.
+            names: full names with tags.
             digest: of the image in the store.
             facts: gives what is attested of it; called if need be.
             force: why tags that stand for other images are to be moved; empty: they are not.
@@ -153,8 +154,7 @@ class Publisher:
             image = _read_export(decision.key_image, Path(folder, "image"))
             if image.digest != result.digest:
                 raise FormatError(f"{decision.key_image} is {image.digest} in the store, not {result.digest}")
-            for repository in dict.fromkeys(name.at(image.digest) for name in pullspecs):
-                result = self._upload(repository, image, result)
+            result = self._upload(names.image(image.digest), image, result)
         attached = self._attest(names, image.digest, image.manifest, facts)
         for name in pullspecs:
             if standing[name] is None or (force and name in others):
@@ -216,7 +216,7 @@ class Publisher:
         return read_standing(self._registry, self._uploader, name)
 
     def _attest(self, names: CellNames, digest: str, manifest: bytes, facts: Callable[[], CellFacts]) -> int:
-        """Sign an image for all its names, and attach its statements, in each of its repositories."""
+        """Sign an image for all its names, and attach its statements."""
         if self._signatory is None:
             return 0
 
@@ -225,10 +225,7 @@ class Publisher:
             subject = make_descriptor(_media_type(manifest), digest, len(manifest))
             return subject, make_statements(known), known.evidence.finished
 
-        attached = 0
-        for place, identities in _by_repository(names, digest).items():
-            attached += self._signatory.complete(place, identities, CELL_PREDICATES, make)
-        return attached
+        return self._signatory.complete(names.image(digest), names.all, CELL_PREDICATES, make)
 
     def _attest_list(self, image: Pullspec, identity: str, index: bytes) -> int:
         if self._signatory is None:
@@ -246,12 +243,12 @@ class Publisher:
         """Check that an image which another machine made is signed: its proof is not known here."""
         if self._signatory is None:
             return
-        for place, identities in _by_repository(names, digest).items():
-            if missing := self._signatory.missing(place, identities, CELL_PREDICATES):
-                raise _unsigned(
-                    f"{place} was made from the inputs of {decision.cell.id} by another machine, and lacks "
-                    f"{', '.join(missing)}: publish on that machine, or move the tag with --force"
-                )
+        image = names.image(digest)
+        if missing := self._signatory.missing(image, names.all, CELL_PREDICATES):
+            raise _unsigned(
+                f"{image} was made from the inputs of {decision.cell.id} by another machine, and lacks "
+                f"{', '.join(missing)}: publish on that machine, or move the tag with --force"
+            )
 
     def _upload(self, name: Pullspec, image: _Export, result: PublishResult) -> PublishResult:
         """Bring blobs and manifest into a repository, and look whether they are there."""
@@ -304,44 +301,8 @@ def _tell(result: PublishResult, work: Callable[[], PublishResult]) -> PublishRe
         return replace(result, status=PublishStatus.UNKNOWN, why=f"{error.message}{hint}")
 
 
-def _by_repository(names: CellNames, digest: str) -> dict[Pullspec, list[str]]:
-    """Return an image's places by digest, each with the names that it has there."""
-    found: dict[Pullspec, list[str]] = {}
-    for name in names.all:
-        found.setdefault(parse_pullspec(name).at(digest), []).append(name)
-    return found
-
-
 def _media_type(manifest: bytes) -> str:
     return str(json.loads(manifest).get("mediaType") or OCI_MANIFEST)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a tag stands for: manifest, digest, media type, and the key of the cell; empty where it has none."""
-
-    content: bytes
-    digest: str
-    media_type: str
-    key: str
-
-
-def read_standing(registry: Registry, uploader: Uploader, name: Pullspec) -> Standing | None:
-    """Return what a tag stands for now; None only if the registry says that there is no such tag.
-
-    Raises:
-        SourceError: refused, or no answer.
-        FormatError: what is there is no image.
-    """
-    content = uploader.read_manifest(name)
-    if content is None:
-        return None
-    registry.remember(content)
-    manifest = registry.manifest(name.at(sha256_of(content)))
-    key = manifest.annotations.get(KEY_LABEL, "")
-    if not key and manifest.config is not None:
-        key = parse_labels(registry.blob(name, manifest.config))[0].get(KEY_LABEL, "")
-    return Standing(content, manifest.digest, manifest.media_type or OCI_MANIFEST, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +316,7 @@ class _Export:
 
     @property
     def digest(self) -> str:
-        return f"sha256:{hashlib.sha256(self.manifest).hexdigest()}"
+        return sha256_of(self.manifest)
 
 
 def _read_export(image: str, folder: Path) -> _Export:

@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from builder.lock import content_id
+from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from builder.kernel import KernelVersion
     from builder.plan import Decision
+    from builder.pullspec import Pullspec
 
 KEY_LABEL = "io.kmodsmith.cell.key"
 LOCAL = "localhost/"
@@ -65,7 +67,7 @@ class PublishResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellNames:
-    """Full names of a cell's image: its own, and those that it shares with images of other architectures."""
+    """Full names of a cell's image, all in one repository: its own, and those that other architectures share."""
 
     own: tuple[str, ...]
     shared: tuple[str, ...] = ()
@@ -73,6 +75,10 @@ class CellNames:
     @property
     def all(self) -> tuple[str, ...]:
         return (*self.own, *self.shared)
+
+    def image(self, digest: str) -> Pullspec:
+        """Return the image by digest, in the repository of its names."""
+        return parse_pullspec(self.own[0]).at(digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

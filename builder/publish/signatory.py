@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, open_bundle, sign_statement
-from builder.attest.oci import sha256_of
 from builder.attest.simple_signing import ImageSignature, is_signed_as, make_payload
+from builder.digest import sha256_of
 from builder.errors import FormatError
 from builder.publish.attachments import Artifact
 

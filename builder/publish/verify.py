@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from builder.attest.bundle import SIGNATURE_PREDICATE, open_bundle
+from builder.attest.parsing import Parsed, parse_data
 from builder.attest.sbom import SBOM_PREDICATE
 from builder.attest.simple_signing import parse_payload
 from builder.attest.statements import (
@@ -115,7 +118,7 @@ class Verifier:
 
     def _check_signatures(self, image: Pullspec, name: Pullspec) -> None:
         self._look(image, "signature", lambda: self._verify_signature(image, name))
-        self._look(image, "signature bundle", lambda: self._open(image, SIGNATURE_PREDICATE)[1])
+        self._look(image, "signature bundle", lambda: self._verify_bundle(image))
 
     def _check_cell(self, image: Pullspec, name: Pullspec, manifest: Manifest, platform: str) -> None:
         self._check_signatures(image, name)
@@ -161,17 +164,19 @@ class Verifier:
         others = f"; signed by the key are {', '.join(sorted(identities))}" if identities else ""
         raise FormatError(f"none of its {len(found)} signatures is by the key and for this name{others}")
 
-    def _open(self, image: Pullspec, predicate: str) -> tuple[Statement, str]:
-        """Return the statement of a kind that one of the keys signed, and how many there are."""
+    def _verify_bundle(self, image: Pullspec) -> str:
+        self._open(image, SIGNATURE_PREDICATE)
+        return "signed by the key"
+
+    def _open(self, image: Pullspec, predicate: str) -> Statement:
+        """Return a statement of a kind that one of the keys signed about an image; others may stand beside it."""
         entries = bundles_of(self._attachments.referrers(image), predicate)
         if not entries:
             raise FormatError(f"it has no statement {predicate}")
         problems = []
         for entry in entries:
             try:
-                return self._open_one(image, entry, predicate), "signed by the key" if len(
-                    entries
-                ) == 1 else f"one of {len(entries)} is signed by the key"
+                return self._open_one(image, entry, predicate)
             except _WRONG as error:
                 problems.append(error.message)
         raise FormatError(problems[0])
@@ -196,7 +201,7 @@ class Verifier:
         return read_exported(folder, str(image), LayerCache())
 
     def _verify_provenance(self, image: Pullspec, contents: ImageContents, platform: str) -> str:
-        statement, _ = self._open(image, PROVENANCE_PREDICATE)
+        statement = self._open(image, PROVENANCE_PREDICATE)
         definition = _object(statement.predicate, "buildDefinition")
         external, internal = _object(definition, "externalParameters"), _object(definition, "internalParameters")
         labels = contents.labels
@@ -216,12 +221,8 @@ class Verifier:
         return f"built for {external['kernel']} by {builder}"
 
     def _verify_sbom(self, image: Pullspec, contents: ImageContents) -> str:
-        statement, _ = self._open(image, SBOM_PREDICATE)
-        listed = {
-            str(component.get("name")): _sha256_of_component(component)
-            for component in statement.predicate.get("components", ())
-            if component.get("type") in {"device-driver", "firmware"}
-        }
+        bom = parse_data(_Bom, self._open(image, SBOM_PREDICATE).predicate, "bill of materials")
+        listed = {item.name: item.sha256 for item in bom.components if item.type in {"device-driver", "firmware"}}
         there = {module.path.rpartition("/")[2]: module.content or b"" for module in list_modules(contents)}
         there |= {file.path: file.content or b"" for file in contents.below("firmware") if file.is_file}
         found = {name: hashlib.sha256(content).hexdigest() for name, content in there.items()}
@@ -234,20 +235,49 @@ class Verifier:
         return f"{len(found)} modules and firmware files are what it lists"
 
     def _verify_tests(self, image: Pullspec, contents: ImageContents) -> str:
-        statement, _ = self._open(image, TEST_PREDICATE)
-        predicate = statement.predicate
-        passed = list(predicate.get("passedTests") or ())
-        if predicate.get("result") != "PASSED" or predicate.get("failedTests"):
-            raise FormatError(f"its tests ended with {predicate.get('result')!r}")
-        missing = [test for test in self._tests if test not in passed]
+        result = parse_data(_TestResult, self._open(image, TEST_PREDICATE).predicate, "test result")
+        if result.result != "PASSED" or result.failed:
+            raise FormatError(f"its tests ended with {result.result!r}")
+        missing = [test for test in self._tests if test not in result.passed]
         if missing:
-            raise FormatError(f"it did not pass {', '.join(missing)}; it passed {', '.join(passed) or 'nothing'}")
+            passed = ", ".join(result.passed) or "nothing"
+            raise FormatError(f"it did not pass {', '.join(missing)}; it passed {passed}")
         kernel = contents.labels.get("io.kmodsmith.kernel")
-        for item in predicate.get("configuration") or ():
-            tested = (item.get("annotations") or {}).get("kernel", kernel)
-            if tested != kernel:
-                raise FormatError(f"test {item.get('name')} ran on {tested}, and the image is for {kernel}")
-        return f"passed {', '.join(passed)}"
+        for item in result.configuration:
+            if (tested := item.annotations.get("kernel", kernel)) != kernel:
+                raise FormatError(f"test {item.name} ran on {tested}, and the image is for {kernel}")
+        return f"passed {', '.join(result.passed)}"
+
+
+class _Hash(Parsed):
+    alg: str
+    content: str
+
+
+class _Component(Parsed):
+    type: str
+    name: str
+    hashes: tuple[_Hash, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        return next((item.content for item in self.hashes if item.alg == "SHA-256"), "")
+
+
+class _Bom(Parsed):
+    components: tuple[_Component, ...] = ()
+
+
+class _Configuration(Parsed):
+    name: str = ""
+    annotations: dict[str, Any] = Field(default_factory=dict)
+
+
+class _TestResult(Parsed):
+    result: str | None = None
+    passed: tuple[str, ...] = Field(default=(), alias="passedTests")
+    failed: tuple[str, ...] = Field(default=(), alias="failedTests")
+    configuration: tuple[_Configuration, ...] = ()
 
 
 def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -255,7 +285,3 @@ def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise FormatError(f"its {key} is missing")
     return value
-
-
-def _sha256_of_component(component: Mapping[str, Any]) -> str:
-    return next((str(item["content"]) for item in component.get("hashes", ()) if item.get("alg") == "SHA-256"), "")

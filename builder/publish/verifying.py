@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.config import RegistrySettings
 from builder.errors import UsageError
 from builder.publish.attachments import Attachments
 from builder.publish.image_signer import read_image_key, read_public_key
+from builder.publish.reading import settings_for
 from builder.publish.verify import Verifier
 from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
@@ -41,9 +41,7 @@ def verify_image(
         SourceError: the registry refuses, or gives no answer.
     """
     name = parse_pullspec(image)
-    settings = project.config.registry if project.file.is_file() else RegistrySettings()
-    if plain_http:
-        settings = settings.model_copy(update={"plain_http": (*settings.plain_http, name.host)})
+    settings = settings_for(project, name.host, plain_http=plain_http)
     keys = _read_keys(project, key_files)
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         registry = open_registries(settings, project.file.parent, Path(scratch)).registry

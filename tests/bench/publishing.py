@@ -26,8 +26,9 @@ from integration.registry_server import RegistryServer, serve_registry  # noqa: 
 from large_project import write_large_project  # noqa: E402
 
 from builder.attest.facts import CellFacts  # noqa: E402
-from builder.attest.oci import OCI_MANIFEST, dump, make_descriptor, sha256_of  # noqa: E402
+from builder.attest.oci import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
 from builder.attest.statements import CELL_PREDICATES, make_statements  # noqa: E402
+from builder.digest import sha256_of  # noqa: E402
 from builder.evidence import CellEvidence, ModuleRecord, Outcome  # noqa: E402
 from builder.matrix import Selector  # noqa: E402
 from builder.project import open_project  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -101,6 +102,18 @@ def test_what_is_published_is_what_was_built_and_a_base_is_sent_once(site: _Site
     layers = [layer["digest"] for layer in json.loads(manifest)["layers"]]
     others = [_check_whole(site, tag)["layers"] for tag in site.tags()]
     assert all(other[0]["digest"] == layers[0] for other in others), "all share their base"
+
+
+def test_no_password_is_told(site: _Site) -> None:
+    """Not even where every command is shown, and the registry refuses it."""
+    for secret in ("user:secret", "user:wrong"):
+        site.edit("1.8.0", secret)
+        done = site.machine.builder(site.project, "-v", "publish")
+        told = done.stdout + done.stderr
+        assert told
+        assert secret not in told
+        assert base64.b64encode(secret.encode()).decode() not in told
+    site.edit("1.8.0")
 
 
 def test_another_image_under_the_same_tag_is_a_conflict(site: _Site) -> None:

@@ -1,4 +1,4 @@
-"""Reads what the files of verb emit are made of."""
+"""Reads what policies for clusters and hosts are made of."""
 
 from __future__ import annotations
 

@@ -1,0 +1,103 @@
+"""Registries as verbs look into them: what a name stands for, of which inputs it was made, and whether it is signed."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.attest.oci import OCI_MANIFEST
+from builder.attest.simple_signing import is_signed_as
+from builder.config import RegistrySettings
+from builder.digest import sha256_of
+from builder.publish.attachments import Attachments
+from builder.publish.image_signer import read_image_key
+from builder.publish.result import KEY_LABEL
+from builder.pull import open_registries
+from builder.sources.payload import parse_labels
+from builder.upload import Uploader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from builder.attest.public_key import PublicKey
+    from builder.project import Project
+    from builder.pullspec import Pullspec
+    from builder.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a tag stands for: manifest, digest, media type, and the key of the cell; empty where it has none."""
+
+    content: bytes
+    digest: str
+    media_type: str
+    key: str
+
+
+def read_standing(registry: Registry, uploader: Uploader, name: Pullspec) -> Standing | None:
+    """Return what a tag stands for now; None only if the registry says that there is no such tag.
+
+    Raises:
+        SourceError: refused, or no answer.
+        FormatError: what is there is no image.
+    """
+    content = uploader.read_manifest(name)
+    if content is None:
+        return None
+    registry.remember(content)
+    manifest = registry.manifest(name.at(sha256_of(content)))
+    key = manifest.annotations.get(KEY_LABEL, "")
+    if not key and manifest.config is not None:
+        key = parse_labels(registry.blob(name, manifest.config))[0].get(KEY_LABEL, "")
+    return Standing(content, manifest.digest, manifest.media_type or OCI_MANIFEST, key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryReader:
+    """Looks into registries without the right to write; ``keys`` is empty where images are not signed."""
+
+    registry: Registry
+    uploader: Uploader
+    attachments: Attachments
+    keys: Sequence[PublicKey]
+
+    def standing(self, name: Pullspec) -> Standing | None:
+        """Return what a tag stands for; None and errors are those of ``read_standing``."""
+        return read_standing(self.registry, self.uploader, name)
+
+    def is_signed(self, name: Pullspec, digest: str) -> bool:
+        """Tell whether an image is signed for a name, as versions.yaml wants it; always, where it wants nothing.
+
+        Raises as ``read_standing`` does.
+        """
+        if not self.keys:
+            return True
+        return is_signed_as(self.attachments.signatures(name.at(digest)), str(name), digest, self.keys)
+
+
+@contextmanager
+def open_reader(project: Project) -> Iterator[RegistryReader]:
+    """Open what versions.yaml says of registries and of the signer of images.
+
+    Raises:
+        UsageError: a file of pull secrets is not one.
+        SignerError: the public key cannot be read.
+    """
+    key = read_image_key(project.config)
+    registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
+    with closing(registry):
+        uploader = Uploader(registry, actions="pull")
+        yield RegistryReader(
+            registry=registry,
+            uploader=uploader,
+            attachments=Attachments(registry, uploader),
+            keys=[key] if key else [],
+        )
+
+
+def settings_for(project: Project, host: str, *, plain_http: bool) -> RegistrySettings:
+    """Return registry settings for who may have no versions.yaml; with ``plain_http``, without TLS for one host."""
+    settings = project.config.registry if project.file.is_file() else RegistrySettings()
+    return settings.model_copy(update={"plain_http": (*settings.plain_http, host)}) if plain_http else settings
