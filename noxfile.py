@@ -14,23 +14,36 @@ import nox
 nox.options.sessions = ["build"]
 nox.options.default_venv_backend = "none"
 _ROOT = Path(__file__).parent
+_LOCK = _ROOT / "requirements.lock"
 
 
 def _python(session: nox.Session, extra: str = "") -> str:
     """Return the interpreter of an environment with kmodsmith in it, shared by all sessions.
 
-    It is made once per state of pyproject.toml: asking pip each time costs more than a run that has nothing to do.
+    It is made once per state of pyproject.toml and the lock: asking pip each time costs more than a run that has
+    nothing to do.
     """
     folder = _ROOT / ".nox" / f"kmodsmith{extra}"
     python = str(folder / "bin" / "python")
     stamp = folder / "installed"
-    wanted = hashlib.sha256((_ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in (_ROOT / "pyproject.toml", _LOCK))).hexdigest()
     if not stamp.is_file() or stamp.read_text() != wanted:
-        session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
-        package = f"{_ROOT}[{extra}]" if extra else str(_ROOT)
-        session.run_install(python, "-m", "pip", "install", "--quiet", "--editable", package, external=True)
+        # --clear: what an older lock brought must not stay.
+        session.run_install(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(folder), external=True)
+        _install_locked(session, python, extra)
         stamp.write_text(wanted)
     return python
+
+
+def _install_locked(session: nox.Session, python: str, extra: str) -> None:
+    """Install kmodsmith and what it needs: exactly what the lock says, and only what its hashes let in."""
+    project = nox.project.load_toml(_ROOT / "pyproject.toml")
+    wanted = [*project["build-system"]["requires"], "editables", *project["project"]["dependencies"]]
+    wanted += project["project"]["optional-dependencies"].get(extra, [])
+    pip = (python, "-m", "pip", "install", "--quiet")
+    session.run_install(*pip, "--require-hashes", "--constraint", str(_LOCK), *wanted, external=True)
+    # Built by what was installed just now; in an environment of its own pip would fetch a builder of today.
+    session.run_install(*pip, "--no-deps", "--no-build-isolation", "--editable", str(_ROOT), external=True)
 
 
 def _builder(session: nox.Session, *arguments: str) -> None:
@@ -196,9 +209,22 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def lock(session: nox.Session) -> None:
+    """Write requirements.lock from the ranges of pyproject.toml: nox -s lock -- --upgrade takes newer versions."""
+    folder = _ROOT / ".nox" / "lock"
+    python = str(folder / "bin" / "python")
+    session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
+    session.run_install(python, "-m", "pip", "install", "--quiet", "--upgrade", "uv", external=True)
+    # One file for all Pythons and architectures, and no address of any index in it.
+    compile_ = ("-m", "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--all-extras")
+    names = ("--python-version", "3.11", "--custom-compile-command", "nox -s lock", "--output-file", _LOCK.name)
+    session.run(python, *compile_, *names, *session.posargs, "pyproject.toml", external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure against DKMS and bare make; writes bench/results/."""
-    _make_ready(session)
+    _make_ready(session, "--tests")
     session.run(_python(session, "dev"), "tests/bench/bench.py", *session.posargs, external=True)
 
 

@@ -70,7 +70,7 @@ TOOLS = (
         plain_user_only=True,
     ),
 )  # fmt: skip
-# What the project's own tests need beside those.
+# What the project's own tests and benchmarks need beside those; a test compares these with the programs they start.
 TEST_TOOLS = (
     Tool(name="openssl", purpose="makes the keys of the tests", debian="openssl", fedora="openssl"),
     Tool(
@@ -80,6 +80,10 @@ TEST_TOOLS = (
         fedora="docker-distribution",
     ),
     Tool(name="softhsm2-util", purpose="is the tests' PKCS#11 token", debian="softhsm2", fedora="softhsm"),
+    Tool(name="skopeo", purpose="reads images as others would", debian="skopeo", fedora="skopeo"),
+    Tool(name="podman", purpose="pulls images as others would", debian="podman", fedora="podman"),
+    Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),
+    Tool(name="mount", purpose="gives tests a small disk", debian="mount", fedora="util-linux-core"),
 )
 # What boot tests need beside those, by architecture of the guests.
 BOOT_TOOLS = {
@@ -99,11 +103,29 @@ _FIRMWARE = {
         name="firmware for aarch64", purpose="Secure Boot", debian="qemu-efi-aarch64", fedora="edk2-aarch64"
     ),
 }
+# No program either: whom buildah believes. Debian only recommends it to buildah, so a bare machine has none.
+_CERTIFICATES = Tool(
+    name="certificates",
+    purpose="tells real registries from false ones",
+    debian="ca-certificates",
+    fedora="ca-certificates",
+)
+# Where Go programs look, Debian's place first.
+_CERTIFICATE_FILES = (
+    "etc/ssl/certs/ca-certificates.crt",
+    "etc/pki/tls/certs/ca-bundle.crt",
+    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+)
 # apt-get is no requirement: without it 'discover' runs apt in a Debian image.
 
 
 def examine(
-    cache_dir: Path, *, user_id: int | None = None, tests: bool = False, boot: Collection[Arch] = ()
+    cache_dir: Path,
+    *,
+    user_id: int | None = None,
+    tests: bool = False,
+    boot: Collection[Arch] = (),
+    root: Path = Path("/"),
 ) -> list[Finding]:
     """Look at tools, container store, disk and memory.
 
@@ -112,10 +134,12 @@ def examine(
         user_id: whose needs count; default: the user's who runs this.
         tests: look also at the tools of the project's own tests.
         boot: look also at what guests of these architectures need.
+        root: below which files of the machine are looked for.
     """
     is_root = (os.geteuid() if user_id is None else user_id) == 0
     tools = TOOLS + TEST_TOOLS if tests else TOOLS
     findings = [_examine_tool(tool) for tool in tools if not (tool.plain_user_only and is_root)]
+    findings.append(_examine_certificates(root))
     for arch in sorted(set(boot) & BOOT_TOOLS.keys()):
         findings += [_examine_tool(BOOT_TOOLS[arch]), _examine_firmware(arch)]
     if boot:
@@ -134,7 +158,7 @@ def install_missing(
         HostError: this user may not install, or the distribution is not known; the message has the command.
     """
     missing = {finding.name for finding in findings if finding.status is FindingStatus.MISSING}
-    known = (*TOOLS, *TEST_TOOLS, *BOOT_TOOLS.values(), *_FIRMWARE.values())
+    known = (*TOOLS, *TEST_TOOLS, _CERTIFICATES, *BOOT_TOOLS.values(), *_FIRMWARE.values())
     tools = [tool for tool in known if tool.name in missing]
     if not tools:
         return False
@@ -198,6 +222,16 @@ def _examine_tool(tool: Tool) -> Finding:
         message = f"{printed or 'no version'}; {wanted} or newer is needed"
         return Finding(name=tool.name, status=FindingStatus.BROKEN, message=message, remedy="update the package")
     return Finding(name=tool.name, status=FindingStatus.OK, message=printed)
+
+
+def _examine_certificates(root: Path) -> Finding:
+    tool = _CERTIFICATES
+    file = next((path for name in _CERTIFICATE_FILES if (path := root / name).is_file()), None)
+    if file is None:
+        remedy = f"package {tool.debian} (Debian, Ubuntu, Fedora, RHEL)"
+        message = f"none installed; it {tool.purpose}"
+        return Finding(name=tool.name, status=FindingStatus.MISSING, message=message, remedy=remedy)
+    return Finding(name=tool.name, status=FindingStatus.OK, message=str(file))
 
 
 def _examine_firmware(arch: Arch) -> Finding:

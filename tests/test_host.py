@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from programs import BROUGHT, need, refuse_unlisted, started_by
 
+from builder.__main__ import cli
 from builder.errors import HostError
 from builder.host import TOOLS, FindingStatus, examine, install_commands, install_missing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import FakeTools
 
 
@@ -28,12 +31,18 @@ def _add_all(tools: FakeTools, version: str = "1.33.7", store: str = "overlay /v
     tools.add("setpriv", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
 
 
+def _trust(root: Path) -> None:
+    (root / "etc/ssl/certs").mkdir(parents=True)
+    (root / "etc/ssl/certs/ca-certificates.crt").touch()
+
+
 def _statuses(folder: Path, user_id: int = 0) -> dict[str, FindingStatus]:
-    return {finding.name: finding.status for finding in examine(folder, user_id=user_id)}
+    return {finding.name: finding.status for finding in examine(folder, user_id=user_id, root=folder)}
 
 
 def test_a_ready_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
     _add_all(fake_tools)
+    _trust(tmp_path)
     assert set(_statuses(tmp_path, user_id=1000).values()) == {FindingStatus.OK}
     assert "newuidmap" not in _statuses(tmp_path, user_id=0)
 
@@ -56,7 +65,8 @@ def test_what_is_not_in_order(
 def test_a_bare_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
     statuses = _statuses(tmp_path, user_id=1000)
     assert [name for name, status in statuses.items() if status is FindingStatus.MISSING] == [
-        tool.name for tool in TOOLS
+        *(tool.name for tool in TOOLS),
+        "certificates",
     ]
 
 
@@ -76,14 +86,17 @@ def test_installs_with_the_distributions_own_tool(
     (tmp_path / "os-release").write_text(os_release)
     fake_tools.add(manager)
     said: list[str] = []
-    assert install_missing(examine(tmp_path, user_id=0), say=said.append, os_release=tmp_path / "os-release")
-    assert fake_tools.calls(manager)[-1][-2:] == ["kmod", "util-linux"]
+    assert install_missing(
+        examine(tmp_path, user_id=0, root=tmp_path), say=said.append, os_release=tmp_path / "os-release"
+    )
+    assert fake_tools.calls(manager)[-1][-4:] == ["buildah", "ca-certificates", "kmod", "util-linux"]
     assert said[-1].startswith(f"+ {manager} install -y")
 
 
 def test_nothing_missing_nothing_done(fake_tools: FakeTools, tmp_path: Path) -> None:
     _add_all(fake_tools)
-    assert not install_missing(examine(tmp_path, user_id=0), say=print)
+    _trust(tmp_path)
+    assert not install_missing(examine(tmp_path, user_id=0, root=tmp_path), say=print)
 
 
 def test_who_may_not_install_is_told_the_command(
@@ -93,10 +106,10 @@ def test_who_may_not_install_is_told_the_command(
     monkeypatch.setattr("builder.host.find_tool", lambda _name: None)
     (tmp_path / "os-release").write_text("ID=debian\n")
     with pytest.raises(HostError) as caught:
-        install_missing(examine(tmp_path, user_id=1000), say=print, os_release=tmp_path / "os-release")
+        install_missing(examine(tmp_path, user_id=1000, root=tmp_path), say=print, os_release=tmp_path / "os-release")
     assert (
         caught.value.hint
-        == "as root: apt-get update && apt-get install -y --no-install-recommends buildah kmod uidmap util-linux"
+        == "as root: apt-get update && apt-get install -y --no-install-recommends buildah ca-certificates kmod uidmap util-linux"
     )
 
 
@@ -104,6 +117,39 @@ def test_an_unknown_distribution_is_told_the_tools(fake_tools: FakeTools, tmp_pa
     (tmp_path / "os-release").write_text("ID=plan9\n")
     with pytest.raises(HostError, match="plan9"):
         install_missing(examine(tmp_path, user_id=0), say=print, os_release=tmp_path / "os-release")
+
+
+def test_tests_and_benchmarks_start_nothing_that_the_doctor_does_not_bring() -> None:
+    started = {
+        name: f"{file.name}:{line}"
+        for folder in ("integration", "bench")
+        for file in (Path(__file__).parent / folder).rglob("*.py")
+        for line, name in started_by(file)
+    }
+    assert started.keys() >= {"buildah", "openssl", "skopeo", "podman", "modinfo"}, "it sees what there is to see"
+    verbs = set(cli.commands)
+    assert {name: place for name, place in started.items() if name not in BROUGHT | verbs} == {}
+
+
+@pytest.mark.parametrize(
+    ("program", "refused"),
+    [("perl", True), ("/usr/bin/perl", True), ("openssl", False), ("no-such-program", False), (sys.executable, False)],
+)
+def test_a_program_that_nothing_brings_is_not_started(
+    monkeypatch: pytest.MonkeyPatch, program: str, *, refused: bool
+) -> None:
+    monkeypatch.setattr(
+        "shutil.which", lambda name: None if name == "no-such-program" else f"/usr/bin/{Path(name).name}"
+    )
+    with pytest.raises(AssertionError, match="perl") if refused else nullcontext():
+        refuse_unlisted("subprocess.Popen", (program, [program], None, None))
+
+
+@pytest.mark.parametrize(("environment", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_ci_skips_nothing(monkeypatch: pytest.MonkeyPatch, environment: str, outcome: type[BaseException]) -> None:
+    monkeypatch.setenv("CI", environment)
+    with pytest.raises(outcome, match="--install --tests"):
+        need("no-such-program")
 
 
 def test_commands_are_complete() -> None:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from programs import give_up, need, refuse_unlisted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+sys.addaudithook(refuse_unlisted)
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,9 @@ class Machine:
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A fresh store; the package cache is the user's, because it only holds what can be checked by digest."""
-    if shutil.which("buildah") is None or os.geteuid() != 0:
-        pytest.skip("needs buildah, and root for overlay storage and a tmpfs")
+    need("buildah")
+    if os.geteuid() != 0:
+        give_up("root for overlay storage and a tmpfs")
     folder = tmp_path_factory.mktemp("machine")
     storage = folder / "storage.conf"
     storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n')

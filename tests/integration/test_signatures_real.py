@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import yaml
+from programs import need
 
 from integration.conftest import Machine, copy_project
 from integration.registry_server import RegistryServer, serve_registry
@@ -281,8 +282,7 @@ def test_a_new_key_signs_beside_the_old_one(site: _Site, cells: list[dict[str, A
 
 
 def test_a_token_signs_images(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("softhsm2-util") is None:
-        pytest.skip("needs softhsm2")
+    need("softhsm2-util")
     (tmp_path / "tokens").mkdir()
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
@@ -479,8 +479,7 @@ def test_tools_pull_what_was_published(site: _Site, cells: list[dict[str, Any]],
         ]
         _run(*argv)
         shutil.rmtree(tmp_path / "copy")
-    if shutil.which("podman") is None:
-        return
+    need("podman")
     with tempfile.TemporaryDirectory(prefix="podman-") as short:  # podman takes no long paths
         store = ["podman", "--root", f"{short}/graph", "--runroot", f"{short}/run", "--storage-driver", "vfs"]
         name = cells[0]["names"][0]
