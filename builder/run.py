@@ -38,8 +38,20 @@ _PASSED_ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|TERM|XDG_[A-Z_]+|SSL_CERT_(FILE|DIR)|[A-Za-z]+_proxy|[A-Z]+_PROXY"
     r"|CONTAINERS_[A-Z_]+|STORAGE_(DRIVER|OPTS)|BUILDAH_[A-Z_]+|REGISTRY_AUTH_FILE|_CONTAINERS_[A-Z_]+"
 )
-_SECRET = re.compile(
-    r"(?i)((?:--?[a-z0-9-]*|[A-Z0-9_]*)(?:password|passphrase|secret|token|creds)[a-z0-9_-]*[= ])(\S+)"
+# A word as shells and JSON write it: quoted as a whole, in part, or not at all.
+_WORD = r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\,;&|])+"""
+_SECRET_WORDS = r"(?:password|passphrase|passwd|secret|token|creds|credentials|api_?key)"  # noqa: S105 - names of secrets
+_SECRETS = (
+    # 'DB_PASSWORD=two words', with quotes inside as shlex writes them
+    re.compile(rf"""(?i)('(?:--?[a-z0-9-]*|[A-Z0-9_]*){_SECRET_WORDS}[a-z0-9_-]*=)((?:[^']|'"'"')*)"""),
+    # --password x, --creds=user:x, DB_PASSWORD=x
+    re.compile(rf"(?i)((?:--?[a-z0-9-]*|[A-Z0-9_]*){_SECRET_WORDS}[a-z0-9_-]*[= ]+)({_WORD})"),
+    # "auth": "x" of JSON, also inside of a quoted word
+    re.compile(rf'(?i)(\\?"(?:auth|\w*{_SECRET_WORDS}\w*)\\?"\s*:\s*)(\\?"(?:\\[^"]|[^"\\])*\\?")'),
+    # Authorization: Bearer x
+    re.compile(r"(?i)((?:proxy-)?authorization: *)([^'\"\r\n]+)"),
+    # https://user:x@host
+    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)([^\s/'\"@]*@)"),
 )
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0))
 # The first error of a large parallel build stands far from the end of its log.
@@ -99,7 +111,14 @@ class Outcome:
 
 
 def mask_secrets(text: str) -> str:
-    return _SECRET.sub(r"\1***", text)
+    """Return a command line with ``***`` in place of passwords and tokens: options, variables, JSON, headers, URLs."""
+    for pattern in _SECRETS:
+        text = pattern.sub(_masked, text)
+    return text
+
+
+def _masked(match: re.Match[str]) -> str:
+    return f"{match[1]}***{'@' if match[2].endswith('@') and '://' in match[1] else ''}"
 
 
 def find_tool(name: str) -> str | None:
