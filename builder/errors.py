@@ -10,7 +10,7 @@ KmodsmithError
 │   ├── SourceUnreachableError   it did not answer at all: the older answer stays valid
 │   │   └── BusyServerError      it asked for patience
 │   ├── SourceGoneError          it says definitely that a locked file no longer exists
-│   └── DamagedError             a registry served something else than the digest that was asked for
+│   └── DamagedError             a server sent something else than was asked for: another digest, or more bytes
 ├── FormatError           8  a kernel object, image or certificate is not what it should be
 ├── SignerError           9  a signer of versions.yaml may not or cannot sign
 ├── CommandError         17  a command failed where no cell is to blame
@@ -128,7 +128,7 @@ class SourceGoneError(SourceError):
 
 
 class DamagedError(SourceError):
-    """A registry served something else than the digest that was asked for."""
+    """A server sent something else than was asked for: another digest, or more bytes than there may be."""
 
 
 class FormatError(KmodsmithError):

@@ -7,7 +7,7 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from builder.errors import BusyServerError, SourceError, SourceGoneError, SourceUnreachableError
+from builder.errors import BusyServerError, DamagedError, SourceError, SourceGoneError, SourceUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -90,14 +90,14 @@ def read_chunks(
 
     Raises:
         SourceUnreachableError: too slow, or shorter than the server promised.
-        SourceError: too long.
+        DamagedError: too long.
     """
     size, started = 0, clock()
     for chunk in answer.iter_raw():  # as they come: chunks of one size would wait for a server that drips
         size += len(chunk)
         count(len(chunk))
         if size > most:
-            raise SourceError(f"{what}: the answer is longer than {most} bytes")
+            raise DamagedError(f"{what}: the answer is longer than {most} bytes")
         elapsed = clock() - started
         if elapsed > _GRACE_S and size < elapsed * _LEAST_BYTES_PER_S:
             raise SourceUnreachableError(f"{what}: the server sent {size} bytes in {elapsed:.0f} s, which is too slow")

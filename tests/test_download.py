@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,7 +12,7 @@ from builder.errors import SourceError, SourceGoneError, SourceUnreachableError
 from builder.lock import LockedPackage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _CONTENT = b"a package" * 100
@@ -35,10 +36,13 @@ class _Server:
         self.asked += 1
         if isinstance(answer, Exception):
             raise answer
-        return httpx.Response(answer) if isinstance(answer, int) else httpx.Response(200, content=answer)
+        stream = httpx.ByteStream(b"" if isinstance(answer, int) else answer)
+        return httpx.Response(answer if isinstance(answer, int) else 200, stream=stream)
 
 
-def _downloads(folder: Path, server: _Server, sleep: Callable[[float], None] = lambda _: None) -> Downloads:
+def _downloads(
+    folder: Path, server: Callable[[httpx.Request], httpx.Response], sleep: Callable[[float], None] = lambda _: None
+) -> Downloads:
     return Downloads(folder / "cache", client=httpx.Client(transport=httpx.MockTransport(server)), sleep=sleep)
 
 
@@ -81,3 +85,29 @@ def test_names_what_cannot_be_had(
     assert type(caught.value) is error
     assert server.asked == asked
     assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("damaged", [b"", _CONTENT[:-1], _CONTENT[:-1] + b"X"])
+def test_a_damaged_file_is_fetched_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: bytes) -> None:
+    first = _downloads(tmp_path, _Server(_CONTENT))
+    first.fetch(_PACKAGE).write_bytes(damaged)
+    server = _Server(_CONTENT)
+    downloads = _downloads(tmp_path, server)
+    assert [downloads.fetch(_PACKAGE).read_bytes() for _ in range(2)] == [_CONTENT, _CONTENT]
+    assert server.asked == 1
+    assert "was damaged after it was fetched from http://archive.test/a.deb: it is fetched again" in caplog.text
+
+
+class _Dripping(httpx.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b"ab"
+
+
+def test_a_server_that_drips_is_left(tmp_path: Path) -> None:
+    seconds = itertools.count()
+    client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=_Dripping())))
+    downloads = Downloads(tmp_path, client=client, sleep=lambda _: None, clock=lambda: float(next(seconds)))
+    package = _PACKAGE.model_copy(update={"size": 10**6})
+    with pytest.raises(SourceUnreachableError, match="which is too slow"):
+        downloads.fetch(package)
