@@ -430,6 +430,9 @@ class RegistrySettings(_Model):
     """Hosts that are spoken to without TLS."""
     unverified_tls: tuple[RegistryHost, ...] = ()
     """Hosts whose certificate is not verified."""
+    token_services: dict[RegistryHost, tuple[RegistryHost, ...]] = {}
+    """Hosts that get a registry's password because its tokens come from there: `registry.site: [gitlab.site]`. The
+    registry itself and the token services of Docker Hub, GitLab and Red Hat need no entry; see docs/publish.md."""
     timeout: Annotated[int, Field(ge=1, le=600)] = 30
     """Seconds that a server may be silent."""
 

@@ -60,6 +60,7 @@ def open_registries(settings: RegistrySettings, root: Path, cache_dir: Path) -> 
         ],
         plain_http=settings.plain_http,
         unverified_tls=settings.unverified_tls,
+        token_services=settings.token_services,
         timeout_s=settings.timeout,
     )
     return RegistryAccess(registry, credentials, frozenset([*settings.plain_http, *settings.unverified_tls]))

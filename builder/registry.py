@@ -2,7 +2,8 @@
 
 Everything that is believed was checked against its digest. What a digest names never changes, so it is kept and never
 asked for again. Registries, blobs and the sites that they redirect to may be hostile: sizes, times, redirects and
-unpacked bytes have bounds, and credentials go to the registry that they are for and to its own token service only.
+unpacked bytes have bounds. A password goes to the registry that it is for, by its very address, and to a token service
+elsewhere only where that is known beforehand: what a registry answers never decides who gets it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,19 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _LARGEST_MANIFEST = 4 * 1024**2
 _MOST_REDIRECTS = 5
 _LARGEST_TOKEN = 64 * 1024
+# The registry behind a name that is not its address (containers/image does likewise).
+_ADDRESSES = {"docker.io": "registry-1.docker.io"}
+_PORTS = {"https": ":443", "http": ":80"}
+# Token services that public registries have elsewhere, as their documentation says. Others: registry.token_services.
+TOKEN_SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "docker.io": ("auth.docker.io",),
+        "registry-1.docker.io": ("auth.docker.io",),
+        "registry.gitlab.com": ("gitlab.com",),
+        "registry.redhat.io": ("sso.redhat.com",),
+        "registry.connect.redhat.com": ("sso.redhat.com",),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +180,7 @@ class Registry:
         never_contact: prefixes of image names whose own registry is not asked, only its mirrors.
         plain_http: hosts that are spoken to without TLS.
         unverified_tls: hosts whose certificate is not verified.
+        token_services: further hosts that get a registry's password, beside those of ``TOKEN_SERVICES``.
         timeout_s: how long a server may be silent.
         transport: what carries requests; for tests.
         sleep: how to wait; for tests.
@@ -180,6 +195,7 @@ class Registry:
         never_contact: Collection[str] = (),
         plain_http: Collection[str] = (),
         unverified_tls: Collection[str] = (),
+        token_services: Mapping[str, Sequence[str]] = MappingProxyType({}),
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -190,6 +206,7 @@ class Registry:
         self._never_contact = frozenset(never_contact)
         self._plain_http = frozenset(plain_http)
         self._unverified_tls = frozenset(unverified_tls)
+        self._token_services = token_services
         self._timeout_s = timeout_s
         self._transport = transport
         self._sleep = sleep
@@ -397,18 +414,19 @@ class Registry:
         Raises:
             SourceError: as ``manifest`` does; nothing is tried again.
         """
-        own = f"{self._scheme(place.host)}://{place.host}"
-        url = _join(own, path, place) if path.startswith(("/", "http")) else f"{own}/v2/{place.repository}/{path}"
+        own = self._address(place.host)
+        is_given = path.startswith(("/", "http"))
+        url = self._follow(own, path, place) if is_given else f"{own}/v2/{place.repository}/{path}"
         headers = {"Accept": ", ".join(MANIFEST_TYPES), "Accept-Encoding": "identity", **request.headers}
         authorization = self._tokens.get((place.host, place.repository, request.actions))
         was_challenged = False
         for _ in range(_MOST_REDIRECTS + 2):
-            sent = headers | ({"Authorization": authorization} if authorization and _is_host(url, place.host) else {})
+            sent = headers | ({"Authorization": authorization} if authorization and _is_at(url, own) else {})
             try:
                 with self._client(place.host).stream(
                     request.method, url, headers=sent, content=request.content
                 ) as answer:
-                    if answer.status_code == 401 and not was_challenged and _is_host(url, place.host):  # noqa: PLR2004
+                    if answer.status_code == 401 and not was_challenged and _is_at(url, own):  # noqa: PLR2004
                         was_challenged = True
                         challenges = answer.headers.get_list("WWW-Authenticate")
                         authorization = self._answer_challenge(place, challenges, request.actions)
@@ -461,16 +479,16 @@ class Registry:
         return ""
 
     def _fetch_token(self, place: Pullspec, challenge: Mapping[str, str], basic: str, actions: str) -> str:
-        realm = challenge.get("realm", "")
-        parts = urlsplit(_join("", realm, place))
+        realm = _join("", challenge.get("realm", ""), place)
+        parts = urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and place.host in self._plain_http):
             raise SourceError(f"{place}: the registry asks for a token from {realm[:200]!r}, which is not https")
         query = {"service": challenge.get("service", ""), "scope": f"repository:{place.repository}:{actions}"}
-        # Of the same organisation only: a registry may not send our password to whom it likes.
-        trusted = _same_site(parts.hostname or "", place.host)
-        headers = {"Authorization": basic} if basic and trusted else {}
+        is_trusted = self._is_token_service(realm, place.host)
+        headers = {"Authorization": basic} if basic and is_trusted else {}
+        refusal = _lacks_password(place, parts.netloc) if basic and not is_trusted else self._refusal(place)
         with self._client(parts.netloc).stream("GET", realm, params=query, headers=headers) as answer:
-            check_status(answer, f"{place} (token)", refusal=self._refusal(place))
+            check_status(answer, f"{place} (token)", refusal=refusal)
             content = b"".join(self._chunks(answer, _LARGEST_TOKEN, f"the token for {place}"))
         try:
             data = json.loads(content)
@@ -480,6 +498,11 @@ class Registry:
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise SourceError(f"{place}: the token service {parts.netloc} gave no token")
         return token
+
+    def _is_token_service(self, realm: str, host: str) -> bool:
+        """Tell whether an address may get a registry's password: it is its own, or that of a known token service."""
+        known = [*TOKEN_SERVICES.get(host, ()), *self._token_services.get(host, ())]
+        return any(_is_at(realm, address) for address in [self._address(host), *(f"https://{name}" for name in known)])
 
     def _refusal(self, place: Pullspec) -> str:
         has_secret = self._credentials.find(place) is not None
@@ -495,8 +518,8 @@ class Registry:
                 )
             return self._clients[is_verified]
 
-    def _scheme(self, host: str) -> str:
-        return "http" if host in self._plain_http else "https"
+    def _address(self, host: str) -> str:
+        return f"{'http' if host in self._plain_http else 'https'}://{_ADDRESSES.get(host, host)}"
 
     def _kept(self, digest: str) -> bytes | None:
         content = self._read_kept(digest.removeprefix("sha256:"))
@@ -540,24 +563,31 @@ def _index_name(layer: Descriptor, wanted: Collection[str]) -> str:
 
 
 def _join(base: str, address: str, place: Pullspec) -> str:
-    """Return an address that a registry gave, made absolute; SourceError if it is none."""
+    """Return an address that a registry gave, made absolute; SourceError if it is none, or names a user."""
     try:
-        return urlsplit(urljoin(base, address)).geturl()
+        parts = urlsplit(urljoin(base, address))
     except ValueError as error:
         raise SourceError(f"{place}: the registry names an address that is none: {error}") from None
+    if "@" in parts.netloc:
+        raise SourceError(f"{place}: the registry names an address with a user in it, at {parts.hostname}")
+    return parts.geturl()
 
 
-def _is_host(url: str, host: str) -> bool:
-    return urlsplit(url).netloc.lower() == host
+def _is_at(url: str, address: str) -> bool:
+    """Tell whether a URL is at an address: scheme, host and port."""
+    return _origin(url) == _origin(address)
 
 
-def _same_site(one: str, other: str) -> bool:
-    """Tell whether two hosts are one or share their last two words: registry-1.docker.io and auth.docker.io."""
-    first, second = one.lower(), other.rpartition(":")[0].lower() or other.lower()
-    if first == second:
-        return True
-    words = [host.split(".")[-2:] for host in (first, second)]
-    return words[0] == words[1] and len(words[0]) == 2 and not words[0][-1].isdecimal()  # noqa: PLR2004
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower().removesuffix(_PORTS.get(parts.scheme, ""))
+
+
+def _lacks_password(place: Pullspec, service: str) -> str:
+    return (
+        f"the registry names the token service {service[:200]}, which does not get the password of {place.host}; if "
+        f"it is its own, say so in versions.yaml: registry: {{token_services: {{{place.host!r}: [{service[:200]!r}]}}}}"
+    )
 
 
 def _check_blob(content: bytes, descriptor: Descriptor, pullspec: Pullspec) -> None:

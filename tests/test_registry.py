@@ -173,7 +173,7 @@ def _challenge(realm: str) -> httpx.Response:
 def test_a_token_is_fetched_with_the_pull_secret_and_used(
     server: _Server, open_registry: Callable[..., Registry]
 ) -> None:
-    server.answers = [_challenge("https://auth.quay.test/token"), httpx.Response(200, json={"token": "tok"})]
+    server.answers = [_challenge("https://quay.test/token"), httpx.Response(200, json={"token": "tok"})]
     registry = open_registry({"quay.test/org": "user:secret"})
     _last_layer(registry, server)
     token, manifest, layer = server.requests[1:]
@@ -188,12 +188,100 @@ def test_basic_authentication(server: _Server, open_registry: Callable[..., Regi
     assert server.requests[1].headers["Authorization"] == "Basic " + base64.b64encode(b"u:p").decode()
 
 
+def _who_got_it(server: _Server, registry: Registry, name: str, realm: str) -> bool:
+    """Tell whether a token service got a password of a registry."""
+    server.answers = [_challenge(realm), httpx.Response(200, json={"token": "tok"})]
+    registry.manifest(parse_pullspec(name))
+    return "Authorization" in server.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    ("host", "realm"),
+    [
+        ("quay.test", "https://evil.example/token"),
+        ("quay.test", "https://auth.quay.test/token"),
+        ("registry.vendor.co.uk", "https://attacker.co.uk/token"),
+        ("vendor.azurecr.io", "https://attacker.azurecr.io/token"),
+        ("registry.a.svc.cluster.local", "https://registry.b.svc.cluster.local/token"),
+        ("quay.test", "https://quay.test:8443/token"),
+        ("quay.test:5000", "https://quay.test/token"),
+        ("quay.test", "https://evil.example#@quay.test/token"),
+        ("quay.test", "https://quay.test.evil.example/token"),
+        ("docker.io", "https://auth.docker.io.evil.example/token"),
+    ],
+)
 def test_a_password_does_not_go_to_a_token_service_elsewhere(
+    server: _Server, open_registry: Callable[..., Registry], host: str, realm: str
+) -> None:
+    assert not _who_got_it(server, open_registry({host: "u:p"}), f"{host}/org/name:latest", realm)
+
+
+@pytest.mark.parametrize(
+    ("host", "realm"),
+    [
+        ("quay.io", "https://quay.io/v2/auth"),
+        ("quay.io", "https://QUAY.io:443/v2/auth"),
+        ("docker.io", "https://auth.docker.io/token"),
+        ("registry.gitlab.com", "https://gitlab.com/jwt/auth"),
+        ("registry.redhat.io", "https://registry.redhat.io/auth/realms/rhcc/protocol/redhat-docker-v2/auth"),
+        ("registry.connect.redhat.com", "https://sso.redhat.com/auth/realms/rhc4tp/protocol/docker-v2/auth"),
+        ("vendor.azurecr.io", "https://vendor.azurecr.io/oauth2/token"),
+        ("registry.local:5000", "https://registry.local:5000/token"),
+        ("registry.site", "https://tokens.site:8443/jwt"),
+    ],
+)
+def test_a_password_goes_to_the_registry_and_to_known_token_services(
+    server: _Server, open_registry: Callable[..., Registry], host: str, realm: str
+) -> None:
+    registry = open_registry({host: "u:p"}, token_services={"registry.site": ("tokens.site:8443",)})
+    assert _who_got_it(server, registry, f"{host}/org/name:latest", realm)
+
+
+def test_who_lacks_the_password_is_told_where_to_name_the_token_service(
     server: _Server, open_registry: Callable[..., Registry]
 ) -> None:
-    server.answers = [_challenge("https://evil.example/token"), httpx.Response(200, json={"token": "tok"})]
-    _last_layer(open_registry({"quay.test": "u:p"}), server)
-    assert "Authorization" not in server.requests[1].headers
+    server.answers = [_challenge("https://gitlab.site/jwt"), httpx.Response(401)]
+    with pytest.raises(SourceError, match="refuses access") as caught:
+        open_registry({"registry.site": "u:p"}).manifest(parse_pullspec("registry.site/org/name:1"))
+    assert "registry: {token_services: {'registry.site': ['gitlab.site']}}" in (caught.value.hint or "")
+
+
+def test_docker_hub_is_asked_at_its_own_address(server: _Server, open_registry: Callable[..., Registry]) -> None:
+    server.answers = [httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'})]
+    open_registry({"docker.io": "u:p"}).manifest(parse_pullspec("docker.io/org/name:latest"))
+    assert {request.url.host for request in server.requests} == {"registry-1.docker.io"}
+    assert "Authorization" in server.requests[-1].headers
+
+
+@pytest.mark.parametrize("realm", ["https://quay.test@evil.example/token", "https://u:p@quay.test/token"])
+def test_a_token_service_with_a_user_in_its_address_is_refused(
+    server: _Server, open_registry: Callable[..., Registry], realm: str
+) -> None:
+    with pytest.raises(SourceError, match="an address with a user in it"):
+        _who_got_it(server, open_registry({"quay.test": "u:p"}), "quay.test/org/name:latest", realm)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("where", ["https://quay.test:8443/x", "https://sub.quay.test/x", "https://cdn.test/quay.test"])
+def test_a_redirect_to_another_address_of_the_host_gets_no_password(
+    server: _Server, open_registry: Callable[..., Registry], where: str
+) -> None:
+    server.answers = [
+        httpx.Response(401, headers={"WWW-Authenticate": "Basic"}),
+        httpx.Response(307, headers={"Location": where}),
+        httpx.Response(200, content=server.manifest),
+    ]
+    open_registry({"quay.test": "u:p"}).manifest(Pullspec("quay.test", "org/name", "latest"))
+    assert (str(server.requests[-1].url), "Authorization" in server.requests[-1].headers) == (where, False)
+
+
+def test_an_address_that_a_registry_gives_is_not_followed_to_plain_http(
+    server: _Server, open_registry: Callable[..., Registry]
+) -> None:
+    registry = open_registry({"quay.test": "u:p"})
+    with pytest.raises(SourceError, match="which is not followed"):
+        registry.exchange(server.name, "http://quay.test/v2/upload", lambda answer: answer.status_code)
+    assert not server.requests
 
 
 @pytest.mark.parametrize("realm", ["http://auth.quay.test/token", "ftp://quay.test", ""])
