@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.compile import find_modules
+from builder.compile_result import File, Link, make_result
 from builder.depmod import INPUTS, make_depmod_data
 from builder.errors import CellError, FailureClass
 from builder.image_contract import MODULE_ROOT
-from builder.module.packing import pack_module
+from builder.module.packing import is_module, pack_module
 
 if TYPE_CHECKING:
+    from builder.compile_result import CompileResult, Entry
     from builder.kernel import KernelVersion
 
 
-def move_modules(tree: Path, compiled_for: KernelVersion, kernel: KernelVersion) -> None:
-    """Move modules that were compiled for one kernel into the folder of another, which the proof of fit then judges."""
-    folder = tree / MODULE_ROOT / kernel.raw
-    (tree / MODULE_ROOT / compiled_for.raw).rename(folder)
-    host = folder / "host"
-    if host.is_symlink():
-        host.unlink()
-        host.symlink_to(f"/lib/modules/{kernel}")
-    _write_depmod_data(tree, kernel)
+def move_modules(result: CompileResult, compiled_for: KernelVersion, kernel: KernelVersion) -> CompileResult:
+    """Move modules that were compiled for one kernel into the folder of another, which the proof of fit then judges.
+
+    Raises:
+        CellError: depmod data cannot be made anew; or, ``result-twice``, the compile left a folder of that name, too.
+    """
+    before, after = f"{MODULE_ROOT}/{compiled_for.raw}", f"{MODULE_ROOT}/{kernel.raw}"
+
+    def move(path: str, entry: Entry) -> tuple[str, Entry]:
+        if path != before and not path.startswith(f"{before}/"):
+            return path, entry
+        is_host = path == f"{before}/host" and isinstance(entry, Link)
+        return after + path.removeprefix(before), Link(f"/lib/modules/{kernel.raw}") if is_host else entry
+
+    return _with_depmod_data(make_result(move(*item) for item in result.entries.items()), kernel)
 
 
-def compress_modules(tree: Path, kernel: KernelVersion, compression: str) -> None:
-    """Compress every module, signature included, as kernels and kmod read it (``xz``, ``zst`` or ``gz``)."""
-    for module in find_modules(tree):
-        packed = module.with_name(f"{module.name}.{compression}")
-        packed.write_bytes(pack_module(module.read_bytes(), compression))
-        module.unlink()
-    _write_depmod_data(tree, kernel)
+def compress_modules(result: CompileResult, kernel: KernelVersion, compression: str) -> CompileResult:
+    """Compress every module, signature included, as kernels and kmod read it (``xz``, ``zst`` or ``gz``).
+
+    Raises: as ``move_modules``.
+    """
+    packed = (
+        (f"{path}.{compression}", File(pack_module(entry.content, compression)))
+        if isinstance(entry, File) and is_module(path)
+        else (path, entry)
+        for path, entry in result.entries.items()
+    )
+    return _with_depmod_data(make_result(packed), kernel)
 
 
-def _write_depmod_data(tree: Path, kernel: KernelVersion) -> None:
-    folder = tree / MODULE_ROOT / kernel.raw
-    written = folder / "modules.dep"
-    if written.is_file() and b"\nhost/" in b"\n" + written.read_bytes():
+def _with_depmod_data(result: CompileResult, kernel: KernelVersion) -> CompileResult:
+    folder = f"{MODULE_ROOT}/{kernel.raw}"
+    files = result.below(folder)
+    if b"\nhost/" in b"\n" + files.get("modules.dep", b""):
         raise CellError(
             FailureClass.COMPILE,
             "depmod-covers-kernel",
             "the driver's depmod data covers the kernel's own modules, which only its toolkit has",
             hint="leave out 'compress' and 'reuse' for this driver",
         )
-    modules = {file.relative_to(folder).as_posix(): file.read_bytes() for file in find_modules(folder)}
-    inputs = {name: (folder / name).read_bytes() for name in INPUTS if (folder / name).is_file()}
-    for name, content in make_depmod_data(modules, inputs, kernel.raw).items():
-        Path(folder, name).write_bytes(content)
+    modules = {path: content for path, content in files.items() if is_module(path)}
+    inputs = {name: files[name] for name in INPUTS if name in files}
+    data = make_depmod_data(modules, inputs, kernel.raw)
+    return result.replace({f"{folder}/{name}": content for name, content in data.items()})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from builder.arrange import compress_modules, move_modules
 from builder.assemble import assemble_image
-from builder.compile import compile_modules, find_modules
+from builder.compile import compile_modules
 from builder.errors import (
     CellError,
     CommandError,
@@ -35,16 +35,18 @@ from builder.image_build import ImageBuild
 from builder.image_files import LayerCache
 from builder.kernel import parse_kernel_version
 from builder.plan import Action, Decision, Plan
-from builder.prove import prove_image, prove_tree, read_image
+from builder.prove import prove_image, prove_result, read_image
 from builder.result import CellResult, Status
+from builder.result_folder import write_result
 from builder.run import stop_all
-from builder.sign import SigningJob, sign_folder
+from builder.sign import SigningJob, sign_result
 from builder.store import STAGE_REPOSITORY, read_digest, remove_images, tag_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from builder.boot.cell import CellBooter
+    from builder.compile_result import CompileResult
     from builder.compiled import CompiledResults
     from builder.driver import StagedDriver
     from builder.finding import Finding
@@ -217,10 +219,9 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
     compile_kernel = parse_kernel_version(compiled_for) if compiled_for else final_kernel
     identities = [signer.identity for signer in shop.signers]
     with tempfile.TemporaryDirectory(dir=shop.work_dir, prefix="cell-") as scratch:
-        tree = Path(scratch, "modules")
-        restored = decision.action is Action.ASSEMBLE and _restore(decision, shop, tree)
+        result = _restore(decision, shop) if decision.action is Action.ASSEMBLE else None
         with _stage("toolkit", decision, shop, timings):
-            toolkit_image = "" if restored else shop.toolkit_for(decision.cell.source, compile_kernel)
+            toolkit_image = "" if result else shop.toolkit_for(decision.cell.source, compile_kernel)
             base_image = driver.base_image or shop.base_for(decision)
             kernel = shop.facts_for(decision)
         image_build = ImageBuild(
@@ -234,22 +235,25 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
             isolation=shop.isolation,
             timeout_s=shop.timeout_s,
         )
-        if not restored:
+        if result is None:
             with _stage("compile", decision, shop, timings):
-                compile_modules(image_build, tree, stage_image=stage_image, make_jobs=shop.make_jobs)
-                shop.compiled.keep(_compile_key(decision), tree)
+                left = Path(scratch, "out")
+                result = compile_modules(image_build, left, stage_image=stage_image, make_jobs=shop.make_jobs)
+                shop.compiled.keep(_compile_key(decision), result)
         with _stage("fit", decision, shop, timings):
             if compiled_for:
-                move_modules(tree, compile_kernel, final_kernel)
+                result = move_modules(result, compile_kernel, final_kernel)
             expected = driver.recipe.module_names
-            _judge(prove_tree(tree, kernel, expected=expected, compiled_for=compiled_for), log_file)
+            _judge(prove_result(result, kernel, expected=expected, compiled_for=compiled_for), log_file)
         if shop.signers:
             with _stage("sign", decision, shop, timings):
                 job = SigningJob(signers=shop.signers, log=shop.signing_log, cell=decision.cell.id, run=shop.run_id)
-                sign_folder(find_modules(tree), job)
+                result = sign_result(result, job)
         with _stage("assemble", decision, shop, timings):
             if driver.compress != "none":
-                compress_modules(tree, final_kernel, driver.compress)
+                result = compress_modules(result, final_kernel, driver.compress)
+            tree = Path(scratch, "modules")
+            write_result(result, tree)
             assemble_image(image_build, decision, tree, name=unproven, signers=identities)
     with _stage("verify", decision, shop, timings):
         contents = read_image(unproven, shop.layers)
@@ -272,13 +276,13 @@ def _boot(decision: Decision, contents: ImageContents, shop: Workshop, timings: 
             shop.booter.test(decision, contents, shop.run_id)
 
 
-def _restore(decision: Decision, shop: Workshop, tree: Path) -> bool:
-    """Put the kept result of a compile into a folder; one that was damaged is compiled again."""
+def _restore(decision: Decision, shop: Workshop) -> CompileResult | None:
+    """Return the kept result of a compile; one that was damaged is compiled again."""
     try:
-        return shop.compiled.restore(_compile_key(decision), tree)
+        return shop.compiled.restore(_compile_key(decision))
     except FormatError as error:
         shop.reporter.say(error.message)
-        return False
+        return None
 
 
 def _compile_key(decision: Decision) -> str:

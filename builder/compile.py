@@ -1,27 +1,37 @@
-"""Stage compile: a driver's modules for one kernel, built in its toolkit, without network, into a folder."""
+"""Stage compile: a driver's modules for one kernel, built in its toolkit, without network, and read as data."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import CellError, FailureClass
+from builder.errors import CellError
 from builder.failure import classify_compile_log
-from builder.module.packing import is_module
+from builder.result_folder import read_result, remove_folder
 from builder.run import run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from builder.compile_result import CompileResult
     from builder.image_build import ImageBuild
 
 
-def compile_modules(image_build: ImageBuild, target: Path, *, stage_image: str, make_jobs: int) -> None:
-    """Compile into ``target``.
+def compile_modules(image_build: ImageBuild, target: Path, *, stage_image: str, make_jobs: int) -> CompileResult:
+    """Compile into the folder ``target``, which is made and removed, and return what was left in it.
 
     Raises:
-        CellError: the build failed; the error holds the first real error line of the log.
+        CellError: the build failed, and the error holds the first real error line of the log; or what it left behind
+            is not what a build may leave.
     """
     target.mkdir()
+    try:
+        _compile(image_build, target, stage_image=stage_image, make_jobs=make_jobs)
+        return read_result(target)
+    finally:
+        remove_folder(target)
+
+
+def _compile(image_build: ImageBuild, target: Path, *, stage_image: str, make_jobs: int) -> None:
     outcome = run(image_build.compile(target, name=stage_image, make_jobs=make_jobs))
     if not outcome:
         failure = classify_compile_log(outcome.stderr, exit_explanation=outcome.explain())
@@ -33,20 +43,3 @@ def compile_modules(image_build: ImageBuild, target: Path, *, stage_image: str, 
             hint=failure.hint,
             location=failure.location,
         )
-    find_modules(target)
-
-
-def find_modules(tree: Path) -> list[Path]:
-    """Return the modules of a compile's result; its build may have left links that point at files of this host.
-
-    Raises:
-        CellError: a module is not a regular file, or lies behind a link.
-    """
-    modules = []
-    for folder, folders, files in os.walk(tree):
-        for name in sorted(name for name in (*files, *folders) if is_module(name)):
-            module = Path(folder, name)
-            if module.is_symlink() or not module.is_file():
-                raise CellError(FailureClass.COMPILE, "module-not-a-file", f"{name} is no regular file")
-            modules.append(module)
-    return sorted(modules)

@@ -1,21 +1,31 @@
 """Results of compiles, kept so that new signatures, another base image or a lost image need no compile again.
 
 A result is a tar file in the work folder whose name holds the key of the compile and the SHA-256 of the file: it
-proves itself, and what a killed run leaves half-written has another name.
+proves itself, and what a killed run leaves half-written has another name. It is read into memory, never unpacked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tarfile
 from typing import TYPE_CHECKING
 
-from builder.errors import FormatError
+from builder.compile_result import CompileResult, File, Folder, Link, make_result, refuse
+from builder.errors import CellError, FormatError
+from builder.result_folder import Bounds
 from builder.tree import file_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from builder.compile_result import Entry
+
+_BOUNDS = Bounds()
+# For every entry a header, filled up, and another two blocks with a long name.
+_LARGEST_FILE = _BOUNDS.size + _BOUNDS.entries * 4 * 512
 
 
 class CompiledResults:
@@ -27,36 +37,77 @@ class CompiledResults:
     def keys(self) -> frozenset[str]:
         return frozenset(file.name.partition("-")[0] for file in self._folder.glob("*-*.tar"))
 
-    def keep(self, key: str, tree: Path) -> None:
-        """Keep a folder under a key; replaces what was kept under it."""
+    def keep(self, key: str, result: CompileResult) -> None:
+        """Keep a result under a key; replaces what was kept under it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".{key}.{os.getpid()}"
-        with tarfile.open(temporary, "w") as archive:
-            archive.add(tree, arcname=".")
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+            for path, entry in result.entries.items():
+                content = entry.content if isinstance(entry, File) else b""
+                archive.addfile(_describe(path, entry), io.BytesIO(content))
         target = self._folder / f"{key}-{file_digest(temporary)}.tar"
         self.drop(key)
         temporary.rename(target)
 
-    def restore(self, key: str, tree: Path) -> bool:
-        """Unpack what is kept under a key into a new folder; returns whether there was anything.
+    def restore(self, key: str) -> CompileResult | None:
+        """Return what is kept under a key; None if there is nothing.
 
         Raises:
-            FormatError: the file is not the one that was written.
+            FormatError: the file is not the one that was written, or holds what no result may hold.
         """
         file = next(self._folder.glob(f"{key}-*.tar"), None)
         if file is None:
-            return False
-        data = file.read_bytes()
-        if hashlib.sha256(data).hexdigest() != file.stem.partition("-")[2]:
-            raise FormatError(f"{file} was changed after it was written; remove it, and the cell is compiled again")
-        tree.mkdir()
-        with tarfile.open(file) as archive:
-            # Our own file, known by its digest. The default of newer Pythons would refuse the link to the node's own
-            # modules; Debian 12's Python 3.11.2 does not know the argument 'filter' yet.
-            archive.extraction_filter = lambda member, _path: member
-            archive.extractall(tree)  # noqa: S202 - see above
-        return True
+            return None
+        again = "remove it, and the cell is compiled again"
+        try:
+            with file.open("rb") as stream:
+                data = stream.read(_LARGEST_FILE + 1)
+            if len(data) > _LARGEST_FILE or hashlib.sha256(data).hexdigest() != file.stem.partition("-")[2]:
+                raise FormatError(f"{file} was changed after it was written; {again}")
+            return make_result(_read_entries(data))
+        except CellError as error:
+            raise FormatError(f"{file}: {error.message}; {again}") from None
+        # tarfile reads extended headers by recursion, and numbers in them with int().
+        except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError) as error:
+            raise FormatError(f"{file} cannot be read: {error}; {again}") from None
 
     def drop(self, key: str) -> None:
         for file in self._folder.glob(f"{key}-*.tar"):
             file.unlink()
+
+
+def _describe(path: str, entry: Entry) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(path)
+    member.mode = 0o755
+    match entry:
+        case Folder():
+            member.type = tarfile.DIRTYPE
+        case Link(target):
+            member.type, member.linkname = tarfile.SYMTYPE, target
+        case File(content, is_program):
+            member.size, member.mode = len(content), 0o755 if is_program else 0o644
+    return member
+
+
+def _read_entries(data: bytes) -> Iterator[tuple[str, Entry]]:
+    size = 0
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        for number, member in enumerate(archive):
+            size += member.size
+            if number > _BOUNDS.entries or size > _BOUNDS.size:
+                raise refuse("result-too-large", "it holds more than any result")
+            path = member.name.removeprefix("./")
+            if path != ".":  # the folder itself: older versions wrote it
+                yield path, _read_entry(archive, member)
+
+
+def _read_entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+    if member.isdir():
+        return Folder()
+    if member.issym():
+        return Link(member.linkname)
+    content = archive.extractfile(member) if member.type == tarfile.REGTYPE and not member.issparse() else None
+    if content is None:
+        raise refuse("result-special", f"{member.name!r} is neither a file, a folder nor a link")
+    return File(content.read(), is_program=bool(member.mode & 0o100))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.compile import find_modules
 from builder.evidence import FileRecord, ModuleRecord
 from builder.fit import check_modules, place_modules
 from builder.image_contract import check_image
@@ -17,6 +16,7 @@ from builder.image_files import export_image, read_exported, read_oci_layout
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from builder.compile_result import CompileResult
     from builder.finding import Finding
     from builder.fit import ExpectedSigner, PlacedModule
     from builder.image_files import ImageContents, LayerCache
@@ -36,12 +36,11 @@ class Proof:
     findings: tuple[Finding, ...]
 
 
-def prove_tree(
-    tree: Path, kernel: KernelFacts, *, expected: Iterable[str] | None, compiled_for: str = ""
+def prove_result(
+    result: CompileResult, kernel: KernelFacts, *, expected: Iterable[str] | None, compiled_for: str = ""
 ) -> list[Finding]:
     """Check the modules of a compile's result; returns what is wrong."""
-    files = [(file.relative_to(tree).as_posix(), file.read_bytes()) for file in find_modules(tree)]
-    modules, findings = place_modules(files)
+    modules, findings = place_modules(result.modules())
     return findings + check_modules(modules, kernel, expected=expected, compiled_for=compiled_for)
 
 

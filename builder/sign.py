@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
+import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import CellError, FailureClass, FormatError, SignerError
@@ -16,13 +20,14 @@ from builder.module.packing import pack_module, unpack_module
 from builder.module.signature import append_signature, split_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
+    from builder.compile_result import CompileResult
     from builder.module.signature import Certificate
     from builder.signer import OpenSigner
 
 _FIRST = "0" * 64
+_LARGEST_FILE = 512 * 1024**2
 
 
 class SigningLog:
@@ -123,24 +128,50 @@ def sign_content(content: bytes, name: str, job: SigningJob) -> bytes:
     return signed
 
 
-def sign_file(file: Path, job: SigningJob) -> None:
-    """Sign a module in place, also a compressed one; a killed run leaves the old file whole."""
-    data = file.read_bytes()
-    signed = sign_content(unpack_module(data, file.name), file.name, job)
-    suffix = file.name[file.name.rfind(".ko") + 3 :].removeprefix(".")
-    replace_file(file, pack_module(signed, suffix) if suffix else signed)
+def sign_result(result: CompileResult, job: SigningJob) -> CompileResult:
+    """Return a compile's result with every module signed, also compressed ones; raises as ``sign_content``."""
+    return result.replace({path: _sign_packed(content, path, job) for path, content in result.modules()})
 
 
-def sign_folder(modules: Iterable[Path], job: SigningJob) -> None:
-    for module in modules:
-        sign_file(module, job)
+def _sign_packed(data: bytes, path: str, job: SigningJob) -> bytes:
+    name = path.rpartition("/")[2]
+    signed = sign_content(unpack_module(data, name), name, job)
+    suffix = name[name.rfind(".ko") + 3 :].removeprefix(".")
+    return pack_module(signed, suffix) if suffix else signed
+
+
+def read_file(file: Path) -> bytes:
+    """Read somebody's own module.
+
+    Raises:
+        FormatError: it cannot be read, is no regular file (also: a link), or is larger than any module.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FormatError(f"{file} cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
+            raise FormatError(f"{file} is no regular file of at most {_LARGEST_FILE >> 20} MiB")
+        return stream.read(_LARGEST_FILE)
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.chmod(file.stat().st_mode & 0o777)
-    temporary.replace(file)
+    """Give a file another content, keeping its mode; a killed run leaves the old file whole.
+
+    The file beside it has a name that nobody can know before, and is never one that is there already.
+    """
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:100]}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            os.fchmod(descriptor, file.stat().st_mode & 0o777)
+        Path(name).replace(file)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
 
 
 def _log_entries(content: bytes, signed: bytes, name: str, job: SigningJob) -> Iterator[dict[str, str]]:

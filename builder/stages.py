@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.compat import find_drift, judge
+from builder.compile_result import File, make_result
 from builder.errors import FormatError, LockFileError, UsageError
 from builder.finding import raise_findings
 from builder.fit import ExpectedSigner, check_signatures, place_modules
@@ -24,8 +25,9 @@ from builder.locks import hold_project
 from builder.module.packing import is_module, pack_module, unpack_module
 from builder.module.signature import split_signature
 from builder.prove import prove_image, read_image
+from builder.result_folder import write_result
 from builder.run import run
-from builder.sign import SigningJob, SigningLog, replace_file, sign_content
+from builder.sign import SigningJob, SigningLog, read_file, replace_file, sign_content
 from builder.signer import check_certificate, open_signers, read_certificate, read_named_identities
 from builder.store import STAGE_REPOSITORY, remove_images, tag_image
 from builder.workflow import NO_BOOTS, open_facts, open_toolkits, plan_project
@@ -176,7 +178,7 @@ def _modules_at(target: Path) -> Iterator[Path]:
     if target.is_dir():
         yield from (file for file in target.rglob("*.ko*") if is_module(file.name) and not file.is_symlink())
     elif is_module(target.name):
-        yield target
+        yield target.resolve()  # a link that somebody names is meant; one that is found is not
     else:
         raise UsageError(f"{target} is neither a module (.ko, .ko.xz, .ko.zst, .ko.gz) nor a folder")
 
@@ -195,7 +197,7 @@ def _signing(project: Project, names: Sequence[str], *, cell: str) -> Iterator[S
 
 
 def _sign_one(file: Path, job: SigningJob, *, replace: bool) -> SignedFile:
-    data = file.read_bytes()
+    data = read_file(file)
     signed, status = _sign_data(data, str(file), job, replace=replace)
     if signed is not None:
         replace_file(file, signed)
@@ -230,13 +232,10 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
     with ExitStack() as held:
         facts = _facts_from_lock(project, kernel, held)
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(dir=project.work_dir, prefix="cell-")))
-        tree = scratch / "modules"
         with _signing(project, signers, cell=contents.labels.get("io.kmodsmith.cell", image)) as job:
-            for file in list_modules(contents):
-                signed, _ = _sign_data(file.content or b"", file.path, job, replace=replace)
-                target = tree / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(signed or file.content or b"")
+            files = [(file.path, file.content or b"") for file in list_modules(contents)]
+            signed = [(path, _sign_data(data, path, job, replace=replace)[0] or data) for path, data in files]
+            write_result(make_result((path, File(data)) for path, data in signed), tree := scratch / "modules")
             identities = [signer.identity for signer in job.signers]
         containerfile = scratch / "Containerfile"
         containerfile.write_text(_RESIGN_CONTAINERFILE)

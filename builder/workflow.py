@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from builder.memory import available_memory
 from builder.plan import Action, Elsewhere, Plan, Reason, make_plan, predict_seconds
 from builder.project import BootWish
 from builder.result import result_without_work
+from builder.result_folder import remove_folder
 from builder.sources.locked import OpenShiftSource
 from builder.store import (
     TOOLKIT_PREFIX,
@@ -302,7 +302,8 @@ def _clear_leftovers(project: Project, err: Console) -> None:
     for leftover in remove_leftovers():
         err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
     for scratch in (*project.work_dir.glob("cell-*"), *project.work_dir.glob("toolkits-*")):
-        shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_folder(scratch)
 
 
 def open_toolkits(project: Project, source: str, held: ExitStack) -> Toolkits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from datetime import UTC, datetime
@@ -71,12 +72,14 @@ build)
         shift
     done
     if [ "$stage" = build ]; then
-        case "$tags" in *:facts-*) cp "$store/$kernel/facts/"* "$out/"; exit ;; esac
+        case "$tags" in *:facts-*) cp "$store/$kernel/facts/"* "$out/"
+            [ ! -f "$store/hostile-facts" ] || (cd "$out"; . "$store/hostile-facts"); exit ;; esac
         [ ! -f "{store}/broken" ] || while read -r broken message; do
             [ "$kernel" != "$broken" ] || {{ echo "$message"; cat "{store}/noise" 2>/dev/null; exit 2; }}
         done <"{store}/broken"
         mkdir -p "$out/opt/lib/modules/$kernel/extra"
         cp "$store/$kernel/demo.ko" "$out/opt/lib/modules/$kernel/extra/demo.ko"
+        [ ! -f "$store/hostile" ] || (cd "$out"; . "$store/hostile")
     else
         for name in $tags; do echo "$name $kernel" >>"$store/names"; done
     fi ;;
@@ -420,6 +423,55 @@ def test_what_was_compiled_is_not_compiled_again(bench: _Bench) -> None:
     (bench.store / "names").write_text("")
     bench.offer("6.1.0-10-amd64")
     assert bench.build()[1]["counts"] == {"assembled": 4}
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ('ln -s "{victim}" "opt/lib/modules/$kernel/modules.alias.bin"', "result-link"),
+        ('mv "opt/lib/modules/$kernel" other; ln -s "{folder}" "opt/lib/modules/$kernel"', "result-link"),
+        ('ln -s "{victim}" "opt/lib/modules/$kernel/extra/.demo.ko.xz"', "module-not-a-file"),
+        ('mkdir "opt/lib/modules/$kernel/modules.dep"; : >"opt/lib/modules/$kernel/modules.dep/x"', "result-twice"),
+    ],
+)
+def test_nothing_of_the_host_is_written_through_what_a_compile_left(
+    bench: _Bench, fake_tools: FakeTools, script: str, code: str
+) -> None:
+    """With compress and reuse depmod's output, whose words a driver chooses, went through links of its compile."""
+    for tool in ("mv", "ln"):
+        (fake_tools.folder / tool).symlink_to(shutil.which(tool, path="/usr/bin:/bin") or tool)
+    victim = bench.folder / "victim"
+    victim.write_text("mine")
+    before = sorted(bench.folder.iterdir())
+    text = (bench.folder / "versions.yaml").read_text().replace("vendor: V", "compress: xz\n    vendor: V")
+    (bench.folder / "versions.yaml").write_text(text)
+    (bench.store / "hostile").write_text(script.format(victim=victim, folder=bench.folder))
+    report = bench.build("--kernel", "6.1.0-10-amd64")[1]
+    assert [failure["code"] for failure in report["failures"]] == [code]
+    assert victim.read_text() == "mine"
+    assert [file for file in sorted(bench.folder.iterdir()) if file.name != ".kmodsmith"] == before
+    assert not list((bench.folder / ".kmodsmith").glob("cell-*"))
+
+
+def test_kernel_facts_are_not_read_through_links(bench: _Bench, fake_tools: FakeTools) -> None:
+    (fake_tools.folder / "ln").symlink_to(shutil.which("ln", path="/usr/bin:/bin") or "ln")
+    (bench.store / "hostile-facts").write_text('ln -s "$store/names" modules.builtin')
+    (failure,) = bench.build("--kernel", "6.1.0-10-amd64")[1]["failures"]
+    assert (failure["failure_class"], "modules.builtin is a link" in failure["detail"]) == ("toolkit", True)
+
+
+def test_what_a_killed_run_left_is_removed_however_deep(bench: _Bench) -> None:
+    left = bench.folder / ".kmodsmith" / "cell-killed"
+    left.mkdir(parents=True)
+    folder = os.open(left, os.O_RDONLY)
+    for _ in range(1100):  # a recursion of Python ends at 1000
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    assert bench.build("--kernel", "6.1.0-10-amd64")[1]["counts"] == {"built": 1}
+    assert not left.exists()
 
 
 def test_an_image_that_does_not_fit_gets_no_name(bench: _Bench) -> None:

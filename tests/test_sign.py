@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import KERNEL, Sample
 
+from builder.compile_result import File, make_result
 from builder.config import Config
 from builder.errors import CellError, FormatError, SignerError, UsageError
 from builder.finding import Check
@@ -28,7 +30,7 @@ from builder.keys import create_development_key, create_image_key, emit_enrolmen
 from builder.module.packing import pack_module
 from builder.module.signature import HASHES, Certificate, append_signature, split_signature
 from builder.pkcs11_uri import parse_pkcs11_uri
-from builder.sign import SigningJob, SigningLog, sign_content, sign_file
+from builder.sign import SigningJob, SigningLog, read_file, replace_file, sign_content, sign_result
 from builder.signer import (
     CommandKey,
     OpenSigner,
@@ -391,12 +393,31 @@ def test_a_program_that_fails(fake_tools: FakeTools, script: str, words: str) ->
 @pytest.mark.parametrize("suffix", ["", ".xz", ".zst", ".gz"])
 def test_files_are_signed_before_they_are_compressed(suffix: str, tmp_path: Path) -> None:
     signer = _signer()
-    file = tmp_path / f"demo.ko{suffix}"
-    file.write_bytes(pack_module(_CONTENT, suffix[1:]) if suffix else _CONTENT)
-    sign_file(file, _job(tmp_path, signer))
-    placed, _ = place_modules([(f"{_PLACE}{suffix}", file.read_bytes())])
+    content = pack_module(_CONTENT, suffix[1:]) if suffix else _CONTENT
+    result = make_result([(f"{_PLACE}{suffix}", File(content, is_program=True))])
+    signed = sign_result(result, _job(tmp_path, signer))
+    placed, _ = place_modules(signed.modules())
     assert check_signatures(placed, [signer.identity.expected]) == []
     assert placed[0].signed.content == _CONTENT
+    assert [entry["module"] for entry in SigningLog(tmp_path / "signing.jsonl").read()] == [f"demo.ko{suffix}"]
+
+
+def test_a_link_under_a_guessed_name_is_not_written_through(tmp_path: Path) -> None:
+    file, victim = tmp_path / "demo.ko", tmp_path / "victim"
+    file.write_bytes(b"old")
+    file.chmod(0o640)
+    victim.write_text("mine")
+    (tmp_path / f".demo.ko.{os.getpid()}").symlink_to(victim)
+    replace_file(file, b"new")
+    assert (file.read_bytes(), file.stat().st_mode & 0o777, victim.read_text()) == (b"new", 0o640, "mine")
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.ko")
+    (tmp_path / "b.ko").symlink_to("/dev/zero")
+    for name in ("a.ko", "b.ko", "c.ko"):
+        with pytest.raises(FormatError, match=name):
+            read_file(tmp_path / name)
 
 
 def test_the_log_says_who_signed_what(tmp_path: Path) -> None:
