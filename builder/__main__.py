@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from builder import cli_emit, cli_matrix, cli_modules, cli_publish
-from builder.cli import cli
+from builder.cli import cli, with_trust
 from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, KmodsmithError
 from builder.run import stop_all
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 for verb in (*cli_matrix.VERBS, *cli_modules.VERBS, *cli_publish.VERBS, *cli_emit.VERBS):
     cli.add_command(verb)
+# What writes where others read, opens keys, uses secrets, or would remove what trusted runs made.
+_NEED_TRUST = frozenset({"bundle", "keys", "nightly", "prune", "publish", "sign"})
+for verb in cli.commands.values():
+    with_trust(verb, needs_trust=verb.name in _NEED_TRUST)
 
 
 def main() -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.errors import CellError, FailureClass
+from builder.plan import UNTRUSTED
 from builder.run import run
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def image_labels(decision: Decision, signers: Sequence[SignerIdentity]) -> dict[
     }
     if decision.inputs.compiled_for:
         labels["io.kmodsmith.compiled.for"] = decision.inputs.compiled_for
+    if decision.inputs.signers == UNTRUSTED:
+        labels["io.kmodsmith.untrusted"] = "yes"
     if signers:
         labels["io.kmodsmith.signer.sha256"] = ",".join(signer.certificate.fingerprint for signer in signers)
     if any(signer.is_development for signer in signers):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from builder import __version__
 from builder.errors import HostError, UsageError
 from builder.kernel import Arch, Variant
 from builder.matrix import Selector
+from builder.places import write_below
 from builder.project import Project, open_project
 from builder.result import exit_code_of
 from builder.workflow import (
@@ -70,6 +72,47 @@ def with_selectors(function: Callable[..., int | None]) -> Callable[..., int | N
     for option in reversed(SELECTORS):
         function = option(function)
     return function
+
+
+def with_trust(verb: click.Command, *, needs_trust: bool) -> None:
+    """Give a verb, and all verbs below it, the options that say what of a project is trusted; it sees none of them."""
+    allow = click.Option(
+        ["--allow-outside"], multiple=True, metavar="DIR", expose_value=False, callback=_allow_outside,
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="versions.yaml may name things in this folder, too, not only in its own; repeatable.",
+    )  # fmt: skip
+    distrust = click.Option(
+        ["--untrusted"], is_flag=True, expose_value=False, envvar="KMODSMITH_UNTRUSTED",
+        callback=partial(_distrust, needs_trust=needs_trust),
+        help="versions.yaml is a stranger's: no host commands, no signers, no secrets. Also: KMODSMITH_UNTRUSTED=1.",
+    )  # fmt: skip
+    verb.params += [allow, distrust]
+    for inner in verb.commands.values() if isinstance(verb, click.Group) else ():
+        with_trust(inner, needs_trust=needs_trust)
+
+
+def _allow_outside(context: click.Context, _option: click.Parameter, folders: tuple[Path, ...]) -> None:
+    session: Session = context.obj
+    if folders:
+        outside = (*session.project.outside, *(folder.absolute() for folder in folders))
+        context.obj = replace(session, project=replace(session.project, outside=outside))
+
+
+def _distrust(context: click.Context, _option: click.Parameter, wanted: bool, *, needs_trust: bool) -> None:
+    session: Session = context.obj
+    if not wanted or session.project.untrusted:
+        return
+    if needs_trust:
+        raise UsageError(
+            f"'{context.info_name}' cannot be done with --untrusted: it needs keys, secrets, or images that others use",
+            hint="run it where versions.yaml was reviewed; see docs/security.md",
+        )
+    context.obj = replace(session, project=session.project.distrust())
+    session.err.print(
+        "untrusted: no host command, no key and no secret is used; images stay unsigned, are named "
+        f"localhost/untrusted/..., and never count as others. Results: {context.obj.project.work_dir}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,9 +362,8 @@ def schema(session: Session, *, write: bool) -> None:
         session.out.file.write(emit_schema())
         return
     folder = session.project.file.parent
-    (folder / "docs").mkdir(exist_ok=True)
-    (folder / "versions.schema.json").write_text(emit_schema())
-    (folder / "docs" / "versions-yaml.md").write_text(emit_reference())
+    write_below(folder, "versions.schema.json", emit_schema())
+    write_below(folder, "docs/versions-yaml.md", emit_reference())
 
 
 @cli.command()

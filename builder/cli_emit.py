@@ -11,6 +11,7 @@ import click
 from builder.cli import make_selector, show_progress, with_selectors
 from builder.errors import ConfigError, UsageError
 from builder.kmm.version import Flavour, KmmVersion
+from builder.places import write_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,7 +111,8 @@ def kmm(
         raise UsageError("no image is published, so there is nothing to map", hint="run 'nox -s publish' first")
     _tell(session, files, output, as_json=as_json)
     for driver in () if as_json else {name.partition("/")[0] for name in files}:
-        for stale in (output / driver / "preflight").glob("*.yaml"):
+        preflights = output / driver / "preflight"
+        for stale in () if preflights.is_symlink() else preflights.glob("*.yaml"):
             if f"{driver}/preflight/{stale.name}" not in files:
                 stale.unlink()
 
@@ -121,9 +123,7 @@ def _tell(session: Session, files: Mapping[str, str], folder: Path, *, as_json: 
         session.out.file.write(json.dumps({"format": 1, "files": dict(files)}, indent=2) + "\n")
         return
     for name, content in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
+        file = write_below(folder, name, content)
         session.out.print(str(file), markup=False, soft_wrap=True)
 
 

@@ -42,6 +42,10 @@ RESERVED_BUILD_ARGS = frozenset(
 )  # fmt: skip
 
 
+# Where Debian's packages and administrators put the keys of archives.
+KEYRING_FOLDERS = ("/usr/share/keyrings", "/etc/apt/keyrings")
+
+
 def _complain(sentence: str) -> PydanticCustomError:
     return PydanticCustomError("kmodsmith", "{sentence}", {"sentence": sentence})
 
@@ -55,7 +59,7 @@ def _check_semver(text: str) -> str:
 
 
 def _check_no_space(text: str) -> str:
-    if re.search(r"\s|[;&|$`<>\"'\\]", text):
+    if re.search(r"\s|[;&|$`<>\"'\\]", text) or not text.isprintable():
         raise _complain(f"{text!r} holds a space or a character that shells treat specially")
     return text
 
@@ -254,7 +258,8 @@ class Driver(_Model):
     version: SemanticVersion
     """Semantic version of the source, in quotes if it looks like a number."""
     source: RelativeFile
-    """Folder of the source, relative to versions.yaml; it becomes the build context."""
+    """Folder of the source, relative to versions.yaml and in the same folder as it; it becomes the build context.
+    Elsewhere (`../mydriver`) only with `--allow-outside` on the command line."""
     modules: tuple[ModuleName, ...] = ()
     """Kernel modules that the build must produce. May only be left out when `dkms` names them."""
     firmware: tuple[RelativeFile, ...] = ()
@@ -351,8 +356,8 @@ class DebianKernels(_Model):
     """Kernel flavours as Debian spells them."""
     build_arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (Arch.X86_64,)
     """Architectures of machines that compile; other kernels are cross-compiled on them."""
-    keyring: str = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    """Keys that the archive's signature is checked with."""
+    keyring: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$")] = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    """Keys that the archive's signature is checked with: below /usr/share/keyrings or /etc/apt/keyrings."""
 
 
 class DropRelease(_Model):
@@ -393,6 +398,18 @@ class OpenShiftKernels(_Model):
     @property
     def graph_address(self) -> str:
         return self.graph or _GRAPHS[self.provider]
+
+    @property
+    def graph_files(self) -> tuple[str, ...]:
+        """Files that `graph` stands for; none where it is an address."""
+        if re.match(r"https?://", self.graph_address):
+            return ()
+        named = {
+            self.graph_address.replace("{channel}", channel).replace("{arch}", arch)
+            for channel in self.channels
+            for arch in ("multi", *(arch.oci for arch in self.arches))
+        }
+        return tuple(sorted(named))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -436,6 +453,19 @@ class RegistrySettings(_Model):
     timeout: Annotated[int, Field(ge=1, le=600)] = 30
     """Seconds that a server may be silent."""
 
+    _is_anonymous: bool = PrivateAttr(default=False)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether no pull secret may be used, wherever it lies: the file is not trusted."""
+        return self._is_anonymous
+
+    def forget_secrets(self) -> Self:
+        """Return settings with which no pull secret is used."""
+        settings = self.model_copy()
+        settings._is_anonymous = True  # noqa: SLF001 - its own
+        return settings
+
 
 class KeyPlace(_Model):
     """Exactly one way to a private key."""
@@ -443,10 +473,12 @@ class KeyPlace(_Model):
     key_file: Text | None = None
     """Private key, PEM or DER, relative to versions.yaml; nobody but its owner may be able to read it."""
     pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$")] | None = None
-    """PKCS#11 URI (RFC 7512) of a private key on a token, with module-path: the key never leaves the token."""
+    """PKCS#11 URI (RFC 7512) of a private key on a token, with module-path: the key never leaves the token. The module
+    is loaded on the host, so it is trusted as `command` is."""
     command: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     """Program that gets a digest (raw bytes, stdin) and prints its signature (base64); {algorithm} becomes sha256
-    and so on. For cloud KMS and signing hosts; RSA: PKCS#1 v1.5, ECDSA: DER."""
+    and so on. For cloud KMS and signing hosts; RSA: PKCS#1 v1.5, ECDSA: DER. It runs on the host, as whoever builds:
+    who may change this file may run anything there, unless `--untrusted` forbids it (docs/security.md)."""
     passphrase_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """Environment variable with the key file's passphrase or the token's PIN."""
     passphrase_file: Text | None = None
@@ -455,6 +487,12 @@ class KeyPlace(_Model):
     """Environment variables that the PKCS#11 module or the command needs; no others are passed on."""
 
     _root: Path = PrivateAttr(default=Path())
+    _is_forbidden: bool = PrivateAttr(default=False)
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the key may not be opened, and no program started for it: the file is not trusted."""
+        return self._is_forbidden
 
     def resolve(self, name: str) -> Path:
         """Return the absolute place of a file that the entry names."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from builder.config import (
+    KEYRING_FOLDERS,
     AllowedMessage,
     BootTest,
     BootTimeouts,
@@ -35,17 +37,23 @@ from builder.config import (
     Toleration,
 )
 from builder.errors import ConfigError, Mistake
+from builder.places import find_problem, find_problem_inside
 from builder.yamlfile import YamlFile, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
 
 
-def load_config(file: Path, *, today: date) -> Config:
+def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrusted: bool = False) -> Config:
     """Read versions.yaml and check it against itself, the files it names, and the calendar.
+
+    Args:
+        file: its place; what it names must lie in the same folder.
+        today: the date that expiry is compared with.
+        outside: further folders that it may name things in; only the command line gives them.
+        untrusted: its keys may not be opened, no program of it may be started, and no pull secret used.
 
     Raises:
         ConfigError: holds every mistake of the file with its place.
@@ -64,8 +72,11 @@ def load_config(file: Path, *, today: date) -> Config:
     keys = [config.publish.signer] if config.publish.signer else []
     for signer in [*config.signers.values(), *keys]:
         signer._root = file.parent  # noqa: SLF001 - as above
+        signer._is_forbidden = untrusted  # noqa: SLF001 - as above
+    config.registry._is_anonymous = untrusted  # noqa: SLF001 - as above
     if mistakes := [
         *_check_references(config, document),
+        *_check_places(config, document, [file.parent, *outside]),
         *_check_files(config, document),
         *_check_dates(config, document, today),
     ]:
@@ -127,6 +138,28 @@ def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) 
             yield document.mistake((*path, *place), _unknown("module", name, driver.modules))
 
 
+def _check_places(config: Config, document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
+    """Whatever is read or handed on must lie in the project; only secrets lie elsewhere, and are trusted parts."""
+    root = document.file.parent
+    named: list[tuple[tuple[str | int, ...], str]] = []
+    for number, driver in enumerate(config.drivers):
+        named += [(("drivers", number, key), getattr(driver, key)) for key in ("source", "containerfile")]
+    for name, signer in config.signers.items():
+        named.append((("signers", name, "certificate"), signer.certificate))
+    if config.publish.signer:
+        named.append((("publish", "signer", "public_key"), config.publish.signer.public_key))
+    for name, source in config.sources.items():
+        if isinstance(source, OpenShiftKernels):
+            named += [(("sources", name, "graph"), file) for file in source.graph_files]
+    for path, text in named:
+        if problem := find_problem(text, root, allowed):
+            yield document.mistake(path, problem)
+    for name, source in config.sources.items():
+        keyrings = [*allowed, *map(Path, KEYRING_FOLDERS)]
+        if isinstance(source, DebianKernels) and (problem := find_problem(source.keyring, root, keyrings)):
+            yield document.mistake(("sources", name, "keyring"), problem)
+
+
 def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
     for number, driver in enumerate(config.drivers):
         path = ("drivers", number)
@@ -135,20 +168,23 @@ def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
             continue
         if not driver.containerfile_file.is_file():
             yield document.mistake((*path, "containerfile"), f"there is no file {driver.containerfile}")
-        if driver.dkms_file and not driver.dkms_file.is_file():
-            yield document.mistake((*path, "dkms"), f"there is no file {driver.dkms} in {driver.source}")
+        if driver.dkms:
+            yield from _check_source_file(driver, driver.dkms, document, (*path, "dkms"))
         for key, files in (("firmware", driver.firmware), ("licenses", driver.licenses)):
             for index, name in enumerate(files):
-                if not (driver.source_dir / name).is_file():
-                    yield document.mistake((*path, key, index), f"there is no file {name} in {driver.source}")
+                yield from _check_source_file(driver, name, document, (*path, key, index))
         yield from _check_boot_files(driver, document, (*path, "boot"))
+
+
+def _check_source_file(driver: Driver, name: str, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
+    if problem := find_problem_inside(driver.source_dir, name):
+        yield document.mistake(path, f"there is no file {name} in {driver.source}: it {problem}")
 
 
 def _check_boot_files(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
     files = [(("smoke_test",), driver.boot.smoke_test)] if driver.boot.smoke_test else []
     for place, name in [*files, *((("files", index), name) for index, name in enumerate(driver.boot.files))]:
-        if not (driver.source_dir / name).is_file():
-            yield document.mistake((*path, *place), f"there is no file {name} in {driver.source}")
+        yield from _check_source_file(driver, name, document, (*path, *place))
     for index, parameters in enumerate(driver.boot.parameters):
         for module in parameters.modules:
             if driver.modules and module.replace("-", "_") not in {name.replace("-", "_") for name in driver.modules}:

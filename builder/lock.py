@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from builder.errors import LockFileError, UsageError
 from builder.kernel import Arch, KernelVersion, parse_kernel_version
+from builder.places import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -262,9 +262,7 @@ def _missing_releases(source: LockedOpenShift) -> Iterator[tuple[str, str]]:
 
 def write_lock(lock: Lock, file: Path) -> None:
     """Write a lock in its one canonical form, in one step, so that a killed run leaves the old file whole."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(format_lock(lock), encoding="utf-8")
-    temporary.replace(file)
+    replace_file(file, format_lock(lock).encode())
 
 
 def format_lock(lock: Lock) -> str:

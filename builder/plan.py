@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CELL_REPOSITORY = "localhost/kmodsmith/cell"
 KEY_FORMAT = "3"
+UNTRUSTED = "untrusted"
 # Part of every boot key: a change in what is tested makes old passes worth nothing.
 BOOT_FORMAT = "1"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
@@ -86,7 +87,10 @@ class CellInputs:
     compiled_for: str = ""
     """The kernel that the modules are compiled for, where versions.yaml wants another one's; else empty."""
     signers: str = ""
-    """Fingerprints of the certificates that sign, with their digest algorithms; empty for unsigned modules."""
+    """Fingerprints of the certificates that sign, with their digest algorithms; empty for unsigned modules.
+
+    ``UNTRUSTED`` where versions.yaml is not trusted: such a cell is never taken for one that is.
+    """
     format: str = KEY_FORMAT
 
     @property

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from builder.compiled import CompiledResults
 from builder.config_file import load_config
 from builder.driver import read_driver
-from builder.errors import LockFileError
+from builder.errors import LockFileError, UsageError
 from builder.evidence import Journal
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LOCK_FILE_NAME, content_id, read_lock
-from builder.plan import BOOT_FORMAT, Candidate, CellInputs, Reason
+from builder.plan import BOOT_FORMAT, UNTRUSTED, Candidate, CellInputs, Reason
 from builder.sources.locked import open_source
 from builder.tags import image_names
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from builder.sources.locked import KernelSource
 
 
+WORK_FOLDER = ".kmodsmith"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootWish:
     """Which boot tests are wanted: the mode, and the image that kernels come from if not from their own source."""
@@ -42,16 +45,38 @@ class BootWish:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A folder with a versions.yaml. ``cache_dir`` is shared by projects and only holds what can be fetched again."""
+    """A folder with a versions.yaml.
+
+    ``cache_dir`` is shared by projects and only holds what can be fetched again; ``outside`` are further folders that
+    versions.yaml may name things in; of an ``untrusted`` one nothing is signed, run on the host or published.
+    """
 
     file: Path
     work_dir: Path
     cache_dir: Path
     build_arch: Arch
+    outside: tuple[Path, ...] = ()
+    untrusted: bool = False
 
     @cached_property
     def config(self) -> Config:
-        return load_config(self.file, today=datetime.now(UTC).date())
+        return load_config(self.file, today=datetime.now(UTC).date(), outside=self.outside, untrusted=self.untrusted)
+
+    def distrust(self) -> Project:
+        """Return the project with nothing of it trusted, and a work folder that its own files cannot have prepared.
+
+        Raises:
+            UsageError: the work folder was chosen, and lies in the project.
+        """
+        work_dir = self.work_dir
+        if work_dir == self.file.parent / WORK_FOLDER:
+            work_dir = self.cache_dir / UNTRUSTED / content_id(str(self.file.parent))[:16]
+        elif work_dir.resolve().is_relative_to(self.file.parent.resolve()):
+            raise UsageError(
+                f"the work folder {work_dir} lies in the project, which is not trusted and may hold anything there",
+                hint="choose one outside with --work-dir, or none",
+            )
+        return replace(self, untrusted=True, work_dir=work_dir)
 
     def reread(self) -> Project:
         """Return the project as its files are now: what was read before is forgotten."""
@@ -84,6 +109,7 @@ class Project:
         """Return the cells with their inputs; with ``boot``, also with the boot tests that they have to pass."""
         identities = _Identities(self.kernel_source)
         signed_by = " ".join(f"{signer.certificate.fingerprint}:{signer.algorithm}" for signer in signers)
+        signed_by = UNTRUSTED if self.untrusted else signed_by
         found = [self._candidate(cell, identities, signed_by) for cell in cells]
         return found if boot is None else [self._with_boot_test(item, boot) for item in found]
 
@@ -140,7 +166,8 @@ class Project:
 
     @cached_property
     def _repositories(self) -> dict[str, str]:
-        return {driver.name: driver.image_name for driver in self.config.drivers}
+        named = {driver.name: driver.image_name for driver in self.config.drivers}
+        return {name: f"localhost/{UNTRUSTED}/{name}" for name in named} if self.untrusted else named
 
 
 def _compile_cell(cell: Cell, compiled_for: str) -> Cell:
@@ -169,12 +196,21 @@ class _Identities:
 
 
 def open_project(folder: Path, work_dir: Path | None = None) -> Project:
-    """Name the places of a project; reads nothing yet."""
+    """Name the places of a project; reads nothing yet.
+
+    Raises:
+        UsageError: the work folder was not chosen, and is a link, which somebody may have committed.
+    """
     file = folder.absolute() / "versions.yaml"
+    if work_dir is None and (folder / WORK_FOLDER).is_symlink():
+        raise UsageError(
+            f"{folder / WORK_FOLDER} is a link, and everything that is built would be written through it",
+            hint="remove it, or choose a work folder with --work-dir",
+        )
     cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Project(
         file=file,
-        work_dir=(work_dir or folder / ".kmodsmith").absolute(),
+        work_dir=(work_dir or folder / WORK_FOLDER).absolute(),
         cache_dir=Path(cache_home).absolute() / "kmodsmith",
         build_arch=Arch(os.uname().machine),
     )

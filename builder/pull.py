@@ -44,13 +44,13 @@ class RegistryAccess:
 
 
 def open_registries(settings: RegistrySettings, root: Path, cache_dir: Path) -> RegistryAccess:
-    """Return access as versions.yaml describes it; files are relative to ``root``.
+    """Return access as versions.yaml says, without secrets if it is not trusted; files are relative to ``root``.
 
     Raises:
         UsageError: a file of pull secrets is not one.
     """
     files = [root / Path(name).expanduser() for name in settings.auth_files]
-    credentials = Credentials([*files, *default_auth_files()])
+    credentials = Credentials([] if settings.is_anonymous else [*files, *default_auth_files()])
     registry = Registry(
         credentials,
         cache_dir / "registry",

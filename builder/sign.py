@@ -6,12 +6,9 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import CellError, FailureClass, FormatError, SignerError
@@ -21,6 +18,7 @@ from builder.module.signature import append_signature, split_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from builder.compile_result import CompileResult
     from builder.module.signature import Certificate
@@ -155,23 +153,6 @@ def read_file(file: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
             raise FormatError(f"{file} is no regular file of at most {_LARGEST_FILE >> 20} MiB")
         return stream.read(_LARGEST_FILE)
-
-
-def replace_file(file: Path, content: bytes) -> None:
-    """Give a file another content, keeping its mode; a killed run leaves the old file whole.
-
-    The file beside it has a name that nobody can know before, and is never one that is there already.
-    """
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:100]}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            os.fchmod(descriptor, file.stat().st_mode & 0o777)
-        Path(name).replace(file)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _log_entries(content: bytes, signed: bytes, name: str, job: SigningJob) -> Iterator[dict[str, str]]:

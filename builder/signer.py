@@ -279,7 +279,15 @@ def check_key_place(name: str, signer: KeyPlace, sources: Iterable[Path]) -> Non
 
 
 def open_key_access(name: str, signer: KeyPlace) -> KeyAccess:
-    """Open the way to a signer's key; the key itself is not tried yet."""
+    """Open the way to a signer's key; the key itself is not tried yet.
+
+    Raises:
+        SignerError: versions.yaml is not trusted, or the key cannot be reached.
+    """
+    if signer.is_forbidden:
+        raise SignerError(
+            "untrusted", f"signer {name}: versions.yaml is not trusted (--untrusted), so no key is opened"
+        )
     environment = {variable: os.environ[variable] for variable in signer.pass_environment if variable in os.environ}
     if signer.command:
         return CommandKey(name, signer.command, environment)

@@ -24,10 +24,11 @@ from builder.kernel_facts import read_kernel_facts
 from builder.locks import hold_project
 from builder.module.packing import is_module, pack_module, unpack_module
 from builder.module.signature import split_signature
+from builder.places import replace_file
 from builder.prove import prove_image, read_image
 from builder.result_folder import write_result
 from builder.run import run
-from builder.sign import SigningJob, SigningLog, read_file, replace_file, sign_content
+from builder.sign import SigningJob, SigningLog, read_file, sign_content
 from builder.signer import check_certificate, open_signers, read_certificate, read_named_identities
 from builder.store import STAGE_REPOSITORY, remove_images, tag_image
 from builder.workflow import NO_BOOTS, open_facts, open_toolkits, plan_project
@@ -200,7 +201,7 @@ def _sign_one(file: Path, job: SigningJob, *, replace: bool) -> SignedFile:
     data = read_file(file)
     signed, status = _sign_data(data, str(file), job, replace=replace)
     if signed is not None:
-        replace_file(file, signed)
+        replace_file(file, signed, mode=file.stat().st_mode & 0o777)
     placed, _ = place_modules([(str(file), signed or data)])
     return SignedFile(path=str(file), status=status, sha256=placed[0].sha256)
 

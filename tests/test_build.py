@@ -136,9 +136,11 @@ class _Bench:
         with (self.store / "broken").open("a") as file:
             file.write(f"{kernel} {message}\n")
 
+    def calls(self, verb: str) -> list[list[str]]:
+        return [call for call in self._tools.calls("buildah") if call[:1] == [verb]]
+
     def started_builds(self) -> int:
-        calls = [call for call in self._tools.calls("buildah") if call[:1] == ["build"]]
-        return sum(not any(":facts-" in word for word in call) for call in calls)
+        return sum(not any(":facts-" in word for word in call) for call in self.calls("build"))
 
 
 @pytest.fixture

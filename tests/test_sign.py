@@ -30,7 +30,8 @@ from builder.keys import create_development_key, create_image_key, emit_enrolmen
 from builder.module.packing import pack_module
 from builder.module.signature import HASHES, Certificate, append_signature, split_signature
 from builder.pkcs11_uri import parse_pkcs11_uri
-from builder.sign import SigningJob, SigningLog, read_file, replace_file, sign_content, sign_result
+from builder.places import replace_file
+from builder.sign import SigningJob, SigningLog, read_file, sign_content, sign_result
 from builder.signer import (
     CommandKey,
     OpenSigner,
@@ -408,7 +409,7 @@ def test_a_link_under_a_guessed_name_is_not_written_through(tmp_path: Path) -> N
     file.chmod(0o640)
     victim.write_text("mine")
     (tmp_path / f".demo.ko.{os.getpid()}").symlink_to(victim)
-    replace_file(file, b"new")
+    replace_file(file, b"new", mode=0o640)
     assert (file.read_bytes(), file.stat().st_mode & 0o777, victim.read_text()) == (b"new", 0o640, "mine")
 
 

@@ -12,11 +12,13 @@ from builder.boot.script import TEST_NAME
 from builder.boot.stage import BootRequest
 from builder.boot.verdict import raise_problems
 from builder.download import Downloads
+from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence import BootEvidence
 from builder.finding import raise_findings
 from builder.fit import place_modules
 from builder.image_contract import MODULE_ROOT
 from builder.image_files import list_modules
+from builder.places import read_inside
 from builder.pull import open_puller
 from builder.sources.locked import DebianSource, runtime_name
 
@@ -167,8 +169,20 @@ def _runtime_of(project: Project, source: str) -> LockedDebian:
 
 
 def read_test_files(driver: StagedDriver) -> dict[str, bytes]:
-    """Return the smoke test and its files as the guest gets them; empty where the driver has none."""
+    """Return the smoke test and its files as the guest gets them; empty where the driver has none.
+
+    Raises:
+        CellError: one is no file of the driver's source.
+    """
     if driver.boot.smoke_test is None:
         return {}
-    named = {name.rpartition("/")[2]: (driver.context / name).read_bytes() for name in driver.boot.files}
-    return named | {TEST_NAME: (driver.context / driver.boot.smoke_test).read_bytes()}
+    named = {name.rpartition("/")[2]: _read_test_file(driver, name) for name in driver.boot.files}
+    return named | {TEST_NAME: _read_test_file(driver, driver.boot.smoke_test)}
+
+
+def _read_test_file(driver: StagedDriver, name: str) -> bytes:
+    try:
+        return read_inside(driver.context, name)
+    except FormatError as error:
+        sentence = f"{name}, which versions.yaml names for the boot test, {error.message}"
+        raise CellError(FailureClass.BOOT, "test-unreadable", sentence, location=name) from None

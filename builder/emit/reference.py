@@ -26,6 +26,7 @@ def emit_reference() -> str:
         "# Reference of versions.yaml",
         "",
         f"Written by `{WRITE_COMMAND}`; change the declaration in `builder/config.py` instead.",
+        "Which of it is trusted, and what it may name, [security.md](security.md) tells.",
         "",
     ]
     lines += _section("The whole file", schema)

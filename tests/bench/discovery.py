@@ -101,7 +101,17 @@ def _write_project(folder: Path, server: RegistryServer, graph: str) -> Path:
 
 def _discover(project: Path, cache: Path) -> dict[str, Any]:
     """Run the verb in a process of its own."""
-    command = [sys.executable, "-m", "builder", "--project", str(project), "discover", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "builder",
+        "--project",
+        str(project),
+        "discover",
+        "--json",
+        "--allow-outside",
+        str(_ROOT),
+    ]
     started = time.monotonic()
     done = subprocess.run(command, cwd=_ROOT, env=os.environ | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True, check=False)  # fmt: skip
     wall_s = time.monotonic() - started

@@ -32,7 +32,9 @@ class Machine:
     def builder(
         self, project: Path, *arguments: str, check: bool = False, **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "builder", "--project", str(project), *arguments]
+        # Tests keep certificates, public keys and unpacked sources beside their project.
+        outside = ("--allow-outside", str(self.folder.parent))
+        command = [sys.executable, "-m", "builder", "--project", str(project), *arguments, *outside]
         return subprocess.run(
             command, env=self.environment, text=True, capture_output=True, check=check, timeout=900, **more
         )

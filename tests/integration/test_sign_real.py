@@ -271,6 +271,7 @@ def test_no_trace_of_the_key(machine: Machine, project: Path, tmp_path: Path) ->
         "canary",
     )
     command = [sys.executable, "-m", "builder", "--project", str(project), "-v", "build", "--kernel", "6.1.*"]
+    command += ["--allow-outside", str(tmp_path)]
     output = tmp_path / "output"
     with output.open("wb") as stream:
         build = subprocess.Popen(
