@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import tempfile
 import threading
@@ -17,19 +16,10 @@ from typing import TYPE_CHECKING
 
 from builder.arrange import compress_modules, move_modules
 from builder.assemble import assemble_image
+from builder.blame import describe_error, is_understood, is_worth_another_try
 from builder.compile import compile_modules
-from builder.errors import (
-    CellError,
-    CommandError,
-    FailureClass,
-    FormatError,
-    KmodsmithError,
-    SourceError,
-    SourceGoneError,
-    SourceUnreachableError,
-)
+from builder.errors import FailureClass, FormatError
 from builder.evidence import CellEvidence, Journal, Outcome
-from builder.failure import Failure
 from builder.finding import raise_findings
 from builder.image_build import ImageBuild
 from builder.image_files import LayerCache
@@ -49,6 +39,7 @@ if TYPE_CHECKING:
     from builder.compile_result import CompileResult
     from builder.compiled import CompiledResults
     from builder.driver import StagedDriver
+    from builder.failure import Failure
     from builder.finding import Finding
     from builder.image_files import ImageContents
     from builder.kernel import KernelVersion
@@ -125,7 +116,7 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
         if shop.is_stopping.is_set():  # whatever came of it: its children were stopped
             raise CancelledError
         failure = evidence.failure
-        if failure is None or failure.failure_class != FailureClass.INFRASTRUCTURE or attempt == shop.retries:
+        if failure is None or not is_worth_another_try(failure) or attempt == shop.retries:
             break
         shop.reporter.cell_retried(decision, failure)
         time.sleep(_RETRY_PAUSE_S * (attempt + 1))
@@ -189,7 +180,7 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
         if _BOOT_STAGE in timings and shop.booter is not None:
             log_file = shop.booter.log_file(decision.cell)
-        failure = _describe_failure(error, log_file)
+        failure = _describe_failure(error, log_file, stage=next(reversed(timings), ""))
     return CellEvidence(
         cell=decision.cell.id,
         driver=decision.cell.driver,
@@ -309,34 +300,8 @@ def _stage(name: str, decision: Decision, shop: Workshop, timings: dict[str, flo
         timings[name] = round(time.monotonic() - started, 3)
 
 
-# What an error outside of the compile means for a cell; the first that fits counts.
-_OTHER_FAILURES: tuple[tuple[type[KmodsmithError], FailureClass, str], ...] = (
-    (SourceGoneError, FailureClass.TOOLKIT, "package-gone"),
-    (SourceUnreachableError, FailureClass.INFRASTRUCTURE, "source-unreachable"),
-    (SourceError, FailureClass.TOOLKIT, "package-wrong"),
-    (FormatError, FailureClass.FIT, "unreadable"),
-    (CommandError, FailureClass.INFRASTRUCTURE, "command-failed"),
-    (KmodsmithError, FailureClass.INFRASTRUCTURE, "host"),
-)
-
-
-def _describe_failure(error: Exception, log_file: Path) -> Failure:
-    if isinstance(error, CellError):
-        return Failure(
-            failure_class=error.failure_class,
-            code=error.code,
-            detail=error.detail,
-            location=error.location,
-            hint=error.hint,
-        )
-    for kind, failure_class, code in _OTHER_FAILURES:
-        if isinstance(error, kind):
-            return Failure(failure_class=failure_class, code=code, detail=error.message, hint=error.hint)
-    with contextlib.suppress(OSError), log_file.open("a") as log:
-        traceback.print_exception(error, file=log)
-    return Failure(
-        failure_class=FailureClass.INFRASTRUCTURE,
-        code="disk-full" if isinstance(error, OSError) and error.errno == errno.ENOSPC else "defect",
-        detail=f"{type(error).__name__}: {error}",
-        hint="the cell's log has the details",
-    )
+def _describe_failure(error: Exception, log_file: Path, *, stage: str) -> Failure:
+    if not is_understood(error):
+        with contextlib.suppress(OSError), log_file.open("a") as log:
+            traceback.print_exception(error, file=log)
+    return describe_error(error, stage=stage)

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from builder.errors import DamagedError, SourceError, SourceGoneError, SourceUnreachableError
-from builder.web import read_chunks
+from builder.web import check_status, read_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,10 +134,7 @@ def _check_status(answer: httpx.Response, package: LockedPackage) -> None:
             f"{package.url} is no longer served (HTTP {answer.status_code})",
             hint="'nox -s discover' writes a lock of what is served today; old files live at snapshot.debian.org",
         )
-    if answer.status_code >= 500 or answer.status_code == 429:  # noqa: PLR2004 - RFC 9110
-        raise SourceUnreachableError(f"{package.url}: the archive answers HTTP {answer.status_code}")
-    if answer.status_code != 200:  # noqa: PLR2004 - RFC 9110
-        raise SourceError(f"{package.url}: the archive answers HTTP {answer.status_code}")
+    check_status(answer, package.url, refusal="the archive or a proxy wants a password, or forbids it: ask who runs it")
 
 
 def _copy(chunks: Iterator[bytes], write: Callable[[bytes], int], package: LockedPackage) -> None:

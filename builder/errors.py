@@ -4,11 +4,13 @@ KmodsmithError
 ├── UsageError            2  the command line asks for something that does not exist
 ├── ConfigError           3  versions.yaml has mistakes (all of them, each with its place)
 ├── LockFileError         4  versions.lock.yaml is missing, damaged or does not cover the request
+│   └── UnknownToolkitError      it does not know yet whether a kernel has a toolkit
 ├── BusyError             5  another run holds the project's lock
 ├── HostError             6  a host tool is missing or may not be used
 ├── SourceError           7  a kernel source answered wrongly
 │   ├── SourceUnreachableError   it did not answer at all: the older answer stays valid
 │   │   └── BusyServerError      it asked for patience
+│   ├── SourceRefusedError       it does not let us in, or only in a way that we do not take
 │   ├── SourceGoneError          it says definitely that a locked file no longer exists
 │   └── DamagedError             a server sent something else than was asked for: another digest, or more bytes
 ├── FormatError           8  a kernel object, image or certificate is not what it should be
@@ -99,6 +101,10 @@ class LockFileError(KmodsmithError):
     exit_code = 4
 
 
+class UnknownToolkitError(LockFileError):
+    """Nobody has read yet whether a kernel has a toolkit: unknown is not absent (design, rule 4)."""
+
+
 class BusyError(KmodsmithError):
     exit_code = 5
 
@@ -121,6 +127,10 @@ class BusyServerError(SourceUnreachableError):
     def __init__(self, message: str, pause_s: float | None) -> None:
         super().__init__(message)
         self.pause_s = pause_s
+
+
+class SourceRefusedError(SourceError):
+    """Access is refused, or offered only in a way that is not taken: that says nothing about what was asked for."""
 
 
 class SourceGoneError(SourceError):

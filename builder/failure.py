@@ -284,6 +284,13 @@ def classify_compile_log(text: str, *, exit_explanation: str) -> Failure:
     )
 
 
+def find_surroundings(text: str) -> Failure | None:
+    """Return what outside of the driver made a command fail, if what it printed tells; None where it does not."""
+    hits = _first_hits(_meaningful_lines(text))
+    rules = (rule for rule in _SURROUNDINGS if rule.failure_class is not FailureClass.COMPILE)
+    return next((_failure(rule, hits[rule.code]) for rule in rules if rule.code in hits), None)
+
+
 def cluster(failures: Mapping[str, Failure]) -> list[Cluster]:
     """Group cells by cause, the most frequent first.
 

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"
     KNOWN_BAD = "known-bad"
     NO_TOOLKIT = "no-toolkit"
+    TOOLKIT_UNKNOWN = "toolkit-unknown"
     NO_BOOTABLE_KERNEL = "no-bootable-kernel"
     NOT_BUILT = "not-built"
     DRIVER_EXCLUDES = "driver-excludes"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from builder.compiled import CompiledResults
 from builder.config_file import load_config
 from builder.driver import read_driver
-from builder.errors import LockFileError, UsageError
+from builder.errors import LockFileError, UnknownToolkitError, UsageError
 from builder.evidence import Journal
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LOCK_FILE_NAME, content_id, read_lock
@@ -137,7 +137,8 @@ class Project:
             toolkit = identities.toolkit(_compile_cell(cell, compiled_for))
             base = driver.base_image or identities.base(cell)
         except LockFileError as error:
-            return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.NO_TOOLKIT, error.message))
+            reason = Reason.TOOLKIT_UNKNOWN if isinstance(error, UnknownToolkitError) else Reason.NO_TOOLKIT
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(reason, error.message))
         inputs = CellInputs(
             source=driver.tree.digest,
             containerfile=driver.containerfile_digest,

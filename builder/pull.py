@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import LockFileError, SourceError, SourceGoneError, SourceUnreachableError
+from builder.errors import (
+    LockFileError,
+    SourceError,
+    SourceGoneError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
+from builder.failure import find_surroundings
 from builder.once import Once
 from builder.pullspec import parse_pullspec
 from builder.registry import Credentials, Registry, default_auth_files
@@ -19,12 +27,13 @@ from builder.run import Command, run
 from builder.store import list_images, remove_images, tag_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from builder.config import RegistrySettings
     from builder.kernel import Arch, KernelVersion
     from builder.project import Project
     from builder.pullspec import Pullspec
+    from builder.run import Outcome
     from builder.sources.locked import OpenShiftSource
     from builder.toolkit import DebianToolkits
 
@@ -32,6 +41,11 @@ if TYPE_CHECKING:
 _UNPACKED = 3
 _PULLS_AT_ONCE = 2
 _NOT_KNOWN_BYTES = 4 * 1024**3
+# How registries and containers/image word it; anything else is no answer.
+_ABSENT = re.compile(r"(?i)manifest unknown|name unknown|not found|no such manifest|StatusCode: (404|410)")
+_REFUSED = re.compile(r"(?i)unauthorized|denied|forbidden|authentication required|invalid username|StatusCode: 40[137]")
+_OF_THIS_MACHINE = frozenset({"disk-full", "out-of-memory", "storage-error"})
+_GONE_HINT = "'nox -s discover -- --newest-toolkits' chooses another toolkit, if there is one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +114,10 @@ class Puller:
         """Return ``name``, which is the image in the store when this returns.
 
         Raises:
-            SourceUnreachableError: no registry gave it.
-            SourceError: access is refused, or it does not exist.
+            SourceUnreachableError: a registry did not answer, so nobody knows.
+            SourceRefusedError: access is refused.
+            SourceError: it does not exist, or is not what its name says.
+            CommandError: the container store could not take it.
         """
         if name not in self._present:
             self._once.get(name, lambda: self._pull(pullspec, name, arch))
@@ -118,19 +134,16 @@ class Puller:
         try:
             image, _ = self._access.registry.image(parse_pullspec(pullspec), arch.oci)
         except SourceGoneError as error:
-            raise SourceError(
-                error.message, hint="'nox -s discover -- --newest-toolkits' chooses another toolkit, if there is one"
-            ) from None
-        refusals = []
+            raise SourceError(error.message, hint=_GONE_HINT) from None
+        refusals: list[SourceError] = []
         for place in self._access.registry.places(image):
             done = run(self._command(place, arch))
             if done:
                 tag_image(done.stdout.split()[-1], name)
                 remove_images([str(place)])
                 return
-            lines = done.stderr.strip().splitlines() or [done.explain()]
-            refusals.append(f"{place}: {lines[-1]}")
-        raise SourceUnreachableError(f"{pullspec} could not be pulled: {'; '.join(refusals)}")
+            refusals.append(_judge_pull(place, done))
+        raise _sum_up(pullspec, refusals)
 
     def _command(self, place: Pullspec, arch: Arch) -> Command:
         argv = ["buildah", "pull", "--quiet", "--arch", arch.oci]
@@ -142,6 +155,26 @@ class Puller:
         file.touch(mode=0o600)
         file.write_text(json.dumps({"auths": entry}))
         return Command(argv=(*argv, "--authfile", str(file), f"docker://{place}"))
+
+
+def _judge_pull(place: Pullspec, done: Outcome) -> SourceError:
+    """Return what a failed pull says of a place; CommandError where this machine is what failed."""
+    if (found := find_surroundings(done.stderr)) and found.code in _OF_THIS_MACHINE:
+        done.check()
+    lines = done.stderr.strip().splitlines() or [done.explain()]
+    sentence = f"{place}: {lines[-1]}"
+    if _REFUSED.search(lines[-1]):
+        return SourceRefusedError(sentence)
+    return SourceGoneError(sentence) if _ABSENT.search(lines[-1]) else SourceUnreachableError(sentence)
+
+
+def _sum_up(pullspec: str, refusals: Sequence[SourceError]) -> SourceError:
+    """It is gone only if all places say so: who gave no answer may have it (design, rule 4)."""
+    sentence = f"{pullspec} could not be pulled: {'; '.join(error.message for error in refusals)}"
+    for kind in (SourceUnreachableError, SourceRefusedError):
+        if any(isinstance(error, kind) for error in refusals):
+            return kind(sentence)
+    return SourceError(sentence, hint=_GONE_HINT)
 
 
 class PulledToolkits:

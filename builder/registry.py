@@ -25,7 +25,14 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from builder.digest import sha256_of
-from builder.errors import DamagedError, FormatError, SourceError, SourceUnreachableError, UsageError
+from builder.errors import (
+    DamagedError,
+    FormatError,
+    SourceError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    UsageError,
+)
 from builder.layer import read_layer_files, whiteouts_of
 from builder.pullspec import Pullspec
 from builder.web import check_status, pause_s, read_chunks, with_retries
@@ -439,8 +446,8 @@ class Registry:
             except httpx.HTTPError as error:
                 raise SourceUnreachableError(f"{place}: {str(error) or type(error).__name__}") from error
             except httpx.InvalidURL as error:
-                raise SourceError(f"{place}: the registry names an address that is none: {error}") from None
-        raise SourceError(f"{place}: the registry redirects in a circle")
+                raise SourceRefusedError(f"{place}: the registry names an address that is none: {error}") from None
+        raise SourceRefusedError(f"{place}: the registry redirects in a circle")
 
     def retrying(self, work: Callable[[], _T]) -> _T:
         """Return what ``work`` returns, tried again while a registry gives no answer."""
@@ -458,7 +465,7 @@ class Registry:
         target = _join(url, location, place)
         scheme = urlsplit(target).scheme
         if scheme not in {"http", "https"} or (scheme == "http" and urlsplit(url).scheme == "https"):
-            raise SourceError(f"{place}: the registry redirects to {target[:200]}, which is not followed")
+            raise SourceRefusedError(f"{place}: the registry redirects to {target[:200]}, which is not followed")
         return target
 
     def _answer_challenge(self, place: Pullspec, challenges: Sequence[str], actions: str) -> str:
@@ -482,7 +489,7 @@ class Registry:
         realm = _join("", challenge.get("realm", ""), place)
         parts = urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and place.host in self._plain_http):
-            raise SourceError(f"{place}: the registry asks for a token from {realm[:200]!r}, which is not https")
+            raise SourceRefusedError(f"{place}: the registry asks for a token from {realm[:200]!r}, which is not https")
         query = {"service": challenge.get("service", ""), "scope": f"repository:{place.repository}:{actions}"}
         is_trusted = self._is_token_service(realm, place.host)
         headers = {"Authorization": basic} if basic and is_trusted else {}
@@ -496,7 +503,7 @@ class Registry:
         except (ValueError, KeyError, AttributeError):
             token = None
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise SourceError(f"{place}: the token service {parts.netloc} gave no token")
+            raise SourceRefusedError(f"{place}: the token service {parts.netloc} gave no token")
         return token
 
     def _is_token_service(self, realm: str, host: str) -> bool:
@@ -567,9 +574,9 @@ def _join(base: str, address: str, place: Pullspec) -> str:
     try:
         parts = urlsplit(urljoin(base, address))
     except ValueError as error:
-        raise SourceError(f"{place}: the registry names an address that is none: {error}") from None
+        raise SourceRefusedError(f"{place}: the registry names an address that is none: {error}") from None
     if "@" in parts.netloc:
-        raise SourceError(f"{place}: the registry names an address with a user in it, at {parts.hostname}")
+        raise SourceRefusedError(f"{place}: the registry names an address with a user in it, at {parts.hostname}")
     return parts.geturl()
 
 

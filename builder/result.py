@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from builder.errors import EXIT_OK, EXIT_SEVERAL_CLASSES, FailureClass
-from builder.plan import Action
+from builder.plan import Action, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +29,8 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+# Reasons of refusals that are no answer.
+_NOT_KNOWN = frozenset({Reason.REGISTRY_UNKNOWN, Reason.TOOLKIT_UNKNOWN})
 _STATUS_WITHOUT_WORK = {
     Action.SKIP: Status.SKIPPED,
     Action.EXCLUDE: Status.EXCLUDED,
@@ -58,11 +60,16 @@ def result_without_work(decision: Decision, digest: str = "") -> CellResult:
 def exit_code_of(results: Iterable[CellResult]) -> int:
     """Return 0 when every cell that should be there is there, else the code of the failure class, 20 for several.
 
-    A refused cell counts as a failed toolkit: something that was asked for is not there.
+    A refused cell counts as a failed toolkit: something that was asked for is not there. Where that is only because
+    somebody did not answer, it counts as a failed infrastructure: unknown is not absent (design, rule 4).
     """
+    results = list(results)
     classes = {result.failure.failure_class for result in results if result.failure}
-    if any(result.status is Status.REFUSED for result in results):
-        classes.add(FailureClass.TOOLKIT)
+    classes |= {_class_of_refusal(result.decision) for result in results if result.status is Status.REFUSED}
     if not classes:
         return EXIT_OK
     return classes.pop().exit_code if len(classes) == 1 else EXIT_SEVERAL_CLASSES
+
+
+def _class_of_refusal(decision: Decision) -> FailureClass:
+    return FailureClass.INFRASTRUCTURE if decision.reason in _NOT_KNOWN else FailureClass.TOOLKIT

@@ -7,7 +7,14 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from builder.errors import BusyServerError, DamagedError, SourceError, SourceGoneError, SourceUnreachableError
+from builder.errors import (
+    BusyServerError,
+    DamagedError,
+    SourceError,
+    SourceGoneError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -48,6 +55,9 @@ def pause_s(attempt: int) -> float:
 
 
 _OK = frozenset({200})
+# RFC 9110, section 15.5, RFC 8470 and RFC 6585: who asks, a proxy included, is not let in; and: ask again later.
+_REFUSED = frozenset({401, 403, 407})
+_BUSY = frozenset({408, 425, 429})
 
 
 def check_status(answer: httpx.Response, what: str, *, refusal: str, accepted: Collection[int] = _OK) -> None:
@@ -62,16 +72,17 @@ def check_status(answer: httpx.Response, what: str, *, refusal: str, accepted: C
     Raises:
         SourceGoneError: the server says that there is none.
         SourceUnreachableError: it is busy or broken.
-        SourceError: it refuses, or answers something else.
+        SourceRefusedError: it does not let us in.
+        SourceError: it answers something else.
     """
     status = answer.status_code
     if status in accepted:
         return
-    if status in {401, 403}:
-        raise SourceError(f"{what}: the server refuses access (HTTP {status})", hint=refusal)
+    if status in _REFUSED:
+        raise SourceRefusedError(f"{what}: the server refuses access (HTTP {status})", hint=refusal)
     if status in {404, 410}:
         raise SourceGoneError(f"{what}: the server says that it does not exist (HTTP {status})")
-    if status == 429 or status >= 500:  # noqa: PLR2004 - RFC 9110
+    if status in _BUSY or status >= 500:  # noqa: PLR2004 - RFC 9110
         raise BusyServerError(
             f"{what}: the server answers HTTP {status}", _retry_after(answer.headers.get("Retry-After"))
         )

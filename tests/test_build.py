@@ -20,7 +20,19 @@ from builder import build as build_module
 from builder.__main__ import run_cli
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck, Problem, Verdict
-from builder.errors import CellError, CommandError, FailureClass, HostError, SourceError, SourceUnreachableError
+from builder.errors import (
+    BusyServerError,
+    CellError,
+    CommandError,
+    DamagedError,
+    FailureClass,
+    FormatError,
+    HostError,
+    SourceError,
+    SourceGoneError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 from builder.evidence import Journal
 from builder.lock import Lock, read_lock, write_lock
 from builder.pull import RegistryAccess
@@ -268,25 +280,50 @@ def test_the_first_error_counts_however_long_the_log(bench: _Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "failure_class", "code"),
+    ("error", "failure_class", "code", "exit_code", "tries"),
     [
-        (SourceUnreachableError("no answer"), "infrastructure", "source-unreachable"),
-        (SourceError("another file"), "toolkit", "package-wrong"),
-        (CommandError("buildah failed"), "infrastructure", "command-failed"),
-        (HostError("no buildah"), "infrastructure", "host"),
-        (OSError(28, "No space left on device"), "infrastructure", "disk-full"),
-        (ZeroDivisionError("oops"), "infrastructure", "defect"),
+        (SourceUnreachableError("no answer"), "infrastructure", "source-unreachable", 17, 3),
+        (BusyServerError("HTTP 500", None), "infrastructure", "source-unreachable", 17, 3),
+        (SourceRefusedError("a wrong password"), "infrastructure", "access-refused", 17, 1),
+        (SourceGoneError("HTTP 404"), "toolkit", "package-gone", 10, 1),
+        (SourceError("another file"), "toolkit", "package-wrong", 10, 1),
+        (DamagedError("another digest"), "toolkit", "package-wrong", 10, 1),
+        (FormatError("is no image"), "toolkit", "toolkit-unreadable", 10, 1),
+        (CommandError("buildah failed"), "infrastructure", "command-failed", 17, 3),
+        (CommandError("buildah failed:\nno space left on device"), "infrastructure", "disk-full", 17, 3),
+        (CommandError("buildah failed:\nError: x: image not known"), "toolkit", "toolkit-image-missing", 10, 1),
+        (HostError("no buildah"), "infrastructure", "host", 17, 1),
+        (OSError(28, "No space left on device"), "infrastructure", "disk-full", 17, 3),
+        (OSError(122, "Disk quota exceeded"), "infrastructure", "disk-full", 17, 3),
+        (OSError(30, "Read-only file system", "/work"), "infrastructure", "host", 17, 1),
+        (MemoryError(), "infrastructure", "out-of-memory", 17, 3),
+        (ZeroDivisionError("oops"), "infrastructure", "defect", 17, 3),
     ],
 )
 def test_errors_around_a_compile_have_their_class(
-    bench: _Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, failure_class: str, code: str
+    bench: _Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    failure_class: str,
+    code: str,
+    exit_code: int,
+    tries: int,
 ) -> None:
-    def ensure(_self: object, _kernel: object) -> str:
+    """Cause, class, exit code, and whether it is tried again: one wrong password tried thrice can lock an account."""
+    asked: list[object] = []
+
+    def ensure(_self: object, kernel: object) -> str:
+        asked.append(kernel)
         raise error
 
     monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", ensure)
-    (failure,) = bench.build()[1]["failures"]
-    assert (failure["failure_class"], failure["code"]) == (failure_class, code)
+    monkeypatch.setattr("builder.toolkit.DebianToolkits.prefetch", lambda *_: None)
+    found, report = bench.build("--locked", "--kernel", _FEW[0])
+    (failure,) = report["failures"]
+    assert (failure["failure_class"], failure["code"], found) == (failure_class, code, exit_code)
+    assert len(asked) == tries
+    log = (bench.folder / ".kmodsmith" / "cells" / f"demo-1.2.0/{_FEW[0]}" / "build.log").read_text()
+    assert ("Traceback" in log) is (code == "defect")
 
 
 def test_left_out_cells_are_shown(bench: _Bench) -> None:

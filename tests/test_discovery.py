@@ -12,9 +12,19 @@ import yaml
 from openshift_world import World
 
 from builder.__main__ import run_cli
-from builder.errors import LockFileError, SourceError, SourceGoneError
+from builder.blame import describe_error
+from builder.errors import (
+    CommandError,
+    FailureClass,
+    KmodsmithError,
+    LockFileError,
+    SourceError,
+    SourceGoneError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import LockedOpenShift, read_lock
+from builder.lock import LockedOpenShift, LockedStream, ReleaseState, read_lock, write_lock
 from builder.project import open_project
 from builder.pull import PulledToolkits, Puller, RegistryAccess, open_registries
 from builder.registry import Credentials, Registry
@@ -349,7 +359,6 @@ def test_pulls_go_to_mirrors_first_and_hand_over_one_secret_in_a_file(
     ("answer", "words"),
     [
         ("exit 125", "mirror.test"),
-        ("echo 'no space left' >&2; exit 125", "no space left"),
         (None, "does not exist (HTTP 404)"),
     ],
 )
@@ -374,6 +383,89 @@ def test_a_toolkit_that_cannot_be_pulled(
     assert words in caught.value.message
     assert not isinstance(caught.value, SourceGoneError)
     assert "['" not in caught.value.message
+
+
+_REFUSALS = [
+    ("Error: initializing source docker://x: pinging container registry x: dial tcp: connect: connection refused",
+     SourceUnreachableError, "source-unreachable", 17),
+    ("Error: reading manifest x: received unexpected HTTP status: 503 Service Unavailable",
+     SourceUnreachableError, "source-unreachable", 17),
+    ("Error: initializing source docker://x: lookup x: no such host", SourceUnreachableError, "source-unreachable", 17),
+    ("Error: reading manifest x: unauthorized: authentication required", SourceRefusedError, "access-refused", 17),
+    ("Error: reading manifest x: denied: requested access", SourceRefusedError, "access-refused", 17),
+    ("Error: reading manifest x in quay.test/y: manifest unknown", SourceError, "package-wrong", 10),
+    ("Error: copying system image: writing blob: no space left on device", CommandError, "disk-full", 17),
+    ("Error: creating read-write layer with ID 1: database is locked", CommandError, "storage-error", 17),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("printed", "kind", "code", "exit_code"), _REFUSALS)
+def test_what_a_failed_pull_says_of_the_toolkit(
+    site: _Site, fake_tools: FakeTools, tmp_path: Path, printed: str, kind: type[Exception], code: str, exit_code: int
+) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    fake_tools.add("buildah", f'case "$1" in images) echo "[]";; *) echo \'{printed}\' >&2; exit 125;; esac')
+    registry = Registry(Credentials(), tmp_path / "c", transport=httpx.MockTransport(site.world), sleep=lambda _: None)
+    puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
+    source = open_project(site.folder).kernel_source("ocp")
+    assert isinstance(source, OpenShiftSource)
+    with pytest.raises(KmodsmithError) as caught:
+        PulledToolkits(source, puller, None).ensure(parse_kernel_version(_K1))
+    failure = describe_error(caught.value, stage="toolkit")
+    assert (type(caught.value), failure.code, failure.failure_class.exit_code) == (kind, code, exit_code)
+
+
+def test_a_place_that_did_not_answer_may_have_the_toolkit(site: _Site, fake_tools: FakeTools, tmp_path: Path) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    fake_tools.add(
+        "buildah",
+        'for last; do :; done; case "$1 $last" in images*) echo "[]";; *mirror.test*) echo "i/o timeout" >&2; exit 125;; '
+        '*) echo "manifest unknown" >&2; exit 125;; esac',
+    )
+    registry = Registry(
+        Credentials(), tmp_path / "c", transport=httpx.MockTransport(site.world), sleep=lambda _: None,
+        mirrors={"quay.test": ["mirror.test"]},
+    )  # fmt: skip
+    puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
+    source = open_project(site.folder).kernel_source("ocp")
+    assert isinstance(source, OpenShiftSource)
+    with pytest.raises(SourceUnreachableError, match="i/o timeout.*manifest unknown"):
+        PulledToolkits(source, puller, None).ensure(parse_kernel_version(_K1))
+
+
+def test_a_registry_that_gives_no_answer_is_no_fault_of_the_toolkits(site: _Site) -> None:
+    site.release("4.17.1", _K1)
+    drivers = yaml.safe_load((site.folder / "versions.yaml").read_text())["drivers"]
+    drivers[0]["image"] = "quay.test/drivers/demo"
+    site.edit(drivers=drivers)
+    site.run("discover", "--source", "ocp")
+    site.world.failures["drivers/demo"] = httpx.Response(500)
+    selection = ("--group", "ocp", "--variant", "standard")
+    code, report = site.json("build", "--unless-published", *selection)
+    assert [(cell["status"], cell["reason"]) for cell in report["cells"]] == [("refused", "registry-unknown")]
+    assert code == FailureClass.INFRASTRUCTURE.exit_code
+
+
+def test_a_toolkit_that_nobody_read_is_unknown_and_not_absent(site: _Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    lock = read_lock(site.folder / "versions.lock.yaml")
+    ocp = lock.openshift("ocp")
+    release = ocp.releases["4.17.1-x86_64"]
+    unread = LockedStream(state=ReleaseState.UNCONFIRMED, kernels={_K1: ("node:data set",)})
+    kernel = ocp.kernels[_K1].model_copy(update={"toolkit": "", "toolkits": ()})
+    ocp = ocp.model_copy(
+        update={
+            "releases": {"4.17.1-x86_64": release.model_copy(update={"streams": {"rhel-coreos": unread}})},
+            "kernels": {_K1: kernel},
+        }
+    )
+    write_lock(lock.model_copy(update={"sources": {**lock.sources, "ocp": ocp}}), site.folder / "versions.lock.yaml")
+    code, report = site.json("build", "--group", "ocp")
+    assert [(cell["status"], cell["reason"]) for cell in report["cells"]] == [("refused", "toolkit-unknown")]
+    assert code == FailureClass.INFRASTRUCTURE.exit_code
 
 
 def test_registries_as_versions_yaml_describes_them(site: _Site, tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ import httpx
 import pytest
 
 from builder.download import Downloads
-from builder.errors import SourceError, SourceGoneError, SourceUnreachableError
+from builder.errors import (
+    BusyServerError,
+    SourceError,
+    SourceGoneError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 from builder.lock import LockedPackage
 
 if TYPE_CHECKING:
@@ -69,10 +75,11 @@ def test_tries_again_after_a_passing_fault(tmp_path: Path, fault: bytes | int | 
     [
         (404, SourceGoneError, 1),
         (410, SourceGoneError, 1),
-        (403, SourceError, 1),
+        (403, SourceRefusedError, 1),
+        (407, SourceRefusedError, 1),
         (_CONTENT[:-1] + b"X", SourceError, 1),
         (_CONTENT + b"more", SourceError, 1),
-        (500, SourceUnreachableError, 4),
+        (500, BusyServerError, 4),
         (httpx.ReadTimeout("slow"), SourceUnreachableError, 4),
     ],
 )

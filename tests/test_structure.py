@@ -15,6 +15,7 @@ _PURE = (
     "matrix",
     "plan",
     "result",
+    "blame",
     "failure",
     "compile_result",
     "image_build",

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from builder.errors import BusyServerError, SourceError, SourceGoneError, SourceUnreachableError
+from builder.errors import (
+    BusyServerError,
+    SourceError,
+    SourceGoneError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 from builder.once import Once
 from builder.web import check_status, read_chunks, with_retries
 
@@ -47,13 +53,13 @@ def test_an_answer_that_is_too_long_or_too_short() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(404, SourceGoneError), (410, SourceGoneError), (429, BusyServerError), (500, BusyServerError), (503, BusyServerError), (401, SourceError), (403, SourceError), (418, SourceError), (204, SourceError)],
+    [(404, SourceGoneError), (410, SourceGoneError), (429, BusyServerError), (500, BusyServerError), (503, BusyServerError), (408, BusyServerError), (425, BusyServerError), (401, SourceRefusedError), (403, SourceRefusedError), (407, SourceRefusedError), (418, SourceError), (204, SourceError)],
 )  # fmt: skip
 def test_absent_refused_and_busy_are_three_things(status: int, kind: type[SourceError]) -> None:
     with pytest.raises(SourceError) as caught:
         check_status(httpx.Response(status), "it", refusal="log in")
     assert type(caught.value) is kind
-    assert (caught.value.hint == "log in") is (status in {401, 403})
+    assert (caught.value.hint == "log in") is (status in {401, 403, 407})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from builder.attest.facts import BuildInput
 from builder.config import OpenShiftKernels
-from builder.errors import LockFileError
+from builder.errors import LockFileError, UnknownToolkitError
 from builder.lock import LockedDebian, LockedOpenShift, ReleaseState, content_id
 from builder.sources import debian
 from builder.store import TOOLKIT_PREFIX
@@ -90,7 +90,7 @@ class OpenShiftSource:
         """
         locked = self._kernel(kernel)
         if not locked.toolkit:
-            raise LockFileError(f"{kernel} has no toolkit: {self._why_no_toolkit(kernel, locked)}")
+            raise self._no_toolkit(kernel, locked)
         if kernel.arch is not self.build_arch:
             raise LockFileError(
                 f"the toolkit of {kernel} runs on {kernel.arch} only, and this machine is {self.build_arch}: build it "
@@ -136,16 +136,19 @@ class OpenShiftSource:
     def _kernel(self, kernel: KernelVersion) -> LockedNodeKernel:
         return self.locked.kernels[kernel.raw]
 
-    def _why_no_toolkit(self, kernel: KernelVersion, locked: LockedNodeKernel) -> str:
+    def _no_toolkit(self, kernel: KernelVersion, locked: LockedNodeKernel) -> LockFileError:
         release = self.locked.releases[f"{locked.releases[-1]}-{kernel.arch}"]
         stream = next(stream for tag, stream in sorted(release.streams.items()) if kernel.raw in stream.kernels)
         who = f"release {locked.releases[-1]}"
         if stream.state is ReleaseState.TOOLKIT_DIFFERS:
             others = sorted(raw for raw, words in stream.kernels.items() if raw != kernel.raw and "toolkit" in words)
-            return f"{who} runs it, but brings a toolkit for {', '.join(others) or 'another kernel'}"
+            brings = f"runs it, but brings a toolkit for {', '.join(others) or 'another kernel'}"
+            return LockFileError(f"{kernel} has no toolkit: {who} {brings}")
         if stream.state is ReleaseState.NO_TOOLKIT:
-            return f"{who} brings none for {', '.join(locked.streams)}"
-        return f"that of {who} is not known: run 'nox -s discover' with a pull secret"
+            return LockFileError(f"{kernel} has no toolkit: {who} brings none for {', '.join(locked.streams)}")
+        return UnknownToolkitError(
+            f"{kernel} has no known toolkit: that of {who} was never read; run 'nox -s discover' with a pull secret"
+        )
 
     def _runtime(self) -> DebianSource:
         if self.runtime is None:
