@@ -8,20 +8,38 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import SourceError, SourceUnreachableError
+from debian.debian_support import Version
+
+from builder.errors import HostError, SourceError, SourceUnreachableError
+from builder.failure import find_surroundings
 from builder.run import Command, find_tool, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from builder.kernel import Arch
 
 # A stanza of apt's package index: 'Key: value' lines, continued by lines that begin with a space (deb822(5)).
 _FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*)$", re.MULTILINE)
-_UNREACHABLE = re.compile(r"Could not (resolve|connect)|Connection (failed|timed out)|Temporary failure|[^0-9]50[0-9] ")
+_UNREACHABLE = re.compile(
+    r"Could not (resolve|connect|handshake)|Unable to connect|Connection (failed|timed out|refused)|Temporary failure"
+    r"|Network is unreachable|[^0-9]50[0-9] |[^0-9]429 "
+    r"|Hash Sum mismatch|File has unexpected size|Mirror sync in progress"  # it is being updated
+)
+# Debian Policy, 5.6.1 and 5.6.12, and what the lock may hold; Url is the archive's address and Filename.
+_LONGEST_DEPENDS = 8192
+_FORMS = {
+    "Package": re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}"),
+    "Version": re.compile(r"[0-9A-Za-z.+:~-]{1,128}"),
+    "Architecture": re.compile(r"[a-z0-9-]{1,32}"),
+    "Url": re.compile(r"https?://(?!\S*/\.\.?/)[^\s?#]+\.deb"),
+    "Size": re.compile(r"[0-9]{1,12}"),
+    "Installed-Size": re.compile(r"[0-9]{1,12}"),
+    "SHA256": re.compile(r"[0-9a-f]{64}"),
+}
 IMAGE_WITH_APT = "docker.io/library/debian:bookworm-slim"
 
 
@@ -67,18 +85,23 @@ class Apt:
         self._archives = archives
         self._keyring = keyring
         self._image = image
+        self.unusable: dict[str, str] = {}
+        """Packages of the index that cannot be used, by name, and why."""
 
     def update(self) -> None:
         """Fetch and verify the package lists.
 
         Raises:
             SourceUnreachableError: an archive did not answer.
+            HostError: there is no room for the lists.
             SourceError: a signature is wrong or the keyring is missing.
         """
         self._write_configuration()
         outcome = self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any")
         if outcome is None:
             return
+        if (found := find_surroundings(outcome)) and found.code in {"disk-full", "out-of-memory"}:
+            raise HostError(f"apt could not write the package lists: {found.detail}", hint=found.hint)
         if _UNREACHABLE.search(outcome):
             raise SourceUnreachableError(f"the Debian archive did not answer:\n{outcome}", hint="try again later")
         raise SourceError(
@@ -87,12 +110,19 @@ class Apt:
         )
 
     def packages(self, names: re.Pattern[str]) -> list[Package]:
-        """Return every version of the packages whose whole name matches."""
+        """Return every version of the packages whose whole name matches; those that say nothing usable go elsewhere.
+
+        Raises:
+            SourceError: there is no index.
+        """
         found = []
         for stanza in self._stanzas():
             name = stanza.split("\n", 1)[0].removeprefix("Package: ")
             if names.fullmatch(name):
-                found.append(self._package(dict(_FIELD.findall(stanza))))
+                try:
+                    found.append(_read_package(stanza))
+                except SourceError as error:
+                    self.unusable[name] = error.message
         return found
 
     def resolve(self, wishes: Iterable[str]) -> list[Package]:
@@ -111,36 +141,29 @@ class Apt:
         for stanza in self._stanzas():
             digest = stanza.partition("\nSHA256: ")[2][:64]
             if digest in wanted:
-                found[digest] = self._package(dict(_FIELD.findall(stanza)))
+                found[digest] = _read_package(stanza)
+        if missing := wanted - found.keys():
+            raise SourceError(f"apt resolved {' '.join(wishes)} to {min(missing)}, which is in none of its own indexes")
         return [found[digest] for digest in digests]
 
-    def _package(self, fields: Mapping[str, str]) -> Package:
-        depends = ", ".join(fields[name] for name in ("Pre-Depends", "Depends") if name in fields)
-        try:
-            return Package(
-                name=fields["Package"],
-                version=fields["Version"],
-                arch=fields["Architecture"],
-                depends=depends,
-                url=fields["Url"],
-                size=int(fields["Size"]),
-                installed=int(fields.get("Installed-Size", 0)) * 1024,
-                sha256=fields["SHA256"],
-            )
-        except (KeyError, ValueError) as error:
-            raise SourceError(
-                f"the package index says nothing usable about {fields.get('Package')}: {error}"
-            ) from error
-
     def _stanzas(self) -> Iterator[str]:
-        lists = self._folder / "state" / "lists"
-        for archive in self._archives:
-            base = re.sub(r"^https?://", "", archive.url.rstrip("/")).replace("/", "_")
-            for suite in archive.suites:
-                index = lists / f"{base}_dists_{suite}_main_binary-{self._arch.oci}_Packages"
-                for stanza in index.read_text(encoding="utf-8").split("\n\n"):
-                    if stanza.strip():
-                        yield stanza.replace("\nFilename: ", f"\nUrl: {archive.url.rstrip('/')}/", 1)
+        for archive, index in self._indexes():
+            try:
+                text = Path(index).read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                raise SourceError(f"the package index {index} cannot be read: {error}") from None
+            for stanza in text.split("\n\n"):
+                if stanza.strip():
+                    yield stanza.lstrip("\n").replace("\nFilename: ", f"\nUrl: {archive.rstrip('/')}/", 1)
+
+    def _indexes(self) -> list[tuple[str, str]]:
+        """Return the archive and the file of each index; only apt knows how it names files (``_`` becomes ``%5f``)."""
+        listing = ("apt-get", "indextargets", "--format", "$(REPO_URI) $(FILENAME)", "Created-By: Packages")
+        lines = run(self._command(*listing)).check().stdout.splitlines()
+        found = [(archive, file) for archive, _, file in (line.partition(" ") for line in lines) if file]
+        if not found:
+            raise SourceError("the Debian archive serves no package index for this architecture")
+        return found
 
     def _write_configuration(self) -> None:
         for folder in ("state/lists/partial", "cache/archives/partial"):
@@ -191,6 +214,36 @@ class Apt:
                 *argv,
             )
         )
+
+
+def _read_package(stanza: str) -> Package:
+    """Read a stanza of an index; what it says gets into addresses, file names and the lock, so its form is checked.
+
+    Raises:
+        SourceError: something is missing, or has another form than it must have.
+    """
+    fields = {"Installed-Size": "0", **dict(_FIELD.findall(stanza))}
+    try:
+        texts = {name: fields[name] for name in _FORMS}
+        if wrong := [name for name, form in _FORMS.items() if not form.fullmatch(texts[name])]:
+            raise ValueError(f"{wrong[0]} is {texts[wrong[0]][:80]!r}")  # noqa: TRY301 - one place words it
+        Version(texts["Version"])
+        depends = ", ".join(fields[name] for name in ("Pre-Depends", "Depends") if name in fields)
+        if len(depends) > _LONGEST_DEPENDS:
+            raise ValueError(f"Depends has {len(depends)} characters")  # noqa: TRY301 - as above
+        return Package(
+            name=texts["Package"],
+            version=texts["Version"],
+            arch=texts["Architecture"],
+            depends=depends,
+            url=texts["Url"],
+            size=int(texts["Size"]),
+            installed=int(texts["Installed-Size"]) * 1024,
+            sha256=texts["SHA256"],
+        )
+    except (KeyError, ValueError) as error:
+        name = fields.get("Package", "a package without a name")[:80]
+        raise SourceError(f"the package index says nothing usable about {name}: {error}") from None
 
 
 def _in_container(image: str, folder: Path, keyring: Path) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--source", "sources", multiple=True, help="Only this source of versions.yaml; repeatable.")
 @click.option("--refresh", is_flag=True, help="Read every release again, not only those that the lock does not know.")
 @click.option("--newest-toolkits", is_flag=True, help="Build kernels with their newest toolkit; their cells change.")
-@click.option("--accept-loss", is_flag=True, help="Believe a channel that lost many of its releases at once.")
+@click.option("--accept-loss", is_flag=True, help="Believe an answer that lost many releases or kernels at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 @click.pass_obj
 def discover(
@@ -33,7 +33,9 @@ def discover(
 
     For OpenShift: update graph, release payloads, toolkits and operating systems, by registry metadata alone; no oc, no
     image is pulled. Releases that the lock knows are not read again. What cannot be read keeps the older answer, and
-    the exit code is 7. A kernel leaves the lock only for a reason that is printed.
+    the exit code is 7; each source has its own outcome, whatever ends another one. A kernel leaves the lock only for a
+    reason that is printed, and many at once only with --accept-loss. One whose packages are not all there is left out
+    with the reason.
 
     \b
     discover
@@ -84,7 +86,7 @@ def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> No
         emit_matrix_summary,
         emit_release_table,
     )
-    from builder.survey import View, list_kernels, list_releases  # noqa: PLC0415
+    from builder.survey import View, list_kernels, list_notes, list_releases  # noqa: PLC0415
 
     check_sources(session.project.config, filters["sources"])
     view = View(
@@ -96,13 +98,16 @@ def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> No
         states=tuple(map(ReleaseState, filters["states"])),
     )
     kernels, releases = list_kernels(session.project.lock, view), list_releases(session.project.lock, view)
+    notes = list_notes(session.project.lock, view)
     if as_json:
-        session.out.file.write(emit_matrix_json(kernels, releases))
+        session.out.file.write(emit_matrix_json(kernels, releases, notes))
         return
     now = datetime.now(UTC)
     table = emit_kernel_table(kernels, now=now) if by == "kernel" else emit_release_table(releases, now=now)
     session.out.print(table)
     session.out.print(emit_matrix_summary(kernels, releases), markup=False)
+    for note in notes:
+        session.out.print(note, markup=False, soft_wrap=True)
 
 
 @click.command("upgrade-check")

@@ -6,8 +6,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from builder.blame import describe_os_error, machine_fault
 from builder.config import DebianKernels
-from builder.errors import KmodsmithError, LockFileError, SourceError, UsageError
+from builder.errors import (
+    CommandError,
+    FormatError,
+    HostError,
+    KmodsmithError,
+    LockFileError,
+    SourceError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    UsageError,
+)
 from builder.lock import Lock, LockedDebian, LockedOpenShift, write_lock
 from builder.matrix import Selector, make_matrix
 from builder.progress import no_progress
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from builder.config import Config, OpenShiftKernels
-    from builder.lock import LockedSource
+    from builder.lock import LockedSource, SourceProblem
     from builder.progress import Progress
     from builder.project import Project
 
@@ -34,6 +45,8 @@ class Discovery:
     """Cells, of all groups, that the new lock adds."""
     problems: list[str] = field(default_factory=list)
     """What could not be read; for all of it the lock keeps what it had."""
+    failures: list[KmodsmithError] = field(default_factory=list)
+    """Why sources failed as a whole; part of ``problems``, too."""
     releases_read: int = 0
     bytes_read: int = 0
 
@@ -51,12 +64,13 @@ def discover_project(
 ) -> Discovery:
     """Ask kernel sources and write versions.lock.yaml, in one step at the end.
 
-    A source that fails keeps what the lock has of it, and is reported; the others are brought up to date.
+    A source that fails, by whatever, keeps what the lock has of it, marked with the problem, and is reported; the
+    others are brought up to date.
 
     Args:
         project: its versions.yaml says what to ask; its lock is what is known.
         sources: names of the sources to ask; empty: all.
-        wish: what to read again and what to believe, for OpenShift.
+        wish: what to read again, for OpenShift, and what to believe.
         progress: told how many releases are read, of how many.
 
     Raises:
@@ -71,16 +85,19 @@ def discover_project(
         detail = f"versions.yaml no longer names it; {len(lock.sources[name].kernels)} kernels leave with it"
         discovery.changes.append(Change(kind="source gone", subject=name, detail=detail))
     for name, settings in wanted.items():
+        known = lock.sources.get(name)
         try:
             if isinstance(settings, DebianKernels):
-                found[name] = _ask_debian(project, name, settings, lock.sources.get(name), discovery)
+                found[name] = _ask_debian(project, name, settings, known, discovery, wish=wish)
             else:
-                found[name] = _ask_openshift(
-                    project, settings, lock.sources.get(name), discovery, wish=wish, progress=progress
-                )
-        except SourceError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            discovery.problems.append(f"source {name}: {error.message}{hint}")
+                found[name] = _ask_openshift(project, settings, known, discovery, wish=wish, progress=progress)
+        except Exception as error:  # noqa: BLE001 - each source has its own outcome, whatever ends it
+            problem, failure = _judge(error)
+            hint = f" ({failure.hint})" if failure.hint else ""
+            discovery.problems.append(f"source {name}: {failure.message}{hint}")
+            discovery.failures.append(failure)
+            if known is not None:
+                found[name] = known.model_copy(update={"problem": problem})
     new = Lock(sources=found)
     discovery.cells = _added_cells(project.config, lock, new)
     if new != lock or not project.lock_file.exists():
@@ -100,15 +117,46 @@ def check_sources(config: Config, names: Sequence[str]) -> None:
         )
 
 
+# What ended the reading of a source, as the lock words it; the first that fits counts.
+_PROBLEMS: tuple[tuple[type[KmodsmithError], SourceProblem], ...] = (
+    (SourceUnreachableError, "unreachable"),
+    (SourceRefusedError, "unreachable"),
+    (SourceError, "malformed"),
+    (FormatError, "malformed"),
+    (HostError, "host"),
+    (CommandError, "host"),
+)
+
+
+def _judge(error: Exception) -> tuple[SourceProblem, KmodsmithError]:
+    """Return the kind of what ended a source, and an error that people can read."""
+    for kind, problem in _PROBLEMS:
+        if isinstance(error, kind):
+            return problem, error
+    if isinstance(error, KmodsmithError):
+        return "malformed", SourceError(error.message, hint=error.hint)
+    if isinstance(error, OSError) and machine_fault(error):
+        return "host", HostError(describe_os_error(error), hint="look at the cache folder, its rights and its disk")
+    return "defect", KmodsmithError(f"defect in kmodsmith: {type(error).__name__}: {error}", hint="please report it")
+
+
 def _ask_debian(
-    project: Project, name: str, settings: DebianKernels, known: LockedSource | None, discovery: Discovery
+    project: Project,
+    name: str,
+    settings: DebianKernels,
+    known: LockedSource | None,
+    discovery: Discovery,
+    *,
+    wish: Wish,
 ) -> LockedSource:
     from builder.sources import debian  # noqa: PLC0415 - apt is not needed for the others
 
     previous = known if isinstance(known, LockedDebian) else None
-    found = debian.discover(settings, previous, project.cache_dir / "apt" / name, datetime.now(UTC))
-    discovery.changes += debian.describe_changes(previous, found)
-    return found
+    folder = project.cache_dir / "apt" / name
+    found = debian.discover(settings, previous, folder, datetime.now(UTC), accept_loss=wish.accept_loss)
+    discovery.changes += debian.describe_changes(previous, found.locked, found.lost)
+    discovery.problems += [f"source {name}: {problem}" for problem in found.problems]
+    return found.locked
 
 
 def _ask_openshift(
@@ -161,7 +209,11 @@ def complain(discovery: Discovery) -> KmodsmithError | None:
     if not discovery.problems:
         return None
     lines = "\n".join(f"  {problem}" for problem in discovery.problems)
-    return SourceError(
+    error = SourceError(
         f"not everything could be read; for the rest, the lock keeps what it had:\n{lines}",
         hint="run it again later; what was read is kept and is not asked for again",
     )
+    codes = {failure.exit_code for failure in discovery.failures}
+    if len(codes) == 1 and len(discovery.failures) == len(discovery.problems):  # a machine that lacks apt is no source
+        error.exit_code = codes.pop()
+    return error

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LOCK_FILE_NAME = "versions.lock.yaml"
 
+SourceProblem = Literal["", "unreachable", "malformed", "host", "defect"]
+"""Why the last reading of a whole source failed; then all of it is the answer of ``resolved``."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -66,6 +68,11 @@ class LockedDebian(_Frozen):
     package_sets: dict[str, tuple[str, ...]]
     """Closures of packages: ``toolchain-<build arch>-<target arch>-gcc-<n>`` and ``runtime-<arch>``."""
     packages: dict[str, LockedPackage]
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Kernels that the archive serves, but not all that their toolkits need, with the reason."""
+    stale: dict[str, str] = Field(default_factory=dict)
+    """Kernels that the last answer did not have, or not whole, with the date of the answer that was kept."""
+    problem: SourceProblem = ""
 
     def digests(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(self.packages[name].sha256 for name in names)
@@ -152,6 +159,7 @@ class LockedOpenShift(_Frozen):
     ``stale`` names channels (with their architecture) that did not answer, with the date of the answer that was kept.
     """
 
+    problem: SourceProblem = ""
     provider: Literal["openshift", "okd"]
     resolved: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     stale: dict[str, str] = Field(default_factory=dict)
@@ -188,6 +196,11 @@ class Lock(_Frozen):
         if not isinstance(locked, LockedOpenShift):
             raise LockFileError(f"the lock has no source {source!r} with releases", hint="run 'nox -s discover'")
         return locked
+
+    def left_out(self, source: str) -> dict[str, str]:
+        """Return the kernels of a source that it serves, but not whole, with the reason."""
+        locked = self.sources[source]
+        return locked.left_out if isinstance(locked, LockedDebian) else {}
 
     def kernel_versions(self, source: str) -> list[KernelVersion]:
         """All kernels of a source, oldest first in natural order."""
@@ -274,6 +287,7 @@ def format_lock(lock: Lock) -> str:
     ]
     for name, source in sorted(lock.sources.items()):
         lines += [f"  {name}:", f"    provider: {source.provider}", f"    resolved: '{source.resolved}'"]
+        lines += [f"    problem: {source.problem}"] if source.problem else []
         lines += _debian_rows(source) if isinstance(source, LockedDebian) else _openshift_rows(source)
     return "\n".join([*lines, ""])
 
@@ -284,6 +298,9 @@ def _debian_rows(source: LockedDebian) -> Iterator[str]:
     yield from _rows("package_sets", sorted((key, list(value)) for key, value in source.package_sets.items()))
     packages = sorted(source.packages.items(), key=lambda item: natural_key(item[0]))
     yield from _rows("packages", ((key, package.model_dump(mode="json")) for key, package in packages))
+    for title, entries in (("left_out", source.left_out), ("stale", source.stale)):
+        if entries:
+            yield from _rows(title, sorted(entries.items(), key=lambda item: natural_key(item[0])))
 
 
 def _openshift_rows(source: LockedOpenShift) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,9 +10,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from builder.errors import LockFileError, UsageError
+from builder.kernel import parse_kernel_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from builder.config import Config, Driver, Group
     from builder.kernel import Arch, KernelVersion, Variant
@@ -35,7 +37,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """A cell that is not built on purpose: code ``excluded`` or ``known-bad``, and what versions.yaml says."""
+    """A cell that is not built: code ``excluded`` or ``known-bad``, and what versions.yaml says about it.
+
+    Or ``kernel-incomplete``, and what its source lacks.
+    """
 
     cell: Cell
     code: str
@@ -95,6 +100,9 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
         )
     cells = [_make_cell(driver, kernel, group.source) for driver in drivers for kernel in kernels]
     left_out = {cell.id: entry for cell in cells if (entry := find_left_out(cell, config)) is not None}
+    for kernel, reason in _incomplete_kernels(group, kernels, lock):
+        for cell in (_make_cell(driver, kernel, group.source) for driver in drivers if selector.takes_kernel(kernel)):
+            left_out[cell.id] = LeftOut(cell=cell, code="kernel-incomplete", reason=reason)
     return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
 
 
@@ -105,11 +113,7 @@ def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion
             f"versions.lock.yaml has no kernels of source {group.source!r}, which group {name!r} needs",
             hint=f"run 'nox -s discover -- --source {group.source}'",
         )
-    kernels = [
-        kernel
-        for kernel in lock.kernel_versions(group.source)
-        if matches_any(kernel.raw, group.kernels) and kernel.arch in group.arches and kernel.variant in group.variants
-    ]
+    kernels = [kernel for kernel in lock.kernel_versions(group.source) if _takes(group, kernel)]
     if group.releases:
         runs = lock.openshift(group.source).kernels
         kernels = [
@@ -118,6 +122,24 @@ def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion
             if any(matches_any(version, group.releases) for version in runs[kernel.raw].releases)
         ]
     return _newest_of_each(kernels) if group.newest else kernels
+
+
+def _takes(group: Group, kernel: KernelVersion) -> bool:
+    return matches_any(kernel.raw, group.kernels) and kernel.arch in group.arches and kernel.variant in group.variants
+
+
+def _incomplete_kernels(
+    group: Group, chosen: Sequence[KernelVersion], lock: Lock
+) -> Iterator[tuple[KernelVersion, str]]:
+    """Yield the kernels of a group that its source does not have whole; of those before the newest nobody asks."""
+    reasons = lock.left_out(group.source)
+    kernels = []
+    for raw in reasons:
+        with contextlib.suppress(UsageError):  # a name that is no kernel's; discover told it
+            kernels.append(parse_kernel_version(raw))
+    wanted = [kernel for kernel in kernels if _takes(group, kernel)]
+    newest = set(_newest_of_each([*chosen, *wanted])) if group.newest else set(wanted)
+    yield from ((kernel, reasons[kernel.raw]) for kernel in wanted if kernel in newest)
 
 
 def _newest_of_each(kernels: list[KernelVersion]) -> list[KernelVersion]:

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     REGISTRY_UNKNOWN = "registry-unknown"
     EXCLUDED = "excluded"
     KNOWN_BAD = "known-bad"
+    KERNEL_INCOMPLETE = "kernel-incomplete"
     NO_TOOLKIT = "no-toolkit"
     TOOLKIT_UNKNOWN = "toolkit-unknown"
     NO_BOOTABLE_KERNEL = "no-bootable-kernel"

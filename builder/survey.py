@@ -7,14 +7,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from builder.kernel import Arch, Variant, parse_kernel_version
-from builder.lock import LockedOpenShift, ReleaseState, natural_key
+from builder.lock import LockedDebian, LockedOpenShift, ReleaseState, natural_key
 from builder.sources.releases import run_by, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from builder.kernel import KernelVersion
-    from builder.lock import Lock, LockedRelease, LockedStream
+    from builder.lock import Lock, LockedRelease, LockedSource, LockedStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +117,26 @@ def _node_kernel(name: str, source: LockedOpenShift, kernel: KernelVersion, view
         releases=locked.releases, streams=locked.streams, states=tuple(sorted(states)), toolkit=locked.toolkit,
         toolkits=locked.toolkits, seen=locked.seen,
     )  # fmt: skip
+
+
+def list_notes(lock: Lock, view: View) -> list[str]:
+    """Return what people must know of the sources of a view: answers that are old, and kernels that are left out."""
+    return [
+        f"source {name}: {note}"
+        for name, source in lock.sources.items()
+        if not view.sources or name in view.sources
+        for note in _notes(source)
+    ]
+
+
+def _notes(source: LockedSource) -> Iterator[str]:
+    if source.problem:
+        yield f"all of it is the answer of {source.resolved}: the last reading failed ({source.problem})"
+    for date in sorted(set(source.stale.values())):
+        names = ", ".join(sorted((name for name, since in source.stale.items() if since == date), key=natural_key))
+        yield f"the answer of {date} is kept for {names}"
+    if isinstance(source, LockedDebian):
+        yield from (f"{raw} is left out: {reason}" for raw, reason in source.left_out.items())
 
 
 def list_releases(lock: Lock, view: View) -> list[ReleaseRow]:

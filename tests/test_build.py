@@ -372,9 +372,9 @@ def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: _Bench, monk
             raise SourceGoneError("http://archive.test/x.deb is no longer served (HTTP 404)")
         return "toolkit:x"
 
-    def discover(_source: object, previous: Any, *_: object) -> Any:
+    def discover(_source: object, previous: Any, *_: object, **_options: object) -> Any:
         gone.clear()
-        return previous
+        return debian.DebianAnswer(locked=previous, lost={}, problems=[])
 
     monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", ensure)
     monkeypatch.setattr(debian, "discover", discover)

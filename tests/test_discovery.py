@@ -16,12 +16,15 @@ from builder.blame import describe_error
 from builder.errors import (
     CommandError,
     FailureClass,
+    FormatError,
+    HostError,
     KmodsmithError,
     LockFileError,
     SourceError,
     SourceGoneError,
     SourceRefusedError,
     SourceUnreachableError,
+    UsageError,
 )
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LockedOpenShift, LockedStream, ReleaseState, read_lock, write_lock
@@ -95,6 +98,7 @@ def site(
         return RegistryAccess(registry, credentials, frozenset())
 
     monkeypatch.setattr("builder.pull.open_registries", open_pretended)
+    monkeypatch.setattr("builder.publish.reading.open_registries", open_pretended)
     made.edit(
         sources={"debian": {"provider": "debian"},
                  "ocp": {"provider": "openshift", "channels": ["fast-4.17"], "graph": "{channel}_{arch}.json"}},
@@ -143,6 +147,90 @@ def test_a_source_that_never_answered_leaves_the_others_alone(site: _Site) -> No
     code, _, err = site.run("discover", "--source", "ocp")
     assert (code, "source ocp: fast-4.17 x86_64:" in err) == (7, True)
     assert list(read_lock(site.folder / "versions.lock.yaml").sources) == ["debian"]
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "words", "code"),
+    [
+        (SourceUnreachableError("no route"), "unreachable", "no route", 7),
+        (SourceRefusedError("a wrong password"), "unreachable", "a wrong password", 7),
+        (SourceError("wrong signature"), "malformed", "wrong signature", 7),
+        (FormatError("no JSON"), "malformed", "no JSON", 8),
+        (HostError("apt-get is not installed"), "host", "apt-get is not installed", 6),
+        (CommandError("buildah ended with exit code 125"), "host", "exit code 125", 17),
+        (UsageError("'x' is not a kernel version"), "malformed", "not a kernel version", 7),
+        (OSError(30, "Read-only file system", "/cache/apt"), "host", "/cache/apt: Read-only file system", 6),
+        (KeyError("Package"), "defect", "defect in kmodsmith: KeyError: 'Package'", 1),
+    ],
+)
+def test_each_source_has_its_own_outcome(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str, words: str, code: int
+) -> None:
+    """Whatever ends the first source, the second is asked; the older answer stays, marked, until it answers."""
+    from builder.sources import debian
+
+    def fail(*_: object, **_options: object) -> None:
+        raise error
+
+    known = read_lock(site.folder / "versions.lock.yaml").debian("debian")
+    monkeypatch.setattr(debian, "discover", fail)
+    site.release("4.17.1", _K1)
+    found, out, err = site.run("discover")
+    assert (found, f"new kernel {_K1}" in out) == (code, True), err
+    assert "source debian: " in err
+    assert words in err
+    assert "Traceback" not in err
+    locked = read_lock(site.folder / "versions.lock.yaml").debian("debian")
+    assert locked == known.model_copy(update={"problem": problem})
+    _, out, _ = site.run("matrix", "--source", "debian")
+    assert f"all of it is the answer of {known.resolved}: the last reading failed ({problem})" in out
+    answer = debian.DebianAnswer(locked=known, lost={}, problems=[])
+    monkeypatch.setattr(debian, "discover", lambda *_, **_options: answer)
+    assert site.run("discover")[0] == 0
+    assert read_lock(site.folder / "versions.lock.yaml").debian("debian") == known
+
+
+def test_sources_that_fail_for_different_reasons_are_one_answer_that_is_not_whole(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **_options: object) -> None:
+        raise HostError("apt-get is not installed")
+
+    monkeypatch.setattr("builder.sources.debian.discover", fail)
+    code, _, err = site.run("discover")
+    assert (code, "apt-get" in err, "source ocp" in err) == (7, True, True)
+
+
+def test_accept_loss_is_for_every_source(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from builder.sources import debian
+
+    asked: list[object] = []
+
+    def discover(_source: object, previous: Any, *_: object, **options: object) -> object:
+        asked.append(options["accept_loss"])
+        return debian.DebianAnswer(locked=previous, lost={}, problems=["amd64: 5 of the 6 kernels are not there"])
+
+    monkeypatch.setattr(debian, "discover", discover)
+    code, _, err = site.run("discover", "--source", "debian")
+    assert (code, "source debian: amd64: 5 of the 6" in err) == (7, True)
+    site.run("discover", "--source", "debian", "--accept-loss")
+    assert asked == [False, True]
+
+
+def test_kernels_that_their_source_does_not_have_whole_are_in_plan_and_matrix(site: _Site) -> None:
+    file = site.folder / "versions.lock.yaml"
+    lock = read_lock(file)
+    reasons = {"6.1.0-11-amd64": "no common headers", "6.1.0-8-amd64": "no gcc", "6.1.0-odd-x": "no kernel's name"}
+    debian = lock.debian("debian").model_copy(update={"left_out": reasons, "stale": {"6.1.0-9-amd64": "2026-01-01"}})
+    write_lock(lock.model_copy(update={"sources": {"debian": debian}}), file)
+    _, plan = site.json("plan", "--group", "few")
+    rows = {cell["kernel"]: (cell["action"], cell["reason"], cell["explanation"]) for cell in plan["cells"]}
+    assert rows["6.1.0-11-amd64"] == ("exclude", "kernel-incomplete", "no common headers")
+    assert rows["6.1.0-10-amd64"][0] == "build", "the newest that is whole"
+    assert "6.1.0-8-amd64" not in rows, "the group wants the newest only"
+    _, answer = site.json("matrix", "--source", "debian")
+    assert "source debian: 6.1.0-8-amd64 is left out: no gcc" in answer["notes"]
+    assert "source debian: the answer of 2026-01-01 is kept for 6.1.0-9-amd64" in answer["notes"]
 
 
 def test_a_source_that_is_taken_out_says_what_leaves_with_it(site: _Site) -> None:
@@ -441,7 +529,7 @@ def test_a_registry_that_gives_no_answer_is_no_fault_of_the_toolkits(site: _Site
     drivers[0]["image"] = "quay.test/drivers/demo"
     site.edit(drivers=drivers)
     site.run("discover", "--source", "ocp")
-    site.world.failures["drivers/demo"] = httpx.Response(500)
+    site.world.failures[f"1.2.0-{_K1}"] = httpx.Response(500)
     selection = ("--group", "ocp", "--variant", "standard")
     code, report = site.json("build", "--unless-published", *selection)
     assert [(cell["status"], cell["reason"]) for cell in report["cells"]] == [("refused", "registry-unknown")]

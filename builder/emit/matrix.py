@@ -94,9 +94,10 @@ def emit_matrix_summary(kernels: Sequence[KernelRow], releases: Sequence[Release
     )
 
 
-def emit_matrix_json(kernels: Sequence[KernelRow], releases: Sequence[ReleaseRow]) -> str:
-    """Return both views; the fields are those of the rows."""
-    return _dump({"kernels": [asdict(row) for row in kernels], "releases": [asdict(row) for row in releases]})
+def emit_matrix_json(kernels: Sequence[KernelRow], releases: Sequence[ReleaseRow], notes: Sequence[str]) -> str:
+    """Return both views, whose fields are those of the rows, and what is to be said of their sources."""
+    rows = {"kernels": [asdict(row) for row in kernels], "releases": [asdict(row) for row in releases]}
+    return _dump({**rows, "notes": list(notes)})
 
 
 def emit_discovery(discovery: Discovery) -> list[str]:

@@ -7,16 +7,18 @@ lock alone. Names and dependencies: the Debian kernel handbook, chapter 4; seen 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debian.debian_support import Version
 
 from builder.apt import Apt, Archive
-from builder.errors import LockFileError, SourceError
+from builder.errors import LockFileError, SourceError, UsageError
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LockedDebian, LockedKernel, LockedPackage, content_id
 from builder.sources.changes import Change
+from builder.sources.losses import distrust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,11 +40,42 @@ _TOOLS = (
 # sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
 _RUNTIME = ("busybox-static", "base-files")
 _GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gnu"}
+_HEADERS = "linux-headers-"
 _WANTED = re.compile(r"linux-(headers|kbuild|compiler|image)-.*(?<!-dbg)")
 
 
-def discover(source: DebianKernels, previous: LockedDebian | None, work_dir: Path, now: datetime) -> LockedDebian:
+_FLAVOUR = re.compile(r"\d+\.\d+\.\d+\S*?-((?:rt-|cloud-)?(?:amd64|arm64))")
+
+
+@dataclass(slots=True, kw_only=True)
+class DebianAnswer:
+    """A source's new lock, and what is to be said about it."""
+
+    locked: LockedDebian
+    lost: dict[str, str]
+    """Kernels that left, with the stated reason."""
+    problems: list[str]
+    """What is not believed or not whole; the lock holds the older answers."""
+
+
+def discover(
+    source: DebianKernels,
+    previous: LockedDebian | None,
+    work_dir: Path,
+    now: datetime,
+    *,
+    accept_loss: bool = False,
+) -> DebianAnswer:
     """Ask the archive which kernels have headers and which packages make their toolkits.
+
+    A kernel whose packages are not all there is left out with the reason, or keeps its older answer; the others go on.
+
+    Args:
+        source: the source in versions.yaml.
+        previous: what the lock holds of it.
+        work_dir: where apt keeps its lists.
+        now: date of the answer.
+        accept_loss: believe an answer that lost many kernels at once.
 
     Raises:
         SourceUnreachableError: the archive did not answer; the previous answer stays valid.
@@ -57,28 +90,38 @@ def discover(source: DebianKernels, previous: LockedDebian | None, work_dir: Pat
     index = {arch: _by_name(apt.packages(_WANTED)) for arch, apt in apts.items()}
     collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
     for arch in targets:
-        collector.add_kernels(arch, source.flavours)
-        collector.add_set(f"runtime-{arch}", arch, _RUNTIME, with_dependencies=False)
+        collector.add_arch(arch, source.flavours)
     if not collector.kernels:
-        raise SourceError("the Debian archive has no kernel headers of the configured flavours")
-    found = LockedDebian(
-        provider="debian",
-        resolved=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        kernels=collector.kernels,
-        package_sets=collector.package_sets,
-        packages=collector.packages,
-    )
-    same = previous is not None and previous.model_copy(update={"resolved": found.resolved}) == found
-    return previous if same and previous is not None else found
+        reasons = "; ".join(sorted(set(collector.left_out.values())))
+        without = "no kernel headers of the configured flavours"
+        raise SourceError(f"the Debian archive has {f'no kernel that is whole: {reasons}' if reasons else without}")
+    keeper = _Keeper(collector, previous)
+    keeper.judge(source.flavours, accept_loss=accept_loss)
+    found = keeper.lock(f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    if previous is not None and previous.model_copy(update={"resolved": found.resolved}) == found:
+        found = previous
+    return DebianAnswer(locked=found, lost=keeper.lost, problems=keeper.problems)
 
 
-def describe_changes(previous: LockedDebian | None, new: LockedDebian) -> list[Change]:
-    """Return what a new answer adds, drops and changes, kernel by kernel."""
+def describe_changes(previous: LockedDebian | None, new: LockedDebian, lost: Mapping[str, str]) -> list[Change]:
+    """Return what a new answer adds, drops, leaves out and changes, kernel by kernel.
+
+    Args:
+        previous: the answer before; None at the first look.
+        new: the answer now.
+        lost: kernels that left, with the stated reason.
+    """
     old_kernels: Mapping[str, LockedKernel] = previous.kernels if previous else {}
+    old_left_out: Mapping[str, str] = previous.left_out if previous else {}
     changes = [Change(kind="new kernel", subject=raw) for raw in new.kernels.keys() - old_kernels.keys()]
     changes += [
-        Change(kind="kernel gone", subject=raw, detail="the archive serves no headers for it any more")
+        Change(kind="kernel gone", subject=raw, detail=lost.get(raw, ""))
         for raw in old_kernels.keys() - new.kernels.keys()
+    ]
+    changes += [
+        Change(kind="kernel left out", subject=raw, detail=reason)
+        for raw, reason in new.left_out.items()
+        if old_left_out.get(raw) != reason
     ]
     for raw in new.kernels.keys() & old_kernels.keys():
         if new.kernels[raw].package_version != old_kernels[raw].package_version:
@@ -127,6 +170,79 @@ def _by_name(packages: Iterable[Package]) -> dict[str, list[Package]]:
     return found
 
 
+def flavour_of(raw: str) -> str:
+    """Return a kernel's flavour as Debian spells it; empty where the text names no kernel."""
+    match = _FLAVOUR.fullmatch(raw)
+    return match[1] if match else ""
+
+
+class _Keeper:
+    """Brings an answer together with the one before: what is not whole, or not believed, keeps its older answer."""
+
+    def __init__(self, answer: _Collector, previous: LockedDebian | None) -> None:
+        self._answer = answer
+        self._previous = previous
+        self._stale: dict[str, str] = {}
+        self.lost: dict[str, str] = {}
+        self.problems: list[str] = []
+
+    def judge(self, flavours: Sequence[str], *, accept_loss: bool) -> None:
+        """Decide about every kernel that was known and is not in the answer."""
+        if self._previous is None:
+            return
+        missing: dict[str, list[str]] = {}
+        for raw in sorted(self._previous.kernels.keys() - self._answer.kernels.keys()):
+            flavour = flavour_of(raw)
+            if flavour not in flavours:
+                self.lost[raw] = f"versions.yaml no longer asks for {flavour or 'it'}"
+            elif raw in self._answer.left_out:
+                self._keep(raw, self._previous)
+                self.problems.append(f"{raw}: {self._answer.left_out.pop(raw)}; its older answer is kept")
+            else:
+                missing.setdefault(flavour, []).append(raw)
+        for flavour, kernels in missing.items():
+            known = sum(flavour_of(raw) == flavour for raw in self._previous.kernels)
+            is_empty = not any(flavour_of(raw) == flavour for raw in self._answer.kernels)
+            sentence = distrust(len(kernels), known, "kernels", is_empty=is_empty, accept=accept_loss)
+            if sentence:
+                self.problems.append(f"{flavour}: {sentence}")
+            for raw in kernels:
+                if sentence:
+                    self._keep(raw, self._previous)
+                else:
+                    self.lost[raw] = "the archive serves no headers for it any more"
+
+    def _keep(self, raw: str, previous: LockedDebian) -> None:
+        """Take a kernel over from the older answer, with the packages that it needs."""
+        kernel = previous.kernels[raw]
+        arch = parse_kernel_version(raw).arch
+        self._answer.kernels[raw] = kernel
+        self._stale[raw] = previous.stale.get(raw, previous.resolved)
+        for name in {*kernel.toolchains.values(), f"runtime-{arch}"} & previous.package_sets.keys():
+            self._answer.package_sets.setdefault(name, previous.package_sets[name])
+        for name in previous.packages:
+            self._answer.packages.setdefault(name, previous.packages[name])
+
+    def lock(self, resolved: str) -> LockedDebian:
+        """Return what the lock will hold; packages that only what was left out needs are not in it."""
+        kernels = self._answer.kernels
+        toolchains = {name for kernel in kernels.values() for name in kernel.toolchains.values()}
+        runtimes = {f"runtime-{parse_kernel_version(raw).arch}" for raw in kernels}
+        sets = {name: packages for name, packages in self._answer.package_sets.items() if name in toolchains | runtimes}
+        used = {name for packages in sets.values() for name in packages}
+        for kernel in kernels.values():
+            used |= {name for packages in kernel.headers.values() for name in packages} | ({kernel.image} - {""})
+        return LockedDebian(
+            provider="debian",
+            resolved=resolved,
+            kernels=kernels,
+            package_sets=sets,
+            packages={name: package for name, package in self._answer.packages.items() if name in used},
+            left_out=self._answer.left_out,
+            stale=self._stale,
+        )
+
+
 class _Collector:
     """Gathers the parts of a LockedDebian while kernels are looked at."""
 
@@ -140,19 +256,36 @@ class _Collector:
         self._index = index
         self._apts = apts
         self._build_arches = build_arches
+        self.left_out: dict[str, str] = {}
+        """Kernels whose packages are not all there, with the reason."""
         self.kernels: dict[str, LockedKernel] = {}
         self.package_sets: dict[str, tuple[str, ...]] = {}
         self.packages: dict[str, LockedPackage] = {}
 
-    def add_kernels(self, arch: Arch, flavours: Sequence[str]) -> None:
-        flavour = "|".join(re.escape(name) for name in flavours)
-        pattern = re.compile(rf"linux-headers-(\d+\.\d+\.\d+\S*?-(?:{flavour}))")
-        for name, versions in self._index[arch].items():
-            match = pattern.fullmatch(name)
-            if match and parse_kernel_version(match[1]).arch is arch:
-                self._add_kernel(match[1], arch, versions[-1])
+    def add_arch(self, arch: Arch, flavours: Sequence[str]) -> None:
+        """Add the kernels of an architecture, and the small base image that all of them need."""
+        fault = ""
+        try:
+            self.add_set(f"runtime-{arch}", arch, _RUNTIME, with_dependencies=False)
+        except SourceError as error:
+            fault = error.message
+        for raw in self._served(arch, flavours):
+            try:
+                if fault:
+                    raise SourceError(fault)  # noqa: TRY301 - said of each kernel that needs it
+                self._add_kernel(raw, arch)
+            except (SourceError, UsageError) as error:
+                self.left_out[raw] = " ".join(error.message.split())
 
-    def _add_kernel(self, raw: str, arch: Arch, headers: Package) -> None:
+    def _served(self, arch: Arch, flavours: Sequence[str]) -> list[str]:
+        """Return the kernels of an architecture that the archive has headers for, usable or not."""
+        names = {name.removeprefix(_HEADERS) for name in (*self._index[arch], *self._apts[arch].unusable)}
+        wanted = {flavour for flavour in flavours if flavour.endswith(arch.oci)}
+        return sorted(name for name in names if flavour_of(name) in wanted)
+
+    def _add_kernel(self, raw: str, arch: Arch) -> None:
+        parse_kernel_version(raw)
+        headers = self._newest(f"{_HEADERS}{raw}", arch)
         gcc = self._gcc_of(headers)
         common = self._dependency(headers, arch, r"linux-headers-\S+-common\S*")
         toolchains, locked_headers = {}, {}
@@ -167,6 +300,12 @@ class _Collector:
             headers=locked_headers,
             image=self._image_of(raw, arch),
         )
+
+    def _newest(self, name: str, arch: Arch) -> Package:
+        packages = self._index[arch].get(name)
+        if not packages:
+            raise SourceError(self._apts[arch].unusable.get(name, f"the archive does not have {name}"))
+        return packages[-1]
 
     def _image_of(self, raw: str, arch: Arch) -> str:
         """Return the package of the bootable kernel, signed by Debian where there is one; empty where there is none."""
@@ -189,7 +328,9 @@ class _Collector:
         if match and match[2] == "=":
             candidates = [package for package in candidates if package.version == match[3]]
         if not candidates:
-            raise SourceError(f"{of.name} {of.version} needs a package like {name} that the archive does not have")
+            why = self._apts[served_by or arch].unusable.get(match[1], "") if match else ""
+            sentence = f"{of.name} {of.version} needs a package like {name} that the archive does not have"
+            raise SourceError(f"{sentence}: {why}" if why else sentence)
         return candidates[-1]
 
     def _check_tools(self, kbuild: Package, toolchain: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from builder.kernel import Arch, Variant, parse_kernel_version
 from builder.lock import LockedNodeKernel, LockedOpenShift, LockedRelease, LockedStream, ReleaseState, natural_key
+from builder.sources.losses import distrust
 from builder.sources.payload import minor_of
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ DERIVED = "derived"
 NODE = "node:"
 # A release that versions.yaml names itself, in place of a channel.
 GIVEN = "versions.yaml"
-# One or two releases of a channel were withdrawn at a time in the years on record; many at once are a broken graph.
-_FEW = 3
-_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,7 +68,7 @@ class Wish:
     newest_toolkits: bool = False
     """Choose the newest toolkit of every kernel again."""
     accept_loss: bool = False
-    """Believe a channel that lost many releases at once."""
+    """Believe an answer that lost many releases or kernels at once."""
 
 
 def release_key(version: str, arch: Arch) -> str:
@@ -158,11 +156,8 @@ def _believe(
         if nodes.setdefault(release_key(node.version, channel.arch), str(node.payload)) != str(node.payload):
             return {}, f"its graph names two payloads for {node.version}"
     missing = {key for key in known - nodes.keys() if not why_left_out(key, settings, today)}
-    if len(missing) > max(_FEW, _SHARE * len(known)) and not accept:
-        return {}, (
-            f"{len(missing)} of the {len(known)} releases that it had are not in its answer, which nobody withdraws at "
-            "once: they are kept; if it is right, say --accept-loss"
-        )
+    if sentence := distrust(len(missing), len(known), "releases", accept=accept):
+        return {}, sentence
     wanted = {key: payload for key, payload in nodes.items() if not why_left_out(key, settings, today)}
     return wanted, ""
 
