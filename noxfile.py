@@ -192,12 +192,17 @@ def prune(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the fast tests; with -- --real, also those with the real tools."""
+    """Run the fast tests; with -- --real, also those with the real tools. Side by side, unless words after -- select."""
     arguments = list(session.posargs)
-    if "--real" in arguments:
+    is_real = "--real" in arguments
+    if is_real:
         arguments.remove("--real")
         _make_ready(session, "--tests")
-        arguments += ["-m", "not bench"]
+    if not arguments:
+        # Each worker has a container store of its own, so more of them make more toolkits, not less work.
+        arguments += ["--numprocesses", "2" if is_real else "auto", "--dist", "loadgroup"]
+    if is_real:
+        arguments = ["-m", "not bench", *arguments]  # a later -m wins
     session.run(_python(session, "dev"), "-m", "pytest", *arguments, external=True)
 
 
