@@ -192,7 +192,7 @@ def prune(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the fast tests; with -- --real, also those with the real tools. Side by side, unless words after -- select."""
+    """Run the fast tests; with -- --real, also those with real tools. Side by side, unless words after -- select."""
     arguments = list(session.posargs)
     is_real = "--real" in arguments
     if is_real:
