@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from builder.module.kernel_object import Export, KernelObject
     from builder.module.signature import Certificate, SignedModule, SignerEntry
 
-# ELF class, machine and byte order of each architecture.
-_MACHINES = {
+# ELF class, machine and whether it is little-endian, of each architecture.
+MACHINES = {
     Arch.X86_64: (64, 62, True),
     Arch.AARCH64: (64, 183, True),
     Arch.PPC64LE: (64, 21, True),
@@ -100,9 +100,14 @@ def check_modules(
     """
     findings = list(_check_names(modules, expected))
     siblings = {name: export for module in modules for name, export in module.object.exports.items()}
+    owners: dict[str, str] = {}
+    for module in modules:
+        for name in module.object.exports:
+            owners.setdefault(name, module.path)
     # A vendor may rename a module's file (dkms.conf, DEST_MODULE_NAME); both names count.
     names = {module_name(name) for module in modules for name in (module.path, module.object.name)}
     for module in modules:
+        findings += _check_exports(module, kernel, owners, names)
         findings += _check_elf(module, kernel)
         findings += _check_vermagic(module, kernel, compiled_for)
         findings += _check_symbols(module, kernel, siblings)
@@ -159,6 +164,7 @@ def _check_names(modules: Sequence[PlacedModule], expected: Iterable[str] | None
         if name in found:
             yield Finding(check=Check.MODULE_TWICE, subject=module.path, sentence=f"{found[name]} is the same module")
         found.setdefault(name, module.path)
+    yield from _check_own_names(modules)
     if expected is None:
         return
     wanted = {module_name(name): name for name in expected}
@@ -170,8 +176,37 @@ def _check_names(modules: Sequence[PlacedModule], expected: Iterable[str] | None
         )
 
 
+def _check_own_names(modules: Sequence[PlacedModule]) -> Iterator[Finding]:
+    """The kernel knows a module by the name inside of it, and takes a second one for one that is loaded already."""
+    found: dict[str, str] = {}
+    for module in modules:
+        name = module_name(module.object.name)
+        other = found.setdefault(name, module.path)
+        if module_name(other) != module_name(module.path):
+            sentence = f"it calls itself {name}, as {other} does, so only one of them can be loaded"
+            yield _finding(Check.MODULE_TWICE, module, sentence)
+
+
+def _check_exports(
+    module: PlacedModule, kernel: KernelFacts, owners: Mapping[str, str], names: set[str]
+) -> Iterator[Finding]:
+    """Find what verify_exported_symbols() of kernel/module/main.c refuses: a symbol has one owner."""
+    own = {module_name(module.path), module_name(module.object.name)}
+    if built_in := own & kernel.built_in:
+        sentence = f"{', '.join(sorted(built_in))} is built into {kernel.kernel}, so no module of that name is loaded"
+        yield _finding(Check.MODULE_BUILT_IN, module, sentence)
+    for name in sorted(module.object.exports):
+        export = kernel.symbols.find(name)
+        # A module of the kernel that the image replaces is not loaded beside it.
+        is_kept = export is not None and (export.module == "vmlinux" or module_name(export.module) not in names)
+        owner = f"{export.module} of the kernel" if export is not None and is_kept else owners[name]
+        if owner != module.path:
+            sentence = f"it exports {name}, as {owner} does, and the kernel refuses the second"
+            yield _finding(Check.DUPLICATE_SYMBOL, module, sentence)
+
+
 def _check_elf(module: PlacedModule, kernel: KernelFacts) -> Iterator[Finding]:
-    bits, machine, is_little = _MACHINES[kernel.kernel.arch]
+    bits, machine, is_little = MACHINES[kernel.kernel.arch]
     item = module.object
     if item.bits != bits:
         yield _finding(

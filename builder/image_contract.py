@@ -1,8 +1,9 @@
 """What KMM, certification and good manners demand of a kmod image; facts, not opinions, each with its source.
 
-KMM's worker runs ``sh``, ``mkdir`` and ``cp`` of the image and ``modprobe -d /opt`` on the node. openshift-preflight
-checks labels, ``/licenses``, layers (at most 40) and packages (policy "container"). The kernel's own packages are Red
-Hat's to ship.
+KMM runs ``/bin/sh -c "mkdir -p ...; cp -R /opt/lib/modules/KERNEL ..."`` in the image, as the image's own user, and
+``modprobe -d`` in its worker, with what was copied (internal/pod/workerpodmanager.go). openshift-preflight checks
+labels, ``/licenses``, layers (at most 40) and packages (policy "container"). The kernel's own packages are Red Hat's to
+ship.
 """
 
 from __future__ import annotations
@@ -16,21 +17,28 @@ from typing import TYPE_CHECKING
 from builder.depmod import INPUTS, check_depmod_data, make_depmod_data
 from builder.errors import FormatError
 from builder.finding import Check, Finding
-from builder.fit import check_modules, check_signatures, place_modules
+from builder.fit import MACHINES, check_modules, check_signatures, place_modules
 from builder.image_files import list_modules
 from builder.leaks import find_setting_leaks
+from builder.module.elf import read_program
+from builder.module.packing import is_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from builder.fit import ExpectedSigner, PlacedModule
     from builder.image_files import ImageContents
+    from builder.kernel import Arch
     from builder.kernel_facts import KernelFacts
+    from builder.overlay import ImageFile
 
 MODULE_ROOT = "opt/lib/modules"
 FIRMWARE_ROOTS = ("firmware", "lib/firmware")
-_TOOLS = ("sh", "mkdir", "cp")
-_SEARCH_PATH = ("usr/bin", "bin", "usr/sbin", "sbin", "usr/local/bin")
+_SHELL = "/bin/sh"
+_TOOLS = ("mkdir", "cp")
+# Where engines search if an image has no PATH.
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MOST_INTERPRETERS = 4
 REQUIRED_LABELS = ("name", "vendor", "version", "release", "summary", "description", "maintainer")
 _MOST_LAYERS = 40
 # openshift-preflight, check HasNoProhibitedPackages, the newer names of the same packages, and Debian's.
@@ -65,26 +73,114 @@ def check_image(
     Raises:
         CommandError: depmod could not be run.
     """
+    expected = None if expected is None else tuple(expected)
     files = [(file.path, file.content or b"") for file in list_modules(image)]
     modules, findings = place_modules(files)
     findings += check_modules(modules, kernel, expected=expected, compiled_for=compiled_for)
     if signers is not None:
         findings += check_signatures(modules, signers)
+    if not modules and not expected:  # what is expected is told by its names
+        sentence = "there is nothing that could be loaded"
+        findings.append(Finding(check=Check.NO_MODULES, subject=f"/{MODULE_ROOT}", sentence=sentence))
+    findings += _check_places(modules, image, kernel.kernel.raw)
     findings += _check_firmware(modules, image)
     findings += _check_depmod(modules, image, kernel.kernel.raw)
+    findings += _check_machine(image, kernel.kernel.arch)
+    findings += _check_reader(modules, image)
     findings += _check_settings(image, kernel.kernel.raw)
     findings += _check_packages(image)
     findings += _check_leaks(image)
     return modules, findings
 
 
+def _check_places(modules: Sequence[PlacedModule], image: ImageContents, kernel_version: str) -> Iterator[Finding]:
+    """Check that what lies in an image is what ``cp -R`` copies out of it: it copies links as links."""
+    folder = f"{MODULE_ROOT}/{kernel_version}"
+    for item in image.ambiguities:
+        sentence = f"what a container sees there depends on the engine: {item.sentence}"
+        yield Finding(check=Check.LAYERS_AMBIGUOUS, subject=item.path, sentence=sentence)
+    for module in modules:
+        if not module.path.startswith(f"{folder}/") and f"/lib/modules/{kernel_version}/" in f"/{module.path}":
+            sentence = f"it must lie below {folder}/, where modprobe looks"
+            yield Finding(check=Check.WRONG_FOLDER, subject=module.path, sentence=sentence)
+    for file in [image.files.get(folder), *image.below(folder)]:
+        # Links to folders are how depmod is told of the kernel's own modules; on a node they lead to the node's.
+        name = file.path.rpartition("/")[2] if file is not None else ""
+        if file is not None and file.link and (file.path == folder or is_module(name) or name.startswith("modules.")):
+            sentence = f"it is a link to {file.link}, and copied as one, so on a node it may lead elsewhere"
+            yield Finding(check=Check.MODULE_IS_LINK, subject=file.path, sentence=sentence)
+
+
+def _check_machine(image: ImageContents, arch: Arch) -> Iterator[Finding]:
+    """Check that nodes of the kernel's architecture can run the image and the programs that KMM runs in it."""
+    for key, wanted in (("architecture", arch.oci), ("os", "linux")):
+        if (found := image.config.get(key)) != wanted:
+            sentence = f"it says {found!r}, and the kernel is for {wanted}: nodes do not pull it, or cannot run it"
+            yield Finding(check=Check.WRONG_ARCHITECTURE, subject=f"configuration, {key}", sentence=sentence)
+    path = next((word[5:] for word in reversed(image.environment) if word.startswith("PATH=")), _SEARCH_PATH)
+    for tool in (_SHELL, *_TOOLS):
+        places = [tool] if tool.startswith("/") else [f"{folder}/{tool}" for folder in path.split(":")]
+        found = (file for place in places if (file := image.find(place)) and file.is_file and file.mode & 0o111)
+        file = next(found, None)
+        if file is None:
+            sentence = (
+                f"KMM runs it in the image, and there is no such program{'' if tool == _SHELL else f' in {path}'}"
+            )
+            yield Finding(check=Check.TOOL_MISSING, subject=tool, sentence=sentence)
+        elif why := _why_not_runnable(image, file, arch):
+            yield Finding(check=Check.TOOL_CANNOT_RUN, subject=tool, sentence=f"/{file.path} {why}")
+
+
+def _why_not_runnable(image: ImageContents, file: ImageFile, arch: Arch) -> str:
+    """Say why a kernel of an architecture does not start a program; empty if it would."""
+    for _ in range(_MOST_INTERPRETERS):
+        program = read_program(file.head)
+        if program.machine and program.machine != MACHINES[arch]:
+            return f"is for ELF machine {program.machine[1]}, and {arch} is {MACHINES[arch][1]}"
+        if not program.machine and not program.interpreter:
+            return "is no program that a kernel could start"
+        if not program.interpreter:
+            return ""
+        needed = image.find(program.interpreter)
+        if needed is None or not needed.is_file or not needed.mode & 0o111:
+            return f"needs {program.interpreter}, which the image does not have"
+        if program.machine:
+            machine = read_program(needed.head).machine
+            return "" if machine == MACHINES[arch] else f"needs {program.interpreter}, which is for another machine"
+        file = needed
+    return "is a script whose interpreter is a script, and so on"
+
+
+def _check_reader(modules: Sequence[PlacedModule], image: ImageContents) -> Iterator[Finding]:
+    """Check that the image's own user may read what is copied; root may read everything."""
+    if image.user in {"", "0", "root"}:
+        return
+    paths = [module.path for module in modules] + [
+        file.path for root in FIRMWARE_ROOTS[:1] for file in image.below(root)
+    ]
+    parents = {path[:place] for path in paths for place, letter in enumerate(path) if letter == "/"}
+    for path in sorted({*paths, *parents}):
+        file = image.files.get(path)
+        wanted = 0o5 if file is not None and file.is_folder else 0o4
+        if file is not None and not file.link and file.mode & wanted != wanted:
+            sentence = f"its mode is {file.mode:04o}, and containers run as {image.user} (USER): KMM's copy would fail"
+            yield Finding(check=Check.UNREADABLE_BY_USER, subject=file.path, sentence=sentence)
+
+
 def _check_firmware(modules: Iterable[PlacedModule], image: ImageContents) -> Iterator[Finding]:
     for module in modules:
         for name in module.object.modinfo.get("firmware", ()):
             places = [f"{root}/{name}{suffix}" for root in FIRMWARE_ROOTS for suffix in ("", ".xz", ".zst")]
-            if not any(image.find(place) for place in places):
+            if not any(_is_copied(image, place) for place in places):
                 sentence = f"it asks for firmware {name}, which is not in the image at /{FIRMWARE_ROOTS[0]}/{name}"
                 yield Finding(check=Check.FIRMWARE_MISSING, subject=module.path, sentence=sentence)
+
+
+def _is_copied(image: ImageContents, path: str) -> bool:
+    """Tell whether a file is among what KMM copies: it is one, and links to it stay within the folder."""
+    file = image.find(path)
+    root = next(root for root in FIRMWARE_ROOTS if path.startswith(f"{root}/"))
+    return file is not None and file.is_file and file.path.startswith(f"{root}/")
 
 
 def _check_depmod(modules: Sequence[PlacedModule], image: ImageContents, kernel_version: str) -> list[Finding]:
@@ -103,10 +199,6 @@ def _check_depmod(modules: Sequence[PlacedModule], image: ImageContents, kernel_
 
 
 def _check_settings(image: ImageContents, kernel_version: str) -> Iterator[Finding]:
-    for tool in _TOOLS:
-        file = next((file for folder in _SEARCH_PATH if (file := image.find(f"{folder}/{tool}"))), None)
-        if file is None or not file.is_file or not file.mode & 0o111:
-            yield Finding(check=Check.TOOL_MISSING, subject=tool, sentence="KMM's worker runs it in the image")
     labels = image.labels
     for label in REQUIRED_LABELS:
         if not labels.get(label, "").strip():
@@ -142,12 +234,17 @@ def _check_packages(image: ImageContents) -> Iterator[Finding]:
 
 
 def _list_packages(image: ImageContents) -> Iterator[str]:
-    for file in [image.find("var/lib/dpkg/status"), *image.below("var/lib/dpkg/status.d")]:
-        if file is not None and file.is_file:
-            text = (file.content or b"").decode(errors="replace")
+    for place in ("var/lib/dpkg/status", *sorted(file.path for file in image.below("var/lib/dpkg/status.d"))):
+        file = image.find(place)
+        if file is not None and not file.is_folder:
+            if file.content is None:
+                raise FormatError(f"/{place} leads to /{file.path}, where no package database should be")
+            text = file.content.decode(errors="replace")
             yield from re.findall(r"^Package: (\S+)$", text, re.MULTILINE)
     for folder in ("var/lib/rpm", "usr/lib/sysimage/rpm"):
         database = image.find(f"{folder}/rpmdb.sqlite")
+        if database is not None and database.content is None:
+            raise FormatError(f"/{folder}/rpmdb.sqlite leads to /{database.path}, where no package database should be")
         if database is not None and database.content is not None:
             yield from read_rpm_names(database.content)
         elif image.find(f"{folder}/Packages") or image.find(f"{folder}/Packages.db"):

@@ -17,13 +17,13 @@ import sys
 import tarfile
 import threading
 import zlib
-from collections import ChainMap
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from builder.errors import FormatError, UsageError
 from builder.leaks import find_leaks
 from builder.module.packing import is_module
+from builder.overlay import Ambiguity, ImageFile, LayerTree, merge_layers
 from builder.run import Command, run
 
 if sys.version_info >= (3, 14):
@@ -32,18 +32,25 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import IO
 
     from builder.leaks import Leak
+    from builder.overlay import Layer
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LARGEST_JSON = 8 * 1024**2
 _LARGEST_LAYER = 16 * 1024**3
 _LARGEST_KEPT = 512 * 1024**2
 _MOST_ENTRIES = 1_000_000
+_MOST_LAYERS = 500
 _MOST_HOPS = 40
+# Of programs, so much is kept that their machine and the loader that they need can be told.
+_HEAD = 2048
+# PAX records that change what an entry is. Python heeds them in a global header, Go's archive/tar does not.
+_RENAMING = frozenset({"path", "linkpath", "size"})
+_XATTR = "SCHILY.xattr."
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _CHUNK = 1024**2
@@ -55,49 +62,37 @@ _KEPT = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFile:
-    """A file of an image. ``link`` is the target of a symbolic link; ``content`` is kept where checks need it."""
-
-    path: str
-    mode: int
-    size: int
-    is_file: bool = False
-    link: str = ""
-    content: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One layer: its files, what it hides of the layers below, and what in it looks like a secret."""
-
-    digest: str
-    files: Mapping[str, ImageFile]
-    hidden: frozenset[str]
-    opaque: frozenset[str]
-    leaks: tuple[Leak, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageContents:
-    """An image with its layers, lowest first, and the files that a container of it would see."""
+    """An image with its layers, lowest first, and the files that a container of it would see.
+
+    ``ambiguities`` are those of its files of which not every engine would see the same.
+    """
 
     name: str
     digest: str
     config: Mapping[str, Any]
     layers: tuple[Layer, ...]
     files: Mapping[str, ImageFile]
+    ambiguities: tuple[Ambiguity, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
-        settings = self.config.get("config")
-        labels = settings.get("Labels") if isinstance(settings, dict) else None
+        labels = self._setting("Labels")
         return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
 
     @property
     def environment(self) -> list[str]:
-        settings = self.config.get("config")
-        words = settings.get("Env") if isinstance(settings, dict) else None
+        words = self._setting("Env")
         return [str(word) for word in words] if isinstance(words, list) else []
+
+    @property
+    def user(self) -> str:
+        """Whom its containers run as, without group; empty where the image does not say it: root."""
+        return str(self._setting("User") or "").partition(":")[0]
+
+    def _setting(self, name: str) -> object:
+        settings = self.config.get("config")
+        return settings.get(name) if isinstance(settings, dict) else None
 
     def find(self, path: str) -> ImageFile | None:
         """Return the file at a path, links followed inside the image; None if there is none."""
@@ -188,6 +183,8 @@ def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) 
     descriptors = manifest.get("layers")
     if not isinstance(descriptors, list):
         raise FormatError(f"{name}: its manifest lists no layers; for an index of several images, name one of them")
+    if len(descriptors) > _MOST_LAYERS:
+        raise FormatError(f"{name}: it has {len(descriptors)} layers, and no engine mounts more than {_MOST_LAYERS}")
     layers = []
     for number, descriptor in enumerate(descriptors):
         layer_digest = _digest_of(descriptor, name)
@@ -195,90 +192,111 @@ def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) 
         cache.put(layer, is_shared=number < len(descriptors) - 1)
         layers.append(layer)
     digest = f"sha256:{hashlib.sha256(raw_manifest).hexdigest()}"
-    return ImageContents(name=name, digest=digest, config=config, layers=tuple(layers), files=_merge(layers))
+    files, ambiguities = merge_layers(layers)
+    return ImageContents(
+        name=name, digest=digest, config=config, layers=tuple(layers), files=files, ambiguities=ambiguities
+    )
 
 
-def _merge(layers: list[Layer]) -> Mapping[str, ImageFile]:
-    """Return what is left when each layer hides and replaces what is below it."""
-    merged: ChainMap[str, ImageFile] = ChainMap()
-    for layer in layers:
-        if layer.hidden or layer.opaque:
-            kept = {path: file for path, file in merged.items() if not _is_hidden(path, layer)}
-            merged = ChainMap(kept)
-        merged = ChainMap(cast("dict[str, ImageFile]", layer.files), *merged.maps)
-    return merged
+class _Header(tarfile.TarInfo):
+    """A header of a layer. One that is damaged would end the archive for ``tarfile``; engines refuse the layer."""
 
-
-def _is_hidden(path: str, layer: Layer) -> bool:
-    if path in layer.hidden:
-        return True
-    parents = [path[:place] for place, letter in enumerate(path) if letter == "/"]
-    return any(parent in layer.hidden or parent in layer.opaque for parent in parents)
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(str(error)) from None
 
 
 def _read_layer(blobs: Path, digest: str, media_type: str) -> Layer:
-    files: dict[str, ImageFile] = {}
-    hidden: set[str] = set()
-    opaque: set[str] = set()
+    tree = LayerTree(digest)
     leaks: list[Leak] = []
-    kept = total = 0
+    kept = total = count = 0
     blob = _blob(blobs, digest)
     _check_digest(blob, digest)
     try:
-        with _open_layer(blob, media_type) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with (
+            _open_layer(blob, media_type) as stream,
+            tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive,
+        ):
             for member in archive:
-                total += member.size
-                if total > _LARGEST_LAYER or len(files) > _MOST_ENTRIES:
+                if renaming := archive.pax_headers.keys() & _RENAMING:
+                    raise FormatError(f"layer {digest} sets {min(renaming)} for all files, which engines pass over")
+                total, count = total + member.size, count + 1
+                if total > _LARGEST_LAYER or count > _MOST_ENTRIES:
                     raise FormatError(f"layer {digest} is larger than any image should be")
                 path = _clean_path(member.name, digest)
                 base = posixpath.basename(path)
                 if base == _OPAQUE:
-                    opaque.add(posixpath.dirname(path))
+                    tree.empty(posixpath.dirname(path))
                 elif base.startswith(_WHITEOUT):
-                    hidden.add(posixpath.join(posixpath.dirname(path), base.removeprefix(_WHITEOUT)))
+                    tree.hide(posixpath.join(posixpath.dirname(path), base.removeprefix(_WHITEOUT)))
                 elif path != ".":
-                    wanted = bool(_KEPT.fullmatch(path)) and kept + member.size <= _LARGEST_KEPT
-                    content, found = _scan(archive, member, path, keep=wanted)
-                    kept += len(content or b"")
-                    leaks += found
-                    files[path] = _describe(member, path, content, files)
+                    path = tree.place(path)
+                    room = _LARGEST_KEPT - kept
+                    seen = _scan(archive, member, path, room=room)
+                    kept += len(seen.content or b"") + len(seen.head)
+                    leaks += seen.leaks
+                    tree.put(_describe(member, path, seen, tree))
+                    tree.ambiguities += _find_overlay_marks(member, path)
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, ValueError) as error:
         raise FormatError(f"layer {digest} cannot be read: {error}") from None
-    return Layer(digest=digest, files=files, hidden=frozenset(hidden), opaque=frozenset(opaque), leaks=tuple(leaks))
+    return tree.finish(leaks)
 
 
-def _describe(member: tarfile.TarInfo, path: str, content: bytes | None, files: Mapping[str, ImageFile]) -> ImageFile:
-    if member.islnk():  # a hard link is another name of a file that came before
-        original = files.get(_clean_path(member.linkname, path))
-        if original is not None:
-            return ImageFile(
-                path=path, mode=original.mode, size=original.size, is_file=original.is_file, content=original.content
-            )
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was read of a file's content: all of it where it is kept, how a program begins, and leaks."""
+
+    content: bytes | None = None
+    head: bytes = b""
+    leaks: tuple[Leak, ...] = ()
+
+
+def _describe(member: tarfile.TarInfo, path: str, seen: _Seen, tree: LayerTree) -> ImageFile:
+    if member.islnk():  # a hard link is another name of a file, or a link, that came before
+        original = tree.find(_clean_path(member.linkname, path))
+        if original is None:
+            raise FormatError(f"{path} is a hard link to {member.linkname}, which is not in its layer")
+        return replace(original, path=path)
     return ImageFile(
         path=path,
         mode=stat.S_IMODE(member.mode),
         size=member.size,
-        is_file=member.isreg() or member.islnk(),
+        is_file=member.isreg(),
+        is_folder=member.isdir(),
         link=member.linkname if member.issym() else "",
-        content=content,
+        content=seen.content,
+        head=seen.head,
     )
 
 
-def _scan(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, *, keep: bool
-) -> tuple[bytes | None, list[Leak]]:
+def _find_overlay_marks(member: tarfile.TarInfo, path: str) -> Iterator[Ambiguity]:
+    """Find what overlayfs takes for marks of its own: they hide files of other layers, and no archive shows that."""
+    if member.ischr() and not member.devmajor and not member.devminor:
+        yield Ambiguity(path, "a device 0:0, by which overlayfs hides what is below")
+    for key in member.pax_headers:
+        if key.startswith(_XATTR) and ".overlay." in key:
+            yield Ambiguity(path, f"the attribute {key.removeprefix(_XATTR)[:80]}, which is overlayfs's own")
+
+
+def _scan(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, *, room: int) -> _Seen:
     stream = archive.extractfile(member) if member.isreg() else None
     if stream is None:
-        return None, []
+        return _Seen()
+    keep = bool(_KEPT.fullmatch(path)) and member.size <= room
+    head_size = _HEAD if member.mode & 0o111 and room >= _HEAD else 0
     if keep or member.size <= _CHUNK:
         content = stream.read()
-        return (content if keep else None), find_leaks(content, path)
+        return _Seen(content if keep else None, content[:head_size], tuple(find_leaks(content, path)))
     leaks: list[Leak] = []
-    overlap = b""
+    head = overlap = b""
     while chunk := stream.read(_CHUNK):
+        head = head or chunk[:head_size]
         leaks += find_leaks(overlap + chunk, path)
         overlap = chunk[-8192:]
-    return None, list(dict.fromkeys(leaks))
+    return _Seen(None, head, tuple(dict.fromkeys(leaks)))
 
 
 def _open_layer(blob: Path, media_type: str) -> IO[bytes]:

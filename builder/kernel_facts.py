@@ -56,6 +56,8 @@ class KernelFacts:
     symbols: KernelSymbols
     in_tree: frozenset[str]
     """Names of modules that the kernel itself brings, loadable or built in."""
+    built_in: frozenset[str] = frozenset()
+    """Those of them that are part of the kernel itself."""
 
     @property
     def has_versions(self) -> bool:
@@ -136,11 +138,20 @@ def read_kernel_facts(folder: Path, kernel: KernelVersion) -> KernelFacts:
     version = vermagic.partition(" ")[0]
     if version != kernel.raw:
         raise FormatError(f"{folder} belongs to kernel {version}, not to {kernel}")
-    listed = [_read(folder / name) for name in ("modules.builtin", "modules.dep") if (folder / name).is_file()]
-    names = {module_name(line.partition(":")[0]) for text in listed for line in text.splitlines()}
+    built_in, loadable = (_read_names(folder / name) for name in ("modules.builtin", "modules.dep"))
     return KernelFacts(
-        kernel=kernel, vermagic=vermagic, symbols=symbols, in_tree=symbols.modules | frozenset(names - {""})
+        kernel=kernel,
+        vermagic=vermagic,
+        symbols=symbols,
+        in_tree=symbols.modules | built_in | loadable,
+        built_in=built_in,
     )
+
+
+def _read_names(file: Path) -> frozenset[str]:
+    """Return the modules that each line of a file begins with; none where a toolkit lacks the file."""
+    lines = _read(file).splitlines() if file.is_file() else []
+    return frozenset(module_name(line.partition(":")[0]) for line in lines) - {""}
 
 
 def evaluate_vermagic(headers: Iterable[str], configuration: frozenset[str]) -> str:

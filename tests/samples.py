@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import struct
+import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.kernel import parse_kernel_version
 from builder.kernel_facts import KernelFacts
 from builder.module.symvers import KernelSymbols
-from builder.oci import Entry, write_image, write_layer
+from builder.oci import Entry, Layer, write_image, write_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,14 +160,50 @@ def depmod_text(module: str = "extra/demo.ko") -> bytes:
     return f"{module}:\n".encode()
 
 
+def make_program(machine: int = 62, interpreter: str = "") -> bytes:
+    """An ELF executable as far as a kernel looks before it starts it; linked statically unless there is a loader."""
+    count, name = (1, interpreter.encode() + b"\0") if interpreter else (0, b"")
+    header = struct.pack(
+        "<4sBBBx8xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 2, machine, 1, 0, 64, 0, 0, 64, 56, count, 0, 0, 0
+    )
+    return header + struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(name), len(name), 1) * count + name
+
+
 def image_entries(modules: Mapping[str, bytes], kernel: str = KERNEL) -> list[Entry]:
     """What a good image holds; ``modules`` by path below the kernel's folder."""
     root = f"opt/lib/modules/{kernel}"
-    tools = [Entry(path="usr/bin/busybox", content=b"\x7fELF", mode=0o755), Entry(path="bin", link="usr/bin")]
+    tools = [Entry(path="usr/bin/busybox", content=make_program(), mode=0o755), Entry(path="bin", link="usr/bin")]
     tools += [Entry(path=f"usr/bin/{name}", link="busybox") for name in ("sh", "mkdir", "cp")]
     data = [Entry(path=f"{root}/{name}", content=depmod_text()) for name in DEPMOD_FILES]
     files = [Entry(path=f"{root}/{path}", content=content) for path, content in modules.items()]
     return [*tools, *data, *files, Entry(path="licenses/LICENSE", content=b"GPL\n")]
+
+
+Row = tuple[str, ...]
+_TYPES = {"folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}
+
+
+def tar_member(row: Row) -> tuple[tarfile.TarInfo, bytes]:
+    """Make a member of a row: kind, path, and target, content or the name of an attribute."""
+    kind, path, *rest = row
+    member = tarfile.TarInfo(path)
+    member.type = _TYPES.get(kind, tarfile.REGTYPE)
+    member.mode = 0o755 if kind == "folder" else 0o644
+    if kind in {"link", "hard"}:
+        member.linkname = rest[0]
+    content = rest[0].encode() if kind == "file" and rest else b""
+    member.size = len(content)
+    if kind == "xattr":
+        member.type, member.pax_headers = tarfile.DIRTYPE, {f"SCHILY.xattr.{rest[0]}": "y"}
+    return member, content
+
+
+def write_raw_layer(file: Path, members: Sequence[tuple[tarfile.TarInfo, bytes]]) -> Layer:
+    """Write a layer exactly so, whatever it is."""
+    with tarfile.open(file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for member, content in members:
+            archive.addfile(member, io.BytesIO(content))
+    return Layer(file=file, digest=hashlib.sha256(file.read_bytes()).hexdigest(), size=file.stat().st_size)
 
 
 def write_sample_image(

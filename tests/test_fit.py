@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from samples import (
     depmod_text,
     image_entries,
     make_facts,
+    make_program,
     write_facts,
     write_sample_image,
 )
@@ -150,6 +152,27 @@ def test_modules_of_one_image_resolve_each_other() -> None:
     assert _codes((PLACE, user)) == {Check.SYMBOL_MISSING, Check.DEPENDENCY_UNKNOWN}
 
 
+def test_a_symbol_has_one_owner() -> None:
+    """verify_exported_symbols() refuses a second one, whoever owns the first."""
+    for name in ("gpl_thing", "usb_thing"):
+        assert _codes((PLACE, Sample(exports={name: 1}).write())) == {Check.DUPLICATE_SYMBOL}
+    replaced = Sample(name="usbcore", exports={"usb_thing": 0x44444444}).write()
+    assert _codes((PLACE.replace("demo", "usbcore"), replaced)) == set()
+    posing = Sample(name="vmlinux", exports={"gpl_thing": 0x33333333}).write()
+    assert _codes((PLACE.replace("demo", "vmlinux"), posing)) == {Check.DUPLICATE_SYMBOL}
+    two = [(PLACE.replace("demo", name), Sample(name=name, exports={"shared": 1}).write()) for name in ("one", "two")]
+    assert _codes(*two) == {Check.DUPLICATE_SYMBOL}
+
+
+def test_a_name_belongs_to_one_module() -> None:
+    files = [(PLACE.replace("demo", name), Sample(name="same").write()) for name in ("one", "two")]
+    assert _codes(*files) == {Check.MODULE_TWICE}
+    assert _codes(files[0]) == set()
+    placed, _ = place_modules([(PLACE, Sample(name="loop").write())])
+    kernel = replace(make_facts(), built_in=frozenset({"loop"}))
+    assert {item.check for item in check_modules(placed, kernel, expected=None)} == {Check.MODULE_BUILT_IN}
+
+
 def test_a_kernel_without_symbol_versions_compares_none() -> None:
     flags = "SMP preempt mod_unload "
     module = Sample(flags=flags, versions={}).write()
@@ -224,6 +247,19 @@ _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-header
     [
         (Check.MODULE_MISSING, _without(PLACE)),
         (Check.TOOL_MISSING, _without("usr/bin/cp")),
+        (Check.TOOL_MISSING, [*_without("usr/bin/cp"), Entry(path="sbin/cp", content=make_program(), mode=0o755)]),
+        (Check.TOOL_CANNOT_RUN, _instead("usr/bin/busybox", make_program(machine=183), 0o755)),
+        (Check.TOOL_CANNOT_RUN, _instead("usr/bin/busybox", make_program(interpreter="/lib64/ld.so"), 0o755)),
+        (Check.TOOL_CANNOT_RUN, _instead("usr/bin/cp", b"#!/usr/bin/perl\n", 0o755)),
+        (Check.TOOL_CANNOT_RUN, _instead("usr/bin/cp", b"#!/usr/bin/cp\n", 0o755)),
+        (Check.TOOL_CANNOT_RUN, _instead("usr/bin/cp", b"", 0o755)),
+        (Check.MODULE_IS_LINK, [*GOOD, Entry(path=f"{_ROOT}/extra/other.ko", link="demo.ko")]),
+        (Check.MODULE_IS_LINK, [*GOOD, Entry(path=f"{_ROOT}/modules.softdep", link="/etc/softdep")]),
+        (Check.WRONG_FOLDER, [*_without(PLACE), Entry(path=PLACE.removeprefix("opt/"), content=Sample().write())]),
+        (Check.FIRMWARE_MISSING, [*_instead(PLACE, Sample(modinfo=["license=GPL", "firmware=a"]).write()), Entry(path="firmware/a")]),
+        (Check.FIRMWARE_MISSING, [*_instead(PLACE, Sample(modinfo=["license=GPL", "firmware=a"]).write()), Entry(path="firmware/a", link="/srv/a"), Entry(path="srv/a", content=b"x")]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/dpkg/status", link="/srv/status"), Entry(path="srv/status", content=_STATUS)]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/rpm", link="/srv"), Entry(path="srv/rpmdb.sqlite", content=b"x")]),
         (Check.TOOL_MISSING, _instead("usr/bin/busybox", b"\x7fELF", 0o644)),
         (Check.DEPMOD_MISSING, _without(f"{_ROOT}/modules.dep.bin")),
         (Check.DEPMOD_DIFFERS, _instead(f"{_ROOT}/modules.dep", b"extra/old.ko:\n")),
@@ -245,6 +281,62 @@ _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-header
 )  # fmt: skip
 def test_each_broken_image_has_its_code(check: Check, entries: list[Entry], tmp_path: Path) -> None:
     assert _image_codes(_image(tmp_path, [entries])) == {check}
+
+
+def test_an_image_without_modules_is_found(tmp_path: Path) -> None:
+    image = _image(tmp_path, [_without(PLACE)])
+    assert {item.check for item in check_image(image, make_facts(), expected=None, signers=())[1]} == {Check.NO_MODULES}
+
+
+@pytest.mark.parametrize(("key", "value"), [("architecture", "arm64"), ("os", "windows"), ("architecture", None)])
+def test_an_image_for_other_nodes_is_found(key: str, value: str | None, tmp_path: Path) -> None:
+    image = _image(tmp_path, [GOOD])
+    assert _image_codes(replace(image, config={**image.config, key: value})) == {Check.WRONG_ARCHITECTURE}
+
+
+def test_a_script_may_stand_for_a_tool(tmp_path: Path) -> None:
+    entries = _instead("usr/bin/cp", b"#! /bin/sh -e\n", 0o755)
+    assert _image_codes(_image(tmp_path, [entries])) == set()
+    loader = [*GOOD, Entry(path="lib64/ld.so", content=make_program(), mode=0o755)]
+    entries = [entry for entry in loader if entry.path != "usr/bin/busybox"]
+    entries.append(Entry(path="usr/bin/busybox", content=make_program(interpreter="/lib64/ld.so"), mode=0o755))
+    assert _image_codes(_image(tmp_path / "b", [entries])) == set()
+    entries = [*GOOD, Entry(path="lib64/ld.so", content=make_program(183), mode=0o755)]
+    entries = [entry for entry in entries if entry.path != "usr/bin/busybox"]
+    entries.append(Entry(path="usr/bin/busybox", content=make_program(interpreter="/lib64/ld.so"), mode=0o755))
+    assert _image_codes(_image(tmp_path / "c", [entries])) == {Check.TOOL_CANNOT_RUN}
+
+
+@pytest.mark.parametrize(("user", "found"), [("", set()), ("0:0", set()), ("1001", {Check.UNREADABLE_BY_USER})])
+def test_the_images_own_user_must_read_modules(user: str, found: set[Check], tmp_path: Path) -> None:
+    image = _image(tmp_path, [_instead(PLACE, Sample().write(), 0o640)])
+    settings = {**image.config["config"], "User": user}
+    assert _image_codes(replace(image, config={**image.config, "config": settings})) == found
+    folder = [*GOOD, Entry(path=f"{_ROOT}/extra")]
+    assert _image_codes(_image(tmp_path / "b", [folder])) == set()
+
+
+_AWAY = Entry(path=f"{_ROOT}/extra", link="/srv")
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        [_AWAY],
+        [Entry(path=f"{_ROOT}/extra", content=b"")],
+        [Entry(path="opt/lib", link="/srv")],
+        [Entry(path="opt/lib/.wh..wh..opq", content=b"")],
+        [Entry(path=f"{_ROOT}/.wh.extra", content=b"")],
+        [Entry(path="opt/lib/.wh.modules", content=b""), Entry(path="srv/x", content=b"")],
+    ],
+)
+def test_modules_that_a_higher_layer_hides_are_not_there(top: list[Entry], tmp_path: Path) -> None:
+    assert Check.MODULE_MISSING in _image_codes(_image(tmp_path, [GOOD, top]))
+
+
+def test_files_whose_place_depends_on_the_engine_are_found(tmp_path: Path) -> None:
+    through = [Entry(path="bin/extra", content=b"x")]  # /bin is a link below
+    assert Check.LAYERS_AMBIGUOUS in _image_codes(_image(tmp_path, [GOOD, through]))
 
 
 def test_firmware_that_is_there_is_found(tmp_path: Path) -> None:

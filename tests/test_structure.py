@@ -52,6 +52,7 @@ _PURE = (
     "pullspec",
     "tags",
     "layer",
+    "overlay",
     "survey",
     "sources/changes",
     "sources/payload",

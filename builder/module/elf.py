@@ -20,6 +20,7 @@ _MOST_SYMBOLS = 1_000_000
 _SHN_UNDEF = 0
 SHN_ABS = 0xFFF1
 _SHN_LORESERVE = 0xFF00
+_PT_INTERP = 3
 _SHT_SYMTAB = 2
 _SHT_NOBITS = 8
 ET_REL = 1
@@ -142,6 +143,45 @@ class Elf:
             form, size = struct.Struct(self.byte_order + "II4xBxH"), 16
             rows = ((name, info, index, value) for name, value, info, index in form.iter_unpack(_whole(raw, size)))
         return tuple(Symbol(_name(names, name), info >> 4, index, value) for name, info, index, value in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How a kernel starts a program.
+
+    ``machine`` is ELF class, machine and whether it is little-endian; None for what is no ELF file. ``interpreter`` is
+    the loader that it needs, or what runs a script; empty where that is nothing.
+    """
+
+    machine: tuple[int, int, bool] | None
+    interpreter: str
+
+
+def read_program(head: bytes) -> Program:
+    """Read how a program begins; an interpreter that is named further behind is not known, and so is none."""
+    if head[:2] == b"#!":
+        words = head[2:256].partition(b"\n")[0].split()
+        return Program(None, words[0].decode(errors="backslashreplace") if words else "")
+    if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] not in {1, 2} or head[5] not in {1, 2}:  # noqa: PLR2004 - elf(5)
+        return Program(None, "")
+    is_wide, order = head[4] == 2, "<" if head[5] == 1 else ">"  # noqa: PLR2004
+    (machine,) = struct.unpack_from(f"{order}H", head, 18)
+    return Program((32 * head[4], machine, head[5] == 1), _read_interpreter(head, order, is_wide=is_wide))
+
+
+def _read_interpreter(head: bytes, order: str, *, is_wide: bool) -> str:
+    table, places = ("Q", (32, 54)) if is_wide else ("I", (28, 42))
+    (start,) = struct.unpack_from(order + table, head, places[0])
+    size, count = struct.unpack_from(f"{order}HH", head, places[1])
+    form = struct.Struct(order + ("I4xQ16xQ" if is_wide else "II8xI"))
+    for number in range(min(count, len(head) // form.size)):
+        place = start + number * max(size, form.size)
+        if place + form.size > len(head):
+            break
+        kind, offset, length = form.unpack_from(head, place)
+        if kind == _PT_INTERP and offset + length <= len(head):
+            return head[offset : offset + length].rstrip(b"\0").decode(errors="backslashreplace")
+    return ""
 
 
 def _whole(raw: bytes, size: int) -> bytes:

@@ -1,0 +1,127 @@
+"""Images as the real engine unpacks and mounts them, compared with what is read of them; layers are random, but seeded."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from samples import tar_member, write_raw_layer
+
+from builder.errors import FormatError
+from builder.image_files import LayerCache, read_oci_layout
+from builder.oci import write_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from samples import Row
+
+    from builder.image_files import ImageContents
+
+    from .conftest import Machine
+
+pytestmark = pytest.mark.buildah
+
+_SEED = 20261126
+_IMAGES = 150
+_NAMES = ("a", "b", "c")
+
+
+def _path(dice: random.Random) -> str:
+    return "/".join(dice.choices(_NAMES, k=dice.choice((1, 1, 2, 2, 3))))
+
+
+def _target(dice: random.Random) -> str:
+    return dice.choice(("", "/", "../", "../../")) + _path(dice)
+
+
+def _rows(dice: random.Random) -> list[Row]:
+    rows: list[Row] = []
+    for number in range(dice.randint(1, 7)):
+        path = _path(dice)
+        folder, _, name = path.rpartition("/")
+        lead = f"{folder}/" if folder else ""
+        match dice.choice(("file", "file", "folder", "folder", "link", "hard", "hide", "empty")):
+            case "link" | "hard" as kind:
+                rows.append((kind, path, _target(dice) if kind == "link" else _path(dice)))
+            case "hide":
+                rows.append(("file", f"{lead}.wh.{name}"))
+            case "empty":
+                rows.append(("file", f"{path}/.wh..wh..opq"))
+            case kind:
+                rows.append((kind, path, f"{number} {dice.random()}"))
+    return rows
+
+
+def _read(folder: Path, layers: list[list[Row]]) -> ImageContents | None:
+    written = [
+        write_raw_layer(folder / f"{number}.tar", [tar_member(row) for row in rows])
+        for number, rows in enumerate(layers)
+    ]
+    unique = list({layer.digest: layer for layer in written}.values())
+    write_image(folder / "oci", unique, arch="amd64", environment={}, labels={})
+    try:
+        return read_oci_layout(folder / "oci", "test", LayerCache())
+    except FormatError:
+        return None
+
+
+@contextlib.contextmanager
+def _mounted(machine: Machine, layout: Path) -> Iterator[Path | None]:
+    """The image's tree; None where buildah cannot unpack it."""
+    done = subprocess.run(
+        ["buildah", "from", f"oci:{layout}"], env=machine.environment, text=True, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        yield None
+        return
+    container = done.stdout.strip().splitlines()[-1]
+    image = machine.buildah("inspect", "--format", "{{.FromImageID}}", container).strip()
+    try:
+        yield Path(machine.buildah("mount", container).strip())
+    finally:
+        machine.buildah("rm", container)
+        machine.buildah("rmi", "--force", image)
+
+
+def _tree_of_container(root: Path) -> dict[str, str]:
+    found = {}
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            found[name] = f"link {path.readlink()}"
+        elif path.exists():  # overlayfs may list a whiteout that hides nothing, and then nobody can open it
+            found[name] = "folder" if path.is_dir() else f"file {path.stat().st_size}"
+    return found
+
+
+def _tree_of_image(image: ImageContents) -> dict[str, str]:
+    found = {}
+    for path, file in image.files.items():
+        found[path] = f"link {file.link}" if file.link else f"file {file.size}" if file.is_file else "folder"
+        parents = (path[:place] for place, letter in enumerate(path) if letter == "/")
+        found |= dict.fromkeys((parent for parent in parents if parent not in image.files), "folder")
+    return found
+
+
+def test_random_layers_are_seen_as_a_container_sees_them(machine: Machine, tmp_path: Path) -> None:
+    dice = random.Random(_SEED)
+    compared = refused = 0
+    for number in range(_IMAGES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        layers = [_rows(dice) for _ in range(dice.randint(1, 4))]
+        image = _read(folder, layers)
+        with _mounted(machine, folder / "oci") as root:
+            if image is None:
+                assert root is None, f"{number}: buildah unpacks what was refused: {layers}"
+                refused += 1
+            elif root is not None and not image.ambiguities:
+                assert _tree_of_image(image) == _tree_of_container(root), f"{number}: {layers}"
+                compared += 1
+    assert compared > _IMAGES / 4
+    assert refused > _IMAGES / 20
