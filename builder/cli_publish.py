@@ -61,8 +61,9 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     """Compare what registries have with what was published; changes nothing.
 
     missing: a tag is not there. different: it stands for another image than was published, or for one of other inputs
-    than there are now. unsigned: it lacks a signature by the key of publish.signer, or a statement. extra: nobody here
-    knows the tag. unknown: no answer. Exit codes: 0 as it should be, 16 not.
+    than there are now. unsigned: it lacks a signature by the key of publish.signer, or a statement. waiting: a tag of
+    several architectures, whose images are not all there. extra: nobody here knows the tag. unknown: no answer. Exit
+    codes: 0 as it should be, 16 not.
     """
     from builder.emit.publish import emit_audit_json, emit_audit_summary, emit_audit_table  # noqa: PLC0415 - see builder.cli
     from builder.publish.audit import audit_project  # noqa: PLC0415

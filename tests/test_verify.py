@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from fake_registry import FakeRegistry, digest_of
+from image_keys import make_image_signer
 
 from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, SIGNATURE_PREDICATE, make_statement, sign_statement
 from builder.attest.facts import CellFacts
 from builder.attest.oci import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
-from builder.attest.public_key import parse_public_key
 from builder.attest.sbom import SBOM_PREDICATE
 from builder.attest.simple_signing import signature_tag
 from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
@@ -47,28 +44,7 @@ _KERNEL = "6.1.0-9-amd64"
 _MODULE = b"\x7fELF a module"
 
 
-class _Access:
-    """A private key in memory, in place of the process that holds one."""
-
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
-        self._key = key
-
-    def sign(self, digest: bytes, algorithm: str) -> bytes:
-        assert algorithm == "sha256"
-        return self._key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))
-
-    def close(self) -> None:
-        pass
-
-
-def _signer() -> OpenImageSigner:
-    key = ec.generate_private_key(ec.SECP256R1())
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, form)
-    return OpenImageSigner(parse_public_key(public), _Access(key))
-
-
-_SIGNER, _OTHER = _signer(), _signer()
+_SIGNER, _OTHER = make_image_signer(), make_image_signer()
 
 
 def _layer(files: dict[str, bytes]) -> bytes:

@@ -39,6 +39,7 @@ _DRIFT_STYLE = {
     "missing": "red",
     "different": "bold red",
     "unsigned": "red",
+    "waiting": "yellow",
     "extra": "yellow",
     "unknown": "yellow",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from builder.progress import Progress
     from builder.project import Project
     from builder.publish.reading import RegistryReader
+    from builder.publish.result import SharedName
 
 _AUDITS_AT_ONCE = 16
 
@@ -42,6 +43,8 @@ class Drift(StrEnum):
     """No cell has this name, and no journal knows that it was written."""
     UNSIGNED = "unsigned"
     """It is not signed by the key of versions.yaml, or lacks an attestation."""
+    WAITING = "waiting"
+    """A tag of several architectures, whose images are not all there yet."""
     UNKNOWN = "unknown"
     """The registry refused or gave no answer."""
 
@@ -74,7 +77,9 @@ def audit_project(project: Project, selector: Selector, *, progress: Progress = 
         for name in names[item.cell.id].own
     ]
     shared = find_shared_names(project, selector, NO_BOOTS, names, wanted)
-    tags += [_Tag(name=item.name, cell="", key=item.key, predicates=(SIGNATURE_PREDICATE,)) for item in shared]
+    tags += [
+        _Tag(name=item.name, cell="", key=item.key, predicates=(SIGNATURE_PREDICATE,), shared=item) for item in shared
+    ]
     tags = [tag for tag in tags if not tag.name.startswith(LOCAL)]
     with open_reader(project) as reader:
         auditor = _Auditor(journal=project.journal, reader=reader)
@@ -88,12 +93,16 @@ def audit_project(project: Project, selector: Selector, *, progress: Progress = 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tag:
-    """A tag that should be there, the key of what it should be made of, and the statements that it should have."""
+    """A tag that should be there, the key of what it should be made of, and the statements that it should have.
+
+    ``shared``: what a tag of several architectures is made of.
+    """
 
     name: str
     cell: str
     key: str
     predicates: Sequence[str]
+    shared: SharedName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,16 +124,36 @@ class _Auditor:
     def _compare(self, tag: _Tag, recorded: str) -> tuple[Drift, str, str]:
         """Return what is wrong with a tag, the digest that it stands for, and a sentence."""
         standing = self.reader.standing(parse_pullspec(tag.name))
+        waits = self._why_waiting(tag.shared, is_there=standing is not None) if tag.shared else ""
+        if waits and (standing is None or standing.digest != recorded):
+            return Drift.WAITING, standing.digest if standing else "", waits
         if standing is None:
             return Drift.MISSING, "", "it was published" if recorded else "it was never published from here"
         if recorded and standing.digest != recorded:
             return Drift.DIFFERENT, standing.digest, "it was published with another digest"
-        if standing.key != tag.key:
+        if standing.is_list != (tag.shared is not None):
+            why = f"it stands for {'a list of images' if standing.is_list else 'one image'}"
+            return Drift.DIFFERENT, standing.digest, why
+        if standing.key != tag.key and tag.key:
             why = "it was made from other inputs than versions.yaml, the sources and the lock name now"
             return Drift.DIFFERENT, standing.digest, why
         if self.reader.keys and (why := self._why_unsigned(tag, standing.digest)):
             return Drift.UNSIGNED, standing.digest, why
         return Drift.NONE, standing.digest, ""
+
+    def _why_waiting(self, shared: SharedName, *, is_there: bool) -> str:
+        """Say for which images a list has to wait; empty if for none."""
+        if shared.refused:
+            known = "it is there, and whether it is whole is not known here" if is_there else "it waits"
+            return f"{known}: {'; '.join(shared.refused)}"
+        if is_there:
+            return ""
+        missing = []
+        for decision, names in shared.members:
+            found = self.reader.standing(parse_pullspec(names.own[0]))
+            if found is None or found.key != decision.key:
+                missing.append(names.own[0])
+        return f"it waits for {', '.join(missing)}" if missing else ""
 
     def _why_unsigned(self, tag: _Tag, digest: str) -> str:
         name = parse_pullspec(tag.name)

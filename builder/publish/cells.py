@@ -16,7 +16,7 @@ from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix, matches_any
-from builder.plan import Action
+from builder.plan import Action, Reason
 from builder.progress import no_progress
 from builder.publish.result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.sources.locked import image_input
@@ -147,11 +147,16 @@ def find_shared_names(
     if not touched:
         return []
     group = plan_project(project, Selector(group=selector.group, drivers=selector.drivers), boot=boot)
-    members: dict[str, list[tuple[Decision, str]]] = {name: [] for name in sorted(touched)}
+    members: dict[str, list[tuple[Decision, CellNames]]] = {name: [] for name in sorted(touched)}
     for decision in group.plan.decisions:
-        for name in touched.intersection(names[decision.cell.id].shared) if decision.key else ():
-            members[name].append((decision, names[decision.cell.id].own[0]))
+        for name in touched.intersection(names[decision.cell.id].shared) if _may_be_member(decision) else ():
+            members[name].append((decision, names[decision.cell.id]))
     return [SharedName(name=name, members=tuple(items)) for name, items in members.items()]
+
+
+def _may_be_member(decision: Decision) -> bool:
+    """Tell whether a cell has a part in a list: all but those that are left out for good."""
+    return decision.action is not Action.EXCLUDE or decision.reason is Reason.KNOWN_BAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

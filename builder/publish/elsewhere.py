@@ -39,7 +39,9 @@ def _ask(reader: RegistryReader, decision: Decision) -> Elsewhere | None:
     place = parse_pullspec(decision.image)
     try:
         standing = reader.standing(place)
-        if standing is None or standing.key != decision.key or not reader.is_signed(place, standing.digest):
+        if standing is None or standing.key != decision.key or standing.is_list:
+            return None
+        if not reader.is_signed(place, standing.digest):
             return None
     except (SourceError, FormatError) as error:
         return Elsewhere(problem=error.message)

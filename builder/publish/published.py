@@ -74,8 +74,9 @@ def read_published(project: Project, selector: Selector, *, progress: Progress =
                     images += [(name, result.digest) for name in names[decision.cell.id].own]
                 progress(number, len(wanted))
         for shared in find_shared_names(project, selector, NO_BOOTS, names, wanted):
-            standing = reader.standing(parse_pullspec(shared.name))
-            if standing is not None and standing.key == shared.key:
+            place = parse_pullspec(shared.name)
+            standing = reader.standing(place)
+            if standing and shared.key == standing.key and reader.is_signed(place, standing.digest):
                 images.append((shared.name, standing.digest))
     return Published(cells=tuple(cells), images=tuple(images), left_out=tuple(left_out))
 
@@ -86,7 +87,7 @@ def _find(reader: RegistryReader, decision: Decision, names: CellNames) -> Publi
     standing = reader.standing(place)
     if standing is None:
         return f"{place} is not published"
-    if standing.key != decision.key:
+    if standing.key != decision.key or standing.is_list:
         return f"{place} was made from other inputs than there are now"
     if not reader.is_signed(place, standing.digest):
         return f"{place} is not signed by the key of publish.signer"

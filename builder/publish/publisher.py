@@ -107,7 +107,7 @@ class Publisher:
                 found = [self._standing(parse_pullspec(name)) for name in names.own]
             except (SourceError, FormatError) as error:
                 return replace(result, why=f"{why}; whether another machine published it is not known: {error.message}")
-            if not all(item is not None and item.key == decision.key for item in found) or found[0] is None:
+            if not all(item and item.key == decision.key and not item.is_list for item in found) or not found[0]:
                 return result
             self._require_signatures(decision, names, found[0].digest)
             return replace(result, status=PublishStatus.THERE, digest=found[0].digest, why="")
@@ -176,6 +176,8 @@ class Publisher:
             digests = ", ".join(sorted({item.digest for item in found}))
             raise _conflict(f"the names of {decision.cell.id} stand for different images: {digests}")
         image = found[0]
+        if image.is_list:
+            raise _conflict(f"the names of {decision.cell.id} stand for a list of images, {image.digest}")
         self._require_signatures(decision, names, image.digest)
         result = replace(result, digest=image.digest)
         missing = [name for name, item in standing.items() if item is None]
@@ -186,15 +188,17 @@ class Publisher:
 
     def _publish_shared(self, shared: SharedName, result: PublishResult, force: str) -> PublishResult:
         place = parse_pullspec(shared.name)
+        missing = list(shared.refused)
         entries = []
-        for decision, own in shared.members:
-            found = self._standing(parse_pullspec(own))
-            if found is None or found.key != decision.key:
-                why = f"{own} is {'not published' if found is None else 'of other inputs'} yet"
-                return replace(result, status=PublishStatus.WAITING, why=why)
-            platform = {"os": "linux", "architecture": decision.cell.kernel.arch.oci}
-            size = len(found.content)
-            entries.append(make_descriptor(found.media_type, found.digest, size) | {"platform": platform})
+        for decision, names in shared.members:
+            entry = self._describe_member(decision, names) if decision.key else ""
+            if isinstance(entry, str):
+                missing += [entry] if entry else []
+            else:
+                entries.append(entry)
+        if missing:
+            why = f"it waits for all of its images, because lists are final, too: {'; '.join(missing)}"
+            return replace(result, status=PublishStatus.WAITING, why=why)
         entries.sort(key=lambda entry: str(entry["platform"]["architecture"]))
         index = make_index(entries, {KEY_LABEL: shared.key})
         digest = sha256_of(index)
@@ -249,6 +253,25 @@ class Publisher:
                 f"{image} was made from the inputs of {decision.cell.id} by another machine, and lacks "
                 f"{', '.join(missing)}: publish on that machine, or move the tag with --force"
             )
+
+    def _describe_member(self, decision: Decision, names: CellNames) -> dict[str, Any] | str:
+        """Return the entry of an image in a list, or why the list has to wait for it.
+
+        It is checked as an image that is adopted: whoever may write a tag must not get our signature by it.
+        """
+        own = names.own[0]
+        found = self._standing(parse_pullspec(own))
+        if found is None or found.key != decision.key:
+            return f"{own} is {'not published' if found is None else 'of other inputs'} yet"
+        if found.is_list:
+            raise _conflict(f"{own} stands for a list of images, and an image is wanted there")
+        recorded = self._journal.published.get(own)
+        is_other = recorded is not None and recorded.key == decision.key and recorded.digest != found.digest
+        if recorded is not None and is_other and self._signatory is None:
+            raise _conflict(f"{own} was published as {recorded.digest}, and stands for {found.digest} now")
+        self._require_signatures(decision, names, found.digest)
+        platform = {"os": "linux", "architecture": decision.cell.kernel.arch.oci}
+        return make_descriptor(found.media_type, found.digest, len(found.content)) | {"platform": platform}
 
     def _upload(self, name: Pullspec, image: _Export, result: PublishResult) -> PublishResult:
         """Bring blobs and manifest into a repository, and look whether they are there."""

@@ -6,14 +6,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.attest.oci import OCI_MANIFEST
+from builder.attest.oci import OCI_INDEX, OCI_MANIFEST
 from builder.attest.simple_signing import is_signed_as
 from builder.config import RegistrySettings
 from builder.digest import sha256_of
+from builder.errors import FormatError
 from builder.publish.attachments import Attachments
 from builder.publish.image_signer import read_image_key
 from builder.publish.result import KEY_LABEL
 from builder.pull import open_registries
+from builder.registry import INDEX_TYPES, MANIFEST_TYPES
 from builder.sources.payload import parse_labels
 from builder.upload import Uploader
 
@@ -28,12 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a tag stands for: manifest, digest, media type, and the key of the cell; empty where it has none."""
+    """What a tag stands for: manifest, digest, media type, and the key of the cell; empty where it has none.
+
+    ``is_list``: it stands for images of several architectures.
+    """
 
     content: bytes
     digest: str
     media_type: str
     key: str
+    is_list: bool = False
 
 
 def read_standing(registry: Registry, uploader: Uploader, name: Pullspec) -> Standing | None:
@@ -51,7 +57,10 @@ def read_standing(registry: Registry, uploader: Uploader, name: Pullspec) -> Sta
     key = manifest.annotations.get(KEY_LABEL, "")
     if not key and manifest.config is not None:
         key = parse_labels(registry.blob(name, manifest.config))[0].get(KEY_LABEL, "")
-    return Standing(content, manifest.digest, manifest.media_type or OCI_MANIFEST, key)
+    media_type = manifest.media_type or (OCI_INDEX if manifest.is_index else OCI_MANIFEST)
+    if media_type not in MANIFEST_TYPES or (media_type in INDEX_TYPES) != manifest.is_index:
+        raise FormatError(f"{name}: it says that it is {media_type[:100]!r}, and is something else")
+    return Standing(content, manifest.digest, media_type, key, manifest.is_index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

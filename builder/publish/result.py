@@ -64,6 +64,10 @@ class PublishResult:
     def is_failure(self) -> bool:
         return self.status in _FAILURES
 
+    @property
+    def is_waiting(self) -> bool:
+        return self.status is PublishStatus.WAITING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellNames:
@@ -83,13 +87,24 @@ class CellNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedName:
-    """A name that stands for images of several architectures: decisions of the cells with their own names."""
+    """A name that stands for images of several architectures: all cells that have it, with their names.
+
+    Cells that cannot be made here now belong to it, too: a list without them would be final.
+    """
 
     name: str
-    members: tuple[tuple[Decision, str], ...]
+    members: tuple[tuple[Decision, CellNames], ...]
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Say of which members it is not known here what they should be made of, and why."""
+        return tuple(f"{item.cell.id}: {item.explanation}" for item, _ in self.members if not item.key)
 
     @property
     def key(self) -> str:
+        """What all members are made of; empty as long as that is not known of one."""
+        if self.refused:
+            return ""
         return content_id("list", sorted(decision.key for decision, _ in self.members))
 
 
