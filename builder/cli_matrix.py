@@ -122,7 +122,9 @@ def upgrade_check(
     """Does every driver have its image for all kernels of release VERSION?
 
     Images are looked for where their names say that they are: in the container store for localhost/..., else in their
-    registry. A registry that does not answer makes an image unknown, not absent. Exit codes: 0 ready, 18 not ready.
+    registry or its mirrors. ready: made of what versions.yaml, the sources and the lock name now, and signed by the key
+    of publish.signer. absent: nothing has the name. stale: it was made of other inputs. unsigned, other-key: it has no
+    signature, or none by that key for this name. unknown: no answer. Exit codes: 0 all ready, 18 not.
 
     \b
     upgrade-check 4.18.12

@@ -97,6 +97,12 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     help="A test that the image need not have passed; repeatable.",
 )
 @click.option(
+    "--require-boot",
+    type=click.Choice(["any", "secure", "signed"]),
+    help="What its boot test must have proved: that modules load; that they do under Secure Boot, if only as copies "
+    "with a throwaway signature; that they do with their own signatures. Default: publish.require_boot, or any.",
+)
+@click.option(
     "--signed-as",
     metavar="REPOSITORY",
     help="The repository that its signatures name, where the image is in a mirror of it.",
@@ -105,28 +111,29 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print every check as JSON.")
 @click.pass_obj
 def verify(
-    session: Session, *, image: str, key_files: tuple[Path, ...], without: tuple[str, ...], signed_as: str | None,
-    plain_http: bool,
-    as_json: bool,
+    session: Session, *, image: str, key_files: tuple[Path, ...], without: tuple[str, ...], require_boot: str | None,
+    signed_as: str | None, plain_http: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Check IMAGE of a registry, and all that is said of it, with nothing but a public key.
 
-    Everything is read anew and compared with its digest: the manifest, every layer, signatures in the form of podman
-    and CRI-O, signed statements in the form of cosign 3. Provenance must be about this image, its kernel, toolkit and
-    architecture; the bill of materials must list the very modules that are in the layers; fit, module signatures and
-    boot test must have been passed. Of a list of images, each is checked. Exit codes: 0 all is right, 16 not, 7 no
-    answer.
+    Everything is read anew and compared with its digest: the manifest, signatures in the form of podman and CRI-O,
+    signed statements in the form of cosign 3, and, only if these are right, every layer. Provenance must be about this
+    image, its kernel, toolkit and architecture; the bill of materials must list the very modules that are in the
+    layers; fit, module signatures and boot test must have been passed. Of a list of images, each is checked. Exit
+    codes: 0 all is right, 16 not, 7 no answer.
 
     \b
     verify quay.io/mycompany/mydriver:1.4.0-5.14.0-427.68.1.el9_4.x86_64
+    verify quay.io/mycompany/mydriver@sha256:... --key vendor.pub --require-boot signed
     verify quay.io/mycompany/mydriver@sha256:... --key vendor.pub --without boot
     """
     from builder.emit.publish import emit_verification, emit_verification_json  # noqa: PLC0415 - see builder.cli
     from builder.publish.verifying import verify_image  # noqa: PLC0415
 
     verification = verify_image(
-        session.project, image, key_files, without=without, signed_as=signed_as, plain_http=plain_http
-    )
+        session.project, image, key_files, without=without, require_boot=require_boot, signed_as=signed_as,
+        plain_http=plain_http,
+    )  # fmt: skip
     if as_json:
         session.out.file.write(emit_verification_json(verification))
     else:

@@ -609,6 +609,10 @@ class PublishSettings(_Model):
     """Who signs images; without it they are published unsigned, and nothing is attested."""
     builder: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S+$")] = "urn:kmodsmith:builder:local"
     """URI that says in provenance whose machine builds: another for laptops than for a guarded pipeline."""
+    require_boot: Literal["any", "secure", "signed"] = "any"
+    """What a boot test must have proved before an image is published, and for verify to pass. any: nothing more than
+    build.boot wants. secure: its modules load under Secure Boot and lockdown, if only as copies with a throwaway
+    signature. signed: they do with their own signatures."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

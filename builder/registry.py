@@ -29,6 +29,7 @@ from builder.errors import (
     DamagedError,
     FormatError,
     SourceError,
+    SourceGoneError,
     SourceRefusedError,
     SourceUnreachableError,
     UsageError,
@@ -357,15 +358,24 @@ class Registry:
     def _try_places(self, pullspec: Pullspec, read: Callable[[Pullspec], _T]) -> _T:
         """Ask the mirrors of a name in order, then the name itself.
 
-        "Absent" counts only when the last place says it: a mirror need not hold everything.
+        "Absent" counts only when all say it: a mirror need not hold everything, and one that gives no answer may.
         """
         *others, last = self.places(pullspec)
+        silent: SourceError | None = None
         for place in others:
             try:
                 return read(place)
             except SourceError as error:
                 _log.debug("%s: mirror %s did not help: %s", pullspec, place, error.message)
-        return read(last)
+                silent = silent or (None if isinstance(error, SourceGoneError) else error)
+        try:
+            return read(last)
+        except SourceGoneError as error:
+            if silent is None:
+                raise
+            raise SourceUnreachableError(
+                f"{error.message}; whether a mirror has it is not known: {silent.message}", hint=silent.hint
+            ) from None
 
     def places(self, pullspec: Pullspec) -> list[Pullspec]:
         """Return where an image may be read, in the order in which the places are asked."""

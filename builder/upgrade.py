@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from builder.errors import KmodsmithError, SourceGoneError, UsageError
+from builder.errors import KmodsmithError, UsageError
 from builder.lock import LockedOpenShift, natural_key
 from builder.matrix import Cell, find_left_out, matches_any, nearest
-from builder.plan import Reason
+from builder.plan import CELL_REPOSITORY, Reason
 from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
 from builder.sources.releases import run_by, split_key
@@ -23,15 +24,25 @@ if TYPE_CHECKING:
     from builder.lock import LockedRelease, ReleaseState
     from builder.plan import Candidate
     from builder.project import Project
-    from builder.registry import Registry
+    from builder.publish.reading import RegistryReader
+
+
+_STALE = "it was made of other inputs than versions.yaml, the sources and the lock name now"
 
 
 class Presence(StrEnum):
-    """Whether an image is there. A registry that does not answer is no proof of absence (design, rule 4)."""
+    """Whether the right image is there. A registry that does not answer is no proof of absence (design, rule 4)."""
 
-    EXISTS = "exists"
+    READY = "ready"
+    """It is made of what versions.yaml, the sources and the lock name now, and signed where images are to be."""
     ABSENT = "absent"
+    STALE = "stale"
+    """Its name stands for an image of other inputs."""
+    UNSIGNED = "unsigned"
+    OTHER_KEY = "other-key"
+    """It is signed, but not by the key of publish.signer for its name."""
     UNKNOWN = "unknown"
+    """There was no answer, or what it should be made of is not known here."""
     NOT_WANTED = "not-wanted"
     """versions.yaml or the driver itself leaves the kernel out."""
     NO_KERNEL = "no-kernel"
@@ -40,7 +51,7 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """One driver for one kernel of a release: the image that nodes would load, and whether it is there."""
+    """One driver for one kernel of a release: the image that nodes would load, and whether it is there and right."""
 
     release: str
     arch: Arch
@@ -56,7 +67,7 @@ class Readiness:
 
     @property
     def is_missing(self) -> bool:
-        return self.presence in {Presence.ABSENT, Presence.UNKNOWN, Presence.NO_KERNEL}
+        return self.presence not in {Presence.READY, Presence.NOT_WANTED}
 
 
 def check_upgrade(
@@ -124,8 +135,8 @@ def _check_release(
             for driver in chosen
             for kernel in kernels
         ]
-        for candidate in project.candidates(cells):
-            presence, digest, why = presences.of(project.config, candidate)
+        for candidate, keys in _with_keys(project, source, cells):
+            presence, digest, why = presences.of(project.config, candidate, keys)
             cell = candidate.cell
             yield Readiness(
                 release=version, arch=arch, stream=tag, state=stream.state, kernel=cell.kernel.raw,
@@ -149,48 +160,80 @@ def _unknown_kernel(
         )  # fmt: skip
 
 
+def _with_keys(project: Project, source: str, cells: Sequence[Cell]) -> Iterator[tuple[Candidate, frozenset[str]]]:
+    """Return cells with the keys that their images may have: one for each way to sign that a group of theirs has."""
+    from builder.signer import read_identities  # noqa: PLC0415 - cryptography takes long to import
+
+    groups = [name for name, group in project.config.groups.items() if group.source == source]
+    signers = [read_identities(project.config, name) for name in groups] or [()]
+    ways = {tuple((item.certificate.fingerprint, item.algorithm) for item in way): way for way in signers}
+    for of_cell in zip(*(project.candidates(cells, way) for way in ways.values()), strict=True):
+        yield of_cell[0], frozenset(item.inputs.key for item in of_cell if item.inputs)
+
+
+_Answer = tuple[Presence, str, str]
+"""Presence, digest where there is an image, and why it is not the right one."""
+
+
 class _Presences:
     """Looks for images where their names say that they are: in the container store, or in a registry."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
         self._store = list_images()
-        self._registry: Registry | None = None
+        self._held = ExitStack()
+        self._reader: RegistryReader | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._registry is not None:
-            self._registry.close()
+        self._held.close()
 
-    def of(self, config: Config, candidate: Candidate) -> tuple[Presence, str, str]:
-        """Return presence, digest where it exists, and why not where it does not."""
+    def of(self, config: Config, candidate: Candidate, keys: frozenset[str]) -> _Answer:
         if left_out := find_left_out(candidate.cell, config):
             return Presence.NOT_WANTED, "", left_out.reason
         if candidate.refusal and candidate.refusal[0] is Reason.DRIVER_EXCLUDES:
             return Presence.NOT_WANTED, "", candidate.refusal[1]
-        if candidate.image.startswith(LOCAL):
-            image = self._store.get(candidate.image)
-            if image is not None:
-                return Presence.EXISTS, image.digest, ""
-        else:
-            try:
-                return Presence.EXISTS, self._open().manifest(parse_pullspec(candidate.image)).digest, ""
-            except SourceGoneError:
-                pass
-            except KmodsmithError as error:
-                return Presence.UNKNOWN, "", error.message
-        return (
-            Presence.ABSENT,
-            "",
-            candidate.refusal[1] if candidate.refusal else "it was never built, or not published",
-        )
+        why = candidate.refusal[1] if candidate.refusal else ""
+        try:
+            is_local = candidate.image.startswith(LOCAL)
+            look = self._look_in_store if is_local else self._look_in_registry
+            found = look(candidate.image, keys)
+        except KmodsmithError as error:
+            return Presence.UNKNOWN, "", error.message
+        if found is None:
+            return Presence.ABSENT, "", why or "it was never built, or not published"
+        if found[0] is Presence.STALE and not keys:
+            return Presence.UNKNOWN, found[1], f"what it should be made of is not known here: {why}"
+        return found
 
-    def _open(self) -> Registry:
-        from builder.pull import open_registries  # noqa: PLC0415 - httpx takes long to import
+    def _look_in_store(self, name: str, keys: frozenset[str]) -> _Answer | None:
+        image = self._store.get(name)
+        if image is None:
+            return None
+        made = {kept.id for key in keys if (kept := self._store.get(f"{CELL_REPOSITORY}:{key}"))}
+        return (Presence.READY, image.digest, "") if image.id in made else (Presence.STALE, image.digest, _STALE)
 
-        if self._registry is None:
-            root = self._project.file.parent
-            self._registry = open_registries(self._project.config.registry, root, self._project.cache_dir).registry
-        return self._registry
+    def _look_in_registry(self, name: str, keys: frozenset[str]) -> _Answer | None:
+        place = parse_pullspec(name)
+        reader = self._open()
+        found = reader.find(place)
+        if found is None:
+            return None
+        where, standing = found
+        if standing.key not in keys or standing.is_list:
+            return Presence.STALE, standing.digest, _STALE
+        if reader.is_signed(where, standing.digest, name=place):
+            return Presence.READY, standing.digest, ""
+        if reader.attachments.signatures(where.at(standing.digest)):
+            sentence = "none of its signatures is by the key of publish.signer for this name"
+            return Presence.OTHER_KEY, standing.digest, sentence
+        return Presence.UNSIGNED, standing.digest, "it has no signature"
+
+    def _open(self) -> RegistryReader:
+        from builder.publish.reading import open_reader  # noqa: PLC0415 - httpx takes long to import
+
+        if self._reader is None:
+            self._reader = self._held.enter_context(open_reader(self._project))
+        return self._reader

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import yaml
-from openshift_world import World
+from image_keys import make_image_signer
+from openshift_world import World, digest_of
 
 from builder.__main__ import run_cli
+from builder.attest.oci import OCI_MANIFEST
+from builder.attest.simple_signing import ImageSignature, make_payload, make_signature_image, signature_tag
 from builder.blame import describe_error
 from builder.errors import (
     CommandError,
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import FakeTools
+
+    from builder.publish.image_signer import OpenImageSigner
 
 _K1 = "5.14.0-427.50.1.el9_4.x86_64"
 _K2 = "5.14.0-427.51.1.el9_4.x86_64"
@@ -311,27 +316,116 @@ def test_a_plan_says_why_a_kernel_has_no_toolkit(site: _Site) -> None:
     assert "release 4.17.2 brings none for rhel-coreos" in cells["5.14.0-427.52.1.el9_4.x86_64"][2]
 
 
-def test_upgrade_check_has_three_answers(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.release("4.17.1", _K1)
-    site.run("discover", "--source", "ocp")
+_RT_TAG = "1.2.0-5.14.0-427.50.1.el9_4.x86_64_rt"
+
+
+def _presences(site: _Site) -> tuple[int, dict[str, str]]:
     code, answer = site.json("upgrade-check", "4.17.1")
-    assert (code, answer["ready"]) == (18, False)
-    assert {(row["variant"], row["presence"]) for row in answer["images"]} == {("standard", "absent"), ("rt", "absent")}
+    assert answer["ready"] is (code == 0)
+    return code, {row["variant"]: row["presence"] for row in answer["images"]}
+
+
+def _use_registry(site: _Site, **publish: Any) -> str:
+    """Publish the driver in a registry; returns the key that its image for the real-time kernel must have."""
     drivers = yaml.safe_load((site.folder / "versions.yaml").read_text())["drivers"]
     drivers[0]["image"] = "quay.test/drivers/demo"
-    site.edit(drivers=drivers)
-    site.world.image([{"x": b""}], repository="drivers/demo", tag="1.2.0-5.14.0-427.50.1.el9_4.x86_64_rt")
-    code, answer = site.json("upgrade-check", "4.17.1")
-    assert code == 18
-    assert {(row["variant"], row["presence"]) for row in answer["images"]} == {("standard", "absent"), ("rt", "exists")}
+    site.edit(drivers=drivers, publish=publish)
+    _, plan = site.json("plan", "--group", "ocp")
+    return next(str(cell["key"]) for cell in plan["cells"] if cell["kernel"] == f"{_K1}+rt")
+
+
+def test_upgrade_check_says_what_is_there(site: _Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    assert _presences(site) == (18, {"standard": "absent", "rt": "absent"})
+    key = _use_registry(site)
+    labels = {"io.kmodsmith.cell.key": key}
+    site.world.image([{"x": b""}], repository="drivers/demo", tag=_RT_TAG)
+    assert _presences(site) == (18, {"standard": "absent", "rt": "stale"}), "a name alone says nothing"
+    site.world.image([{"x": b""}], repository="drivers/demo", tag=_RT_TAG, labels=labels)
+    assert _presences(site) == (18, {"standard": "absent", "rt": "ready"})
     site.world.failures["1.2.0-5.14.0-427.50.1.el9_4.x86_64"] = httpx.Response(500)
-    code, answer = site.json("upgrade-check", "4.17.1")
-    assert (code, sorted(row["presence"] for row in answer["images"])) == (18, ["exists", "unknown"])
+    assert _presences(site) == (18, {"standard": "unknown", "rt": "ready"})
     site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
-    code, answer = site.json("upgrade-check", "4.17.1")
-    assert (code, sorted(row["presence"] for row in answer["images"])) == (0, ["exists", "not-wanted"])
+    assert _presences(site) == (0, {"standard": "not-wanted", "rt": "ready"})
     code, out, _ = site.run("upgrade-check", "4.17.1")
     assert (code, "4.17.1: ready" in out) == (0, True)
+
+
+def test_upgrade_check_reads_signatures(site: _Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
+    ours, other = make_image_signer(), make_image_signer()
+    (site.folder / "images.pub").write_text(ours.key.pem)
+    key = _use_registry(site, signer={"public_key": "images.pub", "key_file": "~/images.key"})
+    image = site.world.image([{}], repository="drivers/demo", tag=_RT_TAG, labels={"io.kmodsmith.cell.key": key})
+    digest = image.partition("@")[2]
+
+    def sign(signer: OpenImageSigner, name: str) -> None:
+        payload = make_payload(name, digest)
+        found = ImageSignature(digest_of(payload), len(payload), signer.sign(payload))
+        manifest, _ = make_signature_image([found])
+        site.world.manifests["drivers/demo", signature_tag(digest)] = (OCI_MANIFEST, manifest)
+
+    name = f"quay.test/drivers/demo:{_RT_TAG}"
+    assert _presences(site)[1]["rt"] == "unsigned"
+    sign(other, name)
+    assert _presences(site)[1]["rt"] == "other-key"
+    sign(ours, "quay.test/drivers/demo:another")
+    assert _presences(site)[1]["rt"] == "other-key"
+    sign(ours, name)
+    assert _presences(site) == (0, {"standard": "not-wanted", "rt": "ready"})
+    site.world.failures[signature_tag(digest)] = httpx.Response(403)
+    assert _presences(site)[1]["rt"] == "unknown"
+    (site.folder / "images.pub").unlink()
+    assert _presences(site)[1]["rt"] == "unknown"
+
+
+def test_upgrade_check_looks_at_mirrors_and_a_dead_one_makes_it_unknown(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
+    key = _use_registry(site)
+    mirror = "mirror.test:5000/copies"
+
+    def open_mirrored(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
+        registry = Registry(
+            Credentials(), cache_dir / "registry", transport=httpx.MockTransport(site.world),
+            mirrors={"quay.test/drivers": [mirror]}, sleep=lambda _: None,
+        )  # fmt: skip
+        return RegistryAccess(registry, Credentials(), frozenset())
+
+    monkeypatch.setattr("builder.publish.reading.open_registries", open_mirrored)
+    assert _presences(site)[1]["rt"] == "absent"
+    site.world.failures[f"/copies/demo/manifests/{_RT_TAG}"] = httpx.Response(503)
+    assert _presences(site)[1]["rt"] == "unknown"
+    site.world.failures.clear()
+    site.world.image([{}], repository="copies/demo", tag=_RT_TAG, labels={"io.kmodsmith.cell.key": key})
+    assert _presences(site)[1]["rt"] == "ready"
+
+
+def test_upgrade_check_of_the_container_store(site: _Site, fake_tools: FakeTools) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
+    _, plan = site.json("plan", "--group", "ocp")
+    cell = next(item for item in plan["cells"] if item["kernel"] == f"{_K1}+rt")
+
+    def keep(**names: list[str]) -> None:
+        images = [
+            {"id": image, "names": held, "digest": f"sha256:{image * 64}", "size": "1 MB"}
+            for image, held in names.items()
+        ]
+        fake_tools.add("buildah", f"case \"$1\" in images) echo '{json.dumps(images)}';; *) exit 9;; esac")
+
+    made = f"localhost/kmodsmith/cell:{cell['key']}"
+    keep(a=[cell["image"]], b=[made])
+    assert _presences(site)[1]["rt"] == "stale"
+    keep(a=[cell["image"], made])
+    assert _presences(site) == (0, {"standard": "not-wanted", "rt": "ready"})
 
 
 def test_upgrade_check_of_what_is_not_known(site: _Site) -> None:

@@ -480,6 +480,18 @@ def test_mirrors_come_first_and_the_name_itself_last(server: _Server, open_regis
     ]
 
 
+@pytest.mark.parametrize("silence", [httpx.Response(503), httpx.Response(403), httpx.ConnectError("dead")])
+def test_a_mirror_without_an_answer_makes_absence_unknown(
+    silence: httpx.Response | httpx.ConnectError, server: _Server, open_registry: Callable[..., Registry]
+) -> None:
+    registry = open_registry(mirrors={"quay.test/org": ["mirror.test"]})
+    server.answers = [silence] * (1 if isinstance(silence, httpx.Response) and silence.status_code == 403 else 5)
+    server.answers.append(httpx.Response(404))
+    with pytest.raises(SourceError, match=r"whether a mirror has it is not known: mirror.test/name") as caught:
+        registry.manifest(server.name)
+    assert not isinstance(caught.value, SourceGoneError)
+
+
 def test_a_damaged_cache_is_read_again(server: _Server, open_registry: Callable[..., Registry], tmp_path: Path) -> None:
     open_registry().manifest(server.name)
     for file in (tmp_path / "cache").glob("*/*"):

@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,26 +17,29 @@ from image_keys import make_image_signer
 
 from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, SIGNATURE_PREDICATE, make_statement, sign_statement
 from builder.attest.facts import CellFacts
-from builder.attest.oci import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
+from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, referrers_tag
 from builder.attest.sbom import SBOM_PREDICATE
 from builder.attest.simple_signing import signature_tag
 from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
-from builder.errors import FormatError, SignerError, SourceError
+from builder.errors import FormatError, SignerError, SourceError, UsageError
 from builder.evidence import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell
 from builder.plan import Action, Decision, Reason
+from builder.publish import cells
 from builder.publish.attachments import Artifact, Attachments
 from builder.publish.image_signer import OpenImageSigner
 from builder.publish.publisher import Publisher
 from builder.publish.result import CellNames, PublishStatus
 from builder.publish.signatory import Signatory
 from builder.publish.verify import Verifier
+from builder.publish.verifying import verify_image
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from builder.publish.verify import Verification
     from builder.registry import Registry
 
 _REPOSITORY = "org/drv"
@@ -90,11 +94,14 @@ class _Shop:
         manifest = self.server.manifests[_REPOSITORY, self.facts.digest]
         self.attachments.add(self.image, make_descriptor(OCI_MANIFEST, self.facts.digest, len(manifest)), [artifact])
 
-    def wrong(self, name: str = str(_NAME), *, without: tuple[str, ...] = (), signed_as: str = "") -> dict[str, str]:
-        """Return what is wrong, by check; everything is read anew."""
+    def verify(self, name: str = str(_NAME), **options: Any) -> Verification:
+        """Read everything anew."""
         registry, _, attachments = self.server.open(self.folder / f"cache-{len(self.server.log)}")
-        verifier = Verifier(registry, attachments, [_SIGNER.key], without=without, signed_as=signed_as)
-        verification = verifier.verify(parse_pullspec(name))
+        return Verifier(registry, attachments, [_SIGNER.key], **options).verify(parse_pullspec(name))
+
+    def wrong(self, name: str = str(_NAME), **options: Any) -> dict[str, str]:
+        """Return what is wrong, by check."""
+        verification = self.verify(name, **options)
         assert verification.passed is all(check.passed for check in verification.checks)
         return {check.name: check.finding for check in verification.checks if not check.passed}
 
@@ -143,17 +150,20 @@ def test_what_was_signed_is_right_and_nothing_is_added_twice(shop: _Shop) -> Non
     assert shop.server.manifests == before
 
 
-def test_nothing_signed_is_all_wrong(shop: _Shop) -> None:
+def test_what_nobody_signed_is_not_even_fetched(shop: _Shop) -> None:
+    before = len(shop.server.log)
     wrong = shop.wrong()
-    assert set(wrong) == {"signature", "signature bundle", "provenance", "bill of materials", "tests"}
+    assert set(wrong) == {"signature", "signature bundle", "image"}
     assert "it is not signed" in wrong["signature"]
+    assert "not read, because nobody answers for it" in wrong["image"]
+    assert not [line for line in shop.server.log[before:] if "/blobs/" in line]
 
 
 @pytest.mark.parametrize("missing", CELL_PREDICATES)
 def test_each_statement_is_missed(shop: _Shop, missing: str) -> None:
     shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != missing])
-    wrong = shop.wrong()
-    assert list(wrong.values()) == [f"it has no statement {missing}"]
+    assert f"it has no statement {missing}" in (wrong := shop.wrong()).values()
+    assert len(wrong) == (2 if missing == SIGNATURE_PREDICATE else 1), "without a signature nothing more is looked at"
     assert shop.sign() == 1
     assert shop.wrong() == {}
 
@@ -162,7 +172,8 @@ def test_another_key_is_no_key(shop: _Shop) -> None:
     shop.sign(signer=_OTHER)
     wrong = shop.wrong()
     assert "none of its 1 signatures is by the key" in wrong["signature"]
-    assert "not made with the given key" in wrong["provenance"]
+    assert "not made with the given key" in wrong["signature bundle"]
+    assert wrong.keys() == {"signature", "signature bundle", "image"}
     assert shop.sign() == 5, "ours goes beside theirs"
     assert shop.wrong() == {}
     assert len(shop.attachments.signatures(shop.image)) == 2
@@ -171,8 +182,8 @@ def test_another_key_is_no_key(shop: _Shop) -> None:
 def test_another_name_is_not_signed(shop: _Shop) -> None:
     shop.sign()
     shop.server.manifests[_REPOSITORY, "latest"] = shop.server.manifests[_REPOSITORY, _NAME.reference]
-    assert set(shop.wrong(f"quay.test/{_REPOSITORY}:latest")) == {"signature"}
-    assert shop.wrong(signed_as="quay.test/another/repository").keys() == {"signature"}
+    assert set(shop.wrong(f"quay.test/{_REPOSITORY}:latest")) == {"signature", "image"}
+    assert shop.wrong(signed_as="quay.test/another/repository").keys() == {"signature", "image"}
     assert shop.wrong(signed_as=f"quay.test/{_REPOSITORY}") == {}
 
 
@@ -315,12 +326,102 @@ def test_a_list_and_each_of_its_images_is_checked(shop: _Shop) -> None:
 
     signatory = Signatory(shop.attachments, _SIGNER)
     signatory.complete(name.at(digest_of(index)), [str(name)], [SIGNATURE_PREDICATE], make)
-    assert set(shop.wrong(str(name))) == {"signature"}, "each image must be signed for the list's name, too"
+    assert set(shop.wrong(str(name))) == {"signature", "image"}, "each image must be signed for the list's name, too"
     signatory.complete(shop.image, [str(name)], (), make)
     assert shop.wrong(str(name)) == {}
     other = make_index([entry | {"platform": {"os": "linux", "architecture": "arm64"}}])
-    shop.server.manifests[_REPOSITORY, "1.0.0"] = other
+    shop.server.manifests |= {(_REPOSITORY, "1.0.0"): other, (_REPOSITORY, digest_of(other)): other}
+    assert set(shop.wrong(str(name))) == {"signature", "signature bundle", "image"}, "nor are members of such a list"
+    index = other
+    signatory.complete(name.at(digest_of(index)), [str(name)], [SIGNATURE_PREDICATE], make)
     assert "provenance says platform 'amd64', the image says 'arm64'" in shop.wrong(str(name))["provenance"]
+
+
+def test_every_entry_of_a_list_is_looked_at(shop: _Shop) -> None:
+    """Two entries of one platform, or one of none, would hide each other."""
+    shop.sign()
+    digest = shop.facts.digest
+    entry = make_descriptor(OCI_MANIFEST, digest, len(shop.server.manifests[_REPOSITORY, digest]))
+    amd64 = {"platform": {"os": "linux", "architecture": "amd64"}}
+    name = parse_pullspec(f"quay.test/{_REPOSITORY}:1.0.0")
+    for entries in ([entry | amd64, entry | amd64], [entry | amd64, entry], []):
+        index = make_index(entries)
+        shop.server.manifests |= {(_REPOSITORY, "1.0.0"): index, (_REPOSITORY, digest_of(index)): index}
+        statement = make_statement("n", digest_of(index), SIGNATURE_PREDICATE, {})
+        made = (make_descriptor(OCI_INDEX, digest_of(index), len(index)), {SIGNATURE_PREDICATE: statement}, "2026")
+        signatory = Signatory(shop.attachments, _SIGNER)
+
+        def make(made: Any = made) -> Any:
+            return made
+
+        signatory.complete(name.at(digest_of(index)), [str(name)], [SIGNATURE_PREDICATE], make)
+        assert f"it lists {len(entries)} images for" in shop.wrong(str(name))["list"]
+
+
+_BOOTS = {"plain": ("plain", "nobody"), "secure": ("secure", "throwaway"), "signed": ("secure", "signers")}
+
+
+@pytest.mark.parametrize(("made", "wanted", "is_enough"), [
+    ("plain", "any", True), ("plain", "secure", False), ("plain", "signed", False),
+    ("secure", "any", True), ("secure", "secure", True), ("secure", "signed", False),
+    ("signed", "signed", True),
+])  # fmt: skip
+def test_a_boot_test_is_shown_as_what_it_is(made: str, wanted: str, is_enough: bool, tmp_path: Path) -> None:
+    shop = _make_shop(FakeRegistry(), tmp_path)
+    assert shop.facts.boot is not None
+    mode, signed_by = _BOOTS[made]
+    shop.sign(replace(shop.facts, boot=replace(shop.facts.boot, mode=mode, signed_by=signed_by)))
+    found = {check.name: check for check in shop.verify(boot=wanted).checks}["tests"]
+    assert found.passed is is_enough
+    words = {"plain": "plain: no signature", "secure": "throwaway signature", "signed": "with its own signatures"}
+    assert words[made] in found.finding
+    if not is_enough:
+        assert "; wanted is one under Secure Boot" in found.finding
+    assert shop.verify(boot=wanted, without=("boot",)).passed
+
+
+def test_a_boot_test_that_says_nothing_of_its_kind_proves_no_more_than_a_boot(shop: _Shop) -> None:
+    shop.sign(predicates=[kind for kind in CELL_PREDICATES if kind != TEST_PREDICATE])
+    predicate = {"result": "PASSED", "passedTests": ["fit", "module-signature", "boot"]}
+    shop.attach(TEST_PREDICATE, make_statement("n", shop.facts.digest, TEST_PREDICATE, predicate))
+    assert shop.verify().passed
+    assert not shop.verify(boot="secure").passed
+
+
+def test_a_weaker_boot_test_than_is_wanted_is_not_published(tmp_path: Path) -> None:
+    shop = _make_shop(FakeRegistry(), tmp_path)
+    journal = Journal(tmp_path / "journal.jsonl")
+    boot = shop.facts.boot
+    assert boot is not None
+    digest = shop.facts.digest
+
+    def why(wanted: str) -> str:
+        project: Any = SimpleNamespace(
+            config=SimpleNamespace(publish=SimpleNamespace(require_boot=wanted)), journal=journal
+        )
+        return cells._why_too_weak(project, _cell(), digest)
+
+    assert why("any") == ""
+    assert why("secure") == "publish.require_boot wants secure, and no boot test is on record of this image"
+    for mode, signed_by, strength in (("plain", "nobody", 0), ("secure", "throwaway", 1), ("secure", "signers", 2)):
+        journal.record_boot(replace(boot, mode=mode, signed_by=signed_by))
+        assert [not why(wanted) for wanted in ("any", "secure", "signed")] == [
+            number <= strength for number in range(3)
+        ]
+    journal.record_boot(replace(boot, digest=f"sha256:{'0' * 64}"))
+    assert why("secure")
+    journal.record_boot(replace(boot, passed=False))
+    assert why("secure")
+
+
+def test_a_boot_test_is_not_waived_and_demanded(tmp_path: Path) -> None:
+    key = tmp_path / "images.pub"
+    key.write_text(_SIGNER.key.pem)
+    project: Any = SimpleNamespace(file=tmp_path / "versions.yaml", cache_dir=tmp_path)
+    with pytest.raises(UsageError, match="cannot be waived"):
+        verify_image(
+            project, str(_NAME), [key], without=("boot",), require_boot="secure", signed_as=None, plain_http=False
+        )
 
 
 def test_signatures_of_others_that_come_in_between_are_kept(tmp_path: Path) -> None:

@@ -35,8 +35,11 @@ _STATE_STYLE = {
     ReleaseState.MALFORMED: "bold red",
 }
 _PRESENCE_STYLE = {
-    "exists": "green",
+    "ready": "green",
     "absent": "bold red",
+    "stale": "red",
+    "unsigned": "red",
+    "other-key": "bold red",
     "unknown": "yellow",
     "not-wanted": "dim",
     "no-kernel": "yellow",

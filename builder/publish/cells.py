@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.attest.facts import CellFacts
+from builder.attest.statements import boot_strength, is_strong_enough
 from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
@@ -177,6 +178,8 @@ class _Job:
             why = f"{decision.explanation}: run 'nox -s build' with the same selection"
             return self.publisher.find(decision, names, why)
         digest = self.planned.images[decision.key_image].digest
+        if why := _why_too_weak(self.project, decision, digest):
+            return self.publisher.find(decision, names, why)
         if self.is_signing and (why := _why_unproven(self.project, decision, digest)):
             return self.publisher.find(decision, names, why)
 
@@ -211,6 +214,21 @@ def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames]
             project=project, planned=planned, names=names, force=force, publisher=publisher,
             is_signing=signatory is not None,
         )  # fmt: skip
+
+
+def _why_too_weak(project: Project, decision: Decision, digest: str) -> str:
+    """Say why a boot test does not prove what versions.yaml wants to be proved; empty where it does."""
+    wanted = project.config.publish.require_boot
+    boot = project.journal.boots.get(decision.cell.id)
+    if wanted == "any" or (
+        boot
+        and boot.passed
+        and boot.digest == digest
+        and is_strong_enough(boot_strength(boot.mode, boot.signed_by), wanted)
+    ):
+        return ""
+    found = f"a boot test in mode {boot.mode}, signed by {boot.signed_by}," if boot else "no boot test"
+    return f"publish.require_boot wants {wanted}, and {found} is on record of this image"
 
 
 def _why_unproven(project: Project, decision: Decision, digest: str) -> str:

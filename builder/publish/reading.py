@@ -10,7 +10,7 @@ from builder.attest.oci import OCI_INDEX, OCI_MANIFEST
 from builder.attest.simple_signing import is_signed_as
 from builder.config import RegistrySettings
 from builder.digest import sha256_of
-from builder.errors import FormatError
+from builder.errors import FormatError, SourceError
 from builder.publish.attachments import Attachments
 from builder.publish.image_signer import read_image_key
 from builder.publish.result import KEY_LABEL
@@ -76,14 +76,37 @@ class RegistryReader:
         """Return what a tag stands for; None and errors are those of ``read_standing``."""
         return read_standing(self.registry, self.uploader, name)
 
-    def is_signed(self, name: Pullspec, digest: str) -> bool:
+    def find(self, name: Pullspec) -> tuple[Pullspec, Standing] | None:
+        """Return what a name stands for and where: at the first of its mirrors that has it, or where it is from.
+
+        None only if every place says that it has no such tag. Raises as ``read_standing`` does.
+        """
+        problem: SourceError | None = None
+        for place in self.registry.places(name):
+            try:
+                standing = self.standing(place)
+            except SourceError as error:
+                problem = problem or error
+                continue
+            if standing is not None:
+                return place, standing
+        if problem is not None:
+            raise problem
+        return None
+
+    def is_signed(self, place: Pullspec, digest: str, *, name: Pullspec | None = None) -> bool:
         """Tell whether an image is signed for a name, as versions.yaml wants it; always, where it wants nothing.
+
+        Args:
+            place: where the image is.
+            digest: of it.
+            name: what is signed, where ``place`` is a mirror of it.
 
         Raises as ``read_standing`` does.
         """
         if not self.keys:
             return True
-        return is_signed_as(self.attachments.signatures(name.at(digest)), str(name), digest, self.keys)
+        return is_signed_as(self.attachments.signatures(place.at(digest)), str(name or place), digest, self.keys)
 
 
 @contextmanager

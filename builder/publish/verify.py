@@ -7,6 +7,7 @@ and against each other, and the bill of materials against the modules that are r
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from builder.attest.statements import (
     PROVENANCE_PREDICATE,
     SIGNATURE_TEST,
     TEST_PREDICATE,
+    boot_strength,
+    is_strong_enough,
 )
 from builder.errors import DamagedError, FormatError, SourceGoneError
 from builder.image_files import LayerCache, list_modules, read_exported
@@ -78,6 +81,7 @@ class Verifier:
         attachments: reads what is attached.
         keys: at least one.
         without: tests that need not have been passed.
+        boot: what a boot test must have proved: one of ``BOOT_STRENGTHS``.
         signed_as: repository that signatures name; empty: the image's own.
     """
 
@@ -88,12 +92,14 @@ class Verifier:
         keys: Sequence[PublicKey],
         *,
         without: Collection[str] = (),
+        boot: str = "any",
         signed_as: str = "",
     ) -> None:
         self._registry = registry
         self._attachments = attachments
         self._keys = keys
         self._tests = [test for test in TESTS if test not in without]
+        self._boot = boot
         self._signed_as = signed_as
         self._checks: list[Check] = []
 
@@ -108,20 +114,37 @@ class Verifier:
         image = name.at(manifest.digest)
         self._checks = []
         if manifest.is_index:
-            self._check_signatures(image, name)
-            for platform, descriptor in manifest.images.items():
-                member = name.at(descriptor.digest)
-                self._check_cell(member, name, self._registry.manifest(member), platform)
+            if self._check_signatures(image, name) and self._check_list(image, manifest):
+                for platform, descriptor in manifest.images.items():
+                    member = name.at(descriptor.digest)
+                    self._check_cell(member, name, self._registry.manifest(member), platform)
         else:
             self._check_cell(image, name, manifest, "")
         return Verification(image=str(name), digest=manifest.digest, checks=tuple(self._checks))
 
-    def _check_signatures(self, image: Pullspec, name: Pullspec) -> None:
-        self._look(image, "signature", lambda: self._verify_signature(image, name))
-        self._look(image, "signature bundle", lambda: self._verify_bundle(image))
+    def _check_signatures(self, image: Pullspec, name: Pullspec) -> bool:
+        """Check both forms; where one is wrong, nothing that a stranger may have made is fetched or unpacked."""
+        is_signed = self._look(image, "signature", lambda: self._verify_signature(image, name))
+        is_signed &= self._look(image, "signature bundle", lambda: self._verify_bundle(image))
+        if not is_signed:
+            finding = "not read, because nobody answers for it: its signature is not right"
+            self._checks.append(Check(subject=image.reference, name="image", passed=False, finding=finding))
+        return is_signed
+
+    def _check_list(self, image: Pullspec, manifest: Manifest) -> bool:
+        """Check that each entry of a list is one of the images that are looked at."""
+
+        def count() -> str:
+            listed = _count_listed(self._registry.manifest_bytes(image))
+            if not manifest.images or listed != len(manifest.images):
+                raise FormatError(f"it lists {listed} images for {len(manifest.images)} platforms")
+            return f"images for {', '.join(manifest.images)}"
+
+        return self._look(image, "list", count)
 
     def _check_cell(self, image: Pullspec, name: Pullspec, manifest: Manifest, platform: str) -> None:
-        self._check_signatures(image, name)
+        if not self._check_signatures(image, name):
+            return
         contents: list[ImageContents] = []
         with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
 
@@ -137,13 +160,14 @@ class Verifier:
             self._look(image, "bill of materials", lambda: self._verify_sbom(image, contents[0]))
             self._look(image, "tests", lambda: self._verify_tests(image, contents[0]))
 
-    def _look(self, image: Pullspec, name: str, work: Callable[[], str]) -> None:
-        """Record what a check saw; only a registry that does not answer ends the whole."""
+    def _look(self, image: Pullspec, name: str, work: Callable[[], str]) -> bool:
+        """Record what a check saw, and return whether it is right; only a registry without an answer ends the whole."""
         try:
             finding, passed = work(), True
         except _WRONG as error:
             finding, passed = error.message, False
         self._checks.append(Check(subject=image.reference, name=name, passed=passed, finding=finding))
+        return passed
 
     def _verify_signature(self, image: Pullspec, name: Pullspec) -> str:
         found = self._attachments.signatures(image)
@@ -246,7 +270,18 @@ class Verifier:
         for item in result.configuration:
             if (tested := item.annotations.get("kernel", kernel)) != kernel:
                 raise FormatError(f"test {item.name} ran on {tested}, and the image is for {kernel}")
-        return f"passed {', '.join(result.passed)}"
+        boots = [item.annotations for item in result.configuration if item.name == BOOT_TEST]
+        if BOOT_TEST in self._tests:
+            self._require_boot(boots)
+        shown = (f"boot ({_describe_boot(boots)})" if test == BOOT_TEST else test for test in result.passed)
+        return f"passed {', '.join(shown)}"
+
+    def _require_boot(self, boots: Sequence[Mapping[str, Any]]) -> None:
+        """Check that every boot test proved as much as is wanted."""
+        proved = [boot_strength(boot.get("mode"), boot.get("signedBy")) for boot in boots] or ["any"]
+        if not all(is_strong_enough(strength, self._boot) for strength in proved):
+            wanted = {"secure": "under Secure Boot", "signed": "under Secure Boot with its own signatures"}[self._boot]
+            raise FormatError(f"its boot test was {_describe_boot(boots)}; wanted is one {wanted}")
 
 
 class _Hash(Parsed):
@@ -278,6 +313,24 @@ class _TestResult(Parsed):
     passed: tuple[str, ...] = Field(default=(), alias="passedTests")
     failed: tuple[str, ...] = Field(default=(), alias="failedTests")
     configuration: tuple[_Configuration, ...] = ()
+
+
+def _describe_boot(boots: Sequence[Mapping[str, Any]]) -> str:
+    """Return what boot tests proved, in words."""
+    words = {
+        "any": "plain: no signature was enforced",
+        "secure": "under Secure Boot, of copies with a throwaway signature: its own signatures were not tested",
+        "signed": "under Secure Boot, with its own signatures",
+    }
+    known = [boot for boot in boots if boot.get("mode")]
+    proved = (words[boot_strength(boot.get("mode"), boot.get("signedBy"))] for boot in known)
+    return " and ".join(dict.fromkeys(proved)) or "of a kind that is not told"
+
+
+def _count_listed(content: bytes) -> int:
+    """Return how many images a list has, those without a platform included."""
+    listed = json.loads(content).get("manifests")
+    return len(listed) if isinstance(listed, list) else 0
 
 
 def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:

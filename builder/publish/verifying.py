@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.attest.statements import BOOT_TEST
 from builder.errors import UsageError
 from builder.publish.attachments import Attachments
 from builder.publish.image_signer import read_image_key, read_public_key
@@ -30,24 +31,31 @@ def verify_image(
     key_files: Sequence[Path],
     *,
     without: Collection[str],
+    require_boot: str | None,
     signed_as: str | None,
     plain_http: bool,
 ) -> Verification:
     """Verify an image; a project's versions.yaml is read where there is one, and not needed with ``key_files``.
 
+    ``require_boot`` is one of ``BOOT_STRENGTHS``; None for what versions.yaml says.
+
     Raises:
-        UsageError: there is no key to verify with.
+        UsageError: there is no key to verify with, or a boot test is waived and demanded.
         SignerError: a key cannot be read.
         SourceError: the registry refuses, or gives no answer.
     """
     name = parse_pullspec(image)
     settings = settings_for(project, name.host, plain_http=plain_http)
     keys = _read_keys(project, key_files)
+    if require_boot and BOOT_TEST in without:
+        raise UsageError("a boot test cannot be waived (--without boot) and demanded (--require-boot)")
+    boot = require_boot or (project.config.publish.require_boot if project.file.is_file() else "any")
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         registry = open_registries(settings, project.file.parent, Path(scratch)).registry
         with closing(registry):
             attachments = Attachments(registry, Uploader(registry, actions="pull"))
-            return Verifier(registry, attachments, keys, without=without, signed_as=signed_as or "").verify(name)
+            verifier = Verifier(registry, attachments, keys, without=without, boot=boot, signed_as=signed_as or "")
+            return verifier.verify(name)
 
 
 def _read_keys(project: Project, files: Sequence[Path]) -> list[PublicKey]:

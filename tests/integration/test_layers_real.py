@@ -121,7 +121,13 @@ def test_random_layers_are_seen_as_a_container_sees_them(machine: Machine, tmp_p
                 assert root is None, f"{number}: buildah unpacks what was refused: {layers}"
                 refused += 1
             elif root is not None and not image.ambiguities:
-                assert _tree_of_image(image) == _tree_of_container(root), f"{number}: {layers}"
+                expected = _tree_of_image(image)
+                found = _tree_of_container(root)
+                # A folder that no layer mentions and that holds nothing is nothing that could be read.
+                empty = {path for path in found.keys() - expected.keys() if found[path] == "folder"}
+                assert expected == {path: kind for path, kind in found.items() if path not in empty}, (
+                    f"{number}: {layers}"
+                )
                 compared += 1
     assert compared > _IMAGES / 4
     assert refused > _IMAGES / 20

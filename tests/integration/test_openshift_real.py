@@ -275,7 +275,7 @@ def test_images_in_a_registry_are_found_there(box: Box, tmp_path: Path) -> None:
     code, report = box.run("nightly")
     assert (code, {row["status"] for row in report["published"]}) == (0, {"published"}), report
     code, answer = box.run("upgrade-check", "4.17.1")
-    assert (code, [row["presence"] for row in answer["images"]]) == (0, ["exists"])
+    assert (code, [row["presence"] for row in answer["images"]]) == (0, ["ready"])
     assert answer["images"][0]["digest"] in {row["digest"] for row in report["published"]}
     code, report = box.run("nightly")
     assert (code, {row["status"] for row in report["published"]}, report["run"]) == (0, {"there"}, "")
