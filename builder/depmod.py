@@ -1,12 +1,15 @@
 """The data that modprobe reads (``modules.dep`` and its like): what depmod makes of the modules of an image now.
 
 Text files are compared line by line in any order, index files byte by byte. Where an image's data also covers
-modules of the kernel itself (Driver Toolkits that contain them are linked as ``host``), only the lines about the
-image's own modules can be made again, so only they are compared.
+modules of the kernel itself (Driver Toolkits that contain them are linked as ``host``), only what it says of the
+image's own modules can be made again, so only that is compared.
+
+Format of index files: kmod, libkmod/libkmod-index.c: a trie, big-endian, of keys with values by priority.
 """
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 INPUTS = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
 # Without these modprobe finds no module.
 _NEEDED = ("modules.dep", "modules.dep.bin", "modules.alias.bin", "modules.symbols.bin")
+
+
+_INDEX = (0xB007F457, 0x00020001)
+_HAS_PREFIX, _HAS_VALUES, _HAS_CHILDREN, _OFFSET = 0x80000000, 0x40000000, 0x20000000, 0x0FFFFFFF
+_LONGEST_KEY = 4096
 
 
 def make_depmod_data(
@@ -67,16 +75,76 @@ def check_depmod_data(found: Mapping[str, bytes], made: Mapping[str, bytes], fol
         if found[name] == made[name]:
             continue
         is_index = name.endswith(".bin")
-        missing = set() if is_index else _lines(made[name]) - _lines(found[name])
-        extra = set() if is_index else _lines(found[name]) - _lines(made[name])
-        if covers_kernel and (is_index or not missing):
-            continue
-        if is_index or missing or extra:
+        if is_index and not covers_kernel:
+            missing, extra = {b""}, set()
+        else:
+            read = read_index if is_index else _lines
+            missing, extra = read(made[name]) - read(found[name]), read(found[name]) - read(made[name])
+            if covers_kernel:
+                own = {_key(line) for line in read(made[name])} if name.startswith("modules.dep") else set()
+                extra = {line for line in extra if _key(line) in own}
+        if missing or extra:
             line = next(iter(sorted(missing or extra)), b"").decode(errors="backslashreplace")
             shown = f": {'lacks' if missing else 'has'} {line!r}" if line else ""
             sentence = f"it is not what depmod makes of these modules{shown}"
             findings.append(Finding(check=Check.DEPMOD_DIFFERS, subject=f"{folder}/{name}", sentence=sentence))
     return findings
+
+
+def read_index(content: bytes) -> set[bytes]:
+    """Return the entries of an index file as lines, key and value; none of a file that is no index."""
+    entries: set[bytes] = set()
+    try:
+        magic, version, root = struct.unpack_from(">III", content)
+        if (magic, version) != _INDEX:
+            return set()
+        waiting = [(root, b"")]
+        seen: set[int] = set()
+        while waiting:
+            reference, key = waiting.pop()
+            if reference & _OFFSET in seen:  # two ways to a node, or a circle: depmod writes a tree
+                return set()
+            seen.add(reference & _OFFSET)
+            values, children = _read_node(content, reference, key)
+            entries |= values
+            waiting += children
+    except (struct.error, ValueError):
+        return set()
+    return entries
+
+
+def _read_node(content: bytes, reference: int, key: bytes) -> tuple[set[bytes], list[tuple[int, bytes]]]:
+    """Return the entries of a node, and the nodes below it with their keys.
+
+    Raises:
+        struct.error, ValueError: it lies outside of the file.
+    """
+    place = reference & _OFFSET
+    children = []
+    if reference & _HAS_PREFIX:
+        end = content.index(b"\0", place)
+        key, place = key + content[place:end], end + 1
+    if len(key) > _LONGEST_KEY:
+        raise ValueError(key)
+    if reference & _HAS_CHILDREN:
+        first, last = struct.unpack_from(">BB", content, place)
+        table = struct.unpack_from(f">{max(last - first + 1, 0)}I", content, place + 2)
+        children = [(child, key + bytes([first + number])) for number, child in enumerate(table) if child]
+        place += 2 + 4 * len(table)
+    values = set()
+    if reference & _HAS_VALUES:
+        (count,) = struct.unpack_from(">I", content, place)
+        place += 4
+        for _ in range(count):
+            end = content.index(b"\0", place + 4)
+            values.add(key + b" " + content[place + 4 : end])
+            place = end + 1
+    return values, children
+
+
+def _key(line: bytes) -> bytes:
+    """Return the module that a line of modules.dep, or an entry of its index, is about."""
+    return line.replace(b":", b" ").partition(b" ")[0]
 
 
 def _lines(text: bytes) -> set[bytes]:

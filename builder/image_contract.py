@@ -103,10 +103,15 @@ def _check_places(modules: Sequence[PlacedModule], image: ImageContents, kernel_
         if not module.path.startswith(f"{folder}/") and f"/lib/modules/{kernel_version}/" in f"/{module.path}":
             sentence = f"it must lie below {folder}/, where modprobe looks"
             yield Finding(check=Check.WRONG_FOLDER, subject=module.path, sentence=sentence)
+    listed = image.files.get(f"{folder}/modules.dep")
+    paths = (listed.content or b"").decode(errors="backslashreplace") if listed else ""
     for file in [image.files.get(folder), *image.below(folder)]:
-        # Links to folders are how depmod is told of the kernel's own modules; on a node they lead to the node's.
-        name = file.path.rpartition("/")[2] if file is not None else ""
-        if file is not None and file.link and (file.path == folder or is_module(name) or name.startswith("modules.")):
+        # depmod is told of the kernel's own modules by a link, which on a node leads to those of the node.
+        if file is None or not file.link or file.link == f"/lib/modules/{kernel_version}":
+            continue
+        name = file.path.removeprefix(f"{folder}/")
+        is_used = is_module(name) or name.startswith("modules.") or f"{name}/" in paths or file.path == folder
+        if is_used:
             sentence = f"it is a link to {file.link}, and copied as one, so on a node it may lead elsewhere"
             yield Finding(check=Check.MODULE_IS_LINK, subject=file.path, sentence=sentence)
 
