@@ -51,6 +51,7 @@ MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 INDEX_TYPES = frozenset(MANIFEST_TYPES[2:])
+_IMAGE_TYPES = frozenset(MANIFEST_TYPES[:2])
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _LARGEST_MANIFEST = 4 * 1024**2
@@ -619,7 +620,7 @@ def _parse_manifest(content: bytes, pullspec: Pullspec) -> Manifest:
         data = json.loads(content)
         media_type = str(data.get("mediaType", ""))
         annotations = {str(key): str(value) for key, value in (data.get("annotations") or {}).items()}
-        if "manifests" in data:
+        if _is_list(data, media_type):
             entries = [entry for entry in data["manifests"] if "platform" in entry]
             images = {_platform(entry["platform"]): _parse_descriptor(entry) for entry in entries}
             return Manifest(digest, media_type, None, (), images, annotations)
@@ -627,6 +628,15 @@ def _parse_manifest(content: bytes, pullspec: Pullspec) -> Manifest:
         return Manifest(digest, media_type, _parse_descriptor(data["config"]), layers, {}, annotations)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{pullspec}: what the registry served is no manifest: {error!r}"[:300]) from None
+
+
+def _is_list(data: Mapping[str, Any], media_type: str) -> bool:
+    """Tell whether a manifest is a list; ValueError where one client would say so, and another not (CVE-2021-41190)."""
+    is_list = "manifests" in data
+    is_both = is_list and not data.keys().isdisjoint({"config", "layers"})
+    if is_both or media_type in (_IMAGE_TYPES if is_list else INDEX_TYPES):
+        raise ValueError("it is a list and an image at once")
+    return is_list
 
 
 def _platform(data: Mapping[str, str]) -> str:

@@ -11,14 +11,13 @@ import httpx
 import pytest
 from fake_registry import FakeRegistry
 from image_keys import make_image_signer
+from list_shop import make_decision, make_shared, names_of, put_image
 
 from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
 from builder.attest.simple_signing import signature_tag
-from builder.attest.statements import CELL_PREDICATES
 from builder.digest import sha256_of
 from builder.evidence import Journal, PublishEvidence
-from builder.kernel import parse_kernel_version
-from builder.matrix import Cell, Selector
+from builder.matrix import Selector
 from builder.plan import Action, Decision, Plan, Reason
 from builder.publish import cells, published
 from builder.publish.audit import Drift, _Auditor, _Tag
@@ -31,33 +30,27 @@ from builder.workflow import BootOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from builder.publish.image_signer import OpenImageSigner
+    from builder.publish.result import CellNames, SharedName
+
 _REPOSITORY = "org/drv"
 _LIST = f"quay.test/{_REPOSITORY}:1.0.0-6.1.0-9"
 _SIGNER, _OTHER = make_image_signer(), make_image_signer()
 
 
 def _names(arch: str) -> CellNames:
-    return CellNames(own=(f"{_LIST}-{arch}",), shared=(_LIST,))
+    return names_of(arch, _LIST)
 
 
 def _decision(arch: str, **changes: Any) -> Decision:
-    kernel = parse_kernel_version(f"6.1.0-9-{arch}")
-    cell = Cell(driver="drv", driver_version="1.0.0", kernel=kernel, source="debian")
-    decision = Decision(
-        cell=cell, action=Action.SKIP, reason=Reason.UP_TO_DATE, explanation="", image=_names(arch).own[0],
-        key=arch[0] * 64,
-    )  # fmt: skip
-    return replace(decision, **changes)
-
-
-_REFUSED = _decision("arm64", action=Action.REFUSE, reason=Reason.NO_TOOLKIT, explanation="there is no toolkit", key="")
+    return make_decision(arch, _LIST, **changes)
 
 
 def _shared(*decisions: Decision) -> SharedName:
-    names = tuple((item, _names(item.cell.kernel.arch.oci)) for item in decisions)
-    return SharedName(name=_LIST, members=names)
+    return make_shared(_LIST, *decisions)
 
 
+_REFUSED = _decision("arm64", action=Action.REFUSE, reason=Reason.NO_TOOLKIT, explanation="there is no toolkit", key="")
 _BOTH = _shared(_decision("amd64"), _decision("arm64"))
 
 
@@ -69,33 +62,10 @@ class _Shop:
     folder: Path
     is_signing: bool = True
 
-    def put(self, arch: str, *, key: str = "", is_signed: bool = True) -> str:
+    def put(self, arch: str, *, key: str = "", signer: OpenImageSigner | None = _SIGNER) -> str:
         """Put an image of an architecture under its own name; returns its digest."""
-        labels = {KEY_LABEL: key or arch[0] * 64}
-        config = {"architecture": arch, "os": "linux", "config": {"Labels": labels}}
-        described = self.server.put_blob(_REPOSITORY, json.dumps(config).encode())
-        manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described, "layers": []}
-        names = _names(arch)
-        digest = self.server.put_manifest(_REPOSITORY, manifest, names.own[0].rpartition(":")[2])
-        if is_signed:
-            content = self.server.manifests[_REPOSITORY, digest]
-            subject = make_descriptor(OCI_MANIFEST, digest, len(content))
-            statements = {
-                kind: json.dumps(
-                    {
-                        "_type": "https://in-toto.io/Statement/v1",
-                        "subject": [{"name": "x", "digest": {"sha256": digest.removeprefix("sha256:")}}],
-                        "predicateType": kind,
-                        "predicate": {},
-                    }
-                ).encode()
-                for kind in CELL_PREDICATES
-            }
-            made = (subject, statements, "2026-11-26T00:00:00Z")
-            _, _, attachments = self.server.open(self.folder / "signing")
-            signatory = Signatory(attachments, _SIGNER)
-            signatory.complete(names.image(digest), names.all, CELL_PREDICATES, lambda: made)
-        return digest
+        _, uploader, attachments = self.server.open(self.folder / "signing")
+        return put_image(uploader, attachments, arch, _LIST, signer, key)
 
     def publisher(self, journal: Journal | None = None) -> Publisher:
         registry, uploader, attachments = self.server.open(self.folder / "cache")
@@ -151,7 +121,7 @@ def test_a_list_waits_for_a_member_that_is_refused_here_and_then_completes(shop:
 
 def test_a_strangers_image_gets_no_part_in_what_we_sign(shop: _Shop) -> None:
     shop.put("amd64")
-    stranger = shop.put("arm64", is_signed=False)
+    stranger = shop.put("arm64", signer=None)
     result = shop.publish()
     assert result.status is PublishStatus.UNSIGNED
     assert f"{stranger} was made from the inputs of drv-1.0.0/6.1.0-9-arm64 by another machine" in result.why
@@ -159,20 +129,18 @@ def test_a_strangers_image_gets_no_part_in_what_we_sign(shop: _Shop) -> None:
     assert not any(json.loads(content).get("manifests") for content in shop.server.manifests.values())
 
 
-def test_a_stranger_with_a_key_of_his_own_is_one_too(shop: _Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stranger_with_a_key_of_his_own_is_one_too(shop: _Shop) -> None:
     shop.put("amd64")
-    with monkeypatch.context() as patch:
-        patch.setitem(globals(), "_SIGNER", _OTHER)
-        shop.put("arm64")
+    shop.put("arm64", signer=_OTHER)
     assert shop.publish().status is PublishStatus.UNSIGNED
     assert shop.list() is None
 
 
 def test_where_images_are_not_signed_a_moved_member_is_a_conflict(tmp_path: Path) -> None:
     shop = _Shop(FakeRegistry(), tmp_path, is_signing=False)
-    shop.put("amd64", is_signed=False)
+    shop.put("amd64", signer=None)
     own = _names("arm64").own[0]
-    shop.put("arm64", is_signed=False)
+    shop.put("arm64", signer=None)
     journal = Journal(tmp_path / "journal.jsonl")
     old = f"sha256:{'0' * 64}"
     journal.record_publish(PublishEvidence(cell="c", key="a" * 64, name=own, digest=old, run="r", finished=""))
@@ -196,15 +164,17 @@ def test_a_list_in_the_place_of_a_member_is_none(shop: _Shop) -> None:
     assert auditor.audit(found_tag).why == "it stands for a list of images"
 
 
-@pytest.mark.parametrize("lie", ["text/html", OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"])
-def test_a_media_type_that_lies_is_not_repeated(lie: str, shop: _Shop) -> None:
+@pytest.mark.parametrize(
+    ("lie", "words"), [("text/html", "which is no image"), (OCI_INDEX, "it is a list and an image at once")]
+)
+def test_a_media_type_that_lies_is_not_repeated(lie: str, words: str, shop: _Shop) -> None:
     shop.put("amd64")
     tag = _names("arm64").own[0].rpartition(":")[2]
     digest = shop.put("arm64")
     data = json.loads(shop.server.manifests[_REPOSITORY, digest]) | {"mediaType": lie}
     shop.server.put_manifest(_REPOSITORY, data, tag)
     result = shop.publish()
-    assert (result.status, "is something else" in result.why) == (PublishStatus.UNKNOWN, True)
+    assert (result.status, words in result.why) == (PublishStatus.UNKNOWN, True)
     assert shop.list() is None
 
 
@@ -212,7 +182,7 @@ def test_a_registry_that_serves_another_image_than_its_tag_stood_for(shop: _Shop
     """What is signed is what was looked at, even if each question gets another answer."""
     good, arm = shop.put("amd64"), shop.put("arm64")
     tag = f"/v2/{_REPOSITORY}/manifests/{_names('arm64').own[0].rpartition(':')[2]}"
-    shop.put("arm64", key="a" * 64, is_signed=False)
+    shop.put("arm64", key="a" * 64, signer=None)
     data = json.loads(shop.server.manifests[_REPOSITORY, arm]) | {"annotations": {"x": "other"}}
     other = json.dumps(data).encode()
     answers = [shop.server.manifests[_REPOSITORY, arm]]

@@ -376,9 +376,14 @@ def test_another_manifest_than_asked_for(server: _Server, open_registry: Callabl
         open_registry().manifest(server.name)
 
 
+# Both a list and an image: which one, each client would decide for itself.
+_BOTH = b'{"manifests": [], "config": {}}'
+
+
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b'"x"', b"{}", b"\xff", b'{"layers": [], "config": {}}', b'{"layers": [{}], "config": {"digest": "x"}}',
+    [_BOTH, _BOTH.replace(b'"config": {}', b'"mediaType": "application/vnd.oci.image.manifest.v1+json"'),
+     b"", b"[]", b'"x"', b"{}", b"\xff", b'{"layers": [], "config": {}}', b'{"layers": [{}], "config": {"digest": "x"}}',
      b'{"manifests": [{"platform": 1}]}', b'{"config": {"digest": "sha256:00", "size": 1}, "layers": []}',
      b"[" * 100_000],
 )  # fmt: skip

@@ -417,7 +417,7 @@ def test_a_weaker_boot_test_than_is_wanted_is_not_published(tmp_path: Path) -> N
 def test_a_boot_test_is_not_waived_and_demanded(tmp_path: Path) -> None:
     key = tmp_path / "images.pub"
     key.write_text(_SIGNER.key.pem)
-    project: Any = SimpleNamespace(file=tmp_path / "versions.yaml", cache_dir=tmp_path)
+    project: Any = SimpleNamespace(file=tmp_path / "versions.yaml", cache_dir=tmp_path, untrusted=False)
     with pytest.raises(UsageError, match="cannot be waived"):
         verify_image(
             project, str(_NAME), [key], without=("boot",), require_boot="secure", signed_as=None, plain_http=False

@@ -15,7 +15,7 @@ from builder.publish.attachments import Attachments
 from builder.publish.image_signer import read_image_key
 from builder.publish.result import KEY_LABEL
 from builder.pull import open_registries
-from builder.registry import INDEX_TYPES, MANIFEST_TYPES
+from builder.registry import MANIFEST_TYPES
 from builder.sources.payload import parse_labels
 from builder.upload import Uploader
 
@@ -58,8 +58,8 @@ def read_standing(registry: Registry, uploader: Uploader, name: Pullspec) -> Sta
     if not key and manifest.config is not None:
         key = parse_labels(registry.blob(name, manifest.config))[0].get(KEY_LABEL, "")
     media_type = manifest.media_type or (OCI_INDEX if manifest.is_index else OCI_MANIFEST)
-    if media_type not in MANIFEST_TYPES or (media_type in INDEX_TYPES) != manifest.is_index:
-        raise FormatError(f"{name}: it says that it is {media_type[:100]!r}, and is something else")
+    if media_type not in MANIFEST_TYPES:
+        raise FormatError(f"{name}: it says that it is {media_type[:100]!r}, which is no image")
     return Standing(content, manifest.digest, media_type, key, manifest.is_index)
 
 

@@ -1,0 +1,106 @@
+"""Lists of several architectures in a real registry server: two machines publish at once, and a stranger writes tags."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from image_keys import make_image_signer
+from list_shop import make_decision, make_shared, put_image
+
+from builder.evidence import Journal
+from builder.publish.attachments import Attachments
+from builder.publish.publisher import Publisher
+from builder.publish.result import PublishResult, PublishStatus, SharedName
+from builder.publish.signatory import Signatory
+from builder.pullspec import parse_pullspec
+from builder.registry import Credentials, Registry
+from builder.upload import Uploader
+from integration.registry_server import RegistryServer, serve_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from builder.publish.image_signer import OpenImageSigner
+
+pytestmark = [pytest.mark.buildah]
+
+_SIGNER = make_image_signer()
+_ROUNDS = 8
+_ARCHES = ("amd64", "arm64")
+_DONE = {PublishStatus.PUBLISHED, PublishStatus.THERE, PublishStatus.COMPLETED}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    with serve_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+class _Machine:
+    """One machine that publishes, with a journal and a cache of its own."""
+
+    def __init__(self, server: RegistryServer, folder: Path) -> None:
+        folder.mkdir()
+        self._registry = Registry(Credentials([server.auth_file(folder)]), folder / "cache", plain_http=[server.host])
+        self.uploader = Uploader(self._registry)
+        self.attachments = Attachments(self._registry, self.uploader)
+        self._publisher = Publisher(
+            self._registry, self.uploader, Journal(folder / "journal.jsonl"),
+            signatory=Signatory(self.attachments, _SIGNER), scratch=folder, run_id="r",
+        )  # fmt: skip
+
+    def put(self, arch: str, shared: str, signer: OpenImageSigner | None = _SIGNER) -> str:
+        return put_image(self.uploader, self.attachments, arch, shared, signer)
+
+    def publish(self, shared: SharedName) -> PublishResult:
+        return self._publisher.publish_shared(shared)
+
+
+@pytest.fixture
+def machines(server: RegistryServer, tmp_path: Path) -> list[_Machine]:
+    return [_Machine(server, tmp_path / arch) for arch in _ARCHES]
+
+
+def _shared(name: str) -> SharedName:
+    return make_shared(name, *(make_decision(arch, name) for arch in _ARCHES))
+
+
+def test_two_machines_publish_their_parts_at_once(server: RegistryServer, machines: list[_Machine]) -> None:
+    for number in range(_ROUNDS):
+        name = f"{server.host}/org/drv:{number}"
+        together = threading.Barrier(len(machines))
+
+        def work(
+            machine: _Machine, arch: str, name: str = name, together: threading.Barrier = together
+        ) -> PublishResult:
+            together.wait()
+            machine.put(arch, name)
+            return machine.publish(_shared(name))
+
+        with ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(work, machines, _ARCHES))
+        assert {result.status for result in results} <= _DONE | {PublishStatus.WAITING}, results
+        assert any(result.status in _DONE for result in results), "the last one completes the list"
+        again = [machine.publish(_shared(name)) for machine in machines]
+        assert {result.status for result in again} == {PublishStatus.THERE}
+        assert len({result.digest for result in again}) == 1
+        content = machines[0].uploader.read_manifest(parse_pullspec(name))
+        assert content is not None
+        listed = json.loads(content)["manifests"]
+        assert [entry["platform"]["architecture"] for entry in listed] == list(_ARCHES)
+
+
+def test_a_stranger_who_may_write_tags_gets_no_part(server: RegistryServer, machines: list[_Machine]) -> None:
+    name = f"{server.host}/org/stranger:1"
+    machines[0].put("amd64", name)
+    machines[1].put("arm64", name, signer=make_image_signer())
+    result = machines[0].publish(_shared(name))
+    assert result.status is PublishStatus.UNSIGNED
+    assert machines[0].uploader.resolve(parse_pullspec(name)) is None
+    machines[1].put("arm64", name)
+    assert machines[0].publish(_shared(name)).status is PublishStatus.PUBLISHED

@@ -1,0 +1,67 @@
+"""Images of several architectures in a registry, and machines that publish lists of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from builder.attest.oci import OCI_MANIFEST, dump, make_descriptor
+from builder.attest.statements import CELL_PREDICATES
+from builder.digest import sha256_of
+from builder.kernel import parse_kernel_version
+from builder.matrix import Cell
+from builder.plan import Action, Decision, Reason
+from builder.publish.result import KEY_LABEL, CellNames, SharedName
+from builder.publish.signatory import Signatory
+from builder.pullspec import parse_pullspec
+
+if TYPE_CHECKING:
+    from builder.publish.attachments import Attachments
+    from builder.publish.image_signer import OpenImageSigner
+    from builder.upload import Uploader
+
+
+def names_of(arch: str, shared: str) -> CellNames:
+    return CellNames(own=(f"{shared}-{arch}",), shared=(shared,))
+
+
+def make_decision(arch: str, shared: str, **changes: Any) -> Decision:
+    kernel = parse_kernel_version(f"6.1.0-9-{arch}")
+    cell = Cell(driver="drv", driver_version="1.0.0", kernel=kernel, source="debian")
+    decision = Decision(
+        cell=cell, action=Action.SKIP, reason=Reason.UP_TO_DATE, explanation="",
+        image=names_of(arch, shared).own[0], key=arch[0] * 64,
+    )  # fmt: skip
+    return replace(decision, **changes)
+
+
+def make_shared(shared: str, *decisions: Decision) -> SharedName:
+    members = tuple((item, names_of(item.cell.kernel.arch.oci, shared)) for item in decisions)
+    return SharedName(name=shared, members=members)
+
+
+def put_image(
+    uploader: Uploader, attachments: Attachments, arch: str, shared: str, signer: OpenImageSigner | None, key: str = ""
+) -> str:
+    """Put an image without layers under its own name, as a machine that publishes does; returns its digest."""
+    names = names_of(arch, shared)
+    labels = {KEY_LABEL: key or arch[0] * 64}
+    config = dump({"architecture": arch, "os": "linux", "config": {"Labels": labels}})
+    described = make_descriptor("application/vnd.oci.image.config.v1+json", sha256_of(config), len(config))
+    manifest = dump({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described, "layers": []})
+    digest = sha256_of(manifest)
+    image = names.image(digest)
+    uploader.send_content(image, config)
+    uploader.send_manifest(image, manifest, OCI_MANIFEST)
+    if signer is not None:
+        made = (make_descriptor(OCI_MANIFEST, digest, len(manifest)), _statements(digest), "2026-11-26T00:00:00Z")
+        Signatory(attachments, signer).complete(image, names.all, CELL_PREDICATES, lambda: made)
+    uploader.send_manifest(parse_pullspec(names.own[0]), manifest, OCI_MANIFEST)
+    return digest
+
+
+def _statements(digest: str) -> dict[str, bytes]:
+    subject = [{"name": "drv", "digest": {"sha256": digest.removeprefix("sha256:")}}]
+    form = {"_type": "https://in-toto.io/Statement/v1", "subject": subject, "predicate": {}}
+    return {kind: json.dumps(form | {"predicateType": kind}).encode() for kind in CELL_PREDICATES}
