@@ -157,8 +157,12 @@ def _why_not_runnable(image: ImageContents, file: ImageFile, arch: Arch) -> str:
 
 
 def _check_reader(modules: Sequence[PlacedModule], image: ImageContents) -> Iterator[Finding]:
-    """Check that the image's own user may read what is copied; root may read everything."""
-    if image.user in {"", "0", "root"}:
+    """Check that the image's own user exists, and may read what is copied; root may read everything."""
+    known = _read_users(image)
+    if image.user and not image.user.isdecimal() and image.user not in known:
+        sentence = f"containers run as {image.user} (USER), whom the image's /etc/passwd does not know: none starts"
+        yield Finding(check=Check.UNREADABLE_BY_USER, subject="configuration, User", sentence=sentence)
+    if known.get(image.user, image.user or "0") == "0":
         return
     paths = [module.path for module in modules] + [
         file.path for root in FIRMWARE_ROOTS[:1] for file in image.below(root)
@@ -170,6 +174,14 @@ def _check_reader(modules: Sequence[PlacedModule], image: ImageContents) -> Iter
         if file is not None and not file.link and file.mode & wanted != wanted:
             sentence = f"its mode is {file.mode:04o}, and containers run as {image.user} (USER): KMM's copy would fail"
             yield Finding(check=Check.UNREADABLE_BY_USER, subject=file.path, sentence=sentence)
+
+
+def _read_users(image: ImageContents) -> dict[str, str]:
+    """Return the numbers of users by name (passwd(5)); root is known without."""
+    file = image.find("etc/passwd")
+    text = (file.content or b"").decode(errors="backslashreplace") if file else ""
+    rows = (line.split(":") for line in text.splitlines())
+    return {"root": "0"} | {row[0]: row[2] for row in rows if len(row) > 2}  # noqa: PLR2004 - name, password, number
 
 
 def _check_firmware(modules: Iterable[PlacedModule], image: ImageContents) -> Iterator[Finding]:

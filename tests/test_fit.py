@@ -313,8 +313,22 @@ def test_the_images_own_user_must_read_modules(user: str, found: set[Check], tmp
     image = _image(tmp_path, [_instead(PLACE, Sample().write(), 0o640)])
     settings = {**image.config["config"], "User": user}
     assert _image_codes(replace(image, config={**image.config, "config": settings})) == found
-    folder = [*GOOD, Entry(path=f"{_ROOT}/extra")]
-    assert _image_codes(_image(tmp_path / "b", [folder])) == set()
+
+
+def test_the_images_own_user_must_exist(tmp_path: Path) -> None:
+    users = b"root:x:0:0::/:\nnobody:x:65534:65534::/:\nadmin:x:0:0::/:\nbroken\n"
+    image = _image(tmp_path, [[*_instead(PLACE, Sample().write(), 0o640), Entry(path="etc/passwd", content=users)]])
+
+    def sentences(user: str) -> list[str]:
+        settings = {**image.config["config"], "User": user}
+        named = replace(image, config={**image.config, "config": settings})
+        findings = check_image(named, make_facts(), expected=["demo"], signers=())[1]
+        assert {item.check for item in findings} <= {Check.UNREADABLE_BY_USER}
+        return [item.sentence for item in findings]
+
+    assert sentences("admin") == []
+    assert ["its mode is 0640" in item for item in sentences("nobody")] == [True]
+    assert "does not know" in sentences("stranger:stranger")[0]
 
 
 _AWAY = Entry(path=f"{_ROOT}/extra", link="/srv")
