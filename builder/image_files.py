@@ -239,7 +239,7 @@ def _read_layer(blobs: Path, digest: str, media_type: str) -> Layer:
                     kept += len(seen.content or b"") + len(seen.head)
                     leaks += seen.leaks
                     tree.put(_describe(member, path, seen, tree))
-                    tree.ambiguities += _find_overlay_marks(member, path)
+                    tree.tell(_find_overlay_marks(member, path))
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, ValueError) as error:
         raise FormatError(f"layer {digest} cannot be read: {error}") from None
     return tree.finish(leaks)

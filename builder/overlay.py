@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import ChainMap
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from builder.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from builder.leaks import Leak
@@ -26,6 +27,7 @@ _MOST_HOPS = 40
 _DEEPEST = 256
 _LONGEST_PATH = 4095
 _LONGEST_NAME = 255
+_MOST_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,11 @@ class LayerTree:
         self._entered: dict[str, tuple[str, _Folder]] = {"": ("", self._root)}
         self._hidden: set[str] = set()
         self._opaque: set[str] = set()
-        self.ambiguities: list[Ambiguity] = []
+        self._ambiguities: list[Ambiguity] = []
+
+    def tell(self, found: Iterable[Ambiguity]) -> None:
+        """Add what was seen of an entry; a few are enough to refuse an image."""
+        self._ambiguities += islice(found, _MOST_TOLD - len(self._ambiguities))
 
     def place(self, path: str) -> str:
         """Return where an entry comes to lie: links on its way are followed, and folders are made as needed.
@@ -143,14 +149,14 @@ class LayerTree:
         where, folder = self._enter(parent)
         hidden = f"{where}/{name}" if where else name
         if name in folder.children:
-            self.ambiguities.append(Ambiguity(hidden, "one layer brings it, and then takes it away"))
+            self.tell([Ambiguity(hidden, "one layer brings it, and then takes it away")])
         self._hidden.add(hidden)
 
     def empty(self, folder: str) -> None:
         """Take all that a folder has in the layers below away."""
         where, _ = self._enter(folder)
         if not where:
-            self.ambiguities.append(Ambiguity("/", "a mark that hides all layers below, which overlayfs ignores"))
+            self.tell([Ambiguity("/", "a mark that hides all layers below, which overlayfs ignores")])
         self._opaque.add(where)
 
     def finish(self, leaks: Sequence[Leak]) -> Layer:
@@ -169,7 +175,7 @@ class LayerTree:
         return Layer(
             digest=self._digest, files=files, folders=frozenset(folders), implied=frozenset(implied),
             hidden=frozenset(self._hidden), opaque=frozenset(self._opaque - {""}), leaks=tuple(leaks),
-            ambiguities=tuple(self.ambiguities),
+            ambiguities=tuple(self._ambiguities),
         )  # fmt: skip
 
     def _enter(self, folder: str) -> tuple[str, _Folder]:
@@ -237,8 +243,7 @@ def merge_layers(layers: Sequence[Layer]) -> tuple[Mapping[str, ImageFile], tupl
     folders: set[str] = set()
     ambiguities: list[Ambiguity] = []
     for layer in layers:
-        ambiguities += layer.ambiguities
-        ambiguities += _find_ambiguities(layer, merged, folders)
+        ambiguities += [*layer.ambiguities, *islice(_find_ambiguities(layer, merged, folders), _MOST_TOLD)]
         covered = {path for path in folders & layer.files.keys() if not layer.files[path].is_folder}
         replaced = {path for path in layer.folders if (file := merged.get(path)) and not file.is_folder}
         gone = layer.hidden | covered | replaced

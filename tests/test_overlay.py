@@ -84,6 +84,10 @@ def test_what_depends_on_the_engine_is_told(layers: list[list[Row]], path: str, 
     assert {item.path for item in _image(tmp_path, *layers).ambiguities} == {path}
 
 
+def test_a_few_are_enough(tmp_path: Path) -> None:
+    assert len(_image(tmp_path, [("device", str(number)) for number in range(100)]).ambiguities) == 20
+
+
 @pytest.mark.parametrize(
     "rows",
     [
