@@ -28,7 +28,8 @@ def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_jso
     Only images that are built, proven and (where versions.yaml wants it) booted; the driver's 'image' names the
     registry. Blobs that are there are not sent again; the manifest goes in by digest and is looked at there; tags are
     written last, and never moved: another image under the same tag is a conflict. Killed or interrupted, the same
-    command goes on. Secrets come from podman login, or registry.auth_files. Exit codes: 0 all there, 16 not.
+    command goes on. Secrets come from podman login, or registry.auth_files. Exit codes: 0 all there, or a list waits
+    for other machines, 16 not.
 
     \b
     publish
