@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _LONGEST_PATH = 1024
 _DEEPEST = 32
-_MOST_HOPS = 16
+_MOST_HOPS = 4
 # In a layer such a name hides files of the base image (OCI image-spec, layer.md, "Whiteouts").
 _WHITEOUT = ".wh."
 _LINK_HINT = (
-    "links may lead to files of the result itself; to the node's own modules leads only "
+    "relative links may lead to files of the result itself; to the node's own modules leads only "
     f"{MODULE_ROOT}/KERNEL/host -> /lib/modules/KERNEL"
 )
 
@@ -92,10 +92,7 @@ def make_result(entries: Iterable[tuple[str, Entry]]) -> CompileResult:
         if path in found:
             raise refuse("result-twice", f"{path} is there twice")
         found[path] = entry
-    for path in list(found):
-        for parent in _parents(path):
-            if not isinstance(found.setdefault(parent, Folder()), Folder):
-                raise refuse("result-twice", f"{parent} is a file or link, but {path} lies in it")
+    _add_parents(found)
     ordered = dict(sorted(found.items(), key=lambda item: item[0].split("/")))
     for path, entry in ordered.items():
         if is_module(path) and not isinstance(entry, File):
@@ -125,9 +122,15 @@ def refuse(code: str, sentence: str, *, hint: str | None = None) -> CellError:
     return CellError(FailureClass.COMPILE, code, f"what the build left in /out cannot be used: {sentence}", hint=hint)
 
 
-def _parents(path: str) -> Iterator[str]:
-    while path := posixpath.dirname(path):
-        yield path
+def _add_parents(found: dict[str, Entry]) -> None:
+    whole: set[str] = set()
+    for path in list(found):
+        parent = posixpath.dirname(path)
+        while parent and parent not in whole:
+            if not isinstance(found.setdefault(parent, Folder()), Folder):
+                raise refuse("result-twice", f"{parent} is a file or link, but {path} lies in it")
+            whole.add(parent)
+            parent = posixpath.dirname(parent)
 
 
 def _check_link(path: str, target: str, entries: Mapping[str, Entry]) -> None:
@@ -145,7 +148,7 @@ def _leads_inside(path: str, target: str, entries: Mapping[str, Entry]) -> bool:
     for _ in range(_MOST_HOPS):
         place = _place_of(path, target)
         entry = entries.get(place)
-        if entry is None or any(isinstance(entries[parent], Link) for parent in _parents(place)):
+        if entry is None:  # also where it lies behind another link: everything in here lies in folders
             return False
         if not isinstance(entry, Link):
             return not path.startswith(f"{place}/")  # a link to a folder above it is a circle
@@ -154,10 +157,14 @@ def _leads_inside(path: str, target: str, entries: Mapping[str, Entry]) -> bool:
 
 
 def _place_of(path: str, target: str) -> str:
-    """Return what a link's text means, from the image's root; empty where that depends on more than the text."""
+    """Return what a link's text means, from the image's root; empty where that depends on more than the text.
+
+    Absolute ones mean something else on the host, where tools see the result before it is an image.
+    """
     words = target.split("/")
     up = sum(word == ".." for word in words)
-    if not target.isprintable() or ".." in words[up:]:
+    is_odd = target.startswith("/") or not target.isprintable() or len(target) > _LONGEST_PATH
+    if is_odd or ".." in words[up:]:
         return ""
-    place = posixpath.normpath(posixpath.join(f"/{posixpath.dirname(path)}", target)[1:])
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     return "" if place.startswith("..") else place

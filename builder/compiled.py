@@ -10,16 +10,19 @@ import hashlib
 import io
 import os
 import tarfile
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.compile_result import CompileResult, File, Folder, Link, make_result, refuse
 from builder.errors import CellError, FormatError
+from builder.places import open_regular
 from builder.result_folder import Bounds
 from builder.tree import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from io import BufferedReader
 
     from builder.compile_result import Entry
 
@@ -40,9 +43,9 @@ class CompiledResults:
     def keep(self, key: str, result: CompileResult) -> None:
         """Keep a result under a key; replaces what was kept under it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{key}.{os.getpid()}"
-        temporary.unlink(missing_ok=True)
-        with temporary.open("xb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=f".{key}.")
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
             for path, entry in result.entries.items():
                 content = entry.content if isinstance(entry, File) else b""
                 archive.addfile(_describe(path, entry), io.BytesIO(content))
@@ -59,15 +62,13 @@ class CompiledResults:
         file = next(self._folder.glob(f"{key}-*.tar"), None)
         if file is None:
             return None
-        again = "remove it, and the cell is compiled again"
+        again = "the cell is compiled again"
         try:
-            with file.open("rb") as stream:
-                data = stream.read(_LARGEST_FILE + 1)
-            if len(data) > _LARGEST_FILE or hashlib.sha256(data).hexdigest() != file.stem.partition("-")[2]:
-                raise FormatError(f"{file} was changed after it was written; {again}")
-            return make_result(_read_entries(data))
-        except CellError as error:
-            raise FormatError(f"{file}: {error.message}; {again}") from None
+            with open_regular(file, most=_LARGEST_FILE, follow=False) as stream:
+                _check_digest(stream, file.stem.partition("-")[2])
+                return make_result(_read_entries(stream))
+        except (CellError, FormatError) as error:
+            raise FormatError(f"{file} {error.message}; {again}") from None
         # tarfile reads extended headers by recursion, and numbers in them with int().
         except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError) as error:
             raise FormatError(f"{file} cannot be read: {error}; {again}") from None
@@ -75,6 +76,12 @@ class CompiledResults:
     def drop(self, key: str) -> None:
         for file in self._folder.glob(f"{key}-*.tar"):
             file.unlink()
+
+
+def _check_digest(stream: BufferedReader, digest: str) -> None:
+    if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+        raise FormatError("was changed after it was written")
+    stream.seek(0)
 
 
 def _describe(path: str, entry: Entry) -> tarfile.TarInfo:
@@ -90,9 +97,9 @@ def _describe(path: str, entry: Entry) -> tarfile.TarInfo:
     return member
 
 
-def _read_entries(data: bytes) -> Iterator[tuple[str, Entry]]:
+def _read_entries(stream: BufferedReader) -> Iterator[tuple[str, Entry]]:
     size = 0
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
         for number, member in enumerate(archive):
             size += member.size
             if number > _BOUNDS.entries or size > _BOUNDS.size:

@@ -496,7 +496,10 @@ class KeyPlace(_Model):
 
     def resolve(self, name: str) -> Path:
         """Return the absolute place of a file that the entry names."""
-        return self._root / Path(name).expanduser()
+        try:
+            return self._root / Path(name).expanduser()
+        except RuntimeError:  # there is no such user: then it is a folder of that name
+            return self._root / name
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -141,22 +141,25 @@ def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) 
 def _check_places(config: Config, document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
     """Whatever is read or handed on must lie in the project; only secrets lie elsewhere, and are trusted parts."""
     root = document.file.parent
-    named: list[tuple[tuple[str | int, ...], str]] = []
+    named: list[tuple[tuple[str | int, ...], str, Path]] = []
     for number, driver in enumerate(config.drivers):
-        named += [(("drivers", number, key), getattr(driver, key)) for key in ("source", "containerfile")]
+        named.append((("drivers", number, "source"), driver.source, driver.source_dir))
+        named.append((("drivers", number, "containerfile"), driver.containerfile, driver.containerfile_file))
     for name, signer in config.signers.items():
-        named.append((("signers", name, "certificate"), signer.certificate))
-    if config.publish.signer:
-        named.append((("publish", "signer", "public_key"), config.publish.signer.public_key))
+        named.append((("signers", name, "certificate"), signer.certificate, signer.resolve(signer.certificate)))
+    if key := config.publish.signer:
+        named.append((("publish", "signer", "public_key"), key.public_key, key.resolve(key.public_key)))
     for name, source in config.sources.items():
         if isinstance(source, OpenShiftKernels):
-            named += [(("sources", name, "graph"), file) for file in source.graph_files]
-    for path, text in named:
-        if problem := find_problem(text, root, allowed):
+            named += [(("sources", name, "graph"), file, root / file) for file in source.graph_files]
+    for path, text, place in named:
+        if problem := find_problem(text, place, allowed):
             yield document.mistake(path, problem)
+    keyrings = [*allowed, *map(Path, KEYRING_FOLDERS)]
     for name, source in config.sources.items():
-        keyrings = [*allowed, *map(Path, KEYRING_FOLDERS)]
-        if isinstance(source, DebianKernels) and (problem := find_problem(source.keyring, root, keyrings)):
+        if isinstance(source, DebianKernels) and (
+            problem := find_problem(source.keyring, Path(source.keyring), keyrings)
+        ):
             yield document.mistake(("sources", name, "keyring"), problem)
 
 

@@ -24,6 +24,7 @@ from builder.errors import FormatError, UsageError
 from builder.leaks import find_leaks
 from builder.module.packing import is_module
 from builder.overlay import Ambiguity, ImageFile, LayerTree, merge_layers
+from builder.places import open_regular
 from builder.run import Command, run
 
 if sys.version_info >= (3, 14):
@@ -334,8 +335,10 @@ def _read_blob(blobs: Path, digest: str) -> bytes:
 
 def _check_digest(blob: Path, digest: str) -> None:
     try:
-        with blob.open("rb") as stream:
+        with open_regular(blob, most=_LARGEST_LAYER) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except FormatError as error:
+        raise FormatError(f"layer {digest} {error.message}") from None
     except OSError as error:
         raise FormatError(f"layer {digest} cannot be read: {error.strerror}") from None
     if f"sha256:{found}" != digest:
@@ -344,9 +347,10 @@ def _check_digest(blob: Path, digest: str) -> None:
 
 def _read_small(file: Path) -> bytes:
     try:
-        if file.stat().st_size > _LARGEST_JSON:
-            raise FormatError(f"{file.name} is larger than {_LARGEST_JSON >> 20} MiB")
-        return file.read_bytes()
+        with open_regular(file, most=_LARGEST_JSON) as stream:
+            return stream.read(_LARGEST_JSON)
+    except FormatError as error:
+        raise FormatError(f"{file.name} {error.message}") from None
     except OSError as error:
         raise FormatError(f"{file} cannot be read: {error.strerror}") from None
 

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from builder.errors import LockFileError, UsageError
+from builder.errors import FormatError, LockFileError, UsageError
 from builder.kernel import Arch, KernelVersion, parse_kernel_version
-from builder.places import replace_file
+from builder.places import open_regular, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LOCK_FILE_NAME = "versions.lock.yaml"
+_LARGEST = 64 * 1024**2
 
 SourceProblem = Literal["", "unreachable", "malformed", "host", "defect"]
 """Why the last reading of a whole source failed; then all of it is the answer of ``resolved``."""
@@ -221,9 +222,12 @@ def read_lock(file: Path) -> Lock:
     """
     advice = "run 'nox -s discover' to write it anew, or restore it from version control"
     try:
-        text = file.read_text(encoding="utf-8")
+        with open_regular(file, most=_LARGEST) as stream:
+            text = stream.read(_LARGEST).decode("utf-8")
     except FileNotFoundError:
         raise LockFileError(f"{file} does not exist", hint="run 'nox -s discover' to write it") from None
+    except FormatError as error:
+        raise LockFileError(f"{file} {error.message}", hint=advice) from error
     except (OSError, UnicodeDecodeError) as error:
         raise LockFileError(f"{file} cannot be read: {error}", hint=advice) from error
     try:

@@ -16,6 +16,7 @@ from builder.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from io import BufferedReader
 
 _HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -23,11 +24,14 @@ _MOST_HOPS = 16
 _LARGEST = 256 * 1024**2
 
 
-def find_problem(name: str, root: Path, allowed: Sequence[Path]) -> str | None:
-    """Say why a name, relative to ``root``, may not be used: it leads out of all ``allowed`` folders. None: it may."""
+def find_problem(name: str, place: Path, allowed: Sequence[Path]) -> str | None:
+    """Say why a name, which stands for ``place``, may not be used: it leads out of all ``allowed`` folders.
+
+    None where it may.
+    """
     try:
-        place = Path(os.path.realpath(root / Path(name).expanduser()))
-    except (OSError, ValueError, RuntimeError):
+        place = Path(os.path.realpath(place))
+    except (OSError, ValueError):
         return f"{name!r} is no path"
     if any(place.is_relative_to(folder.resolve()) for folder in allowed):
         return None
@@ -51,6 +55,21 @@ def read_inside(root: Path, name: str) -> bytes:
             raise FormatError(f"is no regular file of at most {_LARGEST >> 20} MiB")
         with os.fdopen(os.open(f"/proc/self/fd/{handle}", _READ), "rb") as stream:
             return stream.read(_LARGEST)
+
+
+def open_regular(file: Path, *, most: int, follow: bool = True) -> BufferedReader:
+    """Open a regular file of at most so many bytes: no FIFO is waited for, no device read without an end.
+
+    Raises:
+        OSError: it cannot be opened; also because it is a link that is not to be followed.
+        FormatError: it is something else, or larger. The message is the end of a sentence about the file.
+    """
+    stream = os.fdopen(os.open(file, _READ if follow else _READ | os.O_NOFOLLOW), "rb")
+    status = os.fstat(stream.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
+        return stream
+    stream.close()
+    raise FormatError(f"is larger than {most} bytes" if stat.S_ISREG(status.st_mode) else "is no regular file")
 
 
 def find_problem_inside(root: Path, name: str) -> str | None:

@@ -66,12 +66,16 @@ class Project:
         """Return the project with nothing of it trusted, and a work folder that its own files cannot have prepared.
 
         Raises:
-            UsageError: the work folder was chosen, and lies in the project.
+            UsageError: the work folder was chosen, and lies in the project; or its files are links to others.
         """
+        root = self.file.parent
+        for file in (self.file, self.lock_file):
+            if not file.resolve().is_relative_to(root.resolve()):
+                raise UsageError(f"{file} is a link out of the project, which is not trusted")
         work_dir = self.work_dir
-        if work_dir == self.file.parent / WORK_FOLDER:
-            work_dir = self.cache_dir / UNTRUSTED / content_id(str(self.file.parent))[:16]
-        elif work_dir.resolve().is_relative_to(self.file.parent.resolve()):
+        if work_dir == root / WORK_FOLDER:
+            work_dir = self.cache_dir / UNTRUSTED / content_id(str(root))[:16]
+        elif work_dir.resolve().is_relative_to(root.resolve()):
             raise UsageError(
                 f"the work folder {work_dir} lies in the project, which is not trusted and may hold anything there",
                 hint="choose one outside with --work-dir, or none",

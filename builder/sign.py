@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from builder.errors import CellError, FailureClass, FormatError, SignerError
 from builder.finding import Check
 from builder.module.packing import pack_module, unpack_module
 from builder.module.signature import append_signature, split_signature
+from builder.places import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,14 +145,12 @@ def read_file(file: Path) -> bytes:
         FormatError: it cannot be read, is no regular file (also: a link), or is larger than any module.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open_regular(file, most=_LARGEST_FILE, follow=False) as stream:
+            return stream.read(_LARGEST_FILE)
     except OSError as error:
         raise FormatError(f"{file} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
-            raise FormatError(f"{file} is no regular file of at most {_LARGEST_FILE >> 20} MiB")
-        return stream.read(_LARGEST_FILE)
+    except FormatError as error:
+        raise FormatError(f"{file} {error.message}") from None
 
 
 def _log_entries(content: bytes, signed: bytes, name: str, job: SigningJob) -> Iterator[dict[str, str]]:

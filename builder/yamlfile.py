@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from builder.errors import ConfigError, Mistake
+from builder.errors import ConfigError, FormatError, Mistake
+from builder.places import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,10 +67,11 @@ def read_documents(file: Path) -> list[YamlFile]:
 
 def _read_text(file: Path) -> str:
     try:
-        content = file.read_bytes()
-        if len(content) > _MOST_BYTES:
-            raise _single(file, f"is larger than {_MOST_BYTES} bytes")
+        with open_regular(file, most=_MOST_BYTES) as stream:
+            content = stream.read(_MOST_BYTES)
         return content.decode("utf-8")
+    except FormatError as error:
+        raise _single(file, error.message) from None
     except FileNotFoundError:
         is_config = file.name == "versions.yaml"
         hint = "run from the folder of versions.yaml, or name it with --project" if is_config else None

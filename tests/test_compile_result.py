@@ -42,7 +42,7 @@ def left(tmp_path: Path) -> Path:
     (folder / "firmware" / "b.bin").symlink_to("sub/a.bin")
     (folder / "licenses").mkdir()
     (folder / "licenses" / "LICENSE").write_bytes(b"GPL")
-    (folder / "licenses" / "COPYING").symlink_to("/licenses/LICENSE")
+    (folder / "licenses" / "COPYING").symlink_to("./LICENSE")
     return folder
 
 
@@ -71,7 +71,7 @@ def test_what_an_honest_build_leaves_is_kept_and_written_as_it_was(left: Path, t
         path: stat.S_IMODE((target / path).stat().st_mode) for path in ("tool", "licenses/LICENSE", "firmware", ".")
     }
     assert modes == {"tool": 0o755, "licenses/LICENSE": 0o644, "firmware": 0o755, ".": 0o755}
-    assert (target / "licenses" / "COPYING").readlink() == Path("/licenses/LICENSE")
+    assert (target / "licenses" / "COPYING").readlink() == Path("LICENSE")
 
 
 def _link(path: str, target: str) -> Callable[[Path], object]:
@@ -129,6 +129,8 @@ def _socket(folder: Path) -> None:
         (lambda folder: (folder / _ROOT / "dir.ko").mkdir(), "module-not-a-file"),
         (_link("firmware/x", "/etc/shadow"), "result-link"),
         (_link("firmware/x", "../../etc/shadow"), "result-link"),
+        (_link("firmware/x", "/licenses/LICENSE"), "result-link"),
+        (_link(".containerignore", "/licenses/LICENSE"), "result-link"),
         (_link("firmware/x", "../../firmware/sub/a.bin"), "result-link"),
         (_link("firmware/x", "sub/../sub/a.bin"), "result-link"),
         (_link("firmware/x", "x"), "result-link"),

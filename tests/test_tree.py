@@ -41,6 +41,44 @@ def test_every_change_that_matters_changes_the_digest(source: Path, change: Call
     assert read_tree(source).digest != before
 
 
+def test_a_copy_has_contents_and_times_but_no_rights_of_others(source: Path) -> None:
+    (source / "run.sh").chmod(0o4755)
+    (source / "a.c").chmod(0o600)
+    os.utime(source / "a.c", (1, 1))
+    copy = read_tree(source).copy_to(source.parent / "copy")
+    modes = {name: (copy / name).stat().st_mode & 0o7777 for name in ("run.sh", "a.c")}
+    assert modes == {"run.sh": 0o755, "a.c": 0o644}
+    assert (copy / "a.c").stat().st_mtime == 1
+    assert (copy / "link").readlink().name == "a.c"
+
+
+def test_a_file_that_became_a_link_is_not_followed(source: Path) -> None:
+    (source.parent / "secret").write_text("int a;\n")
+    tree = read_tree(source)
+    (source / "a.c").unlink()
+    (source / "a.c").symlink_to("../secret")
+    with pytest.raises(UsageError, match="a.c changed while it was being read"):
+        tree.copy_to(source.parent / "copy")
+
+
+@pytest.mark.parametrize("name", [".dockerignore", ".containerignore"])
+def test_what_buildah_reads_on_the_host_is_no_link(name: str, source: Path) -> None:
+    (source / "sub" / name).symlink_to("/etc/shadow")
+    assert read_tree(source).files
+    (source / name).symlink_to("/etc/shadow")
+    with pytest.raises(UsageError, match=f"{name} is no regular file"):
+        read_tree(source)
+
+
+def test_folders_that_never_end_are_refused(source: Path) -> None:
+    folder = source
+    for _ in range(70):
+        folder /= "d"
+        folder.mkdir()
+    with pytest.raises(UsageError, match="more than 64 deep"):
+        read_tree(source)
+
+
 @pytest.mark.parametrize(
     "name",
     [

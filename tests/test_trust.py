@@ -17,8 +17,9 @@ from builder.boot.script import TEST_NAME
 from builder.config import BootTest
 from builder.config_file import load_config
 from builder.driver import read_driver
-from builder.errors import CellError, ConfigError, FailureClass, FormatError, SignerError, UsageError
+from builder.errors import CellError, ConfigError, FailureClass, FormatError, LockFileError, SignerError, UsageError
 from builder.evidence import Journal
+from builder.image_files import LayerCache, read_oci_layout
 from builder.places import find_problem_inside, read_inside, replace_file, write_below
 from builder.project import open_project
 from builder.pull import open_registries
@@ -80,6 +81,7 @@ def _link(place: str, target: str) -> Callable[[Path], None]:
         (_link("driver-container", "../outside"), "drivers[0].containerfile"),
         (_append(_SIGNER % "../outside/secret"), "signers.vendor.certificate ../outside/secret leads out"),
         (_append(_PUBLISH % "~/x.pub"), "publish.signer.public_key ~/x.pub leads out"),
+        (_append(_PUBLISH % "~nobody-of-this-name/../../x"), "publish.signer.public_key ~nobody"),
         (_set("sources:", _OPENSHIFT % ("fast-4.18", "../outside/secret")), "sources.os.graph ../outside/secret leads"),
         (_set("sources:", _OPENSHIFT % ("..", '"{channel}/{channel}/x"')), "sources.os.graph ../../x leads out"),
         (
@@ -298,6 +300,31 @@ def test_an_untrusted_project_does_not_hold_its_own_work_folder(project_dir: Pat
     for folder in ("out", "link/out"):
         with pytest.raises(UsageError, match="may hold anything"):
             open_project(project_dir, project_dir / folder).distrust()
+
+
+@pytest.mark.parametrize("name", ["versions.yaml", "versions.lock.yaml"])
+def test_untrusted_files_are_no_links_to_others(name: str, project_dir: Path, outside: Path) -> None:
+    (project_dir / name).rename(outside / name)
+    (project_dir / name).symlink_to(outside / name)
+    assert open_project(project_dir).config.default_group == "few"
+    with pytest.raises(UsageError, match="is a link out of the project"):
+        open_project(project_dir).distrust()
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+def test_files_that_never_end_are_not_read(target: str, project_dir: Path) -> None:
+    os.mkfifo(project_dir / "pipe")
+    for name in ("versions.lock.yaml", "versions.yaml"):
+        (project_dir / name).unlink()
+        (project_dir / name).symlink_to(target)
+    project = open_project(project_dir)
+    with pytest.raises(ConfigError, match="is no regular file"):
+        _ = project.config
+    with pytest.raises(LockFileError, match="is no regular file"):
+        _ = project.lock
+    (project_dir / "index.json").symlink_to(target)
+    with pytest.raises(FormatError, match="is no regular file"):
+        read_oci_layout(project_dir, "oci", LayerCache())
 
 
 def test_options_of_trust_come_from_the_command_line(bench: _Bench, outside: Path) -> None:
