@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import click
 from rich.console import Console
 
 from builder import __version__
-from builder.errors import HostError, UsageError
+from builder.errors import ConfigError, HostError, UsageError
 from builder.kernel import Arch, Variant
 from builder.matrix import Selector
 from builder.places import write_below
@@ -32,6 +33,7 @@ from builder.workflow import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from builder.host import Finding
     from builder.workflow import BuildReport, FindElsewhere
 
 # Wide enough for a row of every table; a pipe has no width of its own.
@@ -335,22 +337,36 @@ def log(session: Session, cell: str | None) -> None:
 def doctor(session: Session, *, install: bool, boot: bool, tests: bool, quiet: bool, as_json: bool) -> int:
     """Check whether this machine can build, and say what to do where it cannot.
 
-    What boot tests need is looked at where versions.yaml wants them (build.boot), for the default group.
+    What boot tests need is looked at where versions.yaml wants them (build.boot), for the default group. A certificate
+    of a signer that expires within 30 days, or may not sign, is a warning.
     """
-    from builder.host import BOOT_TOOLS, examine, install_missing  # noqa: PLC0415 - see cli()
+    from builder.host import BOOT_TOOLS, FindingStatus, examine, install_missing  # noqa: PLC0415 - see cli()
 
     cache_dir = session.project.cache_dir
     arches = tuple(BOOT_TOOLS) if boot or tests else booted_arches(session.project)
     findings = examine(cache_dir, tests=tests, boot=arches)
     if install and install_missing(findings, say=lambda text: session.err.print(text, markup=False)):
         findings = examine(cache_dir, tests=tests, boot=arches)
+    findings += _look_at_certificates(session.project)
     if as_json:
         session.out.file.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     else:
         for finding in findings:
-            if not quiet or not finding.is_fine:
+            if not quiet or finding.status is not FindingStatus.OK:
                 session.out.print(str(finding), markup=False, soft_wrap=True)
     return 0 if all(finding.is_fine for finding in findings) else HostError.exit_code
+
+
+def _look_at_certificates(project: Project) -> list[Finding]:
+    try:
+        config = project.config
+    except ConfigError:  # what builds will say so, as for booted_arches
+        return []
+    if not config.signers or project.untrusted:
+        return []
+    from builder.certificates import examine_certificates  # noqa: PLC0415 - cryptography takes long to import
+
+    return examine_certificates(config, now=datetime.now(UTC))
 
 
 @cli.command()

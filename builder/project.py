@@ -59,6 +59,11 @@ class Project:
     untrusted: bool = False
 
     @cached_property
+    def told(self) -> set[str]:
+        """What was said already, and need not be said again by another step of the same run."""
+        return set()
+
+    @cached_property
     def config(self) -> Config:
         return load_config(self.file, today=datetime.now(UTC).date(), outside=self.outside, untrusted=self.untrusted)
 

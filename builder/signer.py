@@ -100,8 +100,8 @@ def read_named_identities(config: Config, names: Iterable[str]) -> tuple[SignerI
     return tuple(identities)
 
 
-def check_policy(config: Config, group: str, identities: Sequence[SignerIdentity], *, now: datetime) -> None:
-    """Check that a group's signers are what the group demands, and that their certificates may sign now.
+def check_policy(config: Config, group: str, identities: Sequence[SignerIdentity]) -> None:
+    """Check that a group's signers are what the group demands; whether they may sign now is asked where they sign.
 
     Raises:
         SignerError: the first thing that is wrong.
@@ -114,7 +114,6 @@ def check_policy(config: Config, group: str, identities: Sequence[SignerIdentity
             hint="name one under 'signers' of the group; 'nox -s keys -- create' makes a key for development",
         )
     for identity in identities:
-        check_certificate(identity, now=now)
         if demand == "production" and identity.is_development:
             raise SignerError(
                 "development-key-forbidden",
@@ -141,6 +140,17 @@ def check_certificate(identity: SignerIdentity, *, now: datetime) -> None:
             f"{where} may not be used to sign code",
             hint="it needs the key usage digitalSignature and, if it has extended key usages, codeSigning among them",
         )
+
+
+def find_complaints(identities: Iterable[SignerIdentity], *, now: datetime) -> list[str]:
+    """Return why signers may not sign now, a sentence each; who signs nothing need not stop because of it."""
+    complaints = []
+    for identity in identities:
+        try:
+            check_certificate(identity, now=now)
+        except SignerError as error:
+            complaints.append(error.message)
+    return complaints
 
 
 def may_sign_code(certificate: x509.Certificate) -> bool:

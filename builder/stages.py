@@ -26,11 +26,12 @@ from builder.module.packing import is_module, pack_module, unpack_module
 from builder.module.signature import split_signature
 from builder.places import replace_file
 from builder.prove import prove_image, read_image
+from builder.publish.result import KEY_LABEL
 from builder.result_folder import write_result
 from builder.run import run
 from builder.sign import SigningJob, SigningLog, read_file, sign_content
 from builder.signer import check_certificate, open_signers, read_certificate, read_named_identities
-from builder.store import STAGE_REPOSITORY, remove_images, tag_image
+from builder.store import STAGE_REPOSITORY, TOOLKIT_PREFIX, remove_images, tag_image
 from builder.workflow import NO_BOOTS, open_facts, open_toolkits, plan_project
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from builder.plan import Decision
     from builder.project import Project
     from builder.prove import Proof
+    from builder.signer import SignerIdentity
 
 _RESIGN_CONTAINERFILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY --from=modules / /\n"
 
@@ -224,8 +226,11 @@ def _sign_data(data: bytes, path: str, job: SigningJob, *, replace: bool) -> tup
 def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *, replace: bool) -> Proof:
     """Make an image with signed modules out of another one; nothing is compiled, and the result is proven.
 
-    Raises: as ``sign_targets``; CellError also where the result does not fit its kernel.
+    Raises: as ``sign_targets``; CellError also where the result does not fit its kernel, UsageError where ``tag`` is
+        one of kmodsmith's own names.
     """
+    if tag.startswith(TOOLKIT_PREFIX):
+        raise UsageError(f"{tag}: names below {TOOLKIT_PREFIX} are given by builds only", hint="choose another --tag")
     contents = read_image(image, LayerCache())
     kernel = find_kernel(contents)
     project.work_dir.mkdir(parents=True, exist_ok=True)
@@ -233,7 +238,7 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
     with ExitStack() as held:
         facts = _facts_from_lock(project, kernel, held)
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(dir=project.work_dir, prefix="cell-")))
-        with _signing(project, signers, cell=contents.labels.get("io.kmodsmith.cell", image)) as job:
+        with _signing(project, signers, cell=contents.labels.get("io.kmodsmith.cell") or image) as job:
             files = [(file.path, file.content or b"") for file in list_modules(contents)]
             signed = [(path, _sign_data(data, path, job, replace=replace)[0] or data) for path, data in files]
             write_result(make_result((path, File(data)) for path, data in signed), tree := scratch / "modules")
@@ -244,11 +249,7 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
             context=tree, containerfile=containerfile, arguments={"BASE_IMAGE": image}, log_file=None,
             isolation=project.config.build.isolation,
         )  # fmt: skip
-        labels = {
-            "io.kmodsmith.signed": "yes",
-            "io.kmodsmith.signer.sha256": ",".join(identity.certificate.fingerprint for identity in identities),
-            "io.kmodsmith.signer.development": "yes" if any(item.is_development for item in identities) else "no",
-        }
+        labels = resigned_labels(contents, identities)
         held.callback(remove_images, [unproven])
         run(build.assemble(tree, names=(unproven,), kernel=kernel, labels=labels)).check()
         proof = prove_image(
@@ -260,6 +261,24 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
         raise_findings(proof.findings)
         tag_image(unproven, tag)
     return proof
+
+
+def resigned_labels(contents: ImageContents, identities: Sequence[SignerIdentity]) -> dict[str, str]:
+    """Return the labels of an image with new signatures: who signed, and which image it was.
+
+    It is no cell any more: the key of one says who signed. Labels of a base cannot be taken away, so they are emptied.
+    """
+    labels = {
+        "io.kmodsmith.cell": "",
+        KEY_LABEL: "",
+        "io.kmodsmith.origin.digest": contents.digest,
+        "io.kmodsmith.signed": "yes",
+        "io.kmodsmith.signer.sha256": ",".join(identity.certificate.fingerprint for identity in identities),
+        "io.kmodsmith.signer.development": "yes" if any(item.is_development for item in identities) else "no",
+    }
+    if cell := contents.labels.get("io.kmodsmith.cell") or contents.labels.get("io.kmodsmith.origin.cell"):
+        labels["io.kmodsmith.origin.cell"] = cell
+    return labels
 
 
 def compare_kernels(project: Project, selector: Selector) -> dict[str, list[Verdict]]:

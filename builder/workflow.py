@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from builder.signer import OpenSigner, SignerIdentity
     from builder.sources.locked import KernelSource
     from builder.toolkit import Toolkits
+
+_log = logging.getLogger(__name__)
 
 FindElsewhere = Callable[["Project", Sequence["Decision"]], dict[str, Elsewhere]]
 """Asks registries for cells that are not built here: ``builder.publish.elsewhere.find_elsewhere``."""
@@ -151,17 +154,23 @@ def plan_project(
 def read_signers(project: Project, selector: Selector) -> tuple[SignerIdentity, ...]:
     """Return the signers of the selected group; reads no certificate where there are none, or none may sign.
 
+    A certificate that may not sign now is told once, and stops only what signs (``_open_signers``).
+
     Raises:
-        SignerError: the group demands something else, or a certificate may not sign now.
+        SignerError: the group demands something else, or a certificate cannot be read.
     """
     group = selector.group or project.config.default_group
     settings = project.config.groups.get(group)
     if settings is None or project.untrusted or (not settings.signers and settings.signing == "optional"):
         return ()
-    from builder.signer import check_policy, read_identities  # noqa: PLC0415 - cryptography takes long to import
+    from builder.signer import check_policy, find_complaints, read_identities  # noqa: PLC0415 - slow to import
 
     identities = read_identities(project.config, group)
-    check_policy(project.config, group, identities, now=datetime.now(UTC))
+    check_policy(project.config, group, identities)
+    for complaint in find_complaints(identities, now=datetime.now(UTC)):
+        if complaint not in project.told:
+            project.told.add(complaint)
+            _log.warning("%s: nothing new can be signed by it", complaint)
     return identities
 
 
@@ -333,8 +342,10 @@ def _open_pulled_toolkits(project: Project, source: OpenShiftSource) -> Toolkits
 def _open_signers(project: Project, planned: Planned, held: ExitStack) -> Sequence[OpenSigner]:
     if not planned.signers or not planned.plan.of(Action.BUILD, Action.ASSEMBLE):
         return ()
-    from builder.signer import open_signers  # noqa: PLC0415 - see read_signers
+    from builder.signer import check_certificate, open_signers  # noqa: PLC0415 - see read_signers
 
+    for signer in planned.signers:
+        check_certificate(signer, now=datetime.now(UTC))
     return held.enter_context(open_signers(project.config, planned.signers))
 
 

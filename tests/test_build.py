@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -431,8 +431,8 @@ def test_prune_keeps_what_is_needed(bench: _Bench) -> None:
     ]
 
 
-def _use_signer(bench: _Bench, **signer: str) -> None:
-    certificate = certify(until=datetime(2120, 1, 1, tzinfo=UTC))
+def _use_signer(bench: _Bench, *, until: datetime = datetime(2120, 1, 1, tzinfo=UTC), **signer: str) -> None:
+    certificate = certify(since=datetime(2020, 1, 1, tzinfo=UTC), until=until)
     (bench.folder / "vendor.pem").write_bytes(certificate.x509.public_bytes(Encoding.PEM))
     file = bench.folder / "versions.yaml"
     wanted = "{source: debian, newest: true, signing: required, signers: [vendor],"
@@ -445,6 +445,49 @@ def test_a_key_in_a_drivers_source_is_refused_before_anything_is_compiled(bench:
     _use_signer(bench, key_file="src/sign.key")
     code, _, err = bench.run("build")
     assert (code, "lies in the driver source" in err, bench.started_builds()) == (9, True, 0)
+
+
+@pytest.mark.parametrize(
+    ("verb", "code"),
+    [
+        (("plan", "--group", "few"), 0),
+        (("prune", "--dry-run"), 0),
+        (("audit",), 0),
+        (("publish",), 0),  # all of it is local
+        (("emit", "kmm"), 2),  # no image goes to a registry
+        (("bundle",), 2),
+        (("compat",), 2),  # nothing is built
+        (("build",), 9),
+    ],
+)
+def test_only_what_signs_needs_a_certificate_that_may_sign_now(bench: _Bench, verb: tuple[str, ...], code: int) -> None:
+    _use_signer(bench, until=datetime(2025, 1, 1, tzinfo=UTC), key_file="sign.key")
+    found, _, err = bench.run(*verb)
+    sentence = "signer vendor: the certificate of CN=Vendor expired on 2025-01-01"
+    assert (found, err.count(f"{sentence}: nothing new can be signed by it")) == (code, 1), err
+    assert (f"error: {sentence}" in err) is (code == 9)
+    assert bench.started_builds() == 0
+
+
+def test_the_doctor_warns_before_a_certificate_expires(bench: _Bench) -> None:
+    def look() -> list[tuple[str, str]]:
+        found = json.loads(bench.run("doctor", "--json")[1])
+        return [(item["status"], item["message"]) for item in found if item["name"] == "certificate of vendor"]
+
+    now = datetime.now(UTC)
+    text = (bench.folder / "versions.yaml").read_text()
+    for until, status, words in (
+        (now + timedelta(days=31), "ok", "valid until"),
+        (now + timedelta(days=29, hours=1), "warn", "in 29 days; after that nothing new can be signed by it"),
+        (now - timedelta(days=1), "warn", "expired on"),
+    ):
+        (bench.folder / "versions.yaml").write_text(text)
+        _use_signer(bench, until=until, key_file="sign.key")
+        ((found, message),) = look()
+        assert (found, words in message) == (status, True), message
+    (bench.folder / "vendor.pem").write_text("no certificate")
+    assert look()[0][0] == "warn"
+    assert "certificate of vendor" in bench.run("doctor", "--quiet")[1]
 
 
 def test_what_was_compiled_is_not_compiled_again(bench: _Bench) -> None:

@@ -263,15 +263,15 @@ def _config(signing: str) -> Config:
 def test_what_a_group_demands() -> None:
     development = _signer(unit="kmodsmith development key").identity
     production = _signer().identity
-    check_policy(_config("optional"), "g", [], now=_NOW)
-    check_policy(_config("required"), "g", [development], now=_NOW)
-    check_policy(_config("production"), "g", [production], now=_NOW)
+    check_policy(_config("optional"), "g", [])
+    check_policy(_config("required"), "g", [development])
+    check_policy(_config("production"), "g", [production])
     for signing in ("required", "production"):
         with pytest.raises(SignerError, match="names no signer") as caught:
-            check_policy(_config(signing), "g", [], now=_NOW)
+            check_policy(_config(signing), "g", [])
         assert caught.value.code == "no-signer"
     with pytest.raises(SignerError, match="development key") as caught:
-        check_policy(_config("production"), "g", [production, development], now=_NOW)
+        check_policy(_config("production"), "g", [production, development])
     assert caught.value.code == "development-key-forbidden"
 
 

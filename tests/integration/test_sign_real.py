@@ -218,6 +218,11 @@ def test_signing_files_and_images_by_hand(machine: Machine, project: Path, tmp_p
     (built,) = cells(machine.build(project, "--kernel", _KERNEL)[1], 0)
     signed = machine.builder(project, "sign", "--signer", "vendor", "--tag", "localhost/by-hand:1", built["image"])
     assert signed.returncode == 0, signed.stderr
+    told = json.loads(machine.buildah("inspect", "--type", "image", "localhost/by-hand:1"))
+    for place in (told["OCIv1"]["config"]["Labels"], told["ImageAnnotations"]):
+        assert not place["io.kmodsmith.cell.key"], "it is no cell any more"
+        assert not place["io.kmodsmith.cell"]
+    assert told["OCIv1"]["config"]["Labels"]["io.kmodsmith.origin.digest"] == built["digest"]
     proof = machine.builder(project, "fit", "localhost/by-hand:1", "--certificate", str(certificate))
     assert proof.returncode == 0, proof.stdout + proof.stderr
     proof = machine.builder(project, "fit", "localhost/by-hand:1", "--certificate", str(other))
