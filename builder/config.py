@@ -11,6 +11,7 @@ import re
 from datetime import date  # noqa: TC003 - pydantic reads annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
 
 import semver
 from pydantic import (
@@ -23,9 +24,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from builder.errors import FormatError, UsageError
-from builder.kernel import Arch, Variant
-from builder.pullspec import parse_pullspec
+from builder.errors import FormatError, SignerError, UsageError
+from builder.kernel import Arch, Variant, parse_kernel_version
+from builder.pkcs11_uri import parse_pkcs11_uri
+from builder.pullspec import find_host_problem, find_repository_problem, parse_pullspec
 from builder.tags import check_tag_rule, is_own_tag
 
 if TYPE_CHECKING:
@@ -75,6 +77,90 @@ def _check_image(text: str) -> str:
         parse_pullspec(text)
     except FormatError as error:
         raise _complain(error.message) from None
+    if problem := find_host_problem(text):
+        raise _complain(f"{text!r} is not a full image name such as quay.io/org/name@sha256:...: {problem}")
+    return text
+
+
+def _check_pinned_image(text: str) -> str:
+    if not parse_pullspec(_check_image(text)).is_pinned:
+        raise _complain(f"{text!r} must name the image by digest: {text.partition('@')[0]}@sha256:...")
+    return text
+
+
+def _check_repository(text: str) -> str:
+    if problem := find_repository_problem(text):
+        raise _complain(problem)
+    if f"{text}/".startswith("localhost/kmodsmith/"):
+        raise _complain(f"{text!r}: names below localhost/kmodsmith/ are kmodsmith's own, and prune removes them")
+    return text
+
+
+def _check_image_prefix(text: str) -> str:
+    host = text.partition("/")[0]
+    if problem := find_host_problem(f"{host}/"):
+        raise _complain(f"{text!r} must begin with a registry's host, such as quay.io: {problem}")
+    _check_image(f"{text}:tag" if "/" in text else f"{text}/name:tag")
+    if host != host.lower():
+        raise _complain(f"{text!r} would never be found: write {host.lower()}{text.removeprefix(host)}")
+    return text
+
+
+def _check_archive(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise _complain("is not an address such as http://deb.debian.org/debian")
+    if parts.username is not None or parts.password is not None:
+        raise _complain("a password does not belong into a file, and this one would get into the lock: take it out")
+    if parts.query or parts.fragment:
+        raise _complain("must not have a query or fragment (? or #): files are looked for below it")
+    return text
+
+
+def _check_debian_arch(arch: Arch) -> Arch:
+    if arch not in {Arch.X86_64, Arch.AARCH64}:
+        raise _complain(f"Debian's toolkits are made for machines that are x86_64 or aarch64, not {arch}")
+    return arch
+
+
+def _check_graph(text: str) -> str:
+    names = set(re.findall(r"\{([^{}]*)\}", text))
+    if "://" in text and not re.match(r"https?://", text):
+        raise _complain(f"{text!r} is neither an address that begins with http:// or https:// nor a file")
+    if "://" in text and names:
+        raise _complain(f"{text!r}: an address is asked with channel and arch as parameters, and has no fields")
+    if unknown := sorted(names - {"channel", "arch"}):
+        raise _complain(f"{text!r} has the unknown field {{{unknown[0]}}}; known: {{channel}}, {{arch}}")
+    return text
+
+
+def _check_kernel(text: str) -> str:
+    try:
+        parse_kernel_version(text)
+    except UsageError as error:
+        raise _complain(error.message) from None
+    return text
+
+
+def _check_pkcs11(text: str) -> str:
+    if "pin-value" not in text:  # which has a sentence of its own
+        try:
+            parse_pkcs11_uri(text)
+        except SignerError as error:
+            raise _complain(error.message) from None
+    return text
+
+
+def _check_label_key(text: str) -> str:
+    prefix, separator, name = text.rpartition("/")
+    is_name = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", name)
+    is_prefix = re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", prefix)
+    if not is_name or (separator and not is_prefix):
+        raise _complain(f"{text!r} cannot be the key of a label of Kubernetes: prefix.example/name, or a name")
     return text
 
 
@@ -91,6 +177,8 @@ def _check_pattern(text: str) -> str:
         re.compile(text)
     except re.error as error:
         raise _complain(f"{text!r} is not a regular expression: {error}") from None
+    if re.search(text, ""):
+        raise _complain(f"{text!r} matches everything, so that every fault would be excused")
     return text
 
 
@@ -102,10 +190,17 @@ Glob = Annotated[str, Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
 Channel = Annotated[str, Field(pattern=r"^[0-9a-z.-]+$", max_length=64)]
 Minor = Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}$")]
-ImagePrefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?$")]
+ImagePrefix = Annotated[
+    str, Field(pattern=r"^[a-zA-Z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?$"), AfterValidator(_check_image_prefix)
+]
 RegistryHost = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:\d+)?$")]
 Pullspec = Annotated[str, AfterValidator(_check_image)]
+LabelKey = Annotated[str, Field(min_length=1), AfterValidator(_check_label_key)]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
 TagRule = Annotated[str, AfterValidator(_check_tag_rule)]
+Repository = Annotated[str, AfterValidator(_check_repository)]
+PinnedImage = Annotated[str, Field(pattern=r"^\S+@sha256:[0-9a-f]{64}$"), AfterValidator(_check_pinned_image)]
+DebianArch = Annotated[Arch, Field(strict=False), AfterValidator(_check_debian_arch)]
 Flavour = Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")]
 
 
@@ -118,7 +213,7 @@ class Reuse(_Model):
 
     kernel: Glob
     """Glob over kernel versions that get the modules."""
-    compiled_for: Text
+    compiled_for: Annotated[Text, AfterValidator(_check_kernel)]
     """Kernel version (`uname -r`) that they are compiled for; same architecture and variant."""
     reason: Text
     """Why; for people."""
@@ -155,13 +250,13 @@ class AllowedMessage(_Model):
 class BootTimeouts(_Model):
     """Seconds that a guest may take. Software emulation is about ten times slower than hardware."""
 
-    boot: Annotated[int, Field(ge=5)] = 90
+    boot: Annotated[int, Field(ge=5, le=86_400)] = 90
     """Until the guest's first process runs."""
-    load: Annotated[int, Field(ge=1)] = 20
+    load: Annotated[int, Field(ge=1, le=86_400)] = 20
     """For each module."""
-    smoke_test: Annotated[int, Field(ge=1)] = 60
+    smoke_test: Annotated[int, Field(ge=1, le=86_400)] = 60
     """For each run of the smoke test."""
-    unload: Annotated[int, Field(ge=1)] = 20
+    unload: Annotated[int, Field(ge=1, le=86_400)] = 20
     """For each module."""
 
 
@@ -191,6 +286,13 @@ class BootTest(_Model):
     allow: tuple[AllowedMessage, ...] = ()
     """What is excused for now."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [name.rpartition("/")[2] for name in self.files]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise _complain(f"files has two that would both be {twice[0]} beside the smoke test")
+        return self
+
 
 class Toleration(_Model):
     """A taint that nodes may have, spelled as in Kubernetes."""
@@ -203,6 +305,14 @@ class Toleration(_Model):
     """Value of the taint."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """Effect of the taint; empty: every effect."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.operator == "Equal" and not self.key:
+            raise _complain("key is required, unless operator is Exists")
+        if self.operator == "Exists" and self.value:
+            raise _complain("value says nothing where operator is Exists: take one of them out")
+        return self
 
 
 class InClusterBuild(_Model):
@@ -228,7 +338,7 @@ class KmmModule(_Model):
     last is `module`."""
     parameters: tuple[Annotated[str, Field(pattern=r"^\w+=\S*$")], ...] = ()
     """Module parameters: `max_dev=8`."""
-    selector: Annotated[dict[Text, str], Field(min_length=1)] = {"node-role.kubernetes.io/worker": ""}
+    selector: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = {"node-role.kubernetes.io/worker": ""}
     """Labels of the nodes that get the module; all must fit."""
     tolerations: tuple[Toleration, ...] = ()
     """Taints that those nodes may have."""
@@ -275,9 +385,10 @@ class Driver(_Model):
     """Further arguments of the Containerfile."""
     licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = ("LICENSE",)
     """Licence files of the source that go to /licenses, which certification demands."""
-    image: Annotated[str, Field(pattern=r"^[a-z0-9]+([._/:-]*[a-z0-9]+)*$")] | None = None
-    """Image name without tag; default: localhost/ and the driver's name."""
-    base_image: Annotated[str, Field(pattern=r"^\S+@sha256:[0-9a-f]{64}$")] | None = None
+    image: Repository | None = None
+    """Image name with its registry and without tag: `quay.io/organisation/mydriver`. Default: localhost/ and the
+    driver's name, which stays in this machine's store."""
+    base_image: PinnedImage | None = None
     """Base of the final image, pinned by digest; default: the small one that the kernel source makes."""
     compress: Literal["none", "xz", "zst", "gz"] = "none"
     """Compression of the modules in the image, after signing; the nodes' kmod must know it (RHEL: xz)."""
@@ -324,7 +435,7 @@ class Driver(_Model):
             raise _complain("give either make or dkms, not both")
         if not self.dkms and not self.modules:
             raise _complain("modules is required: name the modules that the build must produce")
-        if len(set(self.modules)) != len(self.modules):
+        if len({name.replace("-", "_") for name in self.modules}) != len(self.modules):
             raise _complain("modules names a module twice")
         if reserved := RESERVED_BUILD_ARGS & self.build_args.keys():
             raise _complain(f"build_args: kmodsmith sets {min(reserved)} itself")
@@ -334,9 +445,9 @@ class Driver(_Model):
 class DebianArchive(_Model):
     """An archive and the suites of it that are read."""
 
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    url: Annotated[str, Field(pattern=r"^https?://\S+$"), AfterValidator(_check_archive)]
     """Address of the archive or of a mirror."""
-    suites: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9/-]+$")], ...], Field(min_length=1)]
+    suites: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")], ...], Field(min_length=1)]
     """Suites, for example bookworm and bookworm-updates."""
 
 
@@ -354,7 +465,7 @@ class DebianKernels(_Model):
         "amd64", "cloud-amd64", "rt-amd64", "arm64", "cloud-arm64", "rt-arm64",
     )  # fmt: skip
     """Kernel flavours as Debian spells them."""
-    build_arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (Arch.X86_64,)
+    build_arches: Annotated[tuple[DebianArch, ...], Field(min_length=1)] = (Arch.X86_64,)
     """Architectures of machines that compile; other kernels are cross-compiled on them."""
     keyring: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$")] = "/usr/share/keyrings/debian-archive-keyring.gpg"
     """Keys that the archive's signature is checked with: below /usr/share/keyrings or /etc/apt/keyrings."""
@@ -382,7 +493,7 @@ class OpenShiftKernels(_Model):
     """Further release images, by tag or digest: `quay.io/openshift-release-dev/ocp-release:4.18.12-x86_64`."""
     payloads: Literal["single", "multi"] = "single"
     """Which payloads the graph is asked for: those of one architecture, or those of all."""
-    graph: Text | None = None
+    graph: Annotated[Text, AfterValidator(_check_graph)] | None = None
     """Address of the update graph, or a file relative to versions.yaml; `{channel}` and `{arch}` in its name are
     replaced. Default: api.openshift.com, or OKD's."""
     end_of_life: dict[Minor, Annotated[date, Field(strict=False)]] = {}
@@ -472,7 +583,7 @@ class KeyPlace(_Model):
 
     key_file: Text | None = None
     """Private key, PEM or DER, relative to versions.yaml; nobody but its owner may be able to read it."""
-    pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$")] | None = None
+    pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$"), AfterValidator(_check_pkcs11)] | None = None
     """PKCS#11 URI (RFC 7512) of a private key on a token, with module-path: the key never leaves the token. The module
     is loaded on the host, so it is trusted as `command` is."""
     command: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
@@ -588,7 +699,7 @@ class BuildSettings(_Model):
     """MiB that one cell may need; bounds `auto`."""
     isolation: Literal["chroot", "oci", "rootless"] = "chroot"
     """buildah's isolation; chroot works everywhere, also in an unprivileged pod."""
-    timeout_minutes: Annotated[int, Field(ge=1)] = 30
+    timeout_minutes: Annotated[int, Field(ge=1, le=10_080)] = 30
     """After this long a compile is stopped."""
     retries: Annotated[int, Field(ge=0, le=5)] = 2
     """How often a cell is tried again when the infrastructure, not the driver, failed."""

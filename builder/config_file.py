@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,10 @@ from builder.config import (
     Signer,
     Toleration,
 )
-from builder.errors import ConfigError, Mistake
+from builder.errors import ConfigError, Mistake, UsageError
+from builder.kernel import parse_kernel_version
 from builder.places import find_problem, find_problem_inside
+from builder.tags import image_names
 from builder.yamlfile import YamlFile, read_yaml
 
 if TYPE_CHECKING:
@@ -101,6 +104,8 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
             )
         names.setdefault(driver.name, number)
         yield from _check_kmm(driver, document, ("drivers", number, "kmm"))
+    yield from _check_names(config, document)
+    yield from _check_driver_globs(config, document)
     debians = [name for name, source in config.sources.items() if isinstance(source, DebianKernels)]
     for name, source in config.sources.items():
         if isinstance(source, OpenShiftKernels) and source.runtime not in {None, *debians}:
@@ -110,6 +115,41 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
         yield from _check_group(config, document, name, group)
     if config.default_group not in config.groups:
         yield document.mistake(("default_group",), _unknown("group", config.default_group, config.groups))
+
+
+# A name of the usual length: what is too long with it would be too long for most kernels.
+_SAMPLE = parse_kernel_version("5.14.0-427.68.1.el9_4.x86_64+rt")
+
+
+def _check_names(config: Config, document: YamlFile) -> Iterator[Mistake]:
+    """Two drivers whose images have one name, and tags that are too long, would be found out when all is built."""
+    owners: dict[str, str] = {}
+    for number, driver in enumerate(config.drivers):
+        try:
+            names = image_names(driver.image_name, driver.name, driver.version, _SAMPLE, config.publish.tags)
+        except UsageError as error:
+            yield document.mistake(("drivers", number, "version"), error.message)
+            continue
+        for name in names:
+            if (other := owners.setdefault(name, driver.name)) != driver.name:
+                sentence = f"its images and those of {other} would have the same names, such as {name}"
+                yield document.mistake(("drivers", number, "image"), sentence)
+                break
+    sources: set[str] = set()
+    for number, mirror in enumerate(config.registry.mirrors):
+        if mirror.source in sources:
+            sentence = f"{mirror.source} has mirrors already: put them into one list, in their order"
+            yield document.mistake(("registry", "mirrors", number, "source"), sentence)
+        sources.add(mirror.source)
+
+
+def _check_driver_globs(config: Config, document: YamlFile) -> Iterator[Mistake]:
+    """An entry for a driver that does not exist does nothing, and its kernels are built all the same."""
+    names = [driver.name for driver in config.drivers]
+    excluded = [("exclude", number, entry.driver) for number, entry in enumerate(config.exclude)]
+    for key, number, glob in [*excluded, *(("known_bad", at, bad.driver) for at, bad in enumerate(config.known_bad))]:
+        if not any(fnmatchcase(name, glob) for name in names):
+            yield document.mistake((key, number, "driver"), _unknown("driver", glob, names))
 
 
 def _check_group(config: Config, document: YamlFile, name: str, group: Group) -> Iterator[Mistake]:

@@ -53,6 +53,100 @@ def test_several_drivers_side_by_side(project_dir: Path) -> None:
     assert [driver.name for driver in _load(project_dir, text).drivers] == ["demo", "other"]
 
 
+_DIGEST = f"sha256:{'0' * 64}"
+
+
+def _with(place: str, line: str) -> str:
+    """Return a file with one more key: of the driver, of the Debian source, or at the end."""
+    old, new = {
+        "driver": ("maintainer: M", f"maintainer: M\n    {line}"),
+        "debian": ("debian: {provider: debian}", f"debian: {{provider: debian, {line}}}"),
+        "ocp": ("debian: {provider: debian}", f"debian: {{provider: debian}}\n  ocp: {{provider: openshift, {line}}}"),
+        "end": ("default_group: few", f"default_group: few\n{line}"),
+    }[place]
+    return VERSIONS_YAML.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "line", "expected"),
+    [
+        ("driver", "image: repo:latest", "'repo:latest' cannot name an image: it names no registry and its tag comes from publish.tags; write 'localhost/repo' for this machine's store, or 'quay.io/organisation/repo'"),
+        ("driver", "image: demo", "it names no registry; write 'localhost/demo' for this machine's store"),
+        ("driver", "image: org/demo", "it names no registry; write 'localhost/demo'"),
+        ("driver", "image: quay.io/org/demo:1", "its tag comes from publish.tags; write 'quay.io/org/demo'"),
+        ("driver", f"image: quay.io/org/demo@{_DIGEST}", "its tag comes from publish.tags; write 'quay.io/org/demo'"),
+        ("driver", "image: Quay.io/Org/demo", "it must be in small letters; write 'quay.io/org/demo'"),
+        ("driver", "image: quay.io:99999/org/demo", "99999 is no port"),
+        ("driver", "image: 'quay.io/org//demo-'", "is not the name of an image"),
+        ("driver", "image: quay.io", "it names no registry"),
+        ("driver", "image: localhost/kmodsmith/cell", "are kmodsmith's own, and prune removes them"),
+        ("driver", f"base_image: ubi9@{_DIGEST}", "is not a full image name"),
+        ("driver", f"base_image: library/debian@{_DIGEST}", "it names no registry"),
+        ("driver", f"base_image: https://quay.io/x@{_DIGEST}", "is not a full image name"),
+        ("driver", "reuse: [{kernel: 'x', compiled_for: '6.1', reason: r}]", "'6.1' is not a kernel version"),
+        ("driver", "kmm: {selector: {'a b': x}}", "cannot be the key of a label"),
+        ("driver", "kmm: {selector: {a: 'b c'}}", "does not have the right form"),
+        ("driver", "kmm: {tolerations: [{value: x}]}", "key is required, unless operator is Exists"),
+        ("driver", "kmm: {tolerations: [{operator: Exists, value: x}]}", "value says nothing where operator is Exists"),
+        ("driver", "boot: {allow: [{pattern: '.*', reason: r, expires: 2099-01-01}]}", "matches everything"),
+        ("driver", "boot: {files: [a/x, b/x], smoke_test: s}", "files has two that would both be x"),
+        ("driver", "boot: {timeouts: {load: 99999999999999999999}}", "less than or equal to 86400"),
+        ("debian", "archives: [{url: 'http://u:p@deb.test/debian', suites: [s]}]", "a password does not belong"),
+        ("debian", "archives: [{url: 'http://[deb.test/debian', suites: [s]}]", "is not an address"),
+        ("debian", "archives: [{url: 'http://deb.test:0x50/debian', suites: [s]}]", "is not an address"),
+        ("debian", "archives: [{url: 'http://deb.test/debian?x', suites: [s]}]", "must not have a query"),
+        ("debian", "archives: [{url: 'http://deb.test/debian', suites: [stable/]}]", "does not have the right form"),
+        ("debian", "build_arches: [ppc64le]", "are made for machines that are x86_64 or aarch64, not ppc64le"),
+        ("ocp", "channels: [fast-4.18], graph: 'ftp://x/graph'", "is neither an address that begins with http"),
+        ("ocp", "channels: [fast-4.18], graph: '{chanel}.json'", "has the unknown field {chanel}"),
+        ("ocp", "channels: [fast-4.18], graph: '{channel[0]}'", "has the unknown field {channel[0]}"),
+        ("ocp", "channels: [fast-4.18], graph: '{0}'", "has the unknown field {0}"),
+        ("ocp", "channels: [fast-4.18], graph: 'https://x/{channel}'", "an address is asked with channel and arch"),
+        ("ocp", "releases: ['ocp-release/x:4.18']", "it names no registry"),
+        ("end", "registry: {mirrors: [{source: quay, mirrors: [m.test]}]}", "must begin with a registry's host"),
+        ("end", "registry: {mirrors: [{source: quay.io/a//.., mirrors: [m.test]}]}", "does not have the right form"),
+        ("end", "registry: {mirrors: [{source: Quay.io, mirrors: [m.test]}]}", "would never be found: write quay.io"),
+        ("end", "registry: {mirrors: [{source: quay.io, mirrors: [m.test]}, {source: quay.io, mirrors: [n.test]}]}", "registry.mirrors[1].source: quay.io has mirrors already"),
+        ("end", "exclude: [{kernel: '*', driver: dmeo, reason: r}]", "exclude[0].driver: there is no driver 'dmeo': did you mean 'demo'?"),
+        ("end", "known_bad: [{kernel: '*', driver: x*, reason: r, owner: o, expires: 2099-01-01}]", "there is no driver 'x*'"),
+        ("end", "signers: {s: {certificate: c.pem, pkcs11: 'pkcs11:token=t'}}", "it does not say which PKCS#11 library"),
+        ("end", "build: {timeout_minutes: 99999999999999999999}", "less than or equal to 10080"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_at_the_end_is_refused_at_load(project_dir: Path, place: str, line: str, expected: str) -> None:
+    mistakes = _mistakes(project_dir, _with(place, line))
+    assert any(expected in mistake for mistake in mistakes), mistakes
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("driver", "image: localhost/demo"),
+        ("driver", "image: localhost:5000/demo"),
+        ("driver", "image: registry.site.example:8443/a/b_c/d-e"),
+        ("driver", f"base_image: quay.io/org/base:9@{_DIGEST}"),
+        ("driver", f"base_image: localhost/base@{_DIGEST}"),
+        ("driver", "kmm: {selector: {node-role.kubernetes.io/worker: '', a.b_c: d}}"),
+        ("driver", "kmm: {tolerations: [{operator: Exists}]}"),
+        ("debian", "archives: [{url: 'http://mirror.test:8080/my_debian~x', suites: [bookworm/updates]}]"),
+        ("ocp", "channels: [fast-4.18], graph: 'graphs/{channel}_{arch}.json'"),
+        ("end", "registry: {mirrors: [{source: quay.io/org, mirrors: ['m.test:5000', 'm.test/a_b']}]}"),
+        ("end", "exclude: [{kernel: '*', driver: 'de*', reason: r}]"),
+    ],
+)
+def test_what_works_is_taken(project_dir: Path, place: str, line: str) -> None:
+    _load(project_dir, _with(place, line))
+
+
+def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
+    entry = VERSIONS_YAML[VERSIONS_YAML.index("  - name") : VERSIONS_YAML.index("sources:")]
+    second = entry.replace("name: demo", "name: other\n    image: localhost/demo")
+    (mistake,) = _mistakes(project_dir, VERSIONS_YAML.replace("sources:", f"{second}sources:", 1))
+    assert mistake.startswith("11: drivers[1].image: its images and those of demo would have the same names, such as ")
+    longer = VERSIONS_YAML.replace("1.2.0", f"1.2.0-{'x' * 110}")
+    assert "3: drivers[0].version: " in _mistakes(project_dir, longer)[0]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
