@@ -11,8 +11,9 @@ import click
 from rich.console import Console
 
 from builder import cli_emit, cli_matrix, cli_modules, cli_publish
+from builder.blame import describe_os_error, machine_fault
 from builder.cli import cli, with_trust
-from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, KmodsmithError
+from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, HostError, KmodsmithError
 from builder.run import stop_all
 
 if TYPE_CHECKING:
@@ -55,12 +56,26 @@ def run_cli(arguments: list[str]) -> int:
     except BrokenPipeError:
         return EXIT_OK
     except Exception as error:  # noqa: BLE001 - nobody sees a traceback unless asking for it
-        errors.print(f"defect in kmodsmith: {type(error).__name__}: {error}", style="bold red", markup=False)
-        errors.print("please report it; KMODSMITH_TRACEBACK=1 shows where it happened")
-        if "KMODSMITH_TRACEBACK" in os.environ:
-            errors.print_exception()
-        return EXIT_DEFECT
+        return _tell_unforeseen(error, errors)
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _tell_unforeseen(error: Exception, errors: Console) -> int:
+    """Tell of an error that nobody meant: a file that cannot be read or written is the machine's, the rest is ours."""
+    if machine_fault(error):
+        what = describe_os_error(error) if isinstance(error, OSError) else "there is not enough memory"
+        hint = "look at that place, its rights and its disk; what was finished is kept, the same command goes on"
+        errors.print(f"error: {what}", style="bold red", markup=False, soft_wrap=True)
+        errors.print(f"hint: {hint}", markup=False, soft_wrap=True)
+        code = HostError.exit_code
+    else:
+        text = f"defect in kmodsmith: {type(error).__name__}: {error}"
+        errors.print(text, style="bold red", markup=False, soft_wrap=True)
+        errors.print("please report it; KMODSMITH_TRACEBACK=1 shows where it happened")
+        code = EXIT_DEFECT
+    if "KMODSMITH_TRACEBACK" in os.environ:
+        errors.print_exception()
+    return code
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

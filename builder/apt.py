@@ -40,6 +40,7 @@ _FORMS = {
     "Installed-Size": re.compile(r"[0-9]{1,12}"),
     "SHA256": re.compile(r"[0-9a-f]{64}"),
 }
+_OF_THIS_MACHINE = frozenset({"disk-full", "out-of-memory", "storage-error"})
 IMAGE_WITH_APT = "docker.io/library/debian:bookworm-slim"
 
 
@@ -100,9 +101,10 @@ class Apt:
         outcome = self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any")
         if outcome is None:
             return
-        if (found := find_surroundings(outcome)) and found.code in {"disk-full", "out-of-memory"}:
-            raise HostError(f"apt could not write the package lists: {found.detail}", hint=found.hint)
-        if _UNREACHABLE.search(outcome):
+        found = find_surroundings(outcome)
+        if found and found.code in _OF_THIS_MACHINE:
+            raise HostError(f"apt could not be run, or not write its lists: {found.detail}", hint=found.hint)
+        if (found and found.code == "registry-unreachable") or _UNREACHABLE.search(outcome):
             raise SourceUnreachableError(f"the Debian archive did not answer:\n{outcome}", hint="try again later")
         raise SourceError(
             f"apt refused the Debian archive:\n{outcome}",
@@ -206,6 +208,9 @@ class Apt:
         environment = {"APT_CONFIG": str(self._folder / "apt.conf")}
         if find_tool("apt-get") is not None:
             return Command(argv=argv, environment=environment)
+        if find_tool("buildah") is None:
+            hint = "'nox -s doctor -- --install' installs buildah, with which apt runs in a Debian image"
+            raise HostError("neither apt-get nor buildah is installed, so nobody can ask a Debian archive", hint=hint)
         return Command(
             argv=(
                 *_in_container(self._image, self._folder, self._keyring),

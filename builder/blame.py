@@ -91,10 +91,12 @@ def machine_fault(error: Exception) -> str | None:
     """Return the code of what is wrong with the machine, where an error that nobody foresaw comes from that."""
     if isinstance(error, MemoryError):
         return "out-of-memory"
+    if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):
+        return "host"
     return _MACHINE.get(error.errno or 0) if isinstance(error, OSError) else None
 
 
 def describe_os_error(error: OSError) -> str:
     """Say which file it was and what is wrong with it."""
     reason = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename}: {reason}" if error.filename else reason
+    return f"{error.filename} cannot be read or written: {reason}" if error.filename else reason

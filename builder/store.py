@@ -39,7 +39,7 @@ def list_images() -> dict[str, Image]:
             for entry in entries
             for name in entry.get("names") or ()
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(f"buildah images --json printed something unreadable: {error}") from error
 
 
@@ -72,11 +72,14 @@ def remove_leftovers() -> list[str]:
         What was removed.
     """
     listing = run(Command(argv=("buildah", "containers", "--json"))).check().stdout
-    containers = [
-        entry["containername"]
-        for entry in json.loads(listing or "[]") or []
-        if entry.get("builder") and str(entry.get("imagename", "")).startswith(TOOLKIT_PREFIX)
-    ]
+    try:
+        containers = [
+            str(entry["containername"])
+            for entry in json.loads(listing or "[]") or []
+            if entry.get("builder") and str(entry.get("imagename", "")).startswith(TOOLKIT_PREFIX)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CommandError(f"buildah containers --json printed something unreadable: {error}") from error
     prefixes = (f"{STAGE_REPOSITORY}:", f"localhost/{IMPORT_NAME}-")
     stages = [name for name in list_images() if name.startswith(prefixes)]
     if containers:

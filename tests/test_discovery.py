@@ -164,7 +164,12 @@ def test_a_source_that_never_answered_leaves_the_others_alone(site: _Site) -> No
         (HostError("apt-get is not installed"), "host", "apt-get is not installed", 6),
         (CommandError("buildah ended with exit code 125"), "host", "exit code 125", 17),
         (UsageError("'x' is not a kernel version"), "malformed", "not a kernel version", 7),
-        (OSError(30, "Read-only file system", "/cache/apt"), "host", "/cache/apt: Read-only file system", 6),
+        (
+            OSError(30, "Read-only file system", "/cache/apt"),
+            "host",
+            "/cache/apt cannot be read or written: Read-only file system",
+            6,
+        ),
         (KeyError("Package"), "defect", "defect in kmodsmith: KeyError: 'Package'", 1),
     ],
 )

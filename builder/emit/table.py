@@ -108,7 +108,18 @@ def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:
 def emit_results_summary(results: Sequence[CellResult], wall_s: float) -> str:
     counts = Counter(result.status for result in results)
     parts = [f"{counts[status]} {status}" for status in Status if counts[status]]
-    return f"{', '.join(parts)} in {format_duration(wall_s)}"
+    return "\n".join([*_refusals(results), f"{', '.join(parts)} in {format_duration(wall_s)}"])
+
+
+def _refusals(results: Sequence[CellResult]) -> list[str]:
+    """Return why cells were refused, a line for the first of each reason: a code alone tells nobody what to do."""
+    refused = [result.decision for result in results if result.status is Status.REFUSED]
+    counts = Counter(decision.reason for decision in refused)
+    first = {decision.reason: decision for decision in reversed(refused)}
+    return [
+        f"refused {first[reason].cell.id}{f' and {number - 1} more' if number > 1 else ''}: {first[reason].explanation}"
+        for reason, number in counts.items()
+    ]
 
 
 def format_duration(seconds: float) -> str:
