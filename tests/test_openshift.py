@@ -471,7 +471,7 @@ def test_a_graph_that_is_none(lab: Lab, graph: bytes, words: str) -> None:
     assert found.locked.releases == before.releases
 
 
-@pytest.mark.parametrize("name", ["gone.json", "{", "{}}", "no\0file"])
+@pytest.mark.parametrize("name", ["gone.json", "{", "}{", "no\0file"])
 def test_a_name_of_a_graph_file_that_is_none(lab: Lab, name: str) -> None:
     lab.settings["graph"] = name
     with pytest.raises(SourceError, match="cannot be read"):
