@@ -121,7 +121,7 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
         shop.reporter.cell_retried(decision, failure)
         time.sleep(_RETRY_PAUSE_S * (attempt + 1))
     shop.journal.record(evidence)
-    boot = shop.journal.boots.get(decision.cell.id)
+    boot = shop.journal.last_boots.get(decision.cell.id)
     return CellResult(
         decision=decision,
         status=_status_of(decision, evidence),

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import FailureClass
@@ -82,12 +82,21 @@ class CellEvidence:
     log: str = ""
 
 
+class BootStrength(IntEnum):
+    """What a boot test proves, the least first: modules load; copies of them load under Secure Boot; they do."""
+
+    PLAIN = 1
+    SIGNED_COPIES = 2
+    SIGNED = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEvidence:
-    """The latest boot test of a cell that told something about its modules.
+    """A boot test of a cell that told something about its modules.
 
-    ``key`` hashes the cell's key, its kernel's image and the test; ``mode`` is secure or plain; ``signed_by`` says
-    whose signatures were verified: signers, throwaway (the modules are unsigned, copies were tested), or nobody.
+    ``key`` hashes the cell's key, its kernel's image and the test; ``wish`` is what was asked for (auto, secure,
+    plain) and ``mode`` what it was, secure or plain; ``signed_by`` says whose signatures were verified: signers,
+    throwaway (the modules are unsigned, copies were tested), or nobody.
     """
 
     cell: str
@@ -108,6 +117,23 @@ class BootEvidence:
     code: str = ""
     """Code of the failure; empty where it passed."""
     log: str = ""
+    wish: str = "auto"
+
+    @property
+    def strength(self) -> BootStrength:
+        if self.mode != "secure":
+            return BootStrength.PLAIN
+        return BootStrength.SIGNED if self.signed_by == "signers" else BootStrength.SIGNED_COPIES
+
+    def satisfies(self, wish: str) -> bool:
+        """Tell whether it is in the mode that is wanted; ``auto`` chose the strongest that the kernel can."""
+        return wish == "plain" or self.mode == "secure" or (wish == "auto" and self.wish == "auto")
+
+    def counts_over(self, previous: BootEvidence | None) -> bool:
+        """Tell whether it is the word about its cell from now on: a weaker pass of the same image and test is not."""
+        if previous is None or (previous.key, previous.digest) != (self.key, self.digest):
+            return True
+        return not (self.passed and previous.passed and self.strength < previous.strength)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +161,9 @@ class Journal:
         self._guard = threading.Lock()
         self.cells: dict[str, CellEvidence] = {}
         self.boots: dict[str, BootEvidence] = {}
+        """The word that counts about each cell: the latest, but for weaker passes of what was proven already."""
+        self.last_boots: dict[str, BootEvidence] = {}
+        """The latest boot test of each cell, whatever it is worth."""
         self.published: dict[str, PublishEvidence] = {}
         """By full name: what every tag that was written stands for."""
         self._read()
@@ -149,6 +178,11 @@ class Journal:
         line = json.dumps({"type": "boot", **asdict(evidence)}, separators=(",", ":"))
         with self._guard:
             self._append(line)
+            self._keep_boot(evidence)
+
+    def _keep_boot(self, evidence: BootEvidence) -> None:
+        self.last_boots[evidence.cell] = evidence
+        if evidence.counts_over(self.boots.get(evidence.cell)):
             self.boots[evidence.cell] = evidence
 
     def record_publish(self, evidence: PublishEvidence) -> None:
@@ -186,8 +220,7 @@ class Journal:
                     evidence = _parse_evidence(json.loads(line))
                     self.cells[evidence.cell] = evidence
                 elif line.startswith(b'{"type":"boot"'):
-                    boot = _parse_boot(json.loads(line))
-                    self.boots[boot.cell] = boot
+                    self._keep_boot(_parse_boot(json.loads(line)))
                 elif line.startswith(b'{"type":"publish"'):
                     published = _parse_publish(json.loads(line))
                     self.published[published.name] = published

@@ -26,7 +26,7 @@ CELL_REPOSITORY = "localhost/kmodsmith/cell"
 KEY_FORMAT = "3"
 UNTRUSTED = "untrusted"
 # Part of every boot key: a change in what is tested makes old passes worth nothing.
-BOOT_FORMAT = "1"
+BOOT_FORMAT = "2"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
 _TOOLKIT_WAS_MADE_S = 0.5
 
@@ -113,7 +113,7 @@ class CellInputs:
 class Candidate:
     """A cell with what is known of it before deciding. ``refusal`` says why it cannot be built here.
 
-    ``boot_key`` names the boot test that its image has to pass; empty where none is wanted.
+    ``boot_key`` names the boot test that its image has to pass; empty where none is wanted. ``boot_wish`` is its mode.
     """
 
     cell: Cell
@@ -121,6 +121,7 @@ class Candidate:
     inputs: CellInputs | None
     refusal: tuple[Reason, str] | None = None
     boot_key: str = ""
+    boot_wish: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +196,7 @@ def make_plan(
         if (said := elsewhere.get(candidate.cell.id)) and decision.action in {Action.BUILD, Action.ASSEMBLE}:
             decisions.append(_decide_elsewhere(decision, said))
             continue
-        decisions.append(_decide_boot(decision, candidate.boot_key, boots.get(candidate.cell.id), always=boot_always))
+        decisions.append(_decide_boot(decision, candidate, boots.get(candidate.cell.id), always=boot_always))
     decisions += [
         Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
         for entry in left_out
@@ -252,8 +253,9 @@ def _decide_elsewhere(decision: Decision, said: Elsewhere) -> Decision:
     return replace(decision, action=Action.REFUSE, reason=Reason.REGISTRY_UNKNOWN, explanation=sentence)
 
 
-def _decide_boot(decision: Decision, boot_key: str, previous: BootEvidence | None, *, always: bool) -> Decision:
+def _decide_boot(decision: Decision, candidate: Candidate, previous: BootEvidence | None, *, always: bool) -> Decision:
     """Add a boot test to a decision, where its image has one to pass."""
+    boot_key = candidate.boot_key
     if not boot_key:
         return decision
     if decision.action in {Action.BUILD, Action.ASSEMBLE}:
@@ -264,6 +266,8 @@ def _decide_boot(decision: Decision, boot_key: str, previous: BootEvidence | Non
         reason, explanation = Reason.NOT_BOOTED, "built, but never loaded on its kernel"
     elif previous.key != boot_key:
         reason, explanation = Reason.BOOT_CHANGED, "its image, its kernel or its test changed since it was booted"
+    elif not previous.satisfies(candidate.boot_wish):
+        reason, explanation = Reason.BOOT_CHANGED, "it was booted, but not with Secure Boot"
     elif not previous.passed:
         reason, explanation = Reason.BOOT_FAILED_BEFORE, f"its last boot test failed ({previous.code})"
     elif always:

@@ -132,8 +132,10 @@ class Project:
             )
             return replace(candidate, inputs=None, refusal=(Reason.NO_BOOTABLE_KERNEL, sentence))
         settings = self.drivers[candidate.cell.driver].boot.model_dump(mode="json")
-        key = content_id("boot", BOOT_FORMAT, candidate.inputs.key, kernel, settings, boot.mode)
-        return replace(candidate, boot_key=key)
+        # The mode is not part of the key: a pass under Secure Boot is also one without.
+        wish = boot.mode if boot.mode != "auto" else settings["mode"]
+        key = content_id("boot", BOOT_FORMAT, candidate.inputs.key, kernel, settings | {"mode": ""})
+        return replace(candidate, boot_key=key, boot_wish=wish)
 
     def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
         driver = self.drivers[cell.driver]

@@ -597,8 +597,8 @@ def booting(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         if isinstance(outcome, Exception):
             raise outcome
         return BootReport(
-            cell=request.cell, kernel=request.kernel.raw, mode="secure", acceleration="tcg", enrolled="db",
-            signed_by="throwaway", seconds=8.0, boot_seconds=6.0, facts={}, steps=[],
+            cell=request.cell, kernel=request.kernel.raw, wish="auto", mode="secure", acceleration="tcg",
+            enrolled="db", signed_by="throwaway", seconds=8.0, boot_seconds=6.0, facts={}, steps=[],
             verdict=Verdict(problems=outcome, allowed=(), refusals=("refused",)),
         )  # fmt: skip
 

@@ -137,6 +137,8 @@ def _boot_evidence(**changes: Any) -> BootEvidence:
         (_boot_evidence(), _BOTH, False, Action.SKIP, Reason.UP_TO_DATE),
         (_boot_evidence(), {"key": "1"}, False, Action.TAG, Reason.NAME_MISSING),
         (_boot_evidence(), _BOTH, True, Action.BOOT, Reason.BOOT_ALWAYS),
+        (_boot_evidence(mode="plain", wish="plain"), _BOTH, False, Action.BOOT, Reason.BOOT_CHANGED),
+        (_boot_evidence(mode="plain", wish="auto"), _BOTH, False, Action.SKIP, Reason.UP_TO_DATE),
         (_boot_evidence(key="boot-0"), _BOTH, False, Action.BOOT, Reason.BOOT_CHANGED),
         (_boot_evidence(passed=False, code="kernel-oops"), _BOTH, False, Action.BOOT, Reason.BOOT_FAILED_BEFORE),
         (_boot_evidence(), {}, False, Action.BUILD, Reason.NEVER_BUILT),

@@ -101,6 +101,7 @@ class CellBooter:
                 passed=not problems,
                 run=run_id,
                 finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                wish=report.wish,
                 mode=report.mode,
                 acceleration=report.acceleration,
                 enrolled=report.enrolled,

@@ -89,12 +89,14 @@ class StepTime:
 class BootReport:
     """How a boot test went.
 
-    ``mode`` is secure or plain; ``enrolled`` says where the certificates were (db, MokListRT, or nowhere), and
-    ``signed_by`` whose signatures were tested (signers, throwaway, nobody). Seconds are wall time.
+    ``wish`` is what was asked for (auto, secure, plain), ``mode`` what it was (secure, plain); ``enrolled`` says where
+    the certificates were (db, MokListRT, or nowhere), and ``signed_by`` whose signatures were tested (signers,
+    throwaway, nobody). Seconds are wall time.
     """
 
     cell: str
     kernel: str
+    wish: str
     mode: str
     acceleration: str
     enrolled: str
@@ -192,6 +194,7 @@ class Booter:
         report = BootReport(
             cell=request.cell,
             kernel=request.kernel.raw,
+            wish=self._wish(request),
             mode=prepared.mode,
             acceleration=acceleration,
             enrolled=prepared.enrolled,
@@ -242,8 +245,11 @@ class Booter:
             guest=guest, script=script, nonce=nonce, mode=mode, enrolled=enrolled, signed_by=signed_by
         )  # fmt: skip
 
+    def _wish(self, request: BootRequest) -> str:
+        return self._mode if self._mode != "auto" else request.settings.mode
+
     def _choose_mode(self, request: BootRequest, kernel: BootKernel, *, is_signed: bool) -> str:
-        wish = self._mode if self._mode != "auto" else request.settings.mode
+        wish = self._wish(request)
         missing = []
         if not is_signed:
             missing.append("its image carries no signature")
