@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from dataclasses import asdict, dataclass, field, fields
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import FailureClass
@@ -82,12 +82,23 @@ class CellEvidence:
     log: str = ""
 
 
-class BootStrength(IntEnum):
-    """What a boot test proves, the least first: modules load; copies of them load under Secure Boot; they do."""
+BOOT_STRENGTHS = ("any", "secure", "signed")
+"""What a boot test can prove, weakest first; ``boot_strength`` says which one proved what."""
 
-    PLAIN = 1
-    SIGNED_COPIES = 2
-    SIGNED = 3
+
+def boot_strength(mode: object, signed_by: object) -> str:
+    """Return what a boot test proved, as one of ``BOOT_STRENGTHS``.
+
+    any: modules load on their kernel. secure: copies of them with a throwaway signature load under Secure Boot and
+    lockdown. signed: so do the modules themselves, with the signatures that they have.
+    """
+    if mode != "secure":
+        return "any"
+    return "signed" if signed_by == "signers" else "secure"
+
+
+def is_strong_enough(strength: str, wanted: str) -> bool:
+    return BOOT_STRENGTHS.index(strength) >= BOOT_STRENGTHS.index(wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +131,9 @@ class BootEvidence:
     wish: str = "auto"
 
     @property
-    def strength(self) -> BootStrength:
-        if self.mode != "secure":
-            return BootStrength.PLAIN
-        return BootStrength.SIGNED if self.signed_by == "signers" else BootStrength.SIGNED_COPIES
+    def strength(self) -> str:
+        """One of ``BOOT_STRENGTHS``."""
+        return boot_strength(self.mode, self.signed_by)
 
     def satisfies(self, wish: str) -> bool:
         """Tell whether it is in the mode that is wanted; ``auto`` chose the strongest that the kernel can."""
@@ -133,7 +143,7 @@ class BootEvidence:
         """Tell whether it is the word about its cell from now on: a weaker pass of the same image and test is not."""
         if previous is None or (previous.key, previous.digest) != (self.key, self.digest):
             return True
-        return not (self.passed and previous.passed and self.strength < previous.strength)
+        return not (self.passed and previous.passed) or is_strong_enough(self.strength, previous.strength)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

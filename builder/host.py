@@ -143,7 +143,7 @@ def examine(
     for arch in sorted(set(boot) & BOOT_TOOLS.keys()):
         findings += [_examine_tool(BOOT_TOOLS[arch]), _examine_firmware(arch)]
     if boot:
-        findings.append(_examine_kvm())
+        findings.append(_examine_kvm(cache_dir))
     if find_tool("buildah"):
         findings += _examine_store()
     return [*findings, _examine_disk("disk of the cache", cache_dir), _examine_memory()]
@@ -246,14 +246,23 @@ def _examine_firmware(arch: Arch) -> Finding:
     return Finding(name=tool.name, status=FindingStatus.OK, message=str(firmware.code))
 
 
-def _examine_kvm() -> Finding:
+def _examine_kvm(cache_dir: Path) -> Finding:
     """Say how guests will run; that KVM is missing is no fault, they only take longer."""
-    from builder.boot.machine import Acceleration  # noqa: PLC0415 - as above
+    from builder.boot.acceleration import Acceleration, GuestKind  # noqa: PLC0415 - as above
 
     host = os.uname().machine
-    works = host in BOOT_TOOLS and find_tool(BOOT_TOOLS[Arch(host)].name) and Acceleration().choose(Arch(host)) == "kvm"
-    message = "KVM answers" if works else "KVM is missing or gives no answer: guests run in software emulation"
-    return Finding(name="acceleration", status=FindingStatus.OK, message=message)
+    if host not in BOOT_TOOLS or find_tool(BOOT_TOOLS[Arch(host)].name) is None:
+        message = "no KVM without QEMU for this machine's own architecture: guests run in software emulation"
+        return Finding(name="acceleration", status=FindingStatus.OK, message=message)
+    acceleration = Acceleration(memory=cache_dir / "boot" / "acceleration.json")
+    arch = Arch(host)
+    kinds = [GuestKind(arch=arch, is_secure=False), GuestKind(arch=arch, is_secure=True, needs_smm=arch is Arch.X86_64)]
+    problems = {kind.name: acceleration.look(kind) for kind in kinds}
+    told = [
+        f"{name} in software emulation: {problem}" if problem else f"{name} with KVM"
+        for name, problem in problems.items()
+    ]
+    return Finding(name="acceleration", status=FindingStatus.OK, message=f"guests of {'; '.join(told)}")
 
 
 def _examine_store() -> list[Finding]:

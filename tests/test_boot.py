@@ -14,10 +14,12 @@ import pytest
 from samples import Sample
 
 from builder.boot import stage as stage_module
+from builder.boot.acceleration import Acceleration, Choice, GuestKind
 from builder.boot.bzimage import unpack_kernel
+from builder.boot.confine import helper_limits, make_confine
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import BootKernel, order_by_dependency, order_in_tree, unpacked_kernel
-from builder.boot.machine import Acceleration, Firmware, Guest, emulator_of, find_firmware, make_command
+from builder.boot.machine import Firmware, Guest, emulator_of, find_firmware, make_command
 from builder.boot.secure_boot import GuestKeys, read_kernel_signers
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 
     from builder.kernel import KernelVersion
 
-_NONCE = "0123456789abcdef"
+_WORDS = [f"{number:016x}" for number in range(1000)]
+_next_words = [iter(_WORDS)]
 _KERNEL = parse_kernel_version("6.12.5+deb12-amd64")
 
 
@@ -219,13 +222,21 @@ def test_other_architectures_and_missing_emulators(fake_tools: FakeTools) -> Non
     assert "doctor" in (caught.value.hint or "")
 
 
+_PLAIN = GuestKind(arch=Arch.X86_64, is_secure=False)
+_SECURE = GuestKind(arch=Arch.X86_64, is_secure=True, needs_smm=True)
+_ON_ARM = GuestKind(arch=Arch.AARCH64, is_secure=False)
+
+
 @pytest.fixture
-def kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A /dev/kvm that anybody may open."""
-    device = tmp_path / "kvm"
+def kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /dev/kvm that anybody may open, on a machine of which we know the processor; returns where that is written."""
+    device, processors = tmp_path / "kvm", tmp_path / "cpuinfo"
     device.touch()
-    monkeypatch.setattr("builder.boot.machine._KVM", device)
-    monkeypatch.setattr("builder.boot.machine._PROBE_TIMEOUT_S", 0.3)
+    processors.write_text("processor: 0\nmodel name\t: Fast One\n")
+    monkeypatch.setattr("builder.boot.acceleration._KVM", device)
+    monkeypatch.setattr("builder.boot.acceleration._CPUINFO", processors)
+    monkeypatch.setattr("builder.boot.acceleration._PROBE_TIMEOUT_S", 0.3)
+    return processors
 
 
 @pytest.mark.parametrize(
@@ -237,20 +248,131 @@ def kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kvm_must_answer_before_it_is_used(fake_tools: FakeTools, script: str, chosen: str) -> None:
     fake_tools.add("qemu-system-x86_64", script)
     acceleration = Acceleration(host="x86_64")
-    assert [acceleration.choose(Arch.X86_64) for _ in range(2)] == [chosen, chosen]
+    assert acceleration.choose(_PLAIN).name == chosen
+    if chosen == "kvm":
+        acceleration.confirm(_PLAIN)
+    assert acceleration.choose(_PLAIN) == Choice(name=chosen)
     assert len(fake_tools.calls("qemu-system-x86_64")) == 1
-    assert acceleration.choose(Arch.AARCH64) == "tcg"
+    assert acceleration.choose(_ON_ARM).name == "tcg"
     if chosen == "tcg":
-        with pytest.raises(HostError, match="KVM does not work here"):
-            Acceleration("kvm", host="x86_64").choose(Arch.X86_64)
+        with pytest.raises(HostError, match="does not work here for guests of x86_64 without Secure Boot"):
+            Acceleration("kvm", host="x86_64").choose(_PLAIN)
+
+
+_NO_SMM = 'case "$*" in *smm=on*) echo "System Management Mode not supported" >&2; exit 1 ;; esac; exit 43'
+
+
+@pytest.mark.usefixtures("kvm")
+def test_the_probe_asks_for_what_the_guest_needs(fake_tools: FakeTools) -> None:
+    """A small guest without SMM says nothing about Secure Boot, and the other way round."""
+    fake_tools.add("qemu-system-x86_64", _NO_SMM)
+    acceleration = Acceleration(host="x86_64")
+    assert [acceleration.choose(kind).name for kind in (_SECURE, _PLAIN)] == ["tcg", "kvm"]
+    with pytest.raises(HostError, match="with Secure Boot: System Management Mode not supported") as caught:
+        Acceleration("kvm", host="x86_64").choose(_SECURE)
+    assert "--accel auto" in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("kvm")
+def test_emulation_that_is_asked_for_never_touches_kvm(fake_tools: FakeTools) -> None:
+    fake_tools.add("qemu-system-x86_64", "exit 43")
+    assert Acceleration("tcg", host="x86_64").choose(_PLAIN) == Choice(name="tcg")
+    assert fake_tools.calls("qemu-system-x86_64") == []
+
+
+@pytest.mark.usefixtures("kvm")
+def test_a_guest_of_a_foreign_architecture_decides_nothing(fake_tools: FakeTools) -> None:
+    fake_tools.add("qemu-system-x86_64", "exit 43")
+    acceleration = Acceleration(host="x86_64")
+    assert acceleration.choose(_ON_ARM) == Choice(name="tcg")
+    acceleration.forget(_ON_ARM)
+    assert acceleration.choose(_PLAIN).name == "kvm"
+    with pytest.raises(HostError, match="guests of aarch64 without Secure Boot: this machine is x86_64"):
+        Acceleration("kvm", host="x86_64").choose(_ON_ARM)
+
+
+def test_what_did_not_work_is_told_once_and_remembered_for_this_machine(
+    fake_tools: FakeTools, tmp_path: Path, kvm: Path
+) -> None:
+    fake_tools.add("qemu-system-x86_64", "exit 43")
+    memory = tmp_path / "boot" / "acceleration.json"
+    said: list[str] = []
+
+    def open_run(wish: str = "auto") -> Acceleration:
+        return Acceleration(wish, memory=memory, say=said.append, host="x86_64")
+
+    first = open_run()
+    assert first.choose(_PLAIN).name == "kvm"
+    first.distrust(_PLAIN, "said nothing")
+    first.distrust(_PLAIN, "said nothing")
+    assert first.choose(_PLAIN).name == "tcg"
+    assert (len(said), "x86_64 without Secure Boot (said nothing)" in said[0]) == (1, True)
+    calls = len(fake_tools.calls("qemu-system-x86_64"))
+    assert [open_run().choose(kind).name for kind in (_PLAIN, _SECURE)] == ["tcg", "kvm"]
+    probes = [call for call in fake_tools.calls("qemu-system-x86_64")[calls:] if "--version" not in call]
+    assert len(probes) == 1, "what is remembered is not probed again"
+    assert "remembered in" in open_run().look(_PLAIN)
+    kvm.write_text("processor: 0\nmodel name\t: Another\n")
+    assert open_run().choose(_PLAIN).name == "kvm"
+    fake_tools.add("qemu-system-x86_64", 'case "$*" in *--version*) echo 9 ;; esac; exit 43')
+    kvm.write_text("processor: 0\nmodel name\t: Fast One\n")
+    assert open_run().choose(_PLAIN).name == "kvm"
+    fake_tools.add("qemu-system-x86_64", "exit 43")
+    assert open_run().choose(_PLAIN).name == "tcg"
+    asked = open_run("kvm")
+    assert asked.choose(_PLAIN).name == "kvm"
+    asked.confirm(_PLAIN)
+    assert open_run().choose(_PLAIN).name == "kvm"
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"machine": 1, "problems": []}', "\0"])
+@pytest.mark.usefixtures("kvm")
+def test_a_damaged_memory_is_none(fake_tools: FakeTools, tmp_path: Path, content: str) -> None:
+    fake_tools.add("qemu-system-x86_64", "exit 43")
+    memory = tmp_path / "acceleration.json"
+    memory.write_text(content)
+    acceleration = Acceleration(memory=memory, host="x86_64")
+    assert acceleration.choose(_PLAIN).name == "kvm"
+    acceleration.distrust(_PLAIN, "silent")
+    assert json.loads(memory.read_text())["problems"] == {_PLAIN.name: "silent"}
+
+
+@pytest.mark.usefixtures("kvm")
+def test_others_wait_for_the_first_guest_with_kvm(fake_tools: FakeTools) -> None:
+    fake_tools.add("qemu-system-x86_64", "exit 43")
+    acceleration = Acceleration(host="x86_64")
+    assert acceleration.choose(_PLAIN).silence_s is not None
+    chosen: list[str] = []
+    threads = [threading.Thread(target=lambda: chosen.append(acceleration.choose(_PLAIN).name)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert chosen == []
+    acceleration.distrust(_PLAIN, "said nothing")
+    for thread in threads:
+        thread.join()
+    assert chosen == ["tcg"] * 3
 
 
 def test_without_kvm_nothing_is_started(fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.boot.machine._KVM", tmp_path / "none")
+    monkeypatch.setattr("builder.boot.acceleration._KVM", tmp_path / "none")
     fake_tools.add("qemu-system-x86_64")
-    assert Acceleration(host="x86_64").choose(Arch.X86_64) == "tcg"
-    assert Acceleration("tcg", host="x86_64").choose(Arch.X86_64) == "tcg"
+    assert Acceleration(host="x86_64", memory=tmp_path / "memory").choose(_PLAIN).name == "tcg"
     assert fake_tools.calls("qemu-system-x86_64") == []
+
+
+def test_the_smoke_test_is_started_by_a_program_for_each_architecture() -> None:
+    for arch, machine in ((Arch.X86_64, 62), (Arch.AARCH64, 183)):
+        program = make_confine(arch)
+        assert program[:5] == b"\x7fELF\x02"
+        assert struct.unpack_from("<HH", program, 16) == (2, machine)
+        assert program.endswith(bytes([16, 17, 19, 22, 38, 39, 255]))
+        size = struct.unpack_from("<QQ", program, 64 + 32)
+        assert size == (len(program), len(program))
+    with pytest.raises(HostError, match="kernels of s390x cannot be booted here"):
+        make_confine(Arch.S390X)
+    low, high = map(int, helper_limits().split())
+    assert [bit for bit in range(64) if not (high << 32 | low) >> bit & 1] == [16, 17, 19, 22, 38, 39]
 
 
 class _Images:
@@ -275,8 +397,8 @@ class _Images:
 
 @pytest.fixture
 def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BootRequest:
-    monkeypatch.setattr("builder.boot.machine._KVM", tmp_path / "none")
-    monkeypatch.setattr("secrets.token_hex", lambda _: _NONCE)
+    monkeypatch.setattr("builder.boot.acceleration._KVM", tmp_path / "none")
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(_next_words[0]))
     modules, _ = place_modules([("opt/lib/modules/k/extra/demo.ko", Sample(depends="crc-itu-t").write())])
     return BootRequest(
         cell="demo/k", kernel=_KERNEL, modules=modules, firmware={"a.bin": b"1"},
@@ -290,17 +412,19 @@ _GOOD = [
     f"fact release {_KERNEL}",
     "fact taint-before 0",
     *(f"begin {n}\nend {n} 0" for n in range(1, 6)),
-    "fact taint 4096",
+    "mark\nlog 4096 14 sum -",
     "finish",
 ]
 
 
 def _print(reports: Iterable[str], before: str = "") -> str:
     lines = [line for report in reports for line in report.split("\n")]
-    return before + "".join(f"echo '[    1.000000] kmodsmith {_NONCE} {line}'\n" for line in lines)
+    numbered = zip(_WORDS, lines, strict=False)
+    return before + "".join(f"echo '[    1.000000] kmodsmith {word} {line}'\n" for word, line in numbered)
 
 
 def _boot(request: BootRequest, tools: FakeTools, script: str, **options: Any) -> BootReport:
+    _next_words[0] = iter(_WORDS)
     tools.add("qemu-system-x86_64", script)
     return Booter(request.log_file.parent.parent / "boot", memory_mib=4096, **options).boot(request)
 
@@ -313,7 +437,10 @@ def test_a_guest_that_passes(request_: BootRequest, fake_tools: FakeTools, tmp_p
     assert files["kmodsmith/in-tree/crc_itu_t.ko"][1] == b"in-tree"
     assert files["lib/firmware/a.bin"][1] == b"1"
     assert files["kmodsmith/test/run"] == (0o100755, b"test")
-    assert files["kmodsmith/nonce"][1] == f"{_NONCE}\n".encode()
+    words = files["kmodsmith/words"][1].decode().split(" ")
+    assert words == [*_WORDS[: len(words) - 1], ""]
+    assert files["kmodsmith/confine"] == (0o100755, make_confine(Arch.X86_64))
+    assert files["kmodsmith/helpers"][1] == helper_limits().encode()
     assert not any("unsigned" in name for name in files)
     assert report.verdict.problems == ()
     assert (report.mode, report.acceleration, report.signed_by, report.enrolled) == (
@@ -340,7 +467,13 @@ def test_modules_go_by_the_kernels_name_for_them(request_: BootRequest, fake_too
     sets = ({"name": "many", "modules": {"vendor-net": "queues=64"}},)
     settings = BootTest.model_validate({"parameters": sets})
     keep = f'while [ "$1" != -initrd ]; do shift; done; cp "$2" "{tmp_path}/kept"\n'
-    good = ["start", f"fact release {_KERNEL}", *(f"begin {n}\nend {n} 0" for n in range(1, 8)), "finish"]
+    good = [
+        "start",
+        f"fact release {_KERNEL}",
+        "fact taint-before 0",
+        *(f"begin {n}\nend {n} 0" for n in range(1, 8)),
+        "finish",
+    ]
     _boot(replace(request_, modules=modules, settings=settings), fake_tools, keep + _print(good))
     steps = _read_initramfs((tmp_path / "kept").read_bytes())["kmodsmith/steps"][1].decode()
     assert "taken /kmodsmith/modules/net_core.ko queues=64" in steps
@@ -400,17 +533,57 @@ def test_a_console_that_floods_is_cut_off(
     assert [problem.check for problem in report.verdict.problems] == [BootCheck.CONSOLE_FLOODED]
 
 
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("exit 1", "ended with exit code 1"), ("sleep 30", "said nothing for 0.1 s")],
+    ids=["fails", "hangs"],
+)
 @pytest.mark.usefixtures("kvm")
-def test_a_guest_that_only_hangs_with_kvm_is_started_again_without(
-    request_: BootRequest, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_guest_that_fails_only_with_kvm_is_started_again_without(
+    request_: BootRequest, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str, why: str
 ) -> None:
-    monkeypatch.setattr("builder.boot.machine._KVM", tmp_path / "kvm")
-    monkeypatch.setattr("builder.boot.machine.os.uname", lambda: type("Uname", (), {"machine": "x86_64"}))
+    _use_kvm(monkeypatch, tmp_path)
     said: list[str] = []
-    script = 'case "$*" in *isa-debug-exit*) exit 43 ;; *accel=kvm*) exit 1 ;; esac\n' + _print(_GOOD)
+    script = f'case "$*" in *isa-debug-exit*) exit 43 ;; *accel=kvm*) {how} ;; esac\n' + _print(_GOOD)
     report = _boot(request_, fake_tools, script, say=said.append)
     assert (report.acceleration, report.verdict.problems) == ("tcg", ())
-    assert "did not come up with KVM (ended with exit code 1)" in said[0]
+    assert f"(the guest {why})" in said[0]
+    assert "-append" in fake_tools.calls("qemu-system-x86_64")[1]
+    assert _boot(request_, fake_tools, script, say=said.append).acceleration == "tcg"
+    assert len(said) == 1
+    with pytest.raises(HostError, match=f"KVM was asked for, and does not work here.*: the guest {why}"):
+        _boot(request_, fake_tools, script, acceleration="kvm")
+    assert "accel=tcg" not in " ".join(fake_tools.calls("qemu-system-x86_64")[-1])
+
+
+def _use_kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Undo what the fixture of requests does: no /dev/kvm."""
+    monkeypatch.setattr("builder.boot.acceleration._KVM", tmp_path / "kvm")
+    monkeypatch.setattr("builder.boot.acceleration._SILENCE_S", 0.1)
+    host = type("Uname", (), {"machine": "x86_64", "release": "6.1", "version": "1"})
+    monkeypatch.setattr("builder.boot.acceleration.os.uname", lambda: host)
+
+
+@pytest.mark.usefixtures("kvm")
+def test_a_guest_that_comes_up_in_no_way_says_nothing_about_kvm(
+    request_: BootRequest, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _use_kvm(monkeypatch, tmp_path)
+    said: list[str] = []
+    with pytest.raises(CellError, match="ended with exit code 1"):
+        _boot(request_, fake_tools, 'case "$*" in *isa-debug-exit*) exit 43 ;; esac; exit 1', say=said.append)
+    assert said == []
+    assert not list(tmp_path.rglob("acceleration.json"))
+
+
+def test_two_modules_of_one_name_are_not_both_loaded(request_: BootRequest, fake_tools: FakeTools) -> None:
+    files = [(f"opt/lib/modules/k/extra/{name}.ko", Sample(name="net_core").write()) for name in ("a", "b")]
+    modules, _ = place_modules(files)
+    good = [*_GOOD[:3], *(f"begin {n}\nend {n} 0" for n in range(1, 5)), "mark\nlog 4096 12 sum -", "finish"]
+    report = _boot(replace(request_, modules=modules), fake_tools, _print(good))
+    problems = [(item.check, item.step) for item in report.verdict.problems]
+    assert problems == [(BootCheck.MODULE_NOT_LOADED, "opt/lib/modules/k/extra/b.ko")]
+    assert "net_core, as opt/lib/modules/k/extra/a.ko does" in report.verdict.problems[0].sentence
 
 
 def test_secure_boot_that_is_demanded_but_impossible(request_: BootRequest, fake_tools: FakeTools) -> None:
@@ -459,6 +632,22 @@ def test_what_guests_need_is_looked_for_before_anything_else(
         with pytest.raises(HostError, match="no UEFI firmware with Secure Boot"):
             booter.check([(Arch.X86_64, "plain"), (Arch.X86_64, mode)])
     Booter(tmp_path, memory_mib=1, mode="plain").check([(Arch.X86_64, "secure")])
+
+
+@pytest.mark.usefixtures("kvm")
+def test_kvm_that_is_asked_for_is_looked_for_before_anything_else(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.boot.machine.find_firmware.__defaults__", ((tmp_path,),))
+    host = type("Uname", (), {"machine": "x86_64", "release": "6.1", "version": "1"})
+    monkeypatch.setattr("builder.boot.acceleration.os.uname", lambda: host)
+    _descriptor(tmp_path, "firmware")
+    fake_tools.add("qemu-system-x86_64", _NO_SMM)
+    booter = Booter(tmp_path, memory_mib=1, acceleration="kvm")
+    booter.check([(Arch.X86_64, "plain"), (Arch.X86_64, "auto")])
+    with pytest.raises(HostError, match="KVM was asked for.*System Management Mode not supported"):
+        booter.check([(Arch.X86_64, "secure")])
+    Booter(tmp_path, memory_mib=1).check([(Arch.X86_64, "secure")])
 
 
 def test_the_journal_keeps_the_latest_boot(tmp_path: Path) -> None:

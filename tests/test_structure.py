@@ -68,6 +68,7 @@ _PURE = (
     "module/signature",
     "module/symvers",
     "boot/bzimage",
+    "boot/confine",
     "boot/console",
     "boot/initramfs",
     "boot/script",

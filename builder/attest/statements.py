@@ -19,8 +19,6 @@ TEST_PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 BUILD_TYPE = "urn:kmodsmith:build:cell:1"
 """What the parameters mean: docs/publish.md, section "Provenance"."""
 FIT_TEST, SIGNATURE_TEST, BOOT_TEST = "fit", "module-signature", "boot"
-BOOT_STRENGTHS = ("any", "secure", "signed")
-"""What a boot test can prove, weakest first; ``boot_strength`` says which one proved what."""
 CELL_PREDICATES = (SIGNATURE_PREDICATE, PROVENANCE_PREDICATE, SBOM_PREDICATE, TEST_PREDICATE)
 """What every published cell has, in this order."""
 
@@ -123,18 +121,3 @@ def make_test_result(facts: CellFacts) -> dict[str, Any]:
         "warnedTests": [],
         "failedTests": [],
     }
-
-
-def boot_strength(mode: object, signed_by: object) -> str:
-    """Return what a boot test proved, as one of ``BOOT_STRENGTHS``.
-
-    any: modules load on their kernel. secure: copies of them with a throwaway signature load under Secure Boot and
-    lockdown. signed: so do the modules themselves, with the signatures that they have.
-    """
-    if mode != "secure":
-        return "any"
-    return "signed" if signed_by == "signers" else "secure"
-
-
-def is_strong_enough(strength: str, wanted: str) -> bool:
-    return BOOT_STRENGTHS.index(strength) >= BOOT_STRENGTHS.index(wanted)

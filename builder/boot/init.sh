@@ -1,22 +1,80 @@
 #!/bin/busybox sh
 # First process of the guest. It does what /kmodsmith/steps says and reports each step through the kernel's own log,
-# so that reports and kernel messages come out of the console whole and in their true order. The word in
-# /kmodsmith/nonce is new for every boot: no line that lacks it is a report. It judges nothing; the host does.
-/bin/busybox mkdir -p /proc /sys /dev /tmp /bin
-/bin/busybox --install -s /bin
-export PATH=/bin HOME=/
-mount -t proc none /proc
-mount -t sysfs none /sys
-mount -t devtmpfs none /dev
-mount -t securityfs none /sys/kernel/security 2>/dev/null
-mount -t debugfs none /sys/kernel/debug 2>/dev/null
-read -r nonce </kmodsmith/nonce
+# so that reports and kernel messages come out of the console whole and in their true order. Every report spends a word
+# that was made up for it and for this boot: one that lacks it is no report, and one that was seen is worth nothing any
+# more. It judges nothing; the host does. All of it is read before anything runs that is not our own, and its files
+# are gone by then: what runs later can neither read the words nor change what is to come.
+main() {
+    /bin/busybox mkdir -p /proc /sys /dev /tmp /bin
+    /bin/busybox --install -s /bin
+    export PATH=/bin HOME=/
+    mount -t proc none /proc
+    mount -t sysfs none /sys
+    mount -t devtmpfs none /dev
+    mount -t securityfs none /sys/kernel/security 2>/dev/null
+    mount -t debugfs none /sys/kernel/debug 2>/dev/null
+    words=$(cat /kmodsmith/words)
+    prepare=$(cat /kmodsmith/prepare)
+    steps=$(cat /kmodsmith/steps)
+    helpers=$(cat /kmodsmith/helpers)
+    rm /kmodsmith/words /kmodsmith/prepare /kmodsmith/steps /kmodsmith/helpers
+    exec 6>/dev/kmsg 7</dev/kmsg
+    tell start
+    fact release /proc/sys/kernel/osrelease
+    fact lockdown /sys/kernel/security/lockdown
+    fact enforced /sys/module/module/parameters/sig_enforce
+    tell "fact taint-before $(cat /proc/sys/kernel/tainted)" # a shell reads byte by byte, which such files do not like
+    while read -r line; do
+        case "$line" in
+        *" .machine: "* | *" .platform: "*) tell "fact keyring-${line##* .}" ;;
+        esac
+    done </proc/keys
+    # Programs that the kernel starts for a module may do no more than the smoke test.
+    echo "$helpers" >/proc/sys/kernel/usermodehelper/bset
+    ifconfig lo up 2>/dev/null
+    eval "$prepare"
+    # The kernel makes a cache for the first processes that have numbers of their own, and keeps it.
+    [ ! -d /kmodsmith/test ] || unshare -p -f --mount-proc true
+    before=$(list_registrations)
+    account
+    eval "$steps"
+    finish
+}
 
-tell() { echo "<13>kmodsmith $nonce $*" >/dev/kmsg; }
+take_word() {
+    word=${words%% *}
+    words=${words#* }
+}
 
-tell_lines() { # tell_lines WORD FILE: the first 200 lines of a file, each as a report
-    [ -s "$2" ] || return
-    head -n 200 "$2" | cut -c1-800 | while IFS= read -r line; do tell "$1 $line"; done
+tell() {
+    take_word
+    echo "<13>kmodsmith $word $*" >&6
+}
+
+tell_lines() { # tell_lines WORD TEXT: the first 200 lines, as one report of many lines
+    [ -n "$2" ] || return
+    take_word
+    printf "%s\n" "$2" | head -n 200 | cut -c1-800 | while IFS= read -r line; do echo "<13>kmodsmith $word $1 $line" >&6; done
+}
+
+account() { # what the kernel's own buffer holds since the last time, so that the host sees what the console lacks
+    tell mark
+    # Nothing of it goes through files, which others could write to.
+    # A record is "priority,number,microseconds,flags;text", lines that begin with a space belong to the one above.
+    counted=$({ awk -v mark="kmodsmith $word mark" '
+        /^ / { next }
+        {
+            text = substr($0, index($0, ";") + 1)
+            if (text == mark) { print lines + 0 >"/proc/self/fd/9"; exit }
+            split($0, field, ",")
+            count = split(text, line, /\\x0a/)
+            for (i = 1; i <= count; i++) {
+                gsub(/\\x[0-9a-f][0-9a-f]|[ \t]/, "", line[i])
+                if (line[i] != "") { lines++; print field[3] " " substr(line[i], 1, 300) }
+            }
+        }' <&7 | sha256sum; } 9>&1)
+    # Reading stops short of the mark where something was overwritten: then there is no number.
+    tell "log $(cat /proc/sys/kernel/tainted)" $counted
 }
 
 begin() { # begin STEP [PATIENCE]: after most of its time the kernel says what everybody waits for
@@ -28,9 +86,9 @@ begin() { # begin STEP [PATIENCE]: after most of its time the kernel says what e
     dog=$!
 }
 
-end() { # end CODE FILE: FILE is what the step printed
+end() { # end CODE [FILE]: FILE is what the step printed
     [ -z "$dog" ] || kill "$dog" 2>/dev/null
-    tell_lines "said" "$2"
+    [ ! -s "${2:-}" ] || tell_lines said "$(head -n 200 "$2")"
     tell "end $step $1"
 }
 
@@ -56,11 +114,15 @@ load() { # load STEP PATIENCE WANTED FILE [ARGUMENT...]: WANTED is "taken" or "r
     esac
 }
 
-smoke() { # smoke STEP PATIENCE COMMAND...
+smoke() { # smoke STEP PATIENCE COMMAND...: with processes and mounts of its own, which end with it
     begin "$1" "$2"
     shift 2
-    (cd /kmodsmith/test && "$@") >/tmp/said 2>&1 </dev/null
-    end $? /tmp/said
+    modules=$(cat /kmodsmith/modules/*.ko | sha256sum)
+    (cd /kmodsmith/test && exec unshare -p -f --mount-proc /kmodsmith/confine "$@") >/tmp/said 2>&1 </dev/null 6>&- 7>&-
+    code=$?
+    [ "$modules" = "$(cat /kmodsmith/modules/*.ko | sha256sum)" ] || tell changed
+    end "$code" /tmp/said
+    account
 }
 
 unload() { # unload STEP PATIENCE MODULE
@@ -82,11 +144,13 @@ repeat() { # repeat STEP PATIENCE COUNT: loads and unloads everything, see load_
         round=$((round + 1))
         # The first rounds fill caches of the kernel.
         [ "$round" != 2 ] || memory=$(kernel_memory)
+        # The kernel's buffer does not hold what thousands of rounds may print.
+        [ $((round % 100)) != 0 ] || account
     done
     [ "$code" = 0 ] || echo "in round $((round + 1))" >>/tmp/said
     grown=$(($(kernel_memory) - memory))
-    end "$code" /tmp/said
     tell "grown $step $grown"
+    end "$code" /tmp/said
     [ "$code" = 0 ] || finish
 }
 
@@ -111,25 +175,23 @@ list_registrations() { # a line for everything that a module can leave behind: K
     cd /
 } 2>/dev/null
 
-list_new() { # lines of the second file that the first one lacks
-    awk 'NR == FNR { seen[$0]; next } !($0 in seen)' "$1" "$2"
+list_new() { # what is registered now and was not before
+    { printf "%s\n\n" "$before"; list_registrations; } | awk '/^$/ { now = 1; next } !now { seen[$0]; next } !($0 in seen)'
 }
 
 leftovers() { # leftovers STEP PATIENCE
     begin "$1"
     for pause in 0.3 0; do
-        list_registrations >/tmp/after
-        list_new /tmp/before /tmp/after >/tmp/left
-        [ -s /tmp/left ] || break
+        left=$(list_new)
+        [ -n "$left" ] || break
         sleep "$pause" # some things are freed a moment later
     done
-    tell_lines left /tmp/left
-    : >/tmp/said
-    end 0 /tmp/said
+    tell_lines left "$left"
+    end 0
 }
 
 finish() {
-    tell "fact taint $(cat /proc/sys/kernel/tainted)" # a shell reads byte by byte, which such files do not like
+    account
     tell finish
     while :; do sleep 60; done # the host ends the machine
 }
@@ -140,18 +202,4 @@ fact() { # fact NAME FILE: the first line of a file
     tell "fact $1 $value"
 } 2>/dev/null
 
-tell start
-fact release /proc/sys/kernel/osrelease
-fact lockdown /sys/kernel/security/lockdown
-fact enforced /sys/module/module/parameters/sig_enforce
-tell "fact taint-before $(cat /proc/sys/kernel/tainted)"
-while read -r line; do
-    case "$line" in
-    *" .machine: "* | *" .platform: "*) tell "fact keyring-${line##* .}" ;;
-    esac
-done </proc/keys
-ifconfig lo up 2>/dev/null
-. /kmodsmith/prepare
-list_registrations >/tmp/before
-. /kmodsmith/steps
-finish
+main

@@ -1,11 +1,8 @@
-"""QEMU machines: which firmware there is, whether hardware acceleration works, and the command line of a guest."""
+"""QEMU machines: which firmware there is, and the command line of a guest."""
 
 from __future__ import annotations
 
 import json
-import os
-import struct
-import threading
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import HostError
 from builder.kernel import Arch
-from builder.run import Command, find_tool, run
+from builder.run import Command, find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FIRMWARE_FOLDERS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
-_KVM = Path("/dev/kvm")
-_PROBE_TIMEOUT_S = 5.0
 # No guest is given a way to the host: QEMU may start nothing and gain nothing, whatever the guest makes of it.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
@@ -144,81 +139,25 @@ def _has_content(file: Path) -> bool:
         return any(stream.read(4096))
 
 
-class Acceleration:
-    """Chooses between KVM and software emulation: /dev/kvm can be there and not work, so a guest must answer first."""
-
-    def __init__(self, wish: str = "auto", *, host: str | None = None) -> None:
-        self._wish = wish
-        self._host = host or os.uname().machine
-        self._guard = threading.Lock()
-        self._works: bool | None = None
-
-    def choose(self, arch: Arch) -> str:
-        """Return ``kvm`` or ``tcg`` for a guest.
-
-        Raises:
-            HostError: KVM was asked for and does not work for this guest.
-        """
-        if self._wish == "tcg":
-            return "tcg"
-        with self._guard:
-            if self._works is None:
-                self._works = arch == self._host and os.access(_KVM, os.R_OK | os.W_OK) and _answers(arch)
-            works = self._works and arch == self._host
-        if self._wish == "kvm" and not works:
-            raise HostError(
-                f"KVM does not work here for guests of {arch}: {_KVM} is missing, or a small guest gave no answer",
-                hint="--accel auto uses software emulation then",
-            )
-        return "kvm" if works else "tcg"
-
-    def distrust(self) -> None:
-        """Use software emulation from now on: a guest did not come up with KVM."""
-        with self._guard:
-            self._works = False
-
-
-def _answers(arch: Arch) -> bool:
-    """Start a guest of a few instructions with the host's processor, and see whether it says what it should.
-
-    x86: the reset vector writes to the debug exit port (QEMU ends with 2 * 21 + 1). aarch64: PSCI SYSTEM_OFF.
-    """
-    emulator = _EMULATORS[arch]
-    answer, suffix = (43, "bios") if arch is Arch.X86_64 else (0, "kernel")
-    probe = _X86_PROBE if arch is Arch.X86_64 else _AARCH64_PROBE
-    extra = ("-device", "isa-debug-exit,iobase=0xf4,iosize=1") if arch is Arch.X86_64 else ()
-    handle = os.memfd_create("probe", 0)
-    try:
-        os.write(handle, probe)
-        argv = (
-            emulator.program, "-nodefaults", "-no-user-config", "-machine", f"{emulator.machine},accel=kvm", "-cpu",
-            "host", "-display", "none", *extra, f"-{suffix}", f"/proc/{os.getpid()}/fd/{handle}",
-        )  # fmt: skip
-        return run(Command(argv=argv, timeout_s=_PROBE_TIMEOUT_S)).exit_code == answer
-    finally:
-        os.close(handle)
-
-
-# mov al, 21; out 0xf4, al; hlt - at the reset vector, 16 bytes before the end.
-_X86_PROBE = b"\xf4" * (64 * 1024 - 16) + bytes.fromhex("b015e6f4f4") + b"\xf4" * 11
-# movz w0, #8; movk w0, #0x8400, lsl #16; hvc #0; b .
-_AARCH64_PROBE = struct.pack("<IIII", 0x52800100, 0x72B08000, 0xD4000002, 0x14000000)
+def machine_of(arch: Arch, acceleration: str, *, needs_smm: bool) -> str:
+    """Return QEMU's ``-machine``, which is what a probe has to try and a guest then gets."""
+    return f"{_EMULATORS[arch].machine}{',smm=on' if needs_smm else ''},accel={acceleration}"
 
 
 def make_command(guest: Guest, acceleration: str) -> Command:
     """Return the command that runs a guest with its console on stdout: no network, no disk, no folder of the host."""
     emulator = _EMULATORS[guest.arch]
-    smm = ",smm=on" if guest.firmware and guest.firmware.needs_smm else ""
+    needs_smm = guest.firmware is not None and guest.firmware.needs_smm
     argv = [
         emulator_of(guest.arch), "-nodefaults", "-no-user-config", "-sandbox", _SANDBOX,
-        "-machine", f"{emulator.machine}{smm},accel={acceleration}",
+        "-machine", machine_of(guest.arch, acceleration, needs_smm=needs_smm),
         "-cpu", "host" if acceleration == "kvm" else emulator.cpu, "-smp", str(guest.cpus), "-m", str(guest.memory_mib),
         "-display", "none", "-serial", "mon:stdio", "-no-reboot",
         "-kernel", str(guest.vmlinuz), "-initrd", str(guest.initramfs),
         "-append", " ".join([f"console={emulator.console}", *guest.arguments]),
     ]  # fmt: skip
     if guest.firmware and guest.variables:
-        if guest.firmware.needs_smm:
+        if needs_smm:
             argv += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={guest.firmware.code}"]
         # The firmware writes into its variables; QEMU keeps that in a file that is gone when it ends.

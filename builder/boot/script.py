@@ -52,11 +52,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """The steps, and the two files that the guest's first process reads."""
+    """The steps, the two files that the guest's first process reads, and how many reports it makes at most."""
 
     steps: tuple[Step, ...]
     prepare: str
     body: str
+
+    @property
+    def most_reports(self) -> int:
+        # Facts and the end; what a step says in one report each; two for every hundred rounds, see init.sh.
+        return 40 + sum(10 + 2 * (step.repeats // 100) for step in self.steps)
 
 
 def make_script(

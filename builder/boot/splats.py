@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _MOST_LINES = 200
 _MOST_CHARS = 300
@@ -67,6 +67,8 @@ _PATTERNS = (
     (SplatKind.WARNING, re.compile(r"^WARNING: |^BUG: |^sysfs: cannot create duplicate|^kobject_add_internal failed")),
     (SplatKind.TRACE, re.compile(r"^Call [Tt]race:")),
 )
+# What sysrq-w prints of a task before its trace ("state:" since 5.9).
+_TASK = re.compile(r"^task:\S+\s+state:|^\S+\s+[RSDTtZXIKWP]\s+(0x)?[0-9a-f]+\s+\d+\s+\d+\s+")
 _END = re.compile(r"---\[ end (trace|Kernel panic)")
 _PLACE = re.compile(r"^(?:RIP: [0-9a-f]+:|pc : )(\S+(?: \[\S+\])?)|^WARNING: .* at (\S+:\d+) ")
 # A function of a module in a list of callers; question marks are guesses of the unwinder.
@@ -83,10 +85,13 @@ class Splat:
 
 
 def find_splats(lines: Iterable[str]) -> list[Splat]:
-    """Return the complaints of a piece of kernel log, in order; a trace belongs to the complaint above it."""
+    """Return the complaints of a piece of kernel log, in order; a trace belongs to the complaint above it.
+
+    Traces of tasks that the kernel was asked for are none; everything else counts, also after it was asked.
+    """
     found: list[_Open] = []
     current: _Open | None = None
-    for line in lines:
+    for line in _without_answers(lines):
         if current is not None and (_END.search(line) or current.lines >= _MOST_LINES):
             current = None
             continue
@@ -99,6 +104,16 @@ def find_splats(lines: Iterable[str]) -> list[Splat]:
         current.take(line)
         found.append(current)
     return [item.close() for item in found]
+
+
+def _without_answers(lines: Iterable[str]) -> Iterator[str]:
+    is_asked = False
+    above = ""
+    for line in lines:
+        is_asked = is_asked or line.startswith("sysrq: ")
+        if not (is_asked and _TASK.search(above) and _kind_of(line) is SplatKind.TRACE):
+            yield line
+        above = line
 
 
 def _kind_of(line: str) -> SplatKind | None:

@@ -15,10 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.boot.acceleration import EMULATION, KVM, Acceleration, Choice, GuestKind
+from builder.boot.confine import helper_limits, make_confine
 from builder.boot.console import Transcript
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import order_by_dependency, unpacked_kernel
-from builder.boot.machine import ASK_WHERE, Acceleration, Guest, emulator_of, find_firmware, make_command
+from builder.boot.machine import ASK_WHERE, Guest, emulator_of, find_firmware, make_command
 from builder.boot.script import (
     IN_TREE_FOLDER,
     MODULE_FOLDER,
@@ -114,7 +116,8 @@ class _Prepared:
 
     guest: Guest
     script: Script
-    nonce: str
+    words: Sequence[str]
+    not_loaded: Mapping[str, str]
     mode: str
     enrolled: str
     signed_by: str
@@ -154,8 +157,7 @@ class Booter:
     ) -> None:
         self._folder = folder
         self._mode = mode
-        self._acceleration = Acceleration(acceleration)
-        self._say = say
+        self._acceleration = Acceleration(acceleration, memory=folder / "acceleration.json", say=say)
         self._memory = _MemoryGate(memory_mib or available_memory() // _MIB)
 
     @cached_property
@@ -169,12 +171,16 @@ class Booter:
             guests: architecture and the driver's ``boot.mode`` of each.
 
         Raises:
-            HostError: QEMU or firmware is missing.
+            HostError: QEMU or firmware is missing, or KVM was asked for and does not answer.
         """
         for arch, mode in sorted(set(guests)):
             emulator_of(arch)
-            if (mode if self._mode == "auto" else self._mode) != PLAIN:
-                find_firmware(arch)
+            wish = mode if self._mode == "auto" else self._mode
+            firmware = find_firmware(arch) if wish != PLAIN else None
+            # Whether auto means Secure Boot is known when there is a kernel.
+            is_secure = wish == SECURE and firmware is not None
+            needs_smm = is_secure and firmware is not None and firmware.needs_smm
+            self._acceleration.check(GuestKind(arch=arch, is_secure=is_secure, needs_smm=needs_smm))
 
     def boot(self, request: BootRequest) -> BootReport:
         """Test one image's modules on their kernel.
@@ -203,7 +209,9 @@ class Booter:
             boot_seconds=round(outcome.came_up_s or 0.0, 3),
             facts=dict(transcript.facts),
             steps=[_time_of(str(step), log) for step, log in logs if log is not None],
-            verdict=judge_boot(transcript, steps, outcome.ending, allow=request.settings.allow),
+            verdict=judge_boot(
+                transcript, steps, outcome.ending, allow=request.settings.allow, not_loaded=prepared.not_loaded
+            ),
         )
         request.log_file.with_suffix(".json").write_text(json.dumps(asdict(report), indent=2) + "\n")
         return report
@@ -215,8 +223,8 @@ class Booter:
         except FormatError as error:
             raise _infrastructure("kernel-unreadable", error.message, request) from None
         mode = self._choose_mode(request, kernel, is_signed=bool(signers))
-        nonce = secrets.token_hex(8)
-        script, content = self._make_content(request, nonce, is_secure=mode == SECURE)
+        by_name, not_loaded = _name_modules(request.modules)
+        script, words, content = self._make_content(request, by_name, is_secure=mode == SECURE)
         initramfs = scratch / "initramfs"
         initramfs.write_bytes(content)
         is_signed = all(module.signed.signers for module in request.modules)
@@ -242,7 +250,8 @@ class Booter:
         )  # fmt: skip
         signed_by = "signers" if is_signed else "throwaway" if mode == SECURE else "nobody"
         return _Prepared(
-            guest=guest, script=script, nonce=nonce, mode=mode, enrolled=enrolled, signed_by=signed_by
+            guest=guest, script=script, words=words, not_loaded=not_loaded, mode=mode, enrolled=enrolled,
+            signed_by=signed_by,
         )  # fmt: skip
 
     def _wish(self, request: BootRequest) -> str:
@@ -264,10 +273,10 @@ class Booter:
             )
         return PLAIN if missing or wish == PLAIN else SECURE
 
-    def _make_content(self, request: BootRequest, nonce: str, *, is_secure: bool) -> tuple[Script, bytes]:
-        """Return the script and the initramfs: no disk, no network, no folder of the host brings anything else."""
-        # By the name that the kernel knows: a vendor may have renamed the file (dkms.conf, DEST_MODULE_NAME).
-        by_name = {_plain(module.object.name): module for module in request.modules}
+    def _make_content(
+        self, request: BootRequest, by_name: Mapping[str, PlacedModule], *, is_secure: bool
+    ) -> tuple[Script, list[str], bytes]:
+        """Return the script, the words of its reports, and the initramfs: nothing else brings anything into a guest."""
         order = order_by_dependency({name: tuple(map(_plain, item.object.depends)) for name, item in by_name.items()})
         outside = {_plain(name) for item in by_name.values() for name in item.object.depends} - by_name.keys()
         in_tree = request.images.in_tree(request.kernel, sorted({*outside, *map(_plain, request.settings.in_tree)}))
@@ -279,10 +288,13 @@ class Booter:
             is_enforced=is_secure,
             has_test=bool(request.test_files),
         )
+        words = [secrets.token_hex(8) for _ in range(script.most_reports)]
         guest_files = [
             GuestFile(path="bin/busybox", content=request.busybox, mode=0o755),
             GuestFile(path="init", content=files("builder.boot").joinpath("init.sh").read_bytes(), mode=0o755),
-            GuestFile(path="kmodsmith/nonce", content=f"{nonce}\n".encode()),
+            GuestFile(path="kmodsmith/words", content=" ".join([*words, ""]).encode()),
+            GuestFile(path="kmodsmith/confine", content=make_confine(request.kernel.arch), mode=0o755),
+            GuestFile(path="kmodsmith/helpers", content=helper_limits().encode()),
             GuestFile(path="kmodsmith/prepare", content=script.prepare.encode()),
             GuestFile(path="kmodsmith/steps", content=script.body.encode()),
         ]
@@ -302,19 +314,61 @@ class Booter:
                 stranger = self._keys.stranger.sign_module(content)
                 guest_files.append(GuestFile(path=f"{UNSIGNED_FOLDER}/{name}.ko", content=content))
                 guest_files.append(GuestFile(path=f"{STRANGER_FOLDER}/{name}.ko", content=stranger))
-        return script, write_initramfs(guest_files)
+        return script, words, write_initramfs(guest_files)
 
     def _run(self, prepared: _Prepared, request: BootRequest) -> tuple[_Run, str]:
         """Run a guest; with KVM, one that does not come up is started again in software emulation."""
-        acceleration = self._acceleration.choose(request.kernel.arch)
-        outcome = _run_once(prepared, request, acceleration)
-        if not outcome.transcript.has_started and acceleration == "kvm":
-            self._say(f"{request.cell}: did not come up with KVM ({outcome.explanation}); using software emulation")
-            self._acceleration.distrust()
-            acceleration = self._acceleration.choose(request.kernel.arch)
-            outcome = _run_once(prepared, request, acceleration)
+        kind = _kind_of(prepared.guest)
+        choice = self._acceleration.choose(kind)
+        try:
+            outcome = _run_once(prepared, request, choice)
+            if choice.name == KVM:
+                outcome, choice = self._judge_kvm(kind, outcome, prepared, request)
+        finally:
+            self._acceleration.forget(kind)
         _check_came_up(outcome, prepared, request)
-        return outcome, acceleration
+        return outcome, choice.name
+
+    def _judge_kvm(
+        self, kind: GuestKind, outcome: _Run, prepared: _Prepared, request: BootRequest
+    ) -> tuple[_Run, Choice]:
+        """Tell what a guest with KVM says about KVM; it is blamed only for a guest that comes up without it.
+
+        Raises:
+            HostError: KVM was asked for, and the guest did not come up.
+        """
+        if outcome.transcript.has_started:
+            self._acceleration.confirm(kind)
+            return outcome, Choice(name=KVM)
+        self._acceleration.demand(kind, f"the guest {outcome.explanation}")
+        emulated = Choice(name=EMULATION)
+        again = _run_once(prepared, request, emulated)
+        if again.transcript.has_started:
+            self._acceleration.distrust(kind, f"the guest {outcome.explanation}")
+        return again, emulated
+
+
+def _kind_of(guest: Guest) -> GuestKind:
+    return GuestKind(
+        arch=guest.arch,
+        is_secure=guest.firmware is not None,
+        needs_smm=guest.firmware is not None and guest.firmware.needs_smm,
+    )
+
+
+def _name_modules(modules: Iterable[PlacedModule]) -> tuple[dict[str, PlacedModule], dict[str, str]]:
+    """Return modules by the name that the kernel knows, and why those that are left are not loaded, by their path.
+
+    A vendor may have renamed a file (dkms.conf, DEST_MODULE_NAME); of one name the kernel takes one module.
+    """
+    by_name: dict[str, PlacedModule] = {}
+    not_loaded: dict[str, str] = {}
+    for module in modules:
+        name = _plain(module.object.name)
+        if name in by_name:
+            not_loaded[module.path] = f"it calls itself {name}, as {by_name[name].path} does, which was loaded instead"
+        by_name.setdefault(name, module)
+    return by_name, not_loaded
 
 
 def _with_kernel_names(settings: BootTest, file_names: Mapping[str, str]) -> BootTest:
@@ -333,8 +387,9 @@ def _time_of(step: str, log: StepLog) -> StepTime:
 
 def _kernel_arguments(*, is_secure: bool) -> list[str]:
     return [
-        # Reports must come through whole and at once, and an end of the kernel must end the machine.
-        "printk.devkmsg=on", "printk.time=1", "loglevel=7", "log_buf_len=4M", "panic=-1",
+        # Reports and all else must come through whole and at once, whatever "dmesg -n" says; an end of the kernel must
+        # end the machine.
+        "printk.devkmsg=on", "printk.time=1", "ignore_loglevel", "log_buf_len=4M", "panic=-1",
         # Kernels with PREEMPT_RT read no certificates from the firmware without it.
         "efi=runtime",
         # What ASK_WHERE needs.
@@ -345,31 +400,42 @@ def _kernel_arguments(*, is_secure: bool) -> list[str]:
     ]  # fmt: skip
 
 
-def _run_once(prepared: _Prepared, request: BootRequest, acceleration: str) -> _Run:
-    outcome = _Run(Transcript(prepared.nonce))
-    command = make_command(prepared.guest, acceleration)
+def _run_once(prepared: _Prepared, request: BootRequest, choice: Choice) -> _Run:
+    outcome = _Run(Transcript(prepared.words))
+    command = make_command(prepared.guest, choice.name)
     request.log_file.parent.mkdir(parents=True, exist_ok=True)
     with request.log_file.open("wb") as log, follow(command) as machine:
         log.write(f"+ {command}\n".encode())
         outcome.started_s = time.monotonic()
-        _watch(machine, outcome, prepared.script, request.settings, log.write)
+        _watch(machine, outcome, prepared.script, request.settings, log.write, silence_s=choice.silence_s)
         if outcome.ending is Ending.DIED:
             outcome.explanation = machine.explain_end()
     return outcome
 
 
 def _watch(
-    machine: Followed, outcome: _Run, script: Script, settings: BootTest, write: Callable[[bytes], object]
+    machine: Followed,
+    outcome: _Run,
+    script: Script,
+    settings: BootTest,
+    write: Callable[[bytes], object],
+    *,
+    silence_s: float | None,
 ) -> None:
     """Read the console until the test is finished, a step takes too long, or the machine ends."""
-    patience = {step.number: step.timeout_s for step in script.steps}
+    patience_of = {step.number: step.timeout_s for step in script.steps}
     transcript = outcome.transcript
     deadline = outcome.started_s + settings.timeouts.boot
     step: int | None = None
     while not transcript.has_finished:
-        data = machine.read(deadline - time.monotonic())
+        patience_s = deadline - time.monotonic()
+        is_watched = silence_s is not None and not transcript.has_started
+        data = machine.read(min(patience_s, silence_s or 0.0) if is_watched else patience_s)
         if data is None:
             outcome.ending = Ending.TIMED_OUT
+            if is_watched:
+                outcome.explanation = f"said nothing for {silence_s:g} s"
+                return
             outcome.explanation = f"was not done after {settings.timeouts.boot} s"
             _ask_where(machine, outcome, write)
             return
@@ -385,7 +451,7 @@ def _watch(
         if transcript.has_started and transcript.current != step:
             step = transcript.current
             # Between steps the guest itself works: it takes stock before the first one.
-            seconds = settings.timeouts.boot if step is None else patience.get(step, settings.timeouts.boot)
+            seconds = settings.timeouts.boot if step is None else patience_of.get(step, settings.timeouts.boot)
             deadline = time.monotonic() + seconds
     outcome.ending = Ending.FINISHED
 

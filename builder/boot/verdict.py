@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import operator
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from builder.boot.console import FaultKind
 from builder.boot.script import StepKind
 from builder.boot.splats import SplatKind, find_splats
 from builder.errors import CellError, FailureClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from builder.boot.console import StepLog, Transcript
     from builder.boot.script import Step
@@ -27,6 +31,8 @@ class BootCheck(StrEnum):
     KERNEL_OOPS = SplatKind.OOPS.value
     LOCK_MISUSE = SplatKind.LOCKS.value
     MEMORY_MISUSE = SplatKind.MEMORY.value
+    REPORT_OUT_OF_ORDER = FaultKind.ORDER.value
+    OUTPUT_LOST = FaultKind.LOST.value
     LOAD_HUNG = "load-hung"
     SMOKE_TEST_HUNG = "smoke-test-hung"
     UNLOAD_HUNG = "unload-hung"
@@ -36,10 +42,12 @@ class BootCheck(StrEnum):
     SYMBOL_MISSING = "symbol-missing-at-load"
     SIGNATURE_REFUSED = "signature-refused"
     LOAD_REFUSED = "load-refused"
+    MODULE_NOT_LOADED = "module-not-loaded"
     UNSIGNED_ACCEPTED = "unsigned-accepted"
     STRANGER_ACCEPTED = "stranger-accepted"
     WRONG_REFUSAL = "wrong-refusal"
     PARAMETERS_ACCEPTED = "parameters-accepted"
+    GUEST_CHANGED = "guest-changed"
     SMOKE_TEST_FAILED = "smoke-test-failed"
     UNLOAD_REFUSED = "unload-refused"
     REPEAT_FAILED = "repeat-failed"
@@ -83,20 +91,29 @@ class Verdict:
     refusals: tuple[str, ...]
 
 
-# Bits of /proc/sys/kernel/tainted (Documentation/admin-guide/tainted-kernels.rst), with their letters.
+# Bits of /proc/sys/kernel/tainted (Documentation/admin-guide/tainted-kernels.rst; those from 27 on are RHEL's), with
+# their letters.
 _TAINTS = {
-    0: ("P", "a proprietary module was loaded"), 1: ("F", "a module was loaded by force"), 2: ("S", "unsafe SMP"),
-    3: ("R", "a module was unloaded by force"), 4: ("M", "machine check"), 5: ("B", "bad page"),
-    6: ("U", "set by a user"), 7: ("D", "the kernel died"), 8: ("A", "an ACPI table was overridden"),
-    9: ("W", "a warning was issued"), 10: ("C", "a staging driver was loaded"), 11: ("I", "firmware workaround"),
+    0: ("P", "a proprietary module was loaded"), 1: ("F", "a module was loaded by force"),
+    2: ("S", "the processor or system is out of specification"), 3: ("R", "a module was unloaded by force"),
+    4: ("M", "a machine check"), 5: ("B", "a bad page, or memory misuse"), 6: ("U", "a program asked for it"),
+    7: ("D", "the kernel died: an oops or BUG"), 8: ("A", "an ACPI table was overridden"), 9: ("W", "a warning"),
+    10: ("C", "a staging driver was loaded"), 11: ("I", "a workaround for firmware"),
     12: ("O", "an out-of-tree module was loaded"), 13: ("E", "an unsigned module was loaded"),
-    14: ("L", "soft lockup"), 15: ("K", "live patch"), 16: ("X", "auxiliary"), 17: ("T", "randomized structures"),
-    18: ("N", "a test ran"), 27: ("a", "a partner's module"), 28: ("h", "hardware that is not supported"),
-    29: ("t", "a technology preview"), 30: ("p", "unsigned by the vendor"), 31: ("u", "user namespaces"),
+    14: ("L", "a soft lockup"), 15: ("K", "a live patch"), 16: ("X", "the distribution's own"),
+    17: ("T", "randomized structures"), 18: ("N", "a test of the kernel ran"), 19: ("J", "a program used fwctl"),
+    27: ("a", "a partner's module"), 28: ("h", "hardware that is not supported"), 29: ("t", "a technology preview"),
+    30: ("p", "a module that the vendor did not sign"), 31: ("u", "user namespaces of no privilege"),
 }  # fmt: skip
-_EXPECTED_TAINTS = {12, 13}
-# Their splats are findings of their own.
-_TAINTS_OF_SPLATS = {5, 7, 9, 14}
+# What a vendor's module is: proprietary, out of tree, not signed by who built the kernel.
+_EXPECTED_TAINTS = {0, 12, 13}
+# Which complaints explain a bit: without one of them, what the kernel took note of was not seen on the console.
+_EXPLAINED = {
+    5: {BootCheck.MEMORY_MISUSE},
+    7: {BootCheck.KERNEL_OOPS, BootCheck.KERNEL_PANIC, BootCheck.MEMORY_MISUSE},
+    9: {BootCheck.KERNEL_WARNING, BootCheck.LOCK_MISUSE, BootCheck.MEMORY_MISUSE},
+    14: {BootCheck.TASK_HUNG},
+}
 _UNKNOWN_SYMBOL = re.compile(r"(\w+): (?:Unknown symbol \S+ \(err -?\d+\)|disagrees about version of symbol \S+)")
 _KEY_ERRORS = {errno.EKEYREJECTED, errno.ENOKEY, errno.EPERM}
 _REFUSAL = re.compile(r"Loading of .* is rejected|[Ll]ockdown: .*module|module verification failed")
@@ -118,7 +135,12 @@ _KILLED = 128 + 9
 
 
 def judge_boot(
-    transcript: Transcript, steps: Sequence[Step], ending: Ending, *, allow: Sequence[AllowedMessage] = ()
+    transcript: Transcript,
+    steps: Sequence[Step],
+    ending: Ending,
+    *,
+    allow: Sequence[AllowedMessage] = (),
+    not_loaded: Mapping[str, str] = MappingProxyType({}),
 ) -> Verdict:
     """Judge a guest that came up.
 
@@ -127,8 +149,10 @@ def judge_boot(
         steps: what it was to do.
         ending: how it ended.
         allow: messages that the driver's entry in versions.yaml excuses.
+        not_loaded: modules of the image that no step loads, by path, and why.
     """
     found = list(_problems(transcript, steps, ending))
+    found += [Problem(check=BootCheck.MODULE_NOT_LOADED, step=path, sentence=text) for path, text in not_loaded.items()]
     patterns = [re.compile(item.pattern) for item in allow]
     allowed = {problem for problem in found if any(pattern.search(str(problem)) for pattern in patterns)}
     order = list(BootCheck)
@@ -164,6 +188,13 @@ def raise_problems(problems: Sequence[Problem]) -> None:
 
 
 def _problems(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iterator[Problem]:
+    """Yield what is wrong, that which explains a taint before the taint."""
+    found = list(_seen(transcript, steps, ending))
+    yield from found
+    yield from _judge_taint(transcript, {problem.check for problem in found})
+
+
+def _seen(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iterator[Problem]:
     for step in steps:
         log = transcript.steps.get(step.number)
         if log is None:
@@ -172,7 +203,8 @@ def _problems(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> 
         yield from splats
         yield from _judge_step(step, log, ending, has_splat=bool(splats))
     yield from _complaints(transcript.between, "between steps")
-    yield from _judge_taint(transcript)
+    for fault in transcript.faults:
+        yield Problem(check=BootCheck(fault.kind.value), step="the console", sentence=fault.sentence)
     if ending is Ending.FLOODED:
         yield Problem(
             check=BootCheck.CONSOLE_FLOODED, step="the console", sentence="more was printed than a boot test should"
@@ -206,9 +238,8 @@ def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) ->
             yield _problem(
                 BootCheck.PARAMETERS_ACCEPTED, step, "the module was loaded with parameters that it must refuse"
             )
-        case StepKind.SMOKE_TEST if code:
-            first = next((line for line in log.said if "FAIL" in line), log.said[-1] if log.said else "it said nothing")
-            yield _problem(BootCheck.SMOKE_TEST_FAILED, step, f"ended with exit code {code}: {first}")
+        case StepKind.SMOKE_TEST:
+            yield from _judge_smoke_test(step, log)
         case StepKind.UNLOAD if code and not (has_splat and code == _KILLED):
             yield _problem(BootCheck.UNLOAD_REFUSED, step, _said(log))
         case StepKind.REPEAT:
@@ -218,6 +249,14 @@ def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) ->
                 kind, _, what = line.partition(" ")
                 check = _LEFT.get(kind, BootCheck.REGISTRATION_LEFT)
                 yield _problem(check, step, f"{what} is still there after unloading")
+
+
+def _judge_smoke_test(step: Step, log: StepLog) -> Iterator[Problem]:
+    if log.is_changed:
+        yield _problem(BootCheck.GUEST_CHANGED, step, "the test changed what later steps rest on")
+    if log.code:
+        first = next((line for line in log.said if "FAIL" in line), log.said[-1] if log.said else "it said nothing")
+        yield _problem(BootCheck.SMOKE_TEST_FAILED, step, f"ended with exit code {log.code}: {first}")
 
 
 def _judge_cut_short(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[Problem]:
@@ -264,15 +303,23 @@ def _judge_repeat(step: Step, log: StepLog) -> Iterator[Problem]:
         yield _problem(BootCheck.MEMORY_LEFT, step, f"the kernel needs {log.grown_kib} KiB more after {rounds} rounds")
 
 
-def _judge_taint(transcript: Transcript) -> Iterator[Problem]:
-    before, after = (transcript.facts.get(name, "") for name in ("taint-before", "taint"))
-    if not (before.isdecimal() and after.isdecimal()):
+def _judge_taint(transcript: Transcript, explained_by: Container[BootCheck]) -> Iterator[Problem]:
+    """Yield a problem for every new bit that nobody expects and no complaint explains."""
+    before = transcript.facts.get("taint-before", "")
+    if not re.fullmatch(r"\d{1,20}", before) or not transcript.taints:
+        if transcript.has_finished:
+            yield Problem(check=BootCheck.TAINT, step="the kernel", sentence="did not say whether it is tainted")
         return
-    new = int(after) & ~int(before)
+    new = reduce(operator.or_, transcript.taints) & ~int(before)
     for bit in range(new.bit_length()):
-        if new >> bit & 1 and bit not in _EXPECTED_TAINTS | _TAINTS_OF_SPLATS:
+        if (
+            new >> bit & 1
+            and bit not in _EXPECTED_TAINTS
+            and not any(item in explained_by for item in _EXPLAINED.get(bit, ()))
+        ):
             letter, meaning = _TAINTS.get(bit, ("?", f"bit {bit}"))
-            yield Problem(check=BootCheck.TAINT, step="the kernel", sentence=f"is tainted {letter}: {meaning}")
+            unseen = ", of which the console says nothing" if bit in _EXPLAINED else ""
+            yield Problem(check=BootCheck.TAINT, step="the kernel", sentence=f"is tainted {letter}: {meaning}{unseen}")
 
 
 def _refusals(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:

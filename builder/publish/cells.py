@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.attest.facts import CellFacts
-from builder.attest.statements import boot_strength, is_strong_enough
 from builder.errors import UsageError
+from builder.evidence import is_strong_enough
 from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix, matches_any
@@ -220,12 +220,7 @@ def _why_too_weak(project: Project, decision: Decision, digest: str) -> str:
     """Say why a boot test does not prove what versions.yaml wants to be proved; empty where it does."""
     wanted = project.config.publish.require_boot
     boot = project.journal.boots.get(decision.cell.id)
-    if wanted == "any" or (
-        boot
-        and boot.passed
-        and boot.digest == digest
-        and is_strong_enough(boot_strength(boot.mode, boot.signed_by), wanted)
-    ):
+    if wanted == "any" or (boot and boot.passed and boot.digest == digest and is_strong_enough(boot.strength, wanted)):
         return ""
     found = f"a boot test in mode {boot.mode}, signed by {boot.signed_by}," if boot else "no boot test"
     return f"publish.require_boot wants {wanted}, and {found} is on record of this image"

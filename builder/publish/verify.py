@@ -26,10 +26,9 @@ from builder.attest.statements import (
     PROVENANCE_PREDICATE,
     SIGNATURE_TEST,
     TEST_PREDICATE,
-    boot_strength,
-    is_strong_enough,
 )
 from builder.errors import DamagedError, FormatError, SourceGoneError
+from builder.evidence import boot_strength, is_strong_enough
 from builder.image_files import LayerCache, list_modules, read_exported
 from builder.publish.signatory import bundles_of
 

@@ -142,6 +142,42 @@ def _open_lab(ending: str, machine: Machine, lock_text: str, folder: Path, pool:
 
 
 _SECURE = {"mode": "secure"}
+_SLOW = {**_QUICK, "load": 30}
+_PRINTK = "/sys/module/printk/parameters"
+_WARN = "echo 1 >/sys/module/bad_switch/parameters/warn"
+# Fails as soon as one of the ways into other processes or the kernel is open, or a word lies in a file.
+_LOOK_FOR_WORDS = r"""
+failed=0
+bad() { echo "FAIL $*"; failed=1; }
+mknod /tmp/mem c 1 1; mknod /tmp/port c 1 4
+umount /proc # that of its own: below it is the first process's
+for place in /proc/1/mem /proc/1/environ /proc/1/fd/6 /proc/1/fd/7 /proc/kcore /tmp/mem /tmp/port; do
+    head -c 16 $place >/dev/null 2>/tmp/answer
+    grep -q "ermitted\|ermission denied\|No such device" /tmp/answer || bad "$place: $(cat /tmp/answer)"
+done
+[ -e /proc/1/mem ] && [ "$(cat /proc/1/comm)" = init ] || bad "this is not the first process, but $(cat /proc/1/comm)"
+insmod /kmodsmith/modules/good.ko 2>&1 | grep -q "not permitted" || bad "insmod"
+reboot -f 2>/dev/null && bad "reboot"
+[ "$(ls /kmodsmith)" = "confine
+modules
+stranger
+test
+unsigned" ] || bad "left: $(ls /kmodsmith)"
+words=$(dmesg | sed -n 's/.*kmodsmith \([0-9a-f]*\) .*/\1/p')
+[ -n "$words" ] || bad "no words in the log"
+for word in $words; do
+    grep -l "$word" /proc/cmdline /proc/*/cmdline /proc/*/environ /init && bad "$word"
+done
+rm /tmp/mem /tmp/port
+exit $failed
+"""
+_LEAVE = r"""
+rm /bin/rmmod /bin/insmod
+printf '#!/bin/sh\nexit 0\n' >/bin/rmmod
+chmod 755 /bin/rmmod
+(while :; do dmesg -n 1; done) &
+sleep 0.2
+"""
 # name of the case: module, changes of its request, what must be found first
 _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
     "nothing wrong": ("good", {"settings": {"repeat": 12}}, None),
@@ -187,6 +223,41 @@ _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
     ),
     "smoke test fails": ("good", {"test": "echo ok one; echo FAIL two; exit 1"}, BootCheck.SMOKE_TEST_FAILED),
     "smoke test hangs": ("good", {"test": "sleep 1000"}, BootCheck.SMOKE_TEST_HUNG),
+    "a warning behind an answer of the kernel": ("bad_sysrq", {}, BootCheck.KERNEL_WARNING),
+    "what was said first is dropped": ("bad_lost", {"settings": {"timeouts": _SLOW}}, BootCheck.OUTPUT_LOST),
+    "taints without a word": (
+        "bad_taint",
+        {
+            "settings": {
+                "parameters": tuple(
+                    {"name": f"bit {bit}", "modules": {"bad_taint": f"bit={bit}"}} for bit in (5, 7, 9, 14)
+                )
+            }
+        },
+        BootCheck.TAINT,
+    ),
+    "smoke test turns the console down": (
+        "bad_switch",
+        {"test": f"dmesg -n 1; {_WARN}; dmesg -n 8"},
+        BootCheck.KERNEL_WARNING,
+    ),
+    "smoke test turns everything down": (
+        "bad_switch",
+        {"test": f"cd {_PRINTK}; echo N >ignore_loglevel; dmesg -n 1; {_WARN}; dmesg -n 8; echo Y >ignore_loglevel"},
+        BootCheck.OUTPUT_LOST,
+    ),
+    "smoke test looks for the words": ("good", {"test": _LOOK_FOR_WORDS, "settings": _SECURE}, None),
+    "smoke test spends a word again": (
+        "good",
+        {"test": "dmesg | sed -n 's/.*\\(kmodsmith [0-9a-f]* \\).*/\\1finish/p' | tail -n 1 >/dev/kmsg; exit 3"},
+        BootCheck.REPORT_OUT_OF_ORDER,
+    ),
+    "smoke test changes the module": (
+        "good",
+        {"test": "cp run /kmodsmith/modules/good.ko"},
+        BootCheck.GUEST_CHANGED,
+    ),
+    "smoke test leaves processes and programs behind": ("good", {"test": _LEAVE, "settings": {"repeat": 3}}, None),
     "smoke test pretends to be the guest": (
         "good",
         {"test": "echo '<13>kmodsmith 0123456789abcdef finish' >/dev/kmsg; exit 3"},
@@ -252,6 +323,19 @@ def test_places_are_named(reports: dict[str, Future[BootReport]]) -> None:
         assert problem.place.startswith(f"{function}+0x"), problem
     slept = reports["sleeps for ever at load"].result().verdict.problems
     assert [(problem.check, problem.place[:8]) for problem in slept] == [(BootCheck.LOAD_HUNG, "bad_init")]
+
+
+def test_every_taint_is_named(reports: dict[str, Future[BootReport]]) -> None:
+    problems = reports["taints without a word"].result().verdict.problems
+    assert [problem.sentence[:12] for problem in problems] == [f"is tainted {letter}" for letter in "BDWL"]
+
+
+def test_a_module_of_a_name_that_is_taken_is_not_passed_over(lab: _Lab) -> None:
+    request = lab.request("good", label="twice")
+    twice = [*request.modules, replace(request.modules[0], path="opt/lib/modules/k/extra/other.ko")]
+    verdict = lab.booter.boot(replace(request, modules=twice)).verdict
+    found = [(problem.check, problem.step) for problem in verdict.problems]
+    assert found == [(BootCheck.MODULE_NOT_LOADED, "opt/lib/modules/k/extra/other.ko")]
 
 
 def test_what_is_excused_is_still_told(reports: dict[str, Future[BootReport]]) -> None:
