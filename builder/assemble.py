@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
 def assemble_image(
     image_build: ImageBuild, decision: Decision, modules: Path, *, name: str, signers: Sequence[SignerIdentity]
-) -> None:
-    """Make the image under a passing name: it gets the cell's own names when it is proven.
+) -> str:
+    """Make the image and return its id: by it, it is proven, booted and named.
+
+    The passing name only keeps it from being lost, and lets a later run remove what this one left behind.
 
     Raises:
         CellError: buildah failed, which is no fault of the driver's.
     """
+    id_file = modules.with_name("image-id")
     command = image_build.assemble(
         modules,
         names=(name,),
         kernel=decision.cell.kernel,
         labels=image_labels(decision, signers),
+        id_file=id_file,
     )
     outcome = run(command)
     if not outcome:
@@ -40,6 +44,12 @@ def assemble_image(
             f"the final image could not be made: buildah {outcome.explain()}",
             detail=last_line,
         )
+    return read_image_id(id_file)
+
+
+def read_image_id(file: Path) -> str:
+    """Return the id that buildah wrote into a file."""
+    return file.read_text().strip().removeprefix("sha256:")
 
 
 def image_labels(decision: Decision, signers: Sequence[SignerIdentity]) -> dict[str, str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import threading
 import time
 import traceback
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,19 +17,20 @@ from builder.arrange import compress_modules, move_modules
 from builder.assemble import assemble_image
 from builder.blame import describe_error, is_understood, is_worth_another_try
 from builder.compile import compile_modules
-from builder.errors import FailureClass, FormatError
-from builder.evidence import CellEvidence, Journal, Outcome
+from builder.errors import CellError, FailureClass, FormatError
+from builder.evidence import CellEvidence, Journal, Outcome, make_run_id
 from builder.finding import raise_findings
 from builder.image_build import ImageBuild
 from builder.image_files import LayerCache
 from builder.kernel import parse_kernel_version
+from builder.once import Once
 from builder.plan import Action, Decision, Plan
 from builder.prove import prove_image, prove_result, read_image
 from builder.result import CellResult, Status
 from builder.result_folder import write_result
-from builder.run import stop_all
+from builder.run import obey, stop_all
 from builder.sign import SigningJob, sign_result
-from builder.store import STAGE_REPOSITORY, read_digest, remove_images, tag_image
+from builder.store import STAGE_REPOSITORY, Image, find_image, remove_images, tag_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from builder.compile_result import CompileResult
     from builder.compiled import CompiledResults
     from builder.driver import StagedDriver
+    from builder.evidence import FileRecord, ModuleRecord
     from builder.failure import Failure
     from builder.finding import Finding
     from builder.image_files import ImageContents
@@ -47,15 +48,19 @@ if TYPE_CHECKING:
     from builder.log import Reporter
     from builder.prove import Proof
     from builder.sign import SigningLog
-    from builder.signer import OpenSigner
+    from builder.signer import OpenSigner, SignerIdentity
 
 _RETRY_PAUSE_S = 2.0
+_KEY_LABEL = "io.kmodsmith.cell.key"
 _BOOT_STAGE = "boot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """Where and how a run builds. ``toolkit_for`` and ``base_for`` return image names, making them if need be."""
+    """Where and how a run builds. ``toolkit_for`` and ``base_for`` return image names, making them if need be.
+
+    ``identities`` are those that sign; ``signers`` have their keys, too, and are there where something is to be signed.
+    """
 
     work_dir: Path
     drivers: Mapping[str, StagedDriver]
@@ -65,6 +70,7 @@ class Workshop:
     base_for: Callable[[Decision], str]
     facts_for: Callable[[Decision], KernelFacts]
     compiled: CompiledResults
+    identities: Sequence[SignerIdentity]
     signers: Sequence[OpenSigner]
     signing_log: SigningLog
     booter: CellBooter | None
@@ -73,12 +79,22 @@ class Workshop:
     isolation: str = "chroot"
     timeout_s: float = 1800.0
     retries: int = 2
-    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}")
+    run_id: str = field(default_factory=make_run_id)
+    compiles: Once = field(default_factory=Once)
     layers: LayerCache = field(default_factory=LayerCache)
     is_stopping: threading.Event = field(default_factory=threading.Event)
 
     def log_file(self, decision: Decision) -> Path:
         return self.work_dir / "cells" / decision.cell.id / "build.log"
+
+    def go_on(self) -> None:
+        """Return, unless the run was interrupted: then nothing more is signed, booted or named.
+
+        Raises:
+            CancelledError: it was.
+        """
+        if self.is_stopping.is_set():
+            raise CancelledError
 
 
 def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
@@ -89,20 +105,22 @@ def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
     """
     shop.journal.note("run-started", run=shop.run_id, cells=len(plan.work))
     done: dict[str, CellResult] = {}
-    with ThreadPoolExecutor(max_workers=shop.workers, thread_name_prefix="cell") as pool:
-        futures = [pool.submit(_finish_cell, decision, shop) for decision in plan.work]
-        try:
-            for future in as_completed(futures):
-                result = future.result()
-                done[result.decision.cell.id] = result
-                shop.reporter.cell_finished(result)
-        except BaseException:
-            shop.is_stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            stop_all()
-            raise
-        finally:
-            remove_images(name for item in plan.of(Action.BUILD, Action.ASSEMBLE) for name in _passing_names(item))
+    try:
+        with ThreadPoolExecutor(shop.workers, "cell", obey, (shop.is_stopping,)) as pool:
+            futures = [pool.submit(_finish_cell, decision, shop) for decision in plan.work]
+            try:
+                for future in as_completed(futures):
+                    result = future.result()
+                    done[result.decision.cell.id] = result
+                    shop.reporter.cell_finished(result)
+            except BaseException:
+                shop.is_stopping.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                stop_all()
+                raise
+    finally:  # when no thread makes images any more
+        made = plan.of(Action.BUILD, Action.ASSEMBLE)
+        remove_images(name for decision in made for name in _passing_names(decision, shop))
     shop.journal.note("run-finished", run=shop.run_id)
     return done
 
@@ -119,14 +137,14 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
         if failure is None or not is_worth_another_try(failure) or attempt == shop.retries:
             break
         shop.reporter.cell_retried(decision, failure)
-        time.sleep(_RETRY_PAUSE_S * (attempt + 1))
+        shop.is_stopping.wait(_RETRY_PAUSE_S * (attempt + 1))
     shop.journal.record(evidence)
     boot = shop.journal.last_boots.get(decision.cell.id)
     return CellResult(
         decision=decision,
         status=_status_of(decision, evidence),
         duration_s=time.monotonic() - started,
-        digest=evidence.digest,
+        digest="" if evidence.failure else evidence.digest,
         failure=evidence.failure,
         log=evidence.log,
         boot=boot if boot and boot.run == shop.run_id else None,
@@ -138,6 +156,7 @@ _STATUS = {
     Action.ASSEMBLE: Status.ASSEMBLED,
     Action.BOOT: Status.BOOTED,
     Action.TAG: Status.TAGGED,
+    Action.PROVE: Status.PROVEN,
 }
 
 
@@ -148,35 +167,41 @@ def _status_of(decision: Decision, evidence: CellEvidence) -> Status:
     return Status.UNPROVEN if is_unknown else Status.FAILED
 
 
-def _passing_names(decision: Decision) -> tuple[str, str]:
+def _passing_names(decision: Decision, shop: Workshop) -> tuple[str, str]:
     """Return the names of the compile stage and of the final image until it is proven."""
-    return f"{STAGE_REPOSITORY}:{decision.key}", f"{STAGE_REPOSITORY}:{decision.key}-unproven"
+    name = f"{STAGE_REPOSITORY}:{decision.key}-{shop.run_id}"
+    return name, f"{name}-unproven"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What a proof showed of a cell's image."""
+
+    digest: str = ""
+    modules: tuple[ModuleRecord, ...] = ()
+    firmware: tuple[FileRecord, ...] = ()
+    signers: tuple[str, ...] = ()
+    derived: bool = False
 
 
 def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
     log_file = shop.log_file(decision)
-    # Booting an image or giving it its name again must not forget how it was made.
-    known = shop.journal.cells.get(decision.cell.id) if decision.action in {Action.TAG, Action.BOOT} else None
-    if known and known.key != decision.key:
-        known = None
+    known = _find_known(decision, shop)
     timings = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
-    modules = known.modules if known else ()
-    firmware = known.firmware if known else ()
-    signers = known.signers if known else ()
-    digest = ""
+    shown = _Shown()
+    if known:
+        shown = _Shown(
+            digest=known.digest, modules=known.modules, firmware=known.firmware, signers=known.signers,
+            derived=known.derived,
+        )  # fmt: skip
     failure: Failure | None = None
     try:
-        if decision.action is Action.TAG:
-            tag_image(decision.key_image, decision.image)
-        elif decision.action is Action.BOOT:
-            _boot(decision, read_image(decision.key_image, shop.layers), shop, timings)
-            tag_image(decision.key_image, decision.image)
-        else:
-            log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        if decision.action in {Action.BUILD, Action.ASSEMBLE}:
             log_file.write_bytes(b"")
-            proof = _make_image(decision, shop, log_file, timings)
-            modules, firmware, signers = proof.modules, proof.firmware, proof.signers
-        digest = read_digest(decision.key_image)
+            shown = _make_image(decision, shop, log_file, timings)
+        else:
+            shown = _finish_image(decision, shop, log_file, timings, shown)
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
         if _BOOT_STAGE in timings and shop.booter is not None:
             log_file = shop.booter.log_file(decision.cell)
@@ -192,23 +217,99 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         timings=timings,
         image=decision.image,
-        digest=digest,
-        modules=modules,
-        firmware=firmware,
-        signers=signers,
+        digest=shown.digest,
+        modules=shown.modules,
+        firmware=shown.firmware,
+        signers=shown.signers,
         failure=failure,
         log=str(log_file.relative_to(shop.work_dir)),
+        derived=shown.derived,
     )
 
 
-def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]) -> Proof:
+def _find_known(decision: Decision, shop: Workshop) -> CellEvidence | None:
+    """Return what is on record of a finished image: booting it or giving it its name again must not forget that."""
+    known = shop.journal.cells.get(decision.cell.id)
+    is_finished = decision.action not in {Action.BUILD, Action.ASSEMBLE}
+    return known if is_finished and known and known.key == decision.key else None
+
+
+def _finish_image(
+    decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float], known: _Shown
+) -> _Shown:
+    """Do what is missing to an image that was made before: its proof on record, its boot test, its names."""
+    image = find_image(decision.key_image)
+    shown = known
+    if not known.modules or known.digest != image.digest or decision.boot_key:
+        contents = read_image(image.id, shop.layers)
+        if not known.modules or known.digest != image.digest:
+            shown = _derive(decision, contents, shop, log_file, timings)
+        _boot(decision, contents, shop, timings)
+    _name_image(image, decision, shop)
+    return shown
+
+
+def _derive(
+    decision: Decision, contents: ImageContents, shop: Workshop, log_file: Path, timings: dict[str, float]
+) -> _Shown:
+    """Prove an image whose evidence is not on record; one that does not stand the proof is built by the next run."""
+    timings.clear()
+    with _stage("verify", decision, shop, timings):
+        try:
+            _check_key(decision, contents)
+            proof = _prove(decision, contents, shop, log_file)
+        except CellError:
+            remove_images([decision.key_image])
+            raise
+    return replace(_show(proof), derived=True)
+
+
+def _check_key(decision: Decision, contents: ImageContents) -> None:
+    if contents.labels.get(_KEY_LABEL) != decision.key:
+        sentence = f"the label {_KEY_LABEL} of {decision.key_image} is not its key"
+        raise CellError(FailureClass.FIT, "key-differs", sentence)
+
+
+def _prove(decision: Decision, contents: ImageContents, shop: Workshop, log_file: Path) -> Proof:
+    proof = prove_image(
+        contents,
+        shop.facts_for(decision),
+        expected=shop.drivers[decision.cell.driver].recipe.module_names,
+        compiled_for=decision.inputs.compiled_for if decision.inputs else "",
+        signers=[identity.expected for identity in shop.identities],
+    )
+    _judge(proof.findings, log_file)
+    return proof
+
+
+def _show(proof: Proof) -> _Shown:
+    return _Shown(digest=proof.digest, modules=proof.modules, firmware=proof.firmware, signers=proof.signers)
+
+
+def _name_image(image: Image, decision: Decision, shop: Workshop) -> None:
+    """Give an image the cell's names, by its id, and look whether they stand for the very image that was proven.
+
+    Raises:
+        CellError: they stand for another one: somebody else named it at the same time.
+    """
+    shop.go_on()
+    tag_image(image.id, decision.key_image, decision.image)
+    if (named := find_image(decision.key_image)) != image:
+        raise CellError(
+            FailureClass.INFRASTRUCTURE,
+            "image-replaced",
+            f"{decision.key_image} stands for {named.digest}, and the image that was proven is {image.digest}: another "
+            "run, or somebody by hand, gave its name away at the same time",
+        )
+
+
+def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
     """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
     driver = shop.drivers[decision.cell.driver]
-    stage_image, unproven = _passing_names(decision)
+    stage_image, unproven = _passing_names(decision, shop)
     final_kernel = decision.cell.kernel
     compiled_for = decision.inputs.compiled_for if decision.inputs else ""
     compile_kernel = parse_kernel_version(compiled_for) if compiled_for else final_kernel
-    identities = [signer.identity for signer in shop.signers]
     with tempfile.TemporaryDirectory(dir=shop.work_dir, prefix="cell-") as scratch:
         result = _restore(decision, shop) if decision.action is Action.ASSEMBLE else None
         with _stage("toolkit", decision, shop, timings):
@@ -228,9 +329,7 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
         )
         if result is None:
             with _stage("compile", decision, shop, timings):
-                left = Path(scratch, "out")
-                result = compile_modules(image_build, left, stage_image=stage_image, make_jobs=shop.make_jobs)
-                shop.compiled.keep(_compile_key(decision), result)
+                result = _compile_once(decision, shop, image_build, Path(scratch, "out"), stage_image)
         with _stage("fit", decision, shop, timings):
             if compiled_for:
                 result = move_modules(result, compile_kernel, final_kernel)
@@ -245,20 +344,41 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
                 result = compress_modules(result, final_kernel, driver.compress)
             tree = Path(scratch, "modules")
             write_result(result, tree)
-            assemble_image(image_build, decision, tree, name=unproven, signers=identities)
+            image_id = assemble_image(image_build, decision, tree, name=unproven, signers=shop.identities)
     with _stage("verify", decision, shop, timings):
-        contents = read_image(unproven, shop.layers)
-        proof = prove_image(
-            contents,
-            kernel,
-            expected=expected,
-            compiled_for=compiled_for,
-            signers=[identity.expected for identity in identities],
-        )
-        _judge(proof.findings, log_file)
+        contents = read_image(image_id, shop.layers)
+        proof = _prove(decision, contents, shop, log_file)
     _boot(decision, contents, shop, timings)
-    tag_image(unproven, decision.key_image, decision.image)
-    return proof
+    _name_image(Image(id=image_id, digest=proof.digest), decision, shop)
+    return _show(proof)
+
+
+def _compile_once(
+    decision: Decision, shop: Workshop, image_build: ImageBuild, left: Path, stage_image: str
+) -> CompileResult:
+    """Compile, or take what another cell of this run compiled from the same inputs; errors of the driver, too."""
+    made: CompileResult | None = None
+
+    def compile_and_keep() -> CellError | None:
+        nonlocal made
+        try:
+            made = compile_modules(image_build, left, stage_image=stage_image, make_jobs=shop.make_jobs)
+        except CellError as error:
+            if error.failure_class is FailureClass.INFRASTRUCTURE:
+                raise
+            return error
+        shop.compiled.keep(_compile_key(decision), made)
+        return None
+
+    # Results of all cells at once would fill the memory, so only that there is one is remembered.
+    error = shop.compiles.get(_compile_key(decision), compile_and_keep)
+    if error is not None:
+        raise error
+    return (
+        made
+        or _restore(decision, shop)
+        or compile_modules(image_build, left, stage_image=stage_image, make_jobs=shop.make_jobs)
+    )
 
 
 def _boot(decision: Decision, contents: ImageContents, shop: Workshop, timings: dict[str, float]) -> None:
@@ -292,6 +412,7 @@ def _judge(findings: Sequence[Finding], log_file: Path) -> None:
 
 @contextlib.contextmanager
 def _stage(name: str, decision: Decision, shop: Workshop, timings: dict[str, float]) -> Iterator[None]:
+    shop.go_on()
     shop.reporter.cell_stage(decision, name)
     started = time.monotonic()
     try:

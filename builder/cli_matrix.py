@@ -155,8 +155,8 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
     """Discover, then build, prove, sign, boot and publish what is missing, and report how fresh it is.
 
     Safe to run every hour: where nothing changed, nothing is done. What came of it is in nightly.json, results.json and
-    junit.xml of the work folder. Exit codes: as build; 16 if something is not published, or waits for what is not; 7 if
-    all was done but a source did not answer.
+    junit.xml of the work folder. Exit codes: as build; 16 if an image that is wanted is not in its registry in the end, or
+    waits for one that is not: each is named; 7 if all was done but a source did not answer.
     """
     from builder.emit.matrix import emit_discovery, emit_freshness, emit_nightly_json  # noqa: PLC0415 - see builder.cli
     from builder.emit.publish import emit_publish_summary  # noqa: PLC0415
@@ -178,7 +178,9 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
         session.out.print(line, markup=False)
     if report.published and not as_json:
         session.out.print(emit_publish_summary(report.published), markup=False)
-    if code == 0 and any(result.is_failure or result.is_waiting for result in report.published):
+    for item in report.missing:
+        session.err.print(f"not in its registry: {item.names[0]}: {item.why}", markup=False, soft_wrap=True)
+    if code == 0 and report.missing:
         code = FailureClass.PUBLISH.exit_code
     if code == 0 and (problem := complain(report.discovery)):
         raise problem

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import threading
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
+
+
+def make_run_id(prefix: str = "") -> str:
+    """Return a name for a run that no other has: in containers, process ids are the same again and again."""
+    return f"{prefix}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 class Outcome(StrEnum):
@@ -80,6 +87,8 @@ class CellEvidence:
     """SHA-256 fingerprints of the certificates whose signatures were verified in the final image."""
     failure: Failure | None = None
     log: str = ""
+    derived: bool = False
+    """The image was there and its evidence was not: it was proven again. When, by whom it was built is not known."""
 
 
 BOOT_STRENGTHS = ("any", "secure", "signed")
@@ -200,6 +209,11 @@ class Journal:
         with self._guard:
             self._append(line)
             self.published[evidence.name] = evidence
+
+    def is_published(self, digest: str) -> bool:
+        """Tell whether a digest was ever given a name in a registry; other threads may be recording meanwhile."""
+        with self._guard:
+            return any(entry.digest == digest for entry in self.published.values())
 
     def note(self, event: str, **facts: Any) -> None:
         """Record an event of the run itself."""

@@ -62,9 +62,11 @@ class ImageBuild:
         names: tuple[str, ...],
         kernel: KernelVersion,
         labels: Mapping[str, str],
+        id_file: Path,
     ) -> Command:
-        """Make the final image for a kernel from the folder ``modules``."""
+        """Make the final image for a kernel from the folder ``modules``; its id is written to ``id_file``."""
         options = ["--platform", f"linux/{kernel.arch.oci}", "--build-context", f"{RESULT_STAGE}={modules}"]
+        options += ["--iidfile", str(id_file)]
         for name in names:
             options += ["--tag", name]
         for label, value in sorted(labels.items()):

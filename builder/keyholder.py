@@ -1,5 +1,7 @@
 """The process that holds a private key: it gets digests on stdin and prints signatures, a JSON line for each.
 
+Each question has a number, and its answer carries the same.
+
 It is a process of its own so that the build, which reads images, ELF files and build logs of others, never has the
 key in its memory. It leaves no core behind and cannot be traced by another user. First line: where the key is.
 """
@@ -96,26 +98,21 @@ def leave_no_traces() -> None:
 
 
 def serve(questions: IO[str], answers: IO[str]) -> None:
-    """Answer each line; an error is an answer, too."""
-
-    def answer(reply: dict[str, str]) -> None:
-        answers.write(json.dumps(reply) + "\n")
-        answers.flush()
-
-    try:
-        key = open_key(json.loads(questions.readline()))
-    except SignerError as error:
-        answer({"error": error.code, "message": error.message, "hint": error.hint or ""})
-        return
-    answer({"ready": "yes"})
+    """Answer each line with the number of its question; an error is an answer, too. The first line opens the key."""
+    key: Key | None = None
     for line in questions:
         question = json.loads(line)
         try:
-            signature = key.sign(bytes.fromhex(question["digest"]), question["algorithm"])
+            if key is None:
+                key, reply = open_key(question), {"ready": "yes"}
+            else:
+                reply = {"signature": key.sign(bytes.fromhex(question["digest"]), question["algorithm"]).hex()}
         except SignerError as error:
-            answer({"error": error.code, "message": error.message, "hint": error.hint or ""})
-        else:
-            answer({"signature": signature.hex()})
+            reply = {"error": error.code, "message": error.message, "hint": error.hint or ""}
+        answers.write(json.dumps({**reply, "number": question.get("number")}) + "\n")
+        answers.flush()
+        if key is None:
+            return
 
 
 def open_key(request: dict[str, Any]) -> Key:

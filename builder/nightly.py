@@ -11,7 +11,7 @@ from builder.lock import LockedOpenShift
 from builder.progress import no_progress
 from builder.publish.cells import publish_project
 from builder.publish.elsewhere import find_elsewhere
-from builder.publish.result import LOCAL, PublishStatus
+from builder.publish.result import LOCAL
 from builder.sources.changes import parse_date
 from builder.workflow import BootOptions, BuildReport, build_project
 
@@ -48,8 +48,13 @@ class NightlyReport:
     discovery: Discovery
     build: BuildReport
     published: tuple[PublishResult, ...]
-    """What was published, or why not; empty where no driver has a registry."""
+    """What was published, or why not, for every selected cell; empty where no driver has a registry."""
     freshness: tuple[Freshness, ...]
+
+    @property
+    def missing(self) -> tuple[PublishResult, ...]:
+        """What is wanted and not in its registry, as far as is known: a night with any of it is no success."""
+        return tuple(item for item in self.published if item.is_failure or item.is_waiting)
 
 
 def run_nightly(
@@ -81,11 +86,10 @@ def run_nightly(
 
 
 def _publish(project: Project, selector: Selector) -> tuple[PublishResult, ...]:
-    """Publish what is there, where versions.yaml names a registry for it; cells that failed have been told."""
+    """Publish what is there, where versions.yaml names a registry for it, and say of every other cell why it is not."""
     if all(driver.image_name.startswith(LOCAL) for driver in project.config.drivers):
         return ()
-    results = publish_project(project.reread(), selector)
-    return tuple(item for item in results if item.status is not PublishStatus.NOT_BUILT)
+    return tuple(publish_project(project.reread(), selector))
 
 
 def _was_built(results: Iterable[CellResult], cell: str) -> bool:
@@ -102,7 +106,8 @@ def measure_freshness(project: Project, results: Iterable[CellResult]) -> list[F
         if not isinstance(source, LockedOpenShift) or cell.kernel.raw not in source.kernels:
             continue
         built = evidence.get(cell.id)
-        ready = built.finished if built and built.outcome is Outcome.BUILT and result.digest else ""
+        is_known = built is not None and built.outcome is Outcome.BUILT and not built.derived
+        ready = built.finished if built and is_known and result.digest else ""
         seen = source.kernels[cell.kernel.raw].seen
         hours = (parse_date(ready) - parse_date(seen)).total_seconds() / _HOUR_S if seen and ready else None
         rows.append(Freshness(cell=cell.id, kernel=cell.kernel.raw, seen=seen, ready=ready, hours=hours))

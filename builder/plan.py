@@ -36,6 +36,7 @@ class Action(StrEnum):
     ASSEMBLE = "assemble"
     BOOT = "boot"
     TAG = "tag"
+    PROVE = "prove"
     SKIP = "skip"
     EXCLUDE = "exclude"
     REFUSE = "refuse"
@@ -57,6 +58,7 @@ class Reason(StrEnum):
     IMAGE_GONE = "image-gone"
     FORCED = "forced"
     NAME_MISSING = "name-missing"
+    NOT_ON_RECORD = "not-on-record"
     NOT_BOOTED = "not-booted"
     BOOT_CHANGED = "boot-changed"
     BOOT_FAILED_BEFORE = "boot-failed-before"
@@ -162,7 +164,7 @@ class Plan:
 
     @property
     def work(self) -> tuple[Decision, ...]:
-        return self.of(Action.BUILD, Action.ASSEMBLE, Action.BOOT, Action.TAG)
+        return self.of(Action.BUILD, Action.ASSEMBLE, Action.BOOT, Action.TAG, Action.PROVE)
 
 
 def make_plan(
@@ -171,6 +173,7 @@ def make_plan(
     *,
     evidence: Mapping[str, CellEvidence],
     images: Mapping[str, str],
+    digests: Mapping[str, str] = MappingProxyType({}),
     compiled: Container[str] = (),
     boots: Mapping[str, BootEvidence] = MappingProxyType({}),
     elsewhere: Mapping[str, Elsewhere] = MappingProxyType({}),
@@ -184,6 +187,7 @@ def make_plan(
         left_out: cells that versions.yaml leaves out, kept in the plan with their reason.
         evidence: the latest evidence by cell id.
         images: image ids by full name, as the container store has them now.
+        digests: of these images, too; where they are not given, evidence is believed to be about the image.
         compiled: keys of compiles whose results are kept.
         boots: the latest boot test by cell id.
         elsewhere: what registries say of cells that are not built here, by cell id.
@@ -192,11 +196,16 @@ def make_plan(
     """
     decisions = []
     for candidate in candidates:
-        decision = _decide(candidate, evidence.get(candidate.cell.id), images, compiled, force=force)
+        previous = evidence.get(candidate.cell.id)
+        decision = _decide(candidate, previous, images, compiled, force=force)
+        decision = _demand_record(decision, previous, digests.get(decision.key_image, ""))
         if (said := elsewhere.get(candidate.cell.id)) and decision.action in {Action.BUILD, Action.ASSEMBLE}:
             decisions.append(_decide_elsewhere(decision, said))
             continue
-        decisions.append(_decide_boot(decision, candidate, boots.get(candidate.cell.id), always=boot_always))
+        booted = boots.get(candidate.cell.id)
+        if booted and booted.digest != digests.get(decision.key_image, booted.digest):
+            booted = None  # another image of the same inputs passed it, or did not
+        decisions.append(_decide_boot(decision, candidate, booted, always=boot_always))
     decisions += [
         Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
         for entry in left_out
@@ -244,6 +253,19 @@ def _decide(
     )
 
 
+def _demand_record(decision: Decision, previous: CellEvidence | None, digest: str) -> Decision:
+    """Have an image proven again that is there without its evidence: what is not on record is not green.
+
+    A run that was killed between naming the image and writing that down leaves one, and so does a lost work folder.
+    """
+    if decision.action not in {Action.SKIP, Action.TAG}:
+        return decision
+    if previous and previous.key == decision.key and previous.modules and digest in {"", previous.digest}:
+        return decision
+    sentence = "its image is there, but what it was proven by is not on record here"
+    return replace(decision, action=Action.PROVE, reason=Reason.NOT_ON_RECORD, explanation=sentence)
+
+
 def _decide_elsewhere(decision: Decision, said: Elsewhere) -> Decision:
     """Leave alone what another machine published, and what nobody can say anything about (design, rule 4)."""
     if said.digest:
@@ -260,7 +282,7 @@ def _decide_boot(decision: Decision, candidate: Candidate, previous: BootEvidenc
         return decision
     if decision.action in {Action.BUILD, Action.ASSEMBLE}:
         return replace(decision, boot_key=boot_key)
-    if decision.action not in {Action.SKIP, Action.TAG}:
+    if decision.action not in {Action.SKIP, Action.TAG, Action.PROVE}:
         return decision
     if previous is None:
         reason, explanation = Reason.NOT_BOOTED, "built, but never loaded on its kernel"

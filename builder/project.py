@@ -147,9 +147,10 @@ class Project:
         try:
             toolkit = identities.toolkit(_compile_cell(cell, compiled_for))
             base = driver.base_image or identities.base(cell)
-        except LockFileError as error:
+        except (LockFileError, UsageError) as error:  # the latter: 'reuse' names no kernel
             reason = Reason.TOOLKIT_UNKNOWN if isinstance(error, UnknownToolkitError) else Reason.NO_TOOLKIT
-            return Candidate(cell=cell, image=image, inputs=None, refusal=(reason, error.message))
+            why = f"its modules are to be those of {compiled_for} (reuse): " if compiled_for else ""
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(reason, f"{why}{error.message}"))
         inputs = CellInputs(
             source=driver.tree.digest,
             containerfile=driver.containerfile_digest,

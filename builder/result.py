@@ -22,6 +22,7 @@ class Status(StrEnum):
     ASSEMBLED = "assembled"
     BOOTED = "booted"
     TAGGED = "tagged"
+    PROVEN = "proven"
     SKIPPED = "skipped"
     EXCLUDED = "excluded"
     REFUSED = "refused"

@@ -3,7 +3,7 @@
 Quiet when it works, everything when it fails, and the failed command ready to paste. Children get a short
 allow-list of the environment, no stdin, a time-out, and are stopped in three timed steps. They die with us:
 ``setpriv --pdeathsig`` makes the kernel kill them when this process is killed, so that no orphan goes on
-writing into a store that the next run uses.
+writing into a store that the next run uses. A thread that obeys a run's stop starts nothing once that is given.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import CommandError, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
     from typing import IO
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ _SECRETS = (
     # https://user:x@host
     re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)([^\s/'\"@]*@)"),
 )
+# How often a child that prints nothing is looked at, and how long what it printed is waited for after its end: a daemon
+# that it left behind may hold the pipe for ever.
+_SLICE_S = 0.5
+_LAST_WORDS_S = 1.0
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0))
 # The first error of a large parallel build stands far from the end of its log.
 _TAIL_BYTES = 4 * 1024**2
@@ -138,20 +143,15 @@ def run(command: Command) -> Outcome:
         process = _start(command, log)
         with _registered(process):
             try:
-                out, err = process.communicate(command.input, timeout=command.timeout_s)
-                timed_out = False
-            except subprocess.TimeoutExpired:
-                _stop(process)
-                out, err = process.communicate()
-                timed_out = True
+                out, err, timed_out = _communicate(process, command, started + command.timeout_s)
             except BaseException:
                 _stop(process)
                 raise
-    stderr = _tail(command.log_file) if command.log_file else (err or b"").decode(errors="replace")
+    stderr = _tail(command.log_file) if command.log_file else err.decode(errors="replace")
     outcome = Outcome(
         command=command,
         exit_code=process.returncode,
-        stdout=(out or b"").decode(errors="replace"),
+        stdout=out.decode(errors="replace"),
         stderr=stderr,
         duration_s=time.monotonic() - started,
         timed_out=timed_out,
@@ -160,11 +160,43 @@ def run(command: Command) -> Outcome:
     return outcome
 
 
+def _communicate(process: subprocess.Popen[bytes], command: Command, deadline: float) -> tuple[bytes, bytes, bool]:
+    """Feed a child and read what it prints; returns stdout, stderr, and whether it took too long and was stopped.
+
+    It is over when the child has ended, not when its pipes are closed: who else holds them may never close them.
+    """
+    data = command.input
+    while process.poll() is None:
+        try:
+            out, err = process.communicate(data, timeout=max(0.0, min(_SLICE_S, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            data = None  # it has got it, or goes on getting it
+        else:
+            return out or b"", err or b"", False
+        if process.poll() is None and time.monotonic() >= deadline:
+            _stop_family(process)
+            return *_hear_last_words(process), True
+    return *_hear_last_words(process, data), False
+
+
+def _hear_last_words(process: subprocess.Popen[bytes], data: bytes | None = None) -> tuple[bytes, bytes]:
+    """Return what a child that has ended had printed, as far as it comes at once."""
+    out: bytes | None
+    err: bytes | None
+    try:
+        out, err = process.communicate(data, timeout=_LAST_WORDS_S)
+    except subprocess.TimeoutExpired as late:
+        _close_pipes(process)
+        out, err = late.output, late.stderr
+    return out or b"", err or b""
+
+
 class Service:
     """A child that answers every line with a line, until it is closed; one question at a time.
 
     Raises:
-        CommandError: ``ask`` got no answer within the command's time-out, or the child ended without one.
+        CommandError: ``ask`` got no answer within the command's time-out, or the child ended without one. It may
+            answer yet, so it must not be asked again: ``kill`` it.
     """
 
     def __init__(self, command: Command, name: str) -> None:
@@ -178,17 +210,35 @@ class Service:
     def ask(self, question: str) -> str:
         with self._guard:
             assert self._process.stdin is not None  # noqa: S101 - a service is started with pipes
-            assert self._process.stdout is not None  # noqa: S101
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(question.encode() + b"\n")
                 self._process.stdin.flush()
-            ready, _, _ = select.select([self._process.stdout], [], [], self._command.timeout_s)
-            if not ready:
-                raise CommandError(f"{self._name} gave no answer for {self._command.timeout_s:g} s")
-            answer = self._process.stdout.readline()
+            answer = self._read_line(time.monotonic() + self._command.timeout_s)
         if not answer.endswith(b"\n"):
             raise CommandError(f"{self._name} ended without an answer")
-        return answer.decode()
+        return answer.decode(errors="replace")
+
+    def _read_line(self, deadline: float) -> bytes:
+        """Return what the child prints up to the end of a line, or of its output; half a line is no answer."""
+        assert self._process.stdout is not None  # noqa: S101 - as above
+        line = b""
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise CommandError(f"{self._name} gave no answer for {self._command.timeout_s:g} s")
+            data = os.read(self._process.stdout.fileno(), _CHUNK)
+            if not data:
+                break
+            line += data
+        return line
+
+    def kill(self) -> None:
+        """End the child at once: it hangs, or answers questions that are not asked any more."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        _close_pipes(self._process)
+        self._held.close()
 
     def close(self) -> None:
         """End the child by closing its stdin; one that stays is stopped."""
@@ -252,10 +302,7 @@ def follow(command: Command) -> Iterator[Followed]:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                for stream in (process.stdin, process.stdout):
-                    if stream is not None:
-                        with contextlib.suppress(BrokenPipeError):
-                            stream.close()
+                _close_pipes(process)
 
 
 def stop_all() -> None:
@@ -264,6 +311,19 @@ def stop_all() -> None:
         processes = tuple(_live)
     for process in processes:
         _stop(process)
+
+
+_orders = threading.local()
+
+
+def obey(is_stopping: threading.Event) -> None:
+    """Have the calling thread start nothing more once the event is set: ``run`` and the others raise CancelledError."""
+    _orders.is_stopping = is_stopping
+
+
+def _is_told_to_stop() -> bool:
+    is_stopping: threading.Event | None = getattr(_orders, "is_stopping", None)
+    return is_stopping is not None and is_stopping.is_set()
 
 
 _live: set[subprocess.Popen[bytes]] = set()
@@ -276,6 +336,10 @@ def _registered(process: subprocess.Popen[bytes]) -> Iterator[None]:
     with _live_guard:
         _live.add(process)
     try:
+        if _is_told_to_stop():  # stop_all may have looked a moment before this child was there
+            _stop(process)
+            _close_pipes(process)
+            raise CancelledError
         yield
     finally:
         with _live_guard:
@@ -296,6 +360,8 @@ def _open_log(command: Command) -> Iterator[IO[bytes] | None]:
 def _start(
     command: Command, log: IO[bytes] | None, *, is_service: bool = False, errors: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
+    if _is_told_to_stop():
+        raise CancelledError
     environment = {k: v for k, v in os.environ.items() if _PASSED_ENVIRONMENT.fullmatch(k)}
     environment |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **command.environment}
     program = find_tool(command.argv[0])
@@ -338,6 +404,44 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def _stop_family(process: subprocess.Popen[bytes]) -> None:
+    """Stop a child, and then kill what it started: also what left its process group, or its session."""
+    with contextlib.ExitStack() as held:
+        # A descriptor stands for the very process, whoever gets its number afterwards.
+        family = []
+        for pid in _find_family(process.pid):
+            with contextlib.suppress(OSError):
+                family.append(os.pidfd_open(pid))
+                held.callback(os.close, family[-1])
+        _stop(process)
+        for descriptor in family:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+
+
+def _find_family(leader: int) -> set[int]:
+    """Return the processes of a session, and all that descend from its leader (proc(5), stat: fields 4 and 6)."""
+    parents: dict[int, int] = {}
+    family = {leader}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = file.read_text(errors="replace").rpartition(")")[2].split()
+            pid = int(file.parent.name)
+            parents[pid] = int(fields[1])
+            if int(fields[3]) == leader:
+                family.add(pid)
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family - {leader}
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def _tail(file: Path) -> str:

@@ -9,19 +9,20 @@ import hashlib
 import json
 import os
 import sys
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from builder.errors import FormatError, SignerError
+from builder.errors import CommandError, FormatError, SignerError
 from builder.fit import ExpectedSigner
 from builder.module.signature import parse_certificate
 from builder.run import Command, Service, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -37,6 +38,7 @@ _MAY_SIGN_CODE = frozenset(
 )
 _CHALLENGE = b"kmodsmith asks whether this key belongs to this certificate"
 _ANSWER_TIMEOUT_S = 120.0
+_NO_ANSWER = "no-answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,31 +177,70 @@ class KeyAccess(Protocol):
     def close(self) -> None: ...
 
 
+def _ask_twice(sign: Callable[[], bytes]) -> bytes:
+    """Sign, and try again once where no answer came: the first way to the key is given up by then."""
+    try:
+        return sign()
+    except SignerError as error:
+        if error.code != _NO_ANSWER:
+            raise
+    return sign()
+
+
 class HeldKey:
-    """A key file or token, in a process of its own (``builder.keyholder``)."""
+    """A key file or token, in a process of its own (``builder.keyholder``); safe to use from several threads.
+
+    A process that answers late is ended: its answer would be taken for that to the next question.
+    """
 
     def __init__(self, name: str, request: Mapping[str, str], environment: Mapping[str, str]) -> None:
         self._name = name
+        self._request = request
         argv = (sys.executable, "-I", "-m", "builder.keyholder")
-        command = Command(argv=argv, environment=environment, timeout_s=_ANSWER_TIMEOUT_S)
-        self._service = Service(command, f"the process that holds the key of signer {name}")
-        try:
-            self._ask(request)
-        except SignerError:
-            self._service.close()
-            raise
+        self._command = Command(argv=argv, environment=environment, timeout_s=_ANSWER_TIMEOUT_S)
+        self._guard = threading.Lock()
+        self._asked = 0
+        self._service: Service | None = None
+        self._open()
 
     def sign(self, digest: bytes, algorithm: str) -> bytes:
-        return bytes.fromhex(self._ask({"digest": digest.hex(), "algorithm": algorithm})["signature"])
+        with self._guard:
+            return _ask_twice(lambda: self._sign({"digest": digest.hex(), "algorithm": algorithm}))
 
     def close(self) -> None:
-        self._service.close()
+        if self._service is not None:
+            self._service.close()
+            self._service = None
 
-    def _ask(self, question: Mapping[str, str]) -> dict[str, str]:
-        answer: dict[str, str] = json.loads(self._service.ask(json.dumps(question)))
+    def _sign(self, question: Mapping[str, str]) -> bytes:
+        service = self._service or self._open()
+        return bytes.fromhex(self._ask(service, question)["signature"])
+
+    def _open(self) -> Service:
+        self._service = Service(self._command, f"the process that holds the key of signer {self._name}")
+        try:
+            self._ask(self._service, self._request)
+        except SignerError:
+            self.close()
+            raise
+        return self._service
+
+    def _ask(self, service: Service, question: Mapping[str, str]) -> dict[str, Any]:
+        self._asked += 1
+        number = self._asked
+        try:
+            answer = json.loads(service.ask(json.dumps({**question, "number": number})))
+            if answer["number"] != number:
+                raise ValueError(f"question {number} got the answer to {answer['number']}")  # noqa: TRY301 - all alike
+        except (CommandError, ValueError, KeyError, TypeError) as error:
+            service.kill()
+            self._service = None
+            raise SignerError(
+                _NO_ANSWER, f"signer {self._name}: {error.message if isinstance(error, CommandError) else error!r}"
+            ) from None
         if "error" in answer:
             raise SignerError(answer["error"], f"signer {self._name}: {answer['message']}", hint=answer["hint"] or None)
-        return answer
+        return dict(answer)
 
 
 class CommandKey:
@@ -211,18 +252,22 @@ class CommandKey:
         self._environment = environment
 
     def sign(self, digest: bytes, algorithm: str) -> bytes:
+        return _ask_twice(lambda: self._run(digest, algorithm))
+
+    def close(self) -> None:
+        pass
+
+    def _run(self, digest: bytes, algorithm: str) -> bytes:
         argv = tuple(word.replace("{algorithm}", algorithm) for word in self._argv)
         outcome = run(Command(argv=argv, environment=self._environment, input=digest, timeout_s=_ANSWER_TIMEOUT_S))
         if not outcome:
+            code = _NO_ANSWER if outcome.timed_out else "command-failed"
             reason = outcome.stderr.strip().splitlines()[-1:] or ["it printed no reason"]
-            raise SignerError("command-failed", f"signer {self._name}: {argv[0]} {outcome.explain()}: {reason[0]}")
+            raise SignerError(code, f"signer {self._name}: {argv[0]} {outcome.explain()}: {reason[0]}")
         try:
             return base64.b64decode("".join(outcome.stdout.split()), validate=True)
         except (binascii.Error, ValueError):
             raise SignerError("command-failed", f"signer {self._name}: {argv[0]} did not print base64") from None
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import dataclasses
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.assemble import read_image_id
 from builder.compat import find_drift, judge
 from builder.compile_result import File, make_result
 from builder.errors import FormatError, LockFileError, UsageError
+from builder.evidence import make_run_id
 from builder.finding import raise_findings
 from builder.fit import ExpectedSigner, check_signatures, place_modules
 from builder.image_build import ImageBuild
@@ -31,7 +33,7 @@ from builder.result_folder import write_result
 from builder.run import run
 from builder.sign import SigningJob, SigningLog, read_file, sign_content
 from builder.signer import check_certificate, open_signers, read_certificate, read_named_identities
-from builder.store import STAGE_REPOSITORY, TOOLKIT_PREFIX, remove_images, tag_image
+from builder.store import STAGE_REPOSITORY, TOOLKIT_PREFIX, find_image, remove_images, tag_image
 from builder.workflow import NO_BOOTS, open_facts, open_toolkits, plan_project
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ def _signing(project: Project, names: Sequence[str], *, cell: str) -> Iterator[S
     for identity in identities:
         check_certificate(identity, now=now)
     log = SigningLog(project.work_dir / "signing.jsonl")
-    run_id = f"sign-{now:%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    run_id = make_run_id("sign-")
     with hold_project(project.work_dir), open_signers(project.config, identities) as opened:
         yield SigningJob(signers=opened, log=log, cell=cell, run=run_id)
 
@@ -231,10 +233,11 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
     """
     if tag.startswith(TOOLKIT_PREFIX):
         raise UsageError(f"{tag}: names below {TOOLKIT_PREFIX} are given by builds only", hint="choose another --tag")
-    contents = read_image(image, LayerCache())
+    original = find_image(image)  # by id: what is read here is what modules are put onto
+    contents = dataclasses.replace(read_image(original.id, LayerCache()), name=image)
     kernel = find_kernel(contents)
     project.work_dir.mkdir(parents=True, exist_ok=True)
-    unproven = f"{STAGE_REPOSITORY}:sign-{os.getpid()}"
+    unproven = f"{STAGE_REPOSITORY}:{make_run_id('sign-')}"
     with ExitStack() as held:
         facts = _facts_from_lock(project, kernel, held)
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(dir=project.work_dir, prefix="cell-")))
@@ -246,20 +249,22 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
         containerfile = scratch / "Containerfile"
         containerfile.write_text(_RESIGN_CONTAINERFILE)
         build = ImageBuild(
-            context=tree, containerfile=containerfile, arguments={"BASE_IMAGE": image}, log_file=None,
+            context=tree, containerfile=containerfile, arguments={"BASE_IMAGE": original.id}, log_file=None,
             isolation=project.config.build.isolation,
         )  # fmt: skip
         labels = resigned_labels(contents, identities)
         held.callback(remove_images, [unproven])
-        run(build.assemble(tree, names=(unproven,), kernel=kernel, labels=labels)).check()
+        id_file = scratch / "image-id"
+        run(build.assemble(tree, names=(unproven,), kernel=kernel, labels=labels, id_file=id_file)).check()
+        image_id = read_image_id(id_file)
         proof = prove_image(
-            read_image(unproven, LayerCache()),
+            read_image(image_id, LayerCache()),
             facts,
             expected=_expected_modules(project, contents),
             signers=[identity.expected for identity in identities],
         )
         raise_findings(proof.findings)
-        tag_image(unproven, tag)
+        tag_image(image_id, tag)
     return proof
 
 

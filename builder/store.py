@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import CommandError
+from builder.errors import CommandError, UsageError
 from builder.run import Command, find_tool, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Stage images that a killed run can leave behind are named, so that the next run finds and removes them.
+# What a killed run can leave behind has such a name, with the run's id in it: the next run that has the store for
+# itself finds and removes it, and no run takes another's image for its own.
 STAGE_REPOSITORY = "localhost/kmodsmith/stage"
 TOOLKIT_PREFIX = "localhost/kmodsmith/"
 IMPORT_NAME = "kmodsmith-import"
@@ -44,6 +45,7 @@ def list_images() -> dict[str, Image]:
 
 
 def tag_image(image: str, *names: str) -> None:
+    """Give names to an image; by its id, so that it is the one that was looked at, whoever moved its names since."""
     run(Command(argv=("buildah", "tag", image, *names), environment={"GOGC": "off"})).check()
 
 
@@ -51,6 +53,23 @@ def read_digest(name: str) -> str:
     """Return the manifest digest of an image of the store."""
     argv = ("buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", name)
     return run(Command(argv=argv)).check().stdout.strip()
+
+
+def find_image(name: str) -> Image:
+    """Return what a name stands for now: what follows is done by id, because other runs move names.
+
+    Raises:
+        UsageError: the store has no such image.
+    """
+    form = "{{.FromImageID}} {{.FromImageDigest}}"
+    argv = ("buildah", "inspect", "--type", "image", "--format", form, name)
+    outcome = run(Command(argv=argv))
+    if "image not known" in outcome.stderr:
+        raise UsageError(f"the container store has no image {name}", hint="'buildah images' lists what it has")
+    words = outcome.check().stdout.split()
+    if len(words) != 2:  # noqa: PLR2004 - id and digest
+        raise CommandError(f"buildah inspect printed something unreadable about {name}: {words}")
+    return Image(id=words[0].removeprefix("sha256:"), digest=words[1])
 
 
 def remove_images(names: Iterable[str]) -> None:

@@ -132,6 +132,7 @@ def plan_project(
         matrix.left_out,
         evidence=project.journal.cells,
         images=ids,
+        digests={name: image.digest for name, image in images.items()},
         compiled=project.compiled.keys(),
         boots=project.journal.boots,
         force=force,
@@ -260,8 +261,8 @@ def prune_project(project: Project, *, dry_run: bool) -> list[str]:
         decisions = plan_project(project, Selector(group=group), boot=NO_BOOTS).plan.decisions
         needed |= {decision.key_image for decision in decisions if decision.key}
         compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
-    for name, source in project.lock.sources.items():
-        for kernel in map(parse_kernel_version, source.kernels):
+    for name in project.config.sources.keys() & project.lock.sources.keys():
+        for kernel in map(parse_kernel_version, project.lock.sources[name].kernels):
             needed |= _images_of(project.kernel_source(name), kernel)
     superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
     results = sorted(project.compiled.keys() - compiles)
@@ -375,6 +376,7 @@ def _open_workshop(
         base_for=lambda decision: toolkits[decision.cell.source].ensure_runtime(decision.cell.kernel.arch),
         facts_for=lambda decision: facts[decision.cell.source].of(decision.cell.kernel),
         compiled=project.compiled,
+        identities=planned.signers,
         signers=signers,
         signing_log=SigningLog(project.work_dir / "signing.jsonl"),
         workers=planned.workers,

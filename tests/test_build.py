@@ -44,29 +44,35 @@ if TYPE_CHECKING:
     from conftest import FakeTools
 
 # Keeps a store as files: a name per line in 'names'. 'build' gives a ready module, unless the kernel is in 'broken',
-# and 'push' a ready image; both are in the folder of the kernel, whose version is also the image's id.
+# and 'push' a ready image; both are in the folder of the kernel, whose version is also the image's id. A call can be
+# held up by a hook: a file 'before-VERB' in the store is run first.
 _BUILDAH = """
 store="{store}"; mkdir -p "$store"; touch "$store/names"
+stands_for() {{ found=; while read -r name id; do [ "$name" != "$1" ] || found=$id; done <"$store/names"; }}
+digest_of() {{ digest=; [ ! -f "$store/$1/digest" ] || read -r digest <"$store/$1/digest"; }}
 list() {{
     printf '['; first=1
     while read -r name id; do
         [ $first = 1 ] || printf ','; first=0
-        printf '{{"id":"%s","digest":"sha256:%s","names":["%s"]}}' "$id" "$id" "$name"
+        digest_of "$id"
+        printf '{{"id":"%s","digest":"sha256:%s","names":["%s"]}}' "$id" "$digest" "$name"
     done <"$store/names"; printf ']'
 }}
 verb=$1; shift
+[ ! -f "$store/before-$verb" ] || . "$store/before-$verb"
 case "$verb" in
 images) list ;;
 containers) printf '[]' ;;
 info) echo "$store" ;;
-inspect) echo sha256:1234 ;;
+inspect) for name in "$@"; do :; done; stands_for "$name"; id=${{found:-$name}}; digest_of "$id"
+    [ -d "$store/$id" ] || {{ echo "Error: $name: image not known" >&2; exit 125; }}
+    echo "$id sha256:$digest" ;;
 pull) : ;;
-tag) from=$1; shift
-    while read -r name id; do [ "$name" != "$from" ] || found=$id; done <"$store/names"
+tag) stands_for "$1"; found=${{found:-$1}}; shift
     for name in "$@"; do echo "$name $found" >>"$store/names"; done ;;
-push) for word in "$@"; do case "$word" in dir:*) to=${{word#dir:}} ;; localhost/*) from=$word ;; esac; done
-    while read -r name id; do [ "$name" != "$from" ] || found=$id; done <"$store/names"
-    [ -n "$found" ] || {{ echo "Error: image not known" >&2; exit 125; }}
+push) for word in "$@"; do case "$word" in dir:*) to=${{word#dir:}} ;; -*) ;; *) from=$word ;; esac; done
+    stands_for "$from"; found=${{found:-$from}}
+    [ -d "$store/$found" ] || {{ echo "Error: image not known" >&2; exit 125; }}
     cp -r "$store/$found/exported" "$to" ;;
 rmi) case "$*" in *:facts-*) exit ;; esac  # such names are never listed, and their cells run side by side
     while read -r name id; do
@@ -79,6 +85,7 @@ build)
         --volume) out=${{2%%:*}} ;;
         --target) stage=$2 ;;
         --tag) tags="$tags $2" ;;
+        --iidfile) id_file=$2 ;;
         --build-arg) case "$2" in KERNEL_VERSION=*) kernel=${{2#*=}} ;; esac ;;
         esac
         shift
@@ -94,6 +101,7 @@ build)
         [ ! -f "$store/hostile" ] || (cd "$out"; . "$store/hostile")
     else
         for name in $tags; do echo "$name $kernel" >>"$store/names"; done
+        [ -z "$id_file" ] || echo "sha256:$kernel" >"$id_file"
     fi ;;
 esac
 """
@@ -120,7 +128,7 @@ class _Bench:
             self.offer(kernel)
         tools.add("unshare", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
 
-    def offer(self, kernel: str, **changes: Any) -> None:
+    def offer(self, kernel: str, *, labels: dict[str, str] | None = None, **changes: Any) -> None:
         """Prepare what buildah will give for a kernel; ``changes`` are fields of the module."""
         folder = self.store / kernel
         shutil.rmtree(folder, ignore_errors=True)
@@ -130,10 +138,19 @@ class _Bench:
         module = Sample(**{"kernel": kernel, "machine": machine, "flags": flags, **changes}).write()
         (folder / "demo.ko").write_bytes(module)
         entries = image_entries({"extra/demo.ko": module}, kernel)
-        layout = write_sample_image(folder / "image", [entries], LABELS | {"release": kernel})
+        layout = write_sample_image(folder / "image", [entries], LABELS | {"release": kernel, **(labels or {})})
         manifest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"].removeprefix("sha256:")
         shutil.copytree(layout / "blobs" / "sha256", folder / "exported")
         (folder / "exported" / manifest).rename(folder / "exported" / "manifest.json")
+        (folder / "digest").write_text(f"{manifest}\n")
+
+    def offer_with_keys(self) -> None:
+        """Have images carry the keys of their cells, as buildah labels them."""
+        for cell in json.loads(self.run("plan", "--json", "--boot", "never")[1])["cells"]:
+            self.offer(cell["kernel"], labels={"io.kmodsmith.cell.key": cell["key"]})
+
+    def digest(self, kernel: str) -> str:
+        return f"sha256:{(self.store / kernel / 'digest').read_text().strip()}"
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         code = run_cli(["--project", str(self.folder), *arguments])
@@ -174,7 +191,7 @@ def bench(
 def test_builds_all_cells_and_then_nothing(bench: _Bench) -> None:
     code, report = bench.build()
     assert (code, report["counts"]) == (0, {"built": 4})
-    assert {cell["digest"] for cell in report["cells"]} == {"sha256:1234"}
+    assert {cell["digest"] for cell in report["cells"]} == {bench.digest(raw) for raw in _FEW}
     before = bench.started_builds()
     assert before == 8
     code, report = bench.build()
@@ -249,12 +266,67 @@ def test_results_are_kept_as_json_and_junit(bench: _Bench) -> None:
 
 
 def test_what_a_killed_run_finished_is_adopted(bench: _Bench) -> None:
+    bench.offer_with_keys()
     bench.build()
     (bench.folder / ".kmodsmith" / "journal.jsonl").unlink()
+    before = bench.started_builds()
+    report = bench.build()[1]
+    assert (report["counts"], {cell["reason"] for cell in report["cells"]}) == ({"proven": 4}, {"not-on-record"})
+    assert {cell["digest"] for cell in report["cells"]} == {bench.digest(raw) for raw in _FEW}
     assert bench.build()[1]["counts"] == {"skipped": 4}
     names = (bench.store / "names").read_text().splitlines()
     (bench.store / "names").write_text("\n".join(name for name in names if "kmodsmith/cell" in name) + "\n")
     assert bench.build()[1]["counts"] == {"tagged": 4}
+    assert bench.started_builds() == before
+    evidence = Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells.values()
+    assert all(item.derived and item.modules and not item.timings.get("compile") for item in evidence)
+
+
+@pytest.mark.parametrize("damage", [{"labels": {"io.kmodsmith.cell.key": "0" * 64}}, {"machine": 183}])
+def test_an_image_without_evidence_that_does_not_stand_its_proof_is_built_again(
+    bench: _Bench, damage: dict[str, Any]
+) -> None:
+    kernel = "6.1.0-10-amd64"
+    bench.build("--kernel", kernel)
+    (bench.folder / ".kmodsmith" / "journal.jsonl").unlink()
+    bench.offer(kernel, **damage)
+    code, report = bench.build("--kernel", kernel)
+    assert (code, report["counts"]) == (FailureClass.FIT.exit_code, {"failed": 1})
+    bench.offer(kernel)
+    assert bench.build("--kernel", kernel)[1]["counts"] == {"assembled": 1}
+
+
+def test_the_image_that_is_named_is_the_one_that_was_proven(bench: _Bench) -> None:
+    """Another run gives the same names to its own image, of another build, between any two steps of this one."""
+    kernel, other = "6.1.0-10-amd64", "6.1.0-9-amd64"
+    steal = f'while read -r name id; do echo "$name {other}"; done <"$store/names" >"$store/moved"; cat "$store/moved" >"$store/names"\n'
+    (bench.store / "before-push").write_text(steal)
+    code, report = bench.build("--kernel", kernel)
+    assert (code, report["cells"][0]["digest"]) == (0, bench.digest(kernel))
+    named = dict(line.split() for line in (bench.store / "names").read_text().splitlines())
+    assert {named[name] for name in named if "unproven" not in name} == {kernel}
+
+
+def test_an_image_that_is_replaced_while_it_is_named_is_not_green(bench: _Bench) -> None:
+    kernel, other = "6.1.0-10-amd64", "6.1.0-9-amd64"
+    key = json.loads(bench.run("plan", "--json", "--kernel", kernel)[1])["cells"][0]["key"]
+    hook = f'echo "localhost/kmodsmith/cell:{key} {other}" >>"$store/names"\n'
+    (bench.store / "before-inspect").write_text(hook)
+    code, report = bench.build("--kernel", kernel)
+    assert (code, report["failures"][0]["code"]) == (FailureClass.INFRASTRUCTURE.exit_code, "image-replaced")
+
+
+def test_runs_do_not_share_names_that_pass(bench: _Bench) -> None:
+    bench.build("--kernel", "6.1.0-10-amd64")
+    bench.build("--kernel", "6.1.0-10-amd64", "--force")
+    calls = bench.calls("build")
+    names = [
+        call[place + 1]
+        for call in calls
+        for place, word in enumerate(call)
+        if word == "--tag" and "facts" not in call[place + 1]
+    ]
+    assert len(names) == len(set(names)) == 4
 
 
 def test_naming_an_image_again_forgets_nothing(bench: _Bench) -> None:
@@ -268,8 +340,7 @@ def test_naming_an_image_again_forgets_nothing(bench: _Bench) -> None:
 
 def test_digests_of_finished_cells_come_from_their_images(bench: _Bench) -> None:
     bench.build()
-    (bench.folder / ".kmodsmith" / "journal.jsonl").unlink()
-    assert {cell["digest"] for cell in bench.build()[1]["cells"]} == {f"sha256:{raw}" for raw in _FEW}
+    assert {cell["digest"] for cell in bench.build()[1]["cells"]} == {bench.digest(raw) for raw in _FEW}
 
 
 def test_the_first_error_counts_however_long_the_log(bench: _Bench) -> None:
@@ -717,7 +788,7 @@ def test_boot_alone_builds_nothing(bench: _Bench, booting: dict[str, Any]) -> No
 def test_a_kernel_of_an_os_image_is_another_test(bench: _Bench, booting: dict[str, Any]) -> None:
     bench.build("--kernel", "6.12*")
     with (bench.store / "names").open("a") as names:
-        names.write("localhost/os:1 os\n")
+        names.write("localhost/os:1 6.1.0-9-amd64\n")
     code, out, _ = bench.run("boot", "--kernel", "6.12*", "--os-image", "localhost/os:1", "--json")
     assert (code, json.loads(out)["cells"][0]["reason"]) == (0, "boot-changed")
     assert bench.build("--kernel", "6.12*")[1]["cells"][0]["reason"] == "boot-changed"

@@ -32,8 +32,10 @@ def test_compile_has_no_network_and_no_clock() -> None:
 
 def test_assemble_replaces_the_stage_and_names_the_platform() -> None:
     words = _BUILD.assemble(
-        Path("/mods"), names=("one", "two"), kernel=parse_kernel_version("6.1.0-1-arm64"), labels={"a": "b"}
-    ).argv
+        Path("/mods"), names=("one", "two"), kernel=parse_kernel_version("6.1.0-1-arm64"), labels={"a": "b"},
+        id_file=Path("/id"),
+    ).argv  # fmt: skip
+    assert words[words.index("--iidfile") + 1] == "/id"
     assert words[words.index("--build-context") + 1] == "modules=/mods"
     assert words[words.index("--platform") + 1] == "linux/arm64"
     assert [words[number + 1] for number, word in enumerate(words) if word == "--tag"] == ["one", "two"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from builder.errors import FailureClass, UsageError
-from builder.evidence import BootEvidence, CellEvidence, Outcome
+from builder.evidence import BootEvidence, CellEvidence, ModuleRecord, Outcome
 from builder.failure import Failure
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell, LeftOut
@@ -33,7 +33,8 @@ def _candidate(inputs: CellInputs = _INPUTS, **changes: Any) -> Candidate:
 def _evidence(inputs: CellInputs = _INPUTS, outcome: Outcome = Outcome.BUILT, **more: Any) -> CellEvidence:
     evidence = CellEvidence(
         cell=_CELL.id, driver="demo", kernel=_CELL.kernel.raw, key=inputs.key, outcome=outcome,
-        inputs=asdict(inputs), run="r", finished="2026-11-23T00:00:00Z",
+        inputs=asdict(inputs), run="r", finished="2026-11-23T00:00:00Z", digest="d",
+        modules=(ModuleRecord(name="demo.ko", sha256="0" * 64, size=1),),
     )  # fmt: skip
     return replace(evidence, **more)
 
@@ -48,7 +49,9 @@ def _decide(
     known = {_CELL.id: evidence} if evidence else {}
     names = {"key": _KEY_IMAGE, "name": _IMAGE}
     present = {names[key]: value for key, value in (images or {}).items()}
-    return make_plan([candidate], evidence=known, images=present, force=force).decisions[0]
+    return make_plan(
+        [candidate], evidence=known, images=present, digests=dict.fromkeys(present, "d"), force=force
+    ).decisions[0]
 
 
 _BOTH = {"key": "1", "name": "1"}
@@ -63,8 +66,21 @@ def test_up_to_date_needs_image_and_name() -> None:
     assert _decide(_candidate(), _evidence(), images=_BOTH).reason is Reason.UP_TO_DATE
 
 
-def test_an_image_with_the_right_key_is_done_wherever_it_was_made() -> None:
-    assert _decide(_candidate(), None, images=_BOTH).action is Action.SKIP
+@pytest.mark.parametrize(
+    ("previous", "images"),
+    [
+        (None, _BOTH),
+        (None, {"key": "1"}),
+        (_evidence(replace(_INPUTS, source="other")), _BOTH),
+        (_evidence(outcome=Outcome.FAILED, modules=(), digest=""), _BOTH),
+        (_evidence(digest="that of another build"), _BOTH),
+    ],
+)
+def test_an_image_whose_proof_is_not_on_record_is_proven_again_and_not_built(
+    previous: CellEvidence | None, images: dict[str, str]
+) -> None:
+    decision = _decide(_candidate(), previous, images=images)
+    assert (decision.action, decision.reason) == (Action.PROVE, Reason.NOT_ON_RECORD)
 
 
 @pytest.mark.parametrize("images", [{"key": "1"}, {"key": "1", "name": "2"}])
@@ -141,7 +157,8 @@ def _boot_evidence(**changes: Any) -> BootEvidence:
         (_boot_evidence(mode="plain", wish="auto"), _BOTH, False, Action.SKIP, Reason.UP_TO_DATE),
         (_boot_evidence(key="boot-0"), _BOTH, False, Action.BOOT, Reason.BOOT_CHANGED),
         (_boot_evidence(passed=False, code="kernel-oops"), _BOTH, False, Action.BOOT, Reason.BOOT_FAILED_BEFORE),
-        (_boot_evidence(), {}, False, Action.BUILD, Reason.NEVER_BUILT),
+        (_boot_evidence(digest="another"), _BOTH, False, Action.BOOT, Reason.NOT_BOOTED),
+        (_boot_evidence(), {}, False, Action.BUILD, Reason.IMAGE_GONE),
     ],
 )
 def test_what_is_booted_and_why(
@@ -150,8 +167,9 @@ def test_what_is_booted_and_why(
     names = {"key": _KEY_IMAGE, "name": _IMAGE}
     decision = make_plan(
         [_candidate(boot_key="boot-1")],
-        evidence={},
+        evidence={_CELL.id: _evidence()},
         images={names[key]: value for key, value in images.items()},
+        digests={names[key]: "d" for key in images},
         boots={_CELL.id: previous} if previous else {},
         boot_always=always,
     ).decisions[0]
@@ -198,5 +216,6 @@ def test_what_is_built_here_counts_more_than_a_registry() -> None:
     assert candidate.inputs is not None
     images = {f"localhost/kmodsmith/cell:{candidate.inputs.key}": "id", candidate.image: "id"}
     said = {candidate.cell.id: Elsewhere(problem="no answer")}
-    decision = make_plan([candidate], evidence={}, images=images, elsewhere=said).decisions[0]
+    known = {candidate.cell.id: _evidence()}
+    decision = make_plan([candidate], evidence=known, images=images, elsewhere=said).decisions[0]
     assert decision.reason is Reason.UP_TO_DATE

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from builder import run as run_module
 from builder.errors import CommandError, HostError
-from builder.run import Command, Service, mask_secrets, run, stop_all
+from builder.run import Command, Service, mask_secrets, obey, run, stop_all
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import FakeTools
 
 
@@ -68,6 +69,48 @@ def test_a_stubborn_child_is_killed_in_the_end(fake_tools: FakeTools, monkeypatc
     outcome = run(Command(argv=("tool",), timeout_s=0.2))
     assert outcome.timed_out
     assert outcome.exit_code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("leaves", ["sleep 60 &", "setsid sleep 60 &"])
+@pytest.mark.parametrize("ends", ["sleep 60", "exit 3"])
+def test_who_holds_the_pipe_of_a_child_is_not_waited_for(
+    fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, leaves: str, ends: str, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run_module, "_STOP_STEPS", ((signal.SIGKILL, 5.0),))
+    monkeypatch.setattr(run_module, "_SLICE_S", 0.05)
+    monkeypatch.setattr(run_module, "_LAST_WORDS_S", 0.05)
+    (fake_tools.folder / "setsid").symlink_to("/usr/bin/setsid")
+    fake_tools.add("tool", f"echo out; echo err >&2; {leaves} echo $! >{tmp_path}/left; {ends}")
+    outcome = run(Command(argv=("tool",), timeout_s=0.3))
+    assert outcome.duration_s < 5
+    assert (outcome.stdout, outcome.stderr, outcome.timed_out) == ("out\n", "err\n", ends != "exit 3")
+    left = int((tmp_path / "left").read_text() or 0)
+    if outcome.timed_out and left:  # what a child that had its time leaves on purpose is its own affair
+        assert not Path(f"/proc/{left}/cmdline").exists() or not Path(f"/proc/{left}/cmdline").read_bytes()
+    elif left:
+        os.kill(left, signal.SIGKILL)
+
+
+def test_a_thread_that_is_told_to_stop_starts_nothing_more(fake_tools: FakeTools) -> None:
+    fake_tools.add("tool")
+    is_stopping = threading.Event()
+    ended: list[BaseException | None] = []
+
+    def work() -> None:
+        obey(is_stopping)
+        run(Command(argv=("tool",)))
+        is_stopping.set()
+        for start in (lambda: run(Command(argv=("tool",))), lambda: Service(Command(argv=("tool",)), "x")):
+            try:
+                start()
+            except CancelledError as error:
+                ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert (len(ended), len(fake_tools.calls("tool"))) == (2, 1)
+    assert run(Command(argv=("tool",))), "who cleans up may"
 
 
 def test_stop_all_reaches_children_of_other_threads(fake_tools: FakeTools, tmp_path: Path) -> None:

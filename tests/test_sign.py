@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import KERNEL, Sample
 
+from builder import signer as signer_module
 from builder.compile_result import File, make_result
 from builder.config import Config
 from builder.errors import CellError, FormatError, SignerError, UsageError
@@ -34,6 +36,7 @@ from builder.places import replace_file
 from builder.sign import SigningJob, SigningLog, read_file, sign_content, sign_result
 from builder.signer import (
     CommandKey,
+    HeldKey,
     OpenSigner,
     SignerIdentity,
     check_certificate,
@@ -279,10 +282,56 @@ def test_what_a_group_demands() -> None:
 
 
 def _ask(request: dict[str, str], *digests: bytes) -> list[dict[str, str]]:
-    lines = [request, *({"digest": digest.hex(), "algorithm": "sha256"} for digest in digests)]
+    questions = [request, *({"digest": digest.hex(), "algorithm": "sha256"} for digest in digests)]
+    lines = [{**question, "number": number} for number, question in enumerate(questions)]
     answers = io.StringIO()
     serve(io.StringIO("".join(json.dumps(line) + "\n" for line in lines)), answers)
-    return [json.loads(line) for line in answers.getvalue().splitlines()]
+    replies = [json.loads(line) for line in answers.getvalue().splitlines()]
+    assert [reply.pop("number") for reply in replies] == list(range(len(replies)))
+    return replies
+
+
+# Answers as the key holder does, except for the first process that is started: it does what a test says.
+_KEY_PROCESS = """
+[ -f "$0.started" ] && first= || first=1; echo x >>"$0.started"
+number() {{ number=${{line##*\\"number\\": }}; number=${{number%%\\}}*}}; }}
+read -r line; number; echo "{{\\"ready\\": \\"yes\\", \\"number\\": $number}}"
+while read -r line; do
+    number; signature=0{number}
+    [ -z "$first" ] || {{ signature=bad; {first}; }}
+    echo "{{\\"signature\\": \\"$signature\\", \\"number\\": $number}}"
+done
+"""
+
+
+def _held_key(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, script: str) -> HeldKey:
+    fake_tools.add("key-process", script)
+    monkeypatch.setattr("sys.executable", "key-process")
+    monkeypatch.setattr(signer_module, "_ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("builder.run._STOP_STEPS", ((signal.SIGKILL, 5.0),))
+    return HeldKey("release", {"key_file": "x"}, {})
+
+
+@pytest.mark.parametrize("trouble", ["sleep 1", "number=7", "exit 1", "echo what", "printf half; sleep 1"])
+def test_a_key_process_that_is_out_of_step_is_replaced_once(
+    trouble: str, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = _held_key(fake_tools, monkeypatch, _KEY_PROCESS.format(first=trouble, number="$number"))
+    asked = key.sign(b"x", "sha256")
+    assert key.sign(b"y", "sha256") > asked, "each answer is that to its own question"
+    key.close()
+    assert len(fake_tools.calls("key-process")) == 2
+
+
+def test_a_key_process_that_never_answers_is_a_failure_to_sign(
+    fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = _KEY_PROCESS.format(first=":", number="$number").replace("[ -z", "sleep 5; [ -z")
+    key = _held_key(fake_tools, monkeypatch, script)
+    with pytest.raises(SignerError, match=r"signer release: .* gave no answer for 0.3 s") as caught:
+        key.sign(b"x", "sha256")
+    key.close()
+    assert (caught.value.code, len(fake_tools.calls("key-process"))) == ("no-answer", 2)
 
 
 def _write_key(file: Path, kind: str = "rsa", passphrase: bytes | None = None, mode: int = 0o600) -> Path:
@@ -376,6 +425,17 @@ def test_a_program_signs_digests(fake_tools: FakeTools) -> None:
     assert key.sign(digest, "sha256") == signature
     assert (fake_tools.folder / "stdin").read_bytes() == digest
     assert fake_tools.calls("kms") == [["--hash", "sha256"]]
+
+
+def test_a_program_that_is_late_is_asked_once_more(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signer_module, "_ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("builder.run._STOP_STEPS", ((signal.SIGKILL, 5.0),))
+    fake_tools.add("kms", '[ -f "$0.late" ] || { touch "$0.late"; sleep 5; }; echo AAAA')
+    assert CommandKey("release", ("kms",), {}).sign(b"x" * 32, "sha256") == bytes(3)
+    fake_tools.add("kms", "sleep 5")
+    with pytest.raises(SignerError, match="took longer than") as caught:
+        CommandKey("release", ("kms",), {}).sign(b"x" * 32, "sha256")
+    assert caught.value.code == "no-answer"
 
 
 @pytest.mark.parametrize(

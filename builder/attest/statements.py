@@ -71,6 +71,7 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
                 "recipeDigest": inputs.get("recipe", ""),
                 "moduleSigners": inputs.get("signers", ""),
                 "format": inputs.get("format", ""),
+                **({"derived": "yes"} if evidence.derived else {}),
             },
             "resolvedDependencies": [
                 *trees,
@@ -80,7 +81,8 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
         },
         "runDetails": {
             "builder": {"id": facts.builder, "version": {"kmodsmith": facts.builder_version}},
-            "metadata": {"invocationId": evidence.run, "finishedOn": evidence.finished},
+            # Of an image whose evidence was lost, nobody knows which run built it, and when.
+            "metadata": {} if evidence.derived else {"invocationId": evidence.run, "finishedOn": evidence.finished},
         },
     }
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.attest.facts import CellFacts
 from builder.errors import UsageError
-from builder.evidence import is_strong_enough
+from builder.evidence import is_strong_enough, make_run_id
 from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix, matches_any
@@ -206,9 +204,8 @@ def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames]
     with closing(registry), open_image_signer(project.config) as signer:
         uploader = Uploader(registry)
         signatory = Signatory(Attachments(registry, uploader), signer) if signer else None
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
         publisher = Publisher(
-            registry, uploader, project.journal, signatory=signatory, scratch=project.work_dir, run_id=run_id
+            registry, uploader, project.journal, signatory=signatory, scratch=project.work_dir, run_id=make_run_id()
         )
         yield _Job(
             project=project, planned=planned, names=names, force=force, publisher=publisher,

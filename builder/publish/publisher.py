@@ -146,7 +146,7 @@ class Publisher:
         first = standing[pullspecs[0]]
         if not force and first is not None and all(standing.values()):
             attached = self._attest(names, result.digest, first.content, facts)
-            if result.digest not in {entry.digest for entry in self._journal.published.values()}:
+            if not self._journal.is_published(result.digest):
                 self._record(result, decision.key, str(pullspecs[0]), result.digest)
             status = PublishStatus.COMPLETED if attached else PublishStatus.THERE
             return replace(result, status=status, attached=attached)

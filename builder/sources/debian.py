@@ -141,9 +141,11 @@ def toolkit_packages(source: LockedDebian, kernel: KernelVersion, build_arch: Ar
     """Return the packages of a toolkit, layer by layer: toolchain, then each header package.
 
     Raises:
-        LockFileError: the lock was made without this build architecture.
+        LockFileError: the lock was made without this kernel, or without this build architecture.
     """
-    locked = source.kernels[kernel.raw]
+    locked = source.kernels.get(kernel.raw)
+    if locked is None:
+        raise LockFileError(f"the lock has no kernel {kernel.raw} in this source", hint="run 'nox -s discover'")
     if build_arch not in locked.toolchains:
         raise LockFileError(
             f"the lock has no toolkit of {kernel.raw} for a machine that is {build_arch}",
@@ -159,7 +161,13 @@ def toolkit_id(source: LockedDebian, kernel: KernelVersion, build_arch: Arch) ->
 
 
 def runtime_id(source: LockedDebian, arch: Arch) -> str:
-    return content_id("runtime", RECIPE_VERSION, arch, source.digests(source.package_sets[f"runtime-{arch}"]))
+    packages = source.package_sets.get(f"runtime-{arch}")
+    if packages is None:
+        raise LockFileError(
+            f"the lock has no small base image for {arch}",
+            hint="run 'nox -s discover' once its kernels are in the source, or give drivers a base_image",
+        )
+    return content_id("runtime", RECIPE_VERSION, arch, source.digests(packages))
 
 
 def _by_name(packages: Iterable[Package]) -> dict[str, list[Package]]:

@@ -134,7 +134,12 @@ class OpenShiftSource:
         return self._kernel(kernel).image
 
     def _kernel(self, kernel: KernelVersion) -> LockedNodeKernel:
-        return self.locked.kernels[kernel.raw]
+        locked = self.locked.kernels.get(kernel.raw)
+        if locked is None:
+            raise LockFileError(
+                f"the lock has no kernel {kernel.raw} in source {self.name!r}", hint="run 'nox -s discover'"
+            )
+        return locked
 
     def _no_toolkit(self, kernel: KernelVersion, locked: LockedNodeKernel) -> LockFileError:
         release = self.locked.releases[f"{locked.releases[-1]}-{kernel.arch}"]
@@ -169,11 +174,11 @@ KernelSource = DebianSource | OpenShiftSource
 
 def runtime_name(config: Config, name: str) -> str | None:
     """Return the Debian source that helps a source out: itself, the one that versions.yaml names, or the first."""
-    source = config.sources[name]
-    if not isinstance(source, OpenShiftKernels):
+    source = config.sources.get(name)  # a lock can have sources that versions.yaml does not name any more
+    if source is not None and not isinstance(source, OpenShiftKernels):
         return name
     debians = (other for other, candidate in config.sources.items() if not isinstance(candidate, OpenShiftKernels))
-    return source.runtime or next(debians, None)
+    return (source.runtime if source else None) or next(debians, None)
 
 
 def open_source(config: Config, lock: Lock, name: str, build_arch: Arch) -> KernelSource:
