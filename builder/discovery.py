@@ -20,6 +20,7 @@ from builder.errors import (
     UsageError,
 )
 from builder.lock import Lock, LockedDebian, LockedOpenShift, write_lock
+from builder.locks import hold_lock_file, hold_project
 from builder.matrix import Selector, make_matrix
 from builder.progress import no_progress
 from builder.sources.changes import Change
@@ -75,8 +76,15 @@ def discover_project(
 
     Raises:
         UsageError: there is no such source.
+        BusyError: another run is at work in this project, or writes its lock.
     """
     check_sources(project.config, sources)
+    with hold_project(project.work_dir), hold_lock_file(project.lock_file):
+        # What was read before may have been written anew since.
+        return _discover(project.reread(), sources, wish, progress)
+
+
+def _discover(project: Project, sources: Sequence[str], wish: Wish, progress: Progress) -> Discovery:
     lock = project.lock if project.lock_file.exists() else Lock()
     wanted = {name: project.config.sources[name] for name in sources} if sources else project.config.sources
     found = {name: source for name, source in lock.sources.items() if name in project.config.sources}

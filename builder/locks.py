@@ -1,4 +1,6 @@
-"""Locks between processes: one build at a time in a project, no clean-up of a store that another build uses.
+"""Locks between processes: one build at a time in a project, no clean-up of a store that another run uses.
+
+What is locked is what would be hurt: the store's own folder, so that runs with another HOME, cache or project see it.
 
 The kernel drops an flock when its holder dies, so a killed run never leaves a stale lock behind.
 """
@@ -12,7 +14,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from builder.errors import BusyError
+from builder.errors import BusyError, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +35,7 @@ def hold_project(work_dir: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(
-                f"another run is building in {work_dir.parent}: {_read_holder(file)}",
+                f"another run is at work in {work_dir.parent}: {_read_holder(file)}",
                 hint="wait for it; or give this run its own folder with --work-dir",
             ) from None
         stream.truncate(0)
@@ -43,17 +45,72 @@ def hold_project(work_dir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def share_store(cache_dir: Path, clean_up: Callable[[], None]) -> Iterator[None]:
-    """Join the users of the container store; who finds it unused calls ``clean_up`` before others may join."""
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with (cache_dir / "store.lock").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def share_store(graph_root: Path, clean_up: Callable[[], None] | None = None) -> Iterator[None]:
+    """Join the users of a container store; who finds it unused calls ``clean_up`` before others may join.
+
+    Raises:
+        HostError: the store's folder cannot be locked.
+    """
+    with _open_folder(graph_root) as folder:
+        if clean_up is not None and _lock(folder, graph_root, fcntl.LOCK_EX | fcntl.LOCK_NB):
             clean_up()
-        except BlockingIOError:
-            pass
-        fcntl.flock(stream, fcntl.LOCK_SH)
+        _lock(folder, graph_root, fcntl.LOCK_SH)
         yield
+
+
+@contextlib.contextmanager
+def own_store(graph_root: Path) -> Iterator[None]:
+    """Have a container store alone, to take away what others could need.
+
+    Raises:
+        BusyError: somebody uses it.
+        HostError: the store's folder cannot be locked.
+    """
+    with _open_folder(graph_root) as folder:
+        if not _lock(folder, graph_root, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            raise BusyError(
+                f"another run uses the container store in {graph_root}, for this project or another one",
+                hint="run it again when that is done",
+            )
+        yield
+
+
+@contextlib.contextmanager
+def hold_lock_file(file: Path) -> Iterator[None]:
+    """Be the only one who reads, changes and writes versions.lock.yaml, whatever work folders others use.
+
+    Raises:
+        BusyError: another process does.
+        HostError: its folder cannot be locked.
+    """
+    with _open_folder(file.parent) as folder:
+        if not _lock(folder, file.parent, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            raise BusyError(f"another run is asking the kernel sources, and will write {file}", hint="wait for it")
+        yield
+
+
+@contextlib.contextmanager
+def _open_folder(folder: Path) -> Iterator[int]:
+    """Open a folder to lock the folder itself: no file in it is needed, so it may be read-only or somebody else's."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"{folder} cannot be locked: {error.strerror}", hint="it must be readable") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path, operation: int) -> bool:
+    """Lock a folder; returns False where it is not to be waited for and somebody else has it."""
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # flock(2) over a network's file system
+        raise HostError(f"{folder} cannot be locked: {error.strerror}", hint="put it onto a local disk") from None
+    return True
 
 
 @contextlib.contextmanager

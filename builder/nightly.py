@@ -70,7 +70,7 @@ def run_nightly(
     A source that does not answer does not keep the rest from being built.
 
     Raises:
-        BusyError: another run is building in this project.
+        BusyError: another run is at work in this project.
     """
     discovery = discover_project(project, progress=progress)
     current = project.reread()

@@ -33,7 +33,7 @@ from builder.result_folder import write_result
 from builder.run import run
 from builder.sign import SigningJob, SigningLog, read_file, sign_content
 from builder.signer import check_certificate, open_signers, read_certificate, read_named_identities
-from builder.store import STAGE_REPOSITORY, TOOLKIT_PREFIX, find_image, remove_images, tag_image
+from builder.store import STAGE_REPOSITORY, TOOLKIT_PREFIX, find_image, hold_store, remove_images, tag_image
 from builder.workflow import NO_BOOTS, open_facts, open_toolkits, plan_project
 
 if TYPE_CHECKING:
@@ -73,9 +73,10 @@ def fit_image(
     Raises:
         UsageError: the image does not say for which kernel it is.
     """
-    contents = read_image(image, LayerCache())
-    kernel = find_kernel(contents)
     with ExitStack() as held:
+        held.enter_context(hold_store())
+        contents = read_image(image, LayerCache())
+        kernel = find_kernel(contents)
         if kernel_files is not None:
             facts = read_kernel_facts(kernel_files, kernel)
         else:
@@ -233,12 +234,13 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
     """
     if tag.startswith(TOOLKIT_PREFIX):
         raise UsageError(f"{tag}: names below {TOOLKIT_PREFIX} are given by builds only", hint="choose another --tag")
-    original = find_image(image)  # by id: what is read here is what modules are put onto
-    contents = dataclasses.replace(read_image(original.id, LayerCache()), name=image)
-    kernel = find_kernel(contents)
     project.work_dir.mkdir(parents=True, exist_ok=True)
     unproven = f"{STAGE_REPOSITORY}:{make_run_id('sign-')}"
     with ExitStack() as held:
+        held.enter_context(hold_store())
+        original = find_image(image)  # by id: what is read here is what modules are put onto
+        contents = dataclasses.replace(read_image(original.id, LayerCache()), name=image)
+        kernel = find_kernel(contents)
         facts = _facts_from_lock(project, kernel, held)
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(dir=project.work_dir, prefix="cell-")))
         with _signing(project, signers, cell=contents.labels.get("io.kmodsmith.cell") or image) as job:
@@ -293,6 +295,7 @@ def compare_kernels(project: Project, selector: Selector) -> dict[str, list[Verd
         UsageError: nothing of the selection is built.
     """
     with ExitStack() as held:
+        held.enter_context(hold_store())
         built = _read_built(project, selector)
         verdicts: dict[str, list[Verdict]] = {}
         facts = {source: open_source_facts(project, source, held) for source in {item.cell.source for item, _ in built}}
@@ -313,6 +316,7 @@ def compare_two(project: Project, selector: Selector, before: str, after: str) -
     """
     kernels = [parse_kernel_version(before), parse_kernel_version(after)]
     with ExitStack() as held:
+        held.enter_context(hold_store())
         facts = [_facts_from_lock(project, kernel, held) for kernel in kernels]
         built = [(item, modules) for item, modules in _read_built(project, selector) if item.cell.kernel in kernels]
         if not built:

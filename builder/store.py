@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import CommandError, UsageError
+from builder.locks import own_store, share_store
 from builder.run import Command, find_tool, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 # What a killed run can leave behind has such a name, with the run's id in it: the next run that has the store for
 # itself finds and removes it, and no run takes another's image for its own.
@@ -81,7 +83,25 @@ def remove_images(names: Iterable[str]) -> None:
 def find_graph_root() -> Path:
     """Return the folder in which the store keeps its layers."""
     shown = run(Command(argv=("buildah", "info", "--format", "{{.store.GraphRoot}}"))).check().stdout.strip()
+    if not shown.startswith("/"):
+        raise CommandError(f"buildah info does not say where the container store is, but {shown!r}")
     return Path(shown)
+
+
+@contextlib.contextmanager
+def hold_store(clean_up: Callable[[], None] | None = None, *, alone: bool = False) -> Iterator[None]:
+    """Keep others from taking away what is used of the store; without buildah there is none.
+
+    Args:
+        clean_up: called where nobody else uses the store.
+        alone: have it alone; raises as ``locks.own_store`` does, else as ``locks.share_store``.
+    """
+    if find_tool("buildah") is None:
+        yield
+        return
+    root = find_graph_root()
+    with own_store(root) if alone else share_store(root, clean_up):
+        yield
 
 
 def remove_leftovers() -> list[str]:

@@ -17,7 +17,7 @@ from builder.discovery import discover_project
 from builder.disk import Demand, check_disk
 from builder.errors import ConfigError, LockFileError, UsageError
 from builder.kernel import parse_kernel_version
-from builder.locks import hold_project, share_store
+from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix
 from builder.memory import available_memory
 from builder.plan import Action, Elsewhere, Plan, Reason, make_plan, predict_seconds
@@ -29,6 +29,7 @@ from builder.store import (
     TOOLKIT_PREFIX,
     Image,
     find_graph_root,
+    hold_store,
     list_images,
     read_digest,
     remove_images,
@@ -254,23 +255,33 @@ def prune_project(project: Project, *, dry_run: bool) -> list[str]:
     """Remove kmodsmith's images and compile results that no cell of any group needs any more; returns their names.
 
     Names that people use (``localhost/<driver>:...``) are theirs and stay.
+
+    Raises:
+        BusyError: another run is at work in this project, or uses the container store.
     """
+    if dry_run:
+        return _remove_superfluous(project, dry_run=True)
+    with hold_project(project.work_dir), hold_store(alone=True):
+        return _remove_superfluous(project, dry_run=False)
+
+
+def _remove_superfluous(project: Project, *, dry_run: bool) -> list[str]:
     needed: set[str] = set()
     compiles: set[str] = set()
     for group in project.config.groups:
         decisions = plan_project(project, Selector(group=group), boot=NO_BOOTS).plan.decisions
         needed |= {decision.key_image for decision in decisions if decision.key}
         compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
+    # A source that versions.yaml does not name any more is needed by no cell.
     for name in project.config.sources.keys() & project.lock.sources.keys():
         for kernel in map(parse_kernel_version, project.lock.sources[name].kernels):
             needed |= _images_of(project.kernel_source(name), kernel)
     superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
     results = sorted(project.compiled.keys() - compiles)
     if not dry_run:
-        with hold_project(project.work_dir):
-            remove_images(superfluous)
-            for key in results:
-                project.compiled.drop(key)
+        remove_images(superfluous)
+        for key in results:
+            project.compiled.drop(key)
     return [*superfluous, *(f"result of compile {key}" for key in results)]
 
 
@@ -290,7 +301,7 @@ def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOp
 
     with ExitStack() as held:
         held.enter_context(hold_project(project.work_dir))
-        held.enter_context(share_store(project.cache_dir, lambda: _clear_leftovers(project, err)))
+        held.enter_context(hold_store(lambda: _clear_leftovers(project, err)))
         # Before anything is compiled: a key that cannot sign, or a missing emulator, should not cost an hour first.
         signers = _open_signers(project, planned, held)
         drivers = _stage_drivers(project, planned.plan)

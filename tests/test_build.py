@@ -428,7 +428,7 @@ def test_two_runs_do_not_trample_each_other(bench: _Bench) -> None:
     with hold_project(bench.folder / ".kmodsmith"):
         code, _, err = bench.run("build")
     assert code == 5
-    assert "another run is building" in err
+    assert "another run is at work" in err
     assert "process " in err
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
 
 from builder.disk import Demand, check_disk
 from builder.errors import BusyError, CommandError, HostError
-from builder.locks import hold_project, share_store
+from builder.locks import hold_project, own_store, share_store
 from builder.store import list_images, remove_leftovers
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def test_a_project_is_held_by_one(tmp_path: Path) -> None:
     with (
         hold_project(tmp_path / "work"),
-        pytest.raises(BusyError, match="another run is building"),
+        pytest.raises(BusyError, match="another run is at work"),
         hold_project(tmp_path / "work"),
     ):
         pass
@@ -37,6 +38,31 @@ def test_only_who_finds_the_store_unused_cleans_up(tmp_path: Path) -> None:
         assert cleaned == ["first"]
     with share_store(tmp_path, lambda: cleaned.append("third")):
         assert cleaned == ["first", "third"]
+
+
+def test_a_store_is_had_alone_only_while_nobody_uses_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)  # nothing has to be written into it
+    with (
+        share_store(tmp_path),
+        pytest.raises(BusyError, match="another run uses the container store"),
+        own_store(tmp_path),
+    ):
+        pass
+    with own_store(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HostError, match="nowhere cannot be locked: No such file"), share_store(tmp_path / "nowhere"):
+        pass
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(HostError, match="cannot be locked: No locks available"), share_store(tmp_path):
+        pass
 
 
 def test_demands_on_one_disk_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

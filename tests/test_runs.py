@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import KERNELS, make_source
 from fake_registry import FakeRegistry
 from test_build import bench, booting  # noqa: F401 - fixtures
 from test_verify import _NAME, _SIGNER, _cell, _make_shop, _never, _publisher
@@ -17,8 +19,12 @@ from test_verify import _NAME, _SIGNER, _cell, _make_shop, _never, _publisher
 from builder import build as build_module
 from builder.attest.statements import PROVENANCE_PREDICATE
 from builder.boot.stage import Booter
+from builder.discovery import discover_project
 from builder.errors import FailureClass
 from builder.evidence import Journal, PublishEvidence
+from builder.lock import Lock, LockedOpenShift, read_lock, write_lock
+from builder.locks import hold_lock_file, hold_project, share_store
+from builder.project import open_project
 from builder.publish.result import CellNames, PublishStatus
 from builder.pull import RegistryAccess
 from builder.registry import Credentials, Registry
@@ -221,3 +227,95 @@ def test_a_journal_to_which_others_add_is_looked_through(tmp_path: Path) -> None
     publisher = _publisher(shop, journal, None)
     result = publisher.publish(_cell(), CellNames(own=(str(_NAME),)), shop.facts.digest, _never)
     assert (result.status, journal.published[str(_NAME)].digest) == (PublishStatus.THERE, shop.facts.digest)
+
+
+@contextmanager
+def _another_run(bench: _Bench) -> Iterator[None]:  # noqa: F811
+    """Somebody with another HOME, cache and project who uses the same store."""
+    with share_store(bench.store):
+        yield
+
+
+_WORKING_CONTAINER = '{"containername":"other","imagename":"localhost/kmodsmith/toolkit:x","builder":true}'
+
+
+def test_a_run_leaves_the_containers_of_another_one_alone_whatever_home_that_has(
+    bench: _Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (bench.store / "before-containers").write_text(f"echo '[{_WORKING_CONTAINER}]'; exit\n")
+    with _another_run(bench):
+        code, _, err = bench.run("build", "--kernel", _KERNEL)
+    assert (code, bench.calls("rm"), "left behind" in err) == (0, [], False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(bench.folder.parent / "another-cache"))
+    code, _, err = bench.run("build", "--kernel", _KERNEL, "--force")
+    assert (code, bench.calls("rm"), "removed other, left behind" in err) == (0, [["rm", "other"]], True)
+
+
+def test_prune_takes_nothing_away_from_another_run(bench: _Bench) -> None:  # noqa: F811
+    (bench.store / "names").write_text("localhost/kmodsmith/toolkit:old 1\n")
+    with _another_run(bench):
+        code, _, err = bench.run("prune")
+        assert (code, "another run uses the container store" in err) == (5, True)
+        assert bench.run("prune", "--dry-run")[0] == 0
+    assert bench.calls("rmi") == []
+    assert (bench.run("prune")[0], bench.calls("rmi")) == (0, [["rmi", "localhost/kmodsmith/toolkit:old"]])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", f"localhost/demo:1.2.0-{_KERNEL}"),
+        ("compat",),
+        ("drift", _KERNEL, _KERNEL),
+        ("sign", f"localhost/demo:1.2.0-{_KERNEL}", "--signer", "vendor", "--tag", "localhost/x:1"),
+    ],
+)
+def test_who_looks_into_the_store_holds_it(bench: _Bench, arguments: tuple[str, ...]) -> None:  # noqa: F811
+    """While an image is read, nobody has the store alone; a look at the lock from within the pretended buildah."""
+    bench.build("--kernel", _KERNEL)
+    free = f"import fcntl, os; fcntl.flock(os.open('{bench.store}', os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    look = f'"{sys.executable}" -c "{free}" 2>/dev/null && echo free || echo held; '
+    (bench.store / "before-push").write_text(f'{{ {look} }} >>"$store/seen"\n')
+    bench.run(*arguments)
+    assert set((bench.store / "seen").read_text().split()) == {"held"}
+
+
+def test_what_is_asked_for_twice_at_once_is_written_once(bench: _Bench, tmp_path: Path) -> None:  # noqa: F811
+    with hold_project(bench.folder / ".kmodsmith"):
+        code, _, err = bench.run("discover")
+        assert (code, "another run is at work" in err) == (5, True)
+    with hold_lock_file(bench.folder / "versions.lock.yaml"):
+        code, _, err = bench.run("--work-dir", str(tmp_path / "other"), "discover")
+        assert (code, "another run is asking the kernel sources" in err) == (5, True)
+
+
+def test_discover_goes_on_from_what_the_lock_says_by_then(
+    bench: _Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A lock that was written between reading it and having it alone is not written over."""
+    project = open_project(bench.folder)
+    assert len(project.lock.kernel_versions("debian")) == len(KERNELS)
+    write_lock(Lock(sources={"debian": make_source(_KERNEL)}), project.lock_file)
+    seen: list[Any] = []
+
+    def look(_settings: object, previous: Any, *_: object, **__: object) -> debian.DebianAnswer:
+        seen.append(previous)
+        return debian.DebianAnswer(locked=previous, lost={}, problems=[])
+
+    monkeypatch.setattr(debian, "discover", look)
+    discover_project(project)
+    assert [list(source.kernels) for source in seen] == [[_KERNEL]]
+
+
+def test_prune_of_a_lock_with_more_than_versions_yaml_names(bench: _Bench) -> None:  # noqa: F811
+    file = bench.folder / "versions.lock.yaml"
+    lock = read_lock(file)
+    kept = lock.debian("debian")
+    no_base = {name: names for name, names in kept.package_sets.items() if not name.startswith("runtime-aarch64")}
+    sources: dict[str, Any] = {"debian": kept.model_copy(update={"package_sets": no_base})}
+    sources["old"] = LockedOpenShift(provider="openshift", resolved="2026-11-23T00:00:00Z", kernels={}, releases={})
+    write_lock(Lock(sources=sources), file)
+    code, out, err = bench.run("prune", "--dry-run")
+    assert (code, out) == (0, "0 would be removed\n"), err

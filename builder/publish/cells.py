@@ -19,6 +19,7 @@ from builder.plan import Action, Reason
 from builder.progress import no_progress
 from builder.publish.result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.sources.locked import image_input
+from builder.store import hold_store
 from builder.workflow import BootOptions, plan_project
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def publish_project(
             wanted.append(decision)
     lists: list[PublishResult] = []
     if wanted:
-        with _open_job(project, planned, names, force) as job, hold_project(project.work_dir):
+        with _open_job(project, planned, names, force) as job, hold_project(project.work_dir), hold_store():
             for leftover in project.work_dir.glob("publish-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="publish") as pool:
