@@ -155,8 +155,8 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
     """Discover, then build, prove, sign, boot and publish what is missing, and report how fresh it is.
 
     Safe to run every hour: where nothing changed, nothing is done. What came of it is in nightly.json, results.json and
-    junit.xml of the work folder. Exit codes: as build; 16 if an image that is wanted is not in its registry in the end, or
-    waits for one that is not: each is named; 7 if all was done but a source did not answer.
+    junit.xml of the work folder. Exit codes: as build; 16 if an image that is wanted is not in its registry in the end,
+    or waits for one that is not: each is named; 7 if all was done but a source did not answer.
     """
     from builder.emit.matrix import emit_discovery, emit_freshness, emit_nightly_json  # noqa: PLC0415 - see builder.cli
     from builder.emit.publish import emit_publish_summary  # noqa: PLC0415
