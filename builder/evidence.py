@@ -2,7 +2,7 @@
 
 ``journal.jsonl`` in the work folder holds a line for everything that was finished. A line is written and flushed
 to disk in one step after the artefact exists, so a run that is killed at any moment has lost nothing but the cell
-it was at. The last line about a cell counts; a torn last line is what a killed process leaves and is passed over.
+it was at. The last line about a cell counts; a torn last line (``builder.line_file``) is set aside.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import FailureClass
+from builder.errors import FailureClass, HostError
 from builder.failure import Failure
+from builder.line_file import LineFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,6 +178,7 @@ class Journal:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._lines = LineFile(file)
         self._guard = threading.Lock()
         self.cells: dict[str, CellEvidence] = {}
         self.boots: dict[str, BootEvidence] = {}
@@ -221,24 +223,18 @@ class Journal:
             self._append(json.dumps({"type": "event", "event": event, **facts}, separators=(",", ":")))
 
     def _append(self, line: str) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("ab", buffering=0) as stream:
-            # A torn line of a killed run is closed first, or it would swallow this one.
-            lead = b"" if stream.tell() == 0 or self._ends_with_newline() else b"\n"
-            stream.write(lead + line.encode() + b"\n")
-            os.fsync(stream.fileno())
-
-    def _ends_with_newline(self) -> bool:
-        with self._file.open("rb") as stream:
-            stream.seek(-1, os.SEEK_END)
-            return stream.read(1) == b"\n"
+        try:
+            if torn := self._lines.set_torn_aside():
+                self._lines.append(json.dumps({"type": "event", "event": "torn-line", **asdict(torn)}).encode())
+            self._lines.append(line.encode())
+        except OSError as error:
+            raise HostError(
+                f"{self._file}: what was done cannot be recorded: {error.strerror}",
+                hint="make room, and run the same command again: it goes on from what is recorded",
+            ) from error
 
     def _read(self) -> None:
-        try:
-            lines = self._file.read_bytes().splitlines()
-        except FileNotFoundError:
-            return
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(self._lines.read(), start=1):
             try:
                 if line.startswith(b'{"type":"cell"'):
                     evidence = _parse_evidence(json.loads(line))
@@ -249,8 +245,7 @@ class Journal:
                     published = _parse_publish(json.loads(line))
                     self.published[published.name] = published
             except (ValueError, TypeError, KeyError) as error:
-                if number < len(lines):
-                    _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error)
+                _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error)
 
 
 _FIELDS = frozenset(item.name for item in fields(CellEvidence))

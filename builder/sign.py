@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import CellError, FailureClass, FormatError, SignerError
 from builder.finding import Check
+from builder.line_file import LineFile
 from builder.module.packing import pack_module, unpack_module
 from builder.module.signature import append_signature, split_signature
 from builder.places import open_regular
@@ -37,30 +37,39 @@ class SigningLog:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._lines = LineFile(file)
         self._guard = threading.Lock()
         self._previous: str | None = None
 
     def append(self, entry: dict[str, str]) -> None:
+        """Write an entry to the disk.
+
+        Raises:
+            OSError: it cannot be written, so the signature must not be used.
+        """
         with self._guard:
-            if self._previous is None:
-                lines = self._lines()
-                self._previous = _line_digest(lines[-1]) if lines else _FIRST
-            line = json.dumps({**entry, "previous": self._previous}, separators=(",", ":")).encode()
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("ab", buffering=0) as stream:
-                stream.write(line + b"\n")
-                os.fsync(stream.fileno())
-            self._previous = _line_digest(line)
+            if torn := self._lines.set_torn_aside():
+                facts = {"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "torn_sha256": torn.sha256}
+                self._append({**facts, "torn_bytes": str(torn.size)})
+            self._append(entry)
+
+    def _append(self, entry: dict[str, str]) -> None:
+        if self._previous is None:
+            lines = self._lines.read()
+            self._previous = _line_digest(lines[-1]) if lines else _FIRST
+        line = json.dumps({**entry, "previous": self._previous}, separators=(",", ":")).encode()
+        self._lines.append(line)
+        self._previous = _line_digest(line)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all entries, oldest first.
+        """Return all entries, oldest first. One with ``torn_bytes`` says that an incomplete line was set aside there.
 
         Raises:
             FormatError: the chain is broken; the message names the line.
         """
         entries = []
         previous = _FIRST
-        for number, line in enumerate(self._lines(), start=1):
+        for number, line in enumerate(self._lines.read(), start=1):
             try:
                 entry = json.loads(line)
                 is_next = entry["previous"] == previous
@@ -68,18 +77,11 @@ class SigningLog:
                 is_next = False
             if not is_next:
                 raise FormatError(
-                    f"{self._file}:{number}: this line does not follow the one before it: the log was changed by hand, "
-                    "or cut off by a full disk"
+                    f"{self._file}:{number}: this line does not follow the one before it: the log was changed by hand"
                 )
             entries.append(entry)
             previous = _line_digest(line)
         return entries
-
-    def _lines(self) -> list[bytes]:
-        try:
-            return self._file.read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
 
 
 def _line_digest(line: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import sys
 import threading
@@ -22,6 +23,7 @@ from builder.boot.stage import Booter
 from builder.discovery import discover_project
 from builder.errors import FailureClass
 from builder.evidence import Journal, PublishEvidence
+from builder.line_file import LineFile
 from builder.lock import Lock, LockedOpenShift, read_lock, write_lock
 from builder.locks import hold_lock_file, hold_project, share_store
 from builder.project import open_project
@@ -319,3 +321,38 @@ def test_prune_of_a_lock_with_more_than_versions_yaml_names(bench: _Bench) -> No
     write_lock(Lock(sources=sources), file)
     code, out, err = bench.run("prune", "--dry-run")
     assert (code, out) == (0, "0 would be removed\n"), err
+
+
+def test_a_lock_that_finds_no_room_is_left_as_it_was(
+    bench: _Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = bench.folder / "versions.lock.yaml"
+    before = sorted(bench.folder.iterdir()), file.read_text()
+    smaller = debian.DebianAnswer(locked=make_source(_KERNEL), lost={}, problems=[])
+    monkeypatch.setattr(debian, "discover", lambda *_, **__: smaller)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(file), "replace", refuse)
+        code, _, err = bench.run("discover")
+    assert (code, "No space left on device" in err, "defect" in err) == (6, True, False)
+    assert before == (sorted(path for path in bench.folder.iterdir() if path.name != ".kmodsmith"), file.read_text())
+
+
+def test_a_run_that_cannot_record_what_it_did_ends_with_a_sentence(
+    bench: _Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_self: LineFile, line: bytes) -> None:
+        if b'"type":"cell"' in line:
+            raise OSError(errno.ENOSPC, "No space left on device", "journal.jsonl")
+
+    bench.offer_with_keys()
+    with monkeypatch.context() as patch:
+        patch.setattr(LineFile, "append", refuse)
+        code, _, err = bench.run("build", "--kernel", _KERNEL)
+    assert (code, "what was done cannot be recorded: No space left on device" in err) == (6, True)
+    assert bench.build("--kernel", _KERNEL)[1]["counts"] == {"proven": 1}

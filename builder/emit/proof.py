@@ -44,11 +44,15 @@ def emit_proof_json(proof: Proof) -> str:
 
 def emit_signing_log(entries: Sequence[Mapping[str, str]]) -> RenderableType:
     table = _table("time", "signer", "module", "digest", "cell")
+    made = [entry for entry in entries if "torn_bytes" not in entry]
     for entry in entries:
+        if "torn_bytes" in entry:
+            table.add_row(entry["time"], "", f"an incomplete line of {entry['torn_bytes']} bytes was set aside", "", "")
+            continue
         marked = f"{entry['signer']} (development)" if entry.get("development") == "yes" else entry["signer"]
         digest = f"{entry['algorithm']}:{entry['digest'][:12]}"
         table.add_row(entry["time"], marked, entry["module"], digest, entry["cell"])
-    return Group(table, Text(f"{len(entries)} signatures; no line was changed or removed"))
+    return Group(table, Text(f"{len(made)} signatures; no line was changed or removed"))
 
 
 def emit_compat(verdicts: Mapping[str, Sequence[Verdict]]) -> RenderableType:
