@@ -147,7 +147,7 @@ class Project:
         try:
             toolkit = identities.toolkit(_compile_cell(cell, compiled_for))
             base = driver.base_image or identities.base(cell)
-        except (LockFileError, UsageError) as error:  # the latter: 'reuse' names no kernel
+        except LockFileError as error:
             reason = Reason.TOOLKIT_UNKNOWN if isinstance(error, UnknownToolkitError) else Reason.NO_TOOLKIT
             why = f"its modules are to be those of {compiled_for} (reuse): " if compiled_for else ""
             return Candidate(cell=cell, image=image, inputs=None, refusal=(reason, f"{why}{error.message}"))

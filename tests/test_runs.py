@@ -187,21 +187,13 @@ def test_what_several_cells_share_fails_once_and_for_all_of_them(bench: _Bench) 
     assert (report["counts"], len(report["failures"][0]["cells"]), _compiles(bench)) == ({"failed": 2}, 2, 1)
 
 
-@pytest.mark.parametrize(
-    ("unknown", "words"),
-    [("6.1.0-77-amd64", "the lock has no kernel 6.1.0-77-amd64"), ("6.1", "'6.1' is not a kernel version")],
-)
-def test_reuse_of_a_kernel_that_is_not_known_refuses_that_cell_alone(
-    bench: _Bench,  # noqa: F811
-    unknown: str,
-    words: str,
-) -> None:
-    _reuse(bench, unknown)
+def test_reuse_of_a_kernel_that_is_not_known_refuses_that_cell_alone(bench: _Bench) -> None:  # noqa: F811
+    _reuse(bench, "6.1.0-77-amd64")
     code, report = bench.build(*_BOTH)
     assert (code, report["counts"]) == (FailureClass.TOOLKIT.exit_code, {"built": 1, "refused": 1})
     refused = next(cell for cell in report["cells"] if cell["status"] == "refused")
     assert refused["kernel"] == _OTHER
-    assert words in bench.run("plan", "--json", *_BOTH[:-2])[1]
+    assert "those of 6.1.0-77-amd64 (reuse): the lock has no kernel" in bench.run("plan", "--json", *_BOTH[:-2])[1]
 
 
 class _Growing:
