@@ -248,7 +248,7 @@ def _read_package(stanza: str) -> Package:
         )
     except (KeyError, ValueError) as error:
         name = fields.get("Package", "a package without a name")[:80]
-        raise SourceError(f"the package index says nothing usable about {name}: {error}") from None
+        raise SourceError(f"the package index says nothing usable about {name!a}: {error}") from None
 
 
 def _in_container(image: str, folder: Path, keyring: Path) -> tuple[str, ...]:

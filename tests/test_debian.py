@@ -233,6 +233,21 @@ def test_a_hostile_stanza_costs_its_own_kernel_only(
     assert words in answer.locked.left_out["6.1.0-9-rt-amd64"]
 
 
+@pytest.mark.parametrize(
+    "name", ["6.1.0: {x}-amd64", "6.1.0-9\x1b[2J-amd64", "6.1.0/../x-amd64", f"6.1.0-{'9' * 5000}-amd64"]
+)
+def test_a_hostile_name_gets_neither_into_the_lock_nor_onto_a_terminal(
+    fake_tools: FakeTools, tmp_path: Path, name: str
+) -> None:
+    _serve(fake_tools, tmp_path, [*_AMD64, _stanza(f"linux-headers-{name}")])
+    answer = discover(_SOURCE, None, tmp_path / "work", _NOW)
+    assert not answer.locked.left_out
+    write_lock(Lock(sources={"debian": answer.locked}), tmp_path / "lock.yaml")
+    assert read_lock(tmp_path / "lock.yaml").debian("debian") == answer.locked
+    said = [*map(str, describe_changes(None, answer.locked, answer.lost)), *answer.problems]
+    assert all(line.isprintable() for line in said)
+
+
 def test_a_known_kernel_that_is_no_longer_whole_keeps_its_older_answer(
     found: LockedDebian, fake_tools: FakeTools, tmp_path: Path
 ) -> None:

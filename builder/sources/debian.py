@@ -44,7 +44,7 @@ _HEADERS = "linux-headers-"
 _WANTED = re.compile(r"linux-(headers|kbuild|compiler|image)-.*(?<!-dbg)")
 
 
-_FLAVOUR = re.compile(r"\d+\.\d+\.\d+\S*?-((?:rt-|cloud-)?(?:amd64|arm64))")
+_FLAVOUR = re.compile(r"\d+\.\d+\.\d+[a-z0-9+.~-]{0,100}?-((?:rt-|cloud-)?(?:amd64|arm64))")
 
 
 @dataclass(slots=True, kw_only=True)
