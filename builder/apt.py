@@ -15,6 +15,7 @@ from debian.debian_support import Version
 
 from builder.errors import HostError, SourceError, SourceUnreachableError
 from builder.failure import find_surroundings
+from builder.locks import alone
 from builder.run import Command, find_tool, run
 
 if TYPE_CHECKING:
@@ -90,15 +91,16 @@ class Apt:
         """Packages of the index that cannot be used, by name, and why."""
 
     def update(self) -> None:
-        """Fetch and verify the package lists.
+        """Fetch and verify the package lists; other runs that want the same wait, because apt itself would refuse them.
 
         Raises:
             SourceUnreachableError: an archive did not answer.
             HostError: there is no room for the lists.
             SourceError: a signature is wrong or the keyring is missing.
         """
-        self._write_configuration()
-        outcome = self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any")
+        with alone(self._folder):
+            self._write_configuration()
+            outcome = self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any")
         if outcome is None:
             return
         found = find_surroundings(outcome)

@@ -278,9 +278,16 @@ def _examine_store() -> list[Finding]:
             name="container store",
             status=FindingStatus.WARN,
             message=f"driver vfs at {root} copies every layer of every image",
-            remedy='set driver = "overlay" in storage.conf',
+            remedy=f"write '[storage]' and 'driver = \"overlay\"' into {_storage_file()}; what vfs holds is made again",
         )
     return [store, _examine_disk("disk of the store", Path(root))]
+
+
+def _storage_file() -> Path:
+    """Where this user says how images are stored."""
+    if os.geteuid() == 0:
+        return Path("/etc/containers/storage.conf")
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers" / "storage.conf"
 
 
 def _examine_disk(name: str, folder: Path) -> Finding:

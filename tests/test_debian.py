@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from builder.apt import Apt
 from builder.config import DebianArchive, DebianKernels
 from builder.errors import LockFileError, SourceError, SourceUnreachableError
 from builder.kernel import Arch, parse_kernel_version
@@ -14,8 +17,6 @@ from builder.lock import Lock, read_lock, write_lock
 from builder.sources.debian import describe_changes, discover, runtime_id, toolkit_id, toolkit_packages
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import FakeTools
 
     from builder.lock import LockedDebian
@@ -368,3 +369,16 @@ def test_identities_follow_from_the_packages(found: LockedDebian) -> None:
 def test_a_machine_that_the_lock_does_not_know(found: LockedDebian) -> None:
     with pytest.raises(LockFileError, match="for a machine that is aarch64"):
         toolkit_packages(found, parse_kernel_version("6.1.0-9-amd64"), Arch.AARCH64)
+
+
+def test_two_runs_that_want_the_same_lists_wait_for_each_other(fake_tools: FakeTools, tmp_path: Path) -> None:
+    """apt-get itself fails where another one has its lists."""
+    script = (
+        'mkdir "$APT_CONFIG.held" || { echo "E: Could not get lock"; exit 100; }; sleep 0.05; rm -r "$APT_CONFIG.held"'
+    )
+    fake_tools.add("apt-get", script)
+    apts = [Apt(tmp_path / "debian" / "x86_64", Arch.X86_64, (), Path("/keys.gpg")) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for run in [pool.submit(apt.update) for apt in apts]:
+            run.result()
+    assert len(fake_tools.calls("apt-get")) == 2

@@ -72,6 +72,20 @@ def test_a_bare_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("user_id", "file"), [(0, "/etc/containers/storage.conf"), (7, "/home/u/.config/containers/storage.conf")]
+)
+def test_a_store_that_copies_is_told_the_file_to_change(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_id: int, file: str
+) -> None:
+    _add_all(fake_tools, store="vfs /x")
+    monkeypatch.setattr("os.geteuid", lambda: user_id)
+    monkeypatch.setenv("HOME", "/home/u")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    found = {finding.name: finding.remedy for finding in examine(tmp_path, root=tmp_path)}
+    assert f"into {file};" in found["container store"]
+
+
+@pytest.mark.parametrize(
     ("os_release", "manager"),
     [
         ("ID=debian\n", "apt-get"),

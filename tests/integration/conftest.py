@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from programs import give_up, need, refuse_unlisted
 
+from builder.locks import alone
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -87,11 +89,17 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def lock_text(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the archive serves today: a committed lock would age, and these tests with it."""
-    project = copy_project(tmp_path_factory.mktemp("discover"))
-    done = machine.builder(project, "discover", "--source", "debian")
-    assert done.returncode == 0, done.stderr
-    return (project / "versions.lock.yaml").read_text()
+    """What the archive serves today: a committed lock would age, and these tests with it. Read once for all workers."""
+    ours = tmp_path_factory.getbasetemp()
+    shared = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "archive"
+    with alone(shared):
+        if not (shared / "versions.lock.yaml").exists():
+            project = copy_project(tmp_path_factory.mktemp("discover"))
+            done = machine.builder(project, "discover", "--source", "debian")
+            assert done.returncode == 0, done.stderr
+            shared.mkdir()
+            shutil.copy(project / "versions.lock.yaml", shared)
+    return (shared / "versions.lock.yaml").read_text()
 
 
 @pytest.fixture
