@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +35,8 @@ _TRAPS = {
 
 def _kernel(project: Path) -> str:
     kernels = read_lock(project / "versions.lock.yaml").kernel_versions("debian")
-    return next(item.raw for item in reversed(kernels) if item.series == "6.1" and item.raw.endswith("-amd64"))
+    standard = [item.raw for item in kernels if item.series == "6.1" and item.variant == "standard"]
+    return next(raw for raw in reversed(standard) if raw.endswith("-amd64"))
 
 
 def test_traps_that_a_compile_leaves_catch_nothing(machine: Machine, project: Path, tmp_path: Path) -> None:
@@ -49,7 +51,7 @@ def test_traps_that_a_compile_leaves_catch_nothing(machine: Machine, project: Pa
         step = f"RUN {script.format(victim=victim, outside=outside)}\n\nFROM scratch AS modules"
         (project / f"{name}.Containerfile").write_text(text.replace("FROM scratch AS modules", step, 1))
         settings["drivers"].append(
-            template | {"name": name, "containerfile": f"{name}.Containerfile", "compress": "xz"}
+            deepcopy(template) | {"name": name, "containerfile": f"{name}.Containerfile", "compress": "xz"}
         )
     (project / "versions.yaml").write_text(yaml.safe_dump(settings))
     _, report = machine.build(project, "--kernel", _kernel(project))
