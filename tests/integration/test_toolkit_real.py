@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,18 +90,53 @@ def test_apt_in_a_debian_image_finds_what_apt_on_the_host_finds(
     downloads = Downloads(tmp_path / "cache")
     host = Apt(tmp_path / "host", Arch.X86_64, archives, keyring)
     host.update()
+    names = re.compile("linux-headers-6.1.*-amd64")
+    on_host = host.packages(names)
     image = _make_apt_image(machine, host, downloads, tmp_path)
     downloads.close()
-    monkeypatch.setattr(apt_module, "find_tool", lambda _name: None)
+    monkeypatch.setattr(apt_module, "find_tool", lambda name: None if name == "apt-get" else name)
     contained = Apt(tmp_path / "contained", Arch.X86_64, archives, keyring, image=image)
     contained.update()
-    names = re.compile("linux-headers-6.1.*-amd64")
-    assert contained.packages(names) == host.packages(names) != []
+    assert contained.packages(names) == on_host != []
     monkeypatch.undo()
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", machine.environment["CONTAINERS_STORAGE_CONF"])
     wanted = host.resolve(["make"])
-    monkeypatch.setattr(apt_module, "find_tool", lambda _name: None)
+    monkeypatch.setattr(apt_module, "find_tool", lambda name: None if name == "apt-get" else name)
     assert contained.resolve(["make"]) == wanted
+
+
+class _Mirror(BaseHTTPRequestHandler):
+    """A mirror whose address has characters that apt escapes in the names of its files; the real one has the files."""
+
+    def do_GET(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", self.path.replace("/my_debian~mirror", "http://deb.debian.org/debian", 1))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_mirror_whose_address_apt_escapes(tmp_path: Path) -> None:
+    import re
+    from pathlib import Path as HostPath
+
+    from builder.apt import Apt, Archive
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Mirror)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/my_debian~mirror"
+    keyring = HostPath("/usr/share/keyrings/debian-archive-keyring.gpg")
+    apt = Apt(tmp_path, Arch.X86_64, [Archive(url=url, suites=("bookworm",))], keyring)
+    try:
+        apt.update()
+    finally:
+        server.shutdown()
+        server.server_close()
+    found = apt.packages(re.compile("linux-headers-6.1.*-amd64"))
+    assert found
+    assert all(package.url.startswith(f"{url}/pool/main/l/linux/") for package in found)
+    assert apt.resolve(["make"])[-1].url.startswith(f"{url}/pool/")
 
 
 def _make_apt_image(machine: Machine, apt: object, downloads: object, folder: Path) -> str:
