@@ -321,6 +321,16 @@ def obey(is_stopping: threading.Event) -> None:
     _orders.is_stopping = is_stopping
 
 
+def check_stop() -> None:
+    """Return, unless the calling thread obeys a stop that was given.
+
+    Raises:
+        CancelledError: it was.
+    """
+    if _is_told_to_stop():
+        raise CancelledError
+
+
 def _is_told_to_stop() -> bool:
     is_stopping: threading.Event | None = getattr(_orders, "is_stopping", None)
     return is_stopping is not None and is_stopping.is_set()
@@ -360,8 +370,7 @@ def _open_log(command: Command) -> Iterator[IO[bytes] | None]:
 def _start(
     command: Command, log: IO[bytes] | None, *, is_service: bool = False, errors: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
-    if _is_told_to_stop():
-        raise CancelledError
+    check_stop()
     environment = {k: v for k, v in os.environ.items() if _PASSED_ENVIRONMENT.fullmatch(k)}
     environment |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **command.environment}
     program = find_tool(command.argv[0])

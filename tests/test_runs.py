@@ -26,7 +26,9 @@ from builder.evidence import Journal, PublishEvidence
 from builder.line_file import LineFile
 from builder.lock import Lock, LockedOpenShift, read_lock, write_lock
 from builder.locks import hold_lock_file, hold_project, share_store
+from builder.matrix import Selector
 from builder.project import open_project
+from builder.publish.cells import publish_project
 from builder.publish.result import CellNames, PublishStatus
 from builder.pull import RegistryAccess
 from builder.registry import Credentials, Registry
@@ -348,3 +350,25 @@ def test_a_run_that_cannot_record_what_it_did_ends_with_a_sentence(
         code, _, err = bench.run("build", "--kernel", _KERNEL)
     assert (code, "what was done cannot be recorded: No space left on device" in err) == (6, True)
     assert bench.build("--kernel", _KERNEL)[1]["counts"] == {"proven": 1}
+
+
+def test_what_was_interrupted_publishes_nothing_more(
+    bench: _Bench,  # noqa: F811
+    registry: FakeRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One image waits where it is read out of the store; the other is published by then, and somebody interrupts."""
+    bench.build("--kernel", _KERNEL, "--kernel", "6.12*")
+    monkeypatch.setattr("builder.publish.cells.stop_all", (bench.store / "stopped").touch)
+    wait = 'case "$*" in *6.12*) while [ ! -f "$store/stopped" ]; do sleep 0.02; done ;; esac\n'
+    (bench.store / "before-push").write_text(wait)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    project = open_project(bench.folder)
+    with pytest.raises(KeyboardInterrupt):
+        publish_project(project, Selector(kernels=(_KERNEL, "6.12*")), progress=interrupt)
+    assert _tags(registry) == {f"1.2.0-{_KERNEL}"}
+    assert bench.run("publish", "--kernel", _KERNEL, "--kernel", "6.12*")[0] == 0
+    assert len(_tags(registry)) == 2

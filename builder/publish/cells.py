@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from builder.matrix import Selector, make_matrix, matches_any
 from builder.plan import Action, Reason
 from builder.progress import no_progress
 from builder.publish.result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
+from builder.run import obey, stop_all
 from builder.sources.locked import image_input
 from builder.store import hold_store
 from builder.workflow import BootOptions, plan_project
@@ -83,13 +85,27 @@ def publish_project(
         with _open_job(project, planned, names, force) as job, hold_project(project.work_dir), hold_store():
             for leftover in project.work_dir.glob("publish-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="publish") as pool:
+            with _open_pool() as pool:
                 for number, result in enumerate(pool.map(job.publish, wanted), start=1):
                     results[result.cell] = result
                     progress(number, len(wanted))
                 shared = find_shared_names(project, selector, boot, names, wanted)
                 lists = list(pool.map(job.publish_shared, shared))
     return [*(results[decision.cell.id] for decision in planned.plan.decisions), *lists]
+
+
+@contextmanager
+def _open_pool() -> Iterator[ThreadPoolExecutor]:
+    """Give threads that publish; an interrupt stops their children, and they name nothing more."""
+    is_stopping = threading.Event()
+    with ThreadPoolExecutor(_AT_ONCE, "publish", obey, (is_stopping,)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            is_stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_all()
+            raise
 
 
 def _why_never(decision: Decision, names: CellNames) -> PublishResult | None:

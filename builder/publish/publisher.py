@@ -25,6 +25,7 @@ from builder.once import Once
 from builder.publish.reading import Standing, read_standing
 from builder.publish.result import KEY_LABEL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.pullspec import parse_pullspec
+from builder.run import check_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -291,7 +292,8 @@ class Publisher:
         return replace(result, bytes_sent=result.bytes_sent + sent, blobs_sent=result.blobs_sent + blobs)
 
     def _tag(self, name: Pullspec, manifest: bytes, media_type: str, *, replaced: bool) -> None:
-        """Give an image a final name, unless somebody else did in the meantime."""
+        """Give an image a final name, unless somebody else did in the meantime, or the run was interrupted."""
+        check_stop()
         digest = sha256_of(manifest)
         standing = self._uploader.resolve(name)
         if standing not in {None, digest} and not replaced:
