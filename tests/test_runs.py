@@ -24,7 +24,7 @@ from builder.discovery import discover_project
 from builder.errors import FailureClass
 from builder.evidence import Journal, PublishEvidence
 from builder.line_file import LineFile
-from builder.lock import Lock, LockedOpenShift, read_lock, write_lock
+from builder.lock import Lock, LockedNodeKernel, LockedOpenShift, LockedRelease, read_lock, write_lock
 from builder.locks import hold_lock_file, hold_project, share_store
 from builder.matrix import Selector
 from builder.project import open_project
@@ -311,7 +311,12 @@ def test_prune_of_a_lock_with_more_than_versions_yaml_names(bench: _Bench) -> No
     kept = lock.debian("debian")
     no_base = {name: names for name, names in kept.package_sets.items() if not name.startswith("runtime-aarch64")}
     sources: dict[str, Any] = {"debian": kept.model_copy(update={"package_sets": no_base})}
-    sources["old"] = LockedOpenShift(provider="openshift", resolved="2026-11-23T00:00:00Z", kernels={}, releases={})
+    toolkit = f"quay.test/toolkit@sha256:{'1' * 64}"
+    gone = LockedNodeKernel(releases=("4.17.1",), streams=("rhel-coreos",), toolkit=toolkit, toolkits=(toolkit,))
+    sources["old"] = LockedOpenShift(
+        provider="openshift", resolved="2026-11-23T00:00:00Z", releases={"4.17.1-x86_64": LockedRelease()},
+        kernels={"5.14.0-427.50.1.el9_4.x86_64": gone},
+    )  # fmt: skip
     write_lock(Lock(sources=sources), file)
     code, out, err = bench.run("prune", "--dry-run")
     assert (code, out) == (0, "0 would be removed\n"), err
