@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a field's type
 from typing import TYPE_CHECKING
@@ -43,6 +44,13 @@ def check_disk(demands: Iterable[Demand]) -> None:
                 f"not enough disk at {place}: {purposes} need about {needed / GIB:.1f} GiB, {free / GIB:.1f} are free",
                 hint="free some ('nox -s prune' removes old images of kmodsmith), or select fewer cells",
             )
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and a file in it, which is gone at once; an OSError says that this cannot be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _existing(folder: Path) -> Path:

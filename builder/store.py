@@ -84,7 +84,9 @@ def find_graph_root() -> Path:
     """Return the folder in which the store keeps its layers."""
     shown = run(Command(argv=("buildah", "info", "--format", "{{.store.GraphRoot}}"))).check().stdout.strip()
     if not shown.startswith("/"):
-        raise CommandError(f"buildah info does not say where the container store is, but {shown!r}")
+        raise CommandError(
+            f"buildah info printed something unreadable, and not where the container store is: {shown!r}"
+        )
     return Path(shown)
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from builder.discovery import discover_project
-from builder.disk import Demand, check_disk
+from builder.disk import Demand, check_disk, check_writable
 from builder.errors import ConfigError, LockFileError, UsageError
 from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
@@ -301,6 +301,7 @@ def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOp
 
     with ExitStack() as held:
         held.enter_context(hold_project(project.work_dir))
+        check_writable(project.cache_dir)
         held.enter_context(hold_store(lambda: _clear_leftovers(project, err)))
         # Before anything is compiled: a key that cannot sign, or a missing emulator, should not cost an hour first.
         signers = _open_signers(project, planned, held)
