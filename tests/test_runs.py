@@ -363,9 +363,10 @@ def test_what_was_interrupted_publishes_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One image waits where it is read out of the store; the other is published by then, and somebody interrupts."""
-    bench.build("--kernel", _KERNEL, "--kernel", "6.12*")
+    _, report = bench.build("--kernel", _KERNEL, "--kernel", "6.12*")
+    waiting = next(cell["key"] for cell in report["cells"] if cell["kernel"] != _KERNEL)
     monkeypatch.setattr("builder.publish.cells.stop_all", (bench.store / "stopped").touch)
-    wait = 'case "$*" in *6.12*) while [ ! -f "$store/stopped" ]; do sleep 0.02; done ;; esac\n'
+    wait = f'case "$*" in *{waiting}*) while [ ! -f "$store/stopped" ]; do sleep 0.02; done ;; esac\n'
     (bench.store / "before-push").write_text(wait)
 
     def interrupt(*_: object) -> None:
