@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.errors import CellError, FailureClass
+from builder.image_build import REFUSING_RUNTIME
 from builder.plan import UNTRUSTED
 from builder.run import run
 
@@ -36,6 +37,13 @@ def assemble_image(
         id_file=id_file,
     )
     outcome = run(command)
+    if not outcome and REFUSING_RUNTIME in outcome.stderr:
+        raise CellError(
+            FailureClass.COMPILE,
+            "last-stage-runs",
+            "the last stage of its Containerfile runs a command: the final image is made by copying alone",
+            hint="let the stage 'build' do it, and leave what comes out below /out",
+        )
     if not outcome:
         last_line = next(reversed(outcome.stderr.strip().splitlines()), "")
         raise CellError(

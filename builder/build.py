@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from builder.failure import Failure
     from builder.finding import Finding
     from builder.image_files import ImageContents
+    from builder.jail import Jail
     from builder.kernel import KernelVersion
     from builder.kernel_facts import KernelFacts
     from builder.log import Reporter
@@ -75,8 +76,8 @@ class Workshop:
     signing_log: SigningLog
     booter: CellBooter | None
     workers: int
+    jail: Jail
     make_jobs: int = 1
-    isolation: str = "chroot"
     timeout_s: float = 1800.0
     retries: int = 2
     run_id: str = field(default_factory=make_run_id)
@@ -120,7 +121,7 @@ def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
                 raise
     finally:  # when no thread makes images any more
         made = plan.of(Action.BUILD, Action.ASSEMBLE)
-        remove_images(name for decision in made for name in _passing_names(decision, shop))
+        remove_images(_passing_name(decision, shop) for decision in made)
     shop.journal.note("run-finished", run=shop.run_id)
     return done
 
@@ -167,10 +168,9 @@ def _status_of(decision: Decision, evidence: CellEvidence) -> Status:
     return Status.UNPROVEN if is_unknown else Status.FAILED
 
 
-def _passing_names(decision: Decision, shop: Workshop) -> tuple[str, str]:
-    """Return the names of the compile stage and of the final image until it is proven."""
-    name = f"{STAGE_REPOSITORY}:{decision.key}-{shop.run_id}"
-    return name, f"{name}-unproven"
+def _passing_name(decision: Decision, shop: Workshop) -> str:
+    """Return the name of the final image until it is proven."""
+    return f"{STAGE_REPOSITORY}:{decision.key}-{shop.run_id}-unproven"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +306,7 @@ def _name_image(image: Image, decision: Decision, shop: Workshop) -> None:
 def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
     """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
     driver = shop.drivers[decision.cell.driver]
-    stage_image, unproven = _passing_names(decision, shop)
+    unproven = _passing_name(decision, shop)
     final_kernel = decision.cell.kernel
     compiled_for = decision.inputs.compiled_for if decision.inputs else ""
     compile_kernel = parse_kernel_version(compiled_for) if compiled_for else final_kernel
@@ -324,12 +324,12 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
                 compile_kernel, toolkit_image=toolkit_image or base_image, base_image=base_image
             ),
             log_file=log_file,
-            isolation=shop.isolation,
+            jail=shop.jail,
             timeout_s=shop.timeout_s,
         )
         if result is None:
             with _stage("compile", decision, shop, timings):
-                result = _compile_once(decision, shop, image_build, Path(scratch, "out"), stage_image)
+                result = _compile_once(decision, shop, image_build)
         with _stage("fit", decision, shop, timings):
             if compiled_for:
                 result = move_modules(result, compile_kernel, final_kernel)
@@ -353,16 +353,14 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
     return _show(proof)
 
 
-def _compile_once(
-    decision: Decision, shop: Workshop, image_build: ImageBuild, left: Path, stage_image: str
-) -> CompileResult:
+def _compile_once(decision: Decision, shop: Workshop, image_build: ImageBuild) -> CompileResult:
     """Compile, or take what another cell of this run compiled from the same inputs; errors of the driver, too."""
     made: CompileResult | None = None
 
     def compile_and_keep() -> CellError | None:
         nonlocal made
         try:
-            made = compile_modules(image_build, left, stage_image=stage_image, make_jobs=shop.make_jobs)
+            made = compile_modules(image_build, make_jobs=shop.make_jobs)
         except CellError as error:
             if error.failure_class is FailureClass.INFRASTRUCTURE:
                 raise
@@ -374,11 +372,7 @@ def _compile_once(
     error = shop.compiles.get(_compile_key(decision), compile_and_keep)
     if error is not None:
         raise error
-    return (
-        made
-        or _restore(decision, shop)
-        or compile_modules(image_build, left, stage_image=stage_image, make_jobs=shop.make_jobs)
-    )
+    return made or _restore(decision, shop) or compile_modules(image_build, make_jobs=shop.make_jobs)
 
 
 def _boot(decision: Decision, contents: ImageContents, shop: Workshop, timings: dict[str, float]) -> None:

@@ -6,34 +6,31 @@ from typing import TYPE_CHECKING
 
 from builder.errors import CellError
 from builder.failure import classify_compile_log
-from builder.result_folder import read_result, remove_folder
+from builder.result_folder import read_result
 from builder.run import run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from builder.compile_result import CompileResult
     from builder.image_build import ImageBuild
+    from builder.jail import Room
 
 
-def compile_modules(image_build: ImageBuild, target: Path, *, stage_image: str, make_jobs: int) -> CompileResult:
-    """Compile into the folder ``target``, which is made and removed, and return what was left in it.
+def compile_modules(image_build: ImageBuild, *, make_jobs: int) -> CompileResult:
+    """Compile in a room of its own, and return what was left in it.
 
     Raises:
         CellError: the build failed, and the error holds the first real error line of the log; or what it left behind
             is not what a build may leave.
     """
-    target.mkdir()
-    try:
-        _compile(image_build, target, stage_image=stage_image, make_jobs=make_jobs)
-        return read_result(target)
-    finally:
-        remove_folder(target)
+    with image_build.jail.open_room() as room:
+        _compile(image_build, room, make_jobs=make_jobs)
+        return read_result(room.results)
 
 
-def _compile(image_build: ImageBuild, target: Path, *, stage_image: str, make_jobs: int) -> None:
-    outcome = run(image_build.compile(target, name=stage_image, make_jobs=make_jobs))
+def _compile(image_build: ImageBuild, room: Room, *, make_jobs: int) -> None:
+    outcome = run(image_build.compile(room, make_jobs=make_jobs))
     if not outcome:
+        room.raise_limit()
         failure = classify_compile_log(outcome.stderr, exit_explanation=outcome.explain())
         raise CellError(
             failure.failure_class,

@@ -697,8 +697,12 @@ class BuildSettings(_Model):
     """Cells at once; auto: as many as cores and memory allow."""
     memory_per_job: Annotated[int, Field(ge=64)] = 1024
     """MiB that one cell may need; bounds `auto`."""
-    isolation: Literal["chroot", "oci", "rootless"] = "chroot"
-    """buildah's isolation; chroot works everywhere, also in an unprivileged pod."""
+    compile_memory: Annotated[int, Field(ge=64, le=2**24)] = 4096
+    """MiB of memory that one compile may use; one that needs more is stopped."""
+    compile_processes: Annotated[int, Field(ge=64, le=2**22)] = 4096
+    """Processes that one compile may have at once."""
+    compile_disk: Annotated[int, Field(ge=64, le=2**30)] = 20480
+    """MiB that one compile may write."""
     timeout_minutes: Annotated[int, Field(ge=1, le=10_080)] = 30
     """After this long a compile is stopped."""
     retries: Annotated[int, Field(ge=0, le=5)] = 2

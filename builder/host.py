@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.disk import GIB
-from builder.errors import HostError
+from builder.errors import HostError, KmodsmithError
 from builder.kernel import Arch
 from builder.memory import available_memory
 from builder.run import Command, find_tool, run
@@ -62,7 +62,8 @@ class Finding:
 # buildah 1.28 (Debian 12) is the oldest that was tried; it takes --build-context, --output and --identity-label.
 TOOLS = (
     Tool(name="buildah", purpose="builds the images", debian="buildah", fedora="buildah", version=(1, 28)),
-    Tool(name="unshare", purpose="takes the network from compiles", debian="util-linux", fedora="util-linux"),
+    Tool(name="bwrap", purpose="locks compiles up", debian="bubblewrap", fedora="bubblewrap"),
+    Tool(name="unshare", purpose="tries user namespaces", debian="util-linux", fedora="util-linux"),
     Tool(name="setpriv", purpose="lets no compile outlive us", debian="util-linux", fedora="util-linux"),
     Tool(name="depmod", purpose="proves the data that modprobe reads", debian="kmod", fedora="kmod"),
     Tool(
@@ -116,6 +117,10 @@ _CERTIFICATE_FILES = (
     "etc/pki/tls/certs/ca-bundle.crt",
     "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 )
+_JAIL_REMEDY = (
+    "bubblewrap must be able to make namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+    "AppArmor); in a pod that may not, see docs/security.md"
+)
 # apt-get is no requirement: without it 'discover' runs apt in a Debian image.
 
 
@@ -146,6 +151,7 @@ def examine(
         findings.append(_examine_kvm(cache_dir))
     if find_tool("buildah"):
         findings += _examine_store()
+        findings.append(_examine_jail())
     return [*findings, _examine_disk("disk of the cache", cache_dir), _examine_memory()]
 
 
@@ -288,6 +294,24 @@ def _storage_file() -> Path:
     if os.geteuid() == 0:
         return Path("/etc/containers/storage.conf")
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers" / "storage.conf"
+
+
+def _examine_jail() -> Finding:
+    """Say what surrounds a compile on this machine, and what of it is missing."""
+    from builder.jail import find_walls  # noqa: PLC0415 - only the doctor asks here
+
+    try:
+        walls = find_walls()
+    except KmodsmithError as error:
+        return Finding(name="jail", status=FindingStatus.BROKEN, message=error.message, remedy=_JAIL_REMEDY)
+    is_whole = walls.has_room and walls.users and walls.grouping
+    remedy = "" if is_whole else "docs/security.md says what each part holds, and what a machine needs for it"
+    return Finding(
+        name="jail",
+        status=FindingStatus.OK if is_whole else FindingStatus.WARN,
+        message=f"compiles run in {walls}",
+        remedy=remedy,
+    )
 
 
 def _examine_disk(name: str, folder: Path) -> Finding:

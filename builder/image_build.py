@@ -8,16 +8,17 @@ the place where they are proven and signed. (Exporting a stage instead of mounti
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.jail import Place
 from builder.run import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from builder.jail import Jail, Room
     from builder.kernel import KernelVersion
 
 # Names that a Containerfile has to use; driver-container/README.md explains them to its authors.
@@ -26,14 +27,13 @@ RESULT_STAGE = "modules"
 RESULT_FOLDER = "/out"
 # Equal inputs give equal digests only without clocks and without buildah's own version in the image.
 _REPRODUCIBLE = ("--timestamp", "0", "--identity-label=false")
-# An own network namespace has no way out; an own PID namespace dies as a whole with its first process, which
-# takes a compiler along that buildah, killed, would leave running.
-_CONFINED = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 # In the manifest, too: then a registry tells what an image is with one request, without its configuration.
 _ANNOTATED = frozenset({"io.kmodsmith.cell", "io.kmodsmith.cell.key", "io.kmodsmith.kernel"})
 # buildah starts about 25 short-lived copies of itself per build; collecting garbage in them costs more than it
 # frees. The limit makes it collect after all where a driver's files are large.
 _ENVIRONMENT = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
+# What would be started for a RUN. An image is put together on the container store itself, by copying and nothing else.
+REFUSING_RUNTIME = "/usr/bin/false"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +44,19 @@ class ImageBuild:
     containerfile: Path
     arguments: Mapping[str, str]
     log_file: Path | None
-    isolation: str = "chroot"
+    jail: Jail
     timeout_s: float = 1800.0
 
-    def compile(self, target: Path, *, name: str, make_jobs: int = 1) -> Command:
-        """Compile, with the results in the folder ``target``, which must exist; the stage itself is tagged ``name``."""
+    def compile(self, room: Room, *, make_jobs: int = 1) -> Command:
+        """Compile in a room; what comes out is in its folder ``results``."""
         arguments = dict(self.arguments)
         if make_jobs > 1:
             arguments["BUILD_COMMAND"] = f"export MAKEFLAGS=-j{make_jobs}; {arguments['BUILD_COMMAND']}"
-        options = ("--target", BUILD_STAGE, "--volume", f"{target}:{RESULT_FOLDER}", "--tag", name)
-        return self._command(arguments, options)
+        options = (*room.confinement(), "--target", BUILD_STAGE, "--volume", f"{room.results_inside}:{RESULT_FOLDER}")
+        argv = self._argv(arguments, options, room.locate)
+        return room.command(
+            argv, self._inputs, environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s
+        )
 
     def assemble(
         self,
@@ -64,9 +67,15 @@ class ImageBuild:
         labels: Mapping[str, str],
         id_file: Path,
     ) -> Command:
-        """Make the final image for a kernel from the folder ``modules``; its id is written to ``id_file``."""
-        options = ["--platform", f"linux/{kernel.arch.oci}", "--build-context", f"{RESULT_STAGE}={modules}"]
-        options += ["--iidfile", str(id_file)]
+        """Make the final image for a kernel from the folder ``modules``, in the container store; a RUN fails.
+
+        Its id is written to ``id_file``.
+        """
+        content = Place(host=modules, inside="/modules")
+        told = Place(host=id_file.parent, inside="/told", is_writable=True)
+        options = ["--isolation", "oci", "--runtime", REFUSING_RUNTIME, "--platform", f"linux/{kernel.arch.oci}"]
+        options += ["--build-context", f"{RESULT_STAGE}={self.jail.locate(content)}"]
+        options += ["--iidfile", f"{self.jail.locate(told)}/{id_file.name}"]
         for name in names:
             options += ["--tag", name]
         for label, value in sorted(labels.items()):
@@ -75,25 +84,24 @@ class ImageBuild:
                 options += ["--annotation", f"{label}={value}"]
         # Where modules are reused, the image is for another kernel than the compile was.
         of_kernel = {"KERNEL_VERSION": kernel.raw, "KERNEL_FULL_VERSION": kernel.raw}
-        return self._command({**self.arguments, **of_kernel}, tuple(options))
+        argv = self._argv({**self.arguments, **of_kernel}, options, self.jail.locate)
+        return Command(
+            argv=self.jail.on_store(argv, [*self._inputs, content, told]),
+            environment=_ENVIRONMENT,
+            log_file=self.log_file,
+            timeout_s=self.timeout_s,
+            shown=argv,
+        )
 
-    def _command(self, arguments: Mapping[str, str], options: tuple[str, ...]) -> Command:
-        argv = [
-            *confined_prefix(),
-            "buildah", "build", "--quiet",
-            "--isolation", self.isolation,
-            "--layers=false", "--pull-never",
-            *_REPRODUCIBLE,
-            *options,
-        ]  # fmt: skip
+    @property
+    def _inputs(self) -> tuple[Place, Place]:
+        return Place(host=self.containerfile, inside="/Containerfile"), Place(host=self.context, inside="/context")
+
+    def _argv(
+        self, arguments: Mapping[str, str], options: Sequence[str], locate: Callable[[Place], str]
+    ) -> tuple[str, ...]:
+        argv = ["buildah", "build", "--quiet", "--layers=false", "--pull-never", *_REPRODUCIBLE, *options]
         for name, value in sorted(arguments.items()):
             argv += ["--build-arg", f"{name}={value}"]
-        argv += ["--file", str(self.containerfile), str(self.context)]
-        return Command(argv=tuple(argv), environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s)
-
-
-def confined_prefix() -> tuple[str, ...]:
-    """Return the words that take network and stray children away from a command."""
-    if os.geteuid() == 0:
-        return _CONFINED
-    return ("buildah", "unshare", "--", *_CONFINED)
+        containerfile, context = map(locate, self._inputs)
+        return (*argv, "--file", containerfile, context)

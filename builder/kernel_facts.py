@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from builder.jail import Jail
     from builder.kernel import KernelVersion
 
 # Red Hat has one tree for a kernel; Debian has the common headers in a second one, which the link 'source' names.
@@ -72,7 +73,7 @@ class FactsOfKernels:
         folder: where extracted files are kept, by toolkit identity.
         identity_of: returns the identity of a kernel's toolkit.
         toolkit_of: returns the name of a kernel's toolkit image, making it if need be.
-        isolation: buildah's isolation.
+        jail: where the extraction runs.
     """
 
     def __init__(
@@ -81,12 +82,12 @@ class FactsOfKernels:
         folder: Path,
         identity_of: Callable[[KernelVersion], str],
         toolkit_of: Callable[[KernelVersion], str],
-        isolation: str,
+        jail: Jail,
     ) -> None:
         self._folder = folder
         self._identity_of = identity_of
         self._toolkit_of = toolkit_of
-        self._isolation = isolation
+        self._jail = jail
         self._read = lru_cache(maxsize=_MOST_KEPT)(self._read_once)
 
     def of(self, kernel: KernelVersion) -> KernelFacts:
@@ -101,11 +102,11 @@ class FactsOfKernels:
     def _read_once(self, kernel: KernelVersion) -> KernelFacts:
         target = self._folder / self._identity_of(kernel)
         if not target.is_dir():
-            extract_kernel_facts(self._toolkit_of(kernel), kernel, target, isolation=self._isolation)
+            extract_kernel_facts(self._toolkit_of(kernel), kernel, target, jail=self._jail)
         return read_kernel_facts(target, kernel)
 
 
-def extract_kernel_facts(toolkit_image: str, kernel: KernelVersion, target: Path, *, isolation: str) -> None:
+def extract_kernel_facts(toolkit_image: str, kernel: KernelVersion, target: Path, *, jail: Jail) -> None:
     """Copy the files that facts are made of out of a toolkit, unless ``target`` has them already.
 
     Raises:
@@ -115,8 +116,7 @@ def extract_kernel_facts(toolkit_image: str, kernel: KernelVersion, target: Path
         _CONTAINERFILE,
         {"DTK_AUTO": toolkit_image, "KERNEL_VERSION": kernel.raw},
         target,
-        tag=f"facts-{target.name}",
-        isolation=isolation,
+        jail=jail,
     )
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from builder.errors import CommandError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,11 @@ DEFAULT_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What to run. ``environment`` is added to the allow-listed variables; ``log_file`` gets all output."""
+    """What to run. ``environment`` is added to the allow-listed variables; ``log_file`` gets all output.
+
+    ``watch`` is asked twice a second; when it returns a reason, the command is stopped. ``shown`` is what people see
+    of a command that stands behind many words of ours.
+    """
 
     argv: tuple[str, ...]
     cwd: Path | None = None
@@ -75,10 +79,12 @@ class Command:
     input: bytes | None = None
     log_file: Path | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
+    watch: Callable[[], str] | None = None
+    shown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Copy-and-paste form, secrets masked."""
-        return mask_secrets(shlex.join(self.argv))
+        return mask_secrets(shlex.join(self.shown or self.argv))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +97,15 @@ class Outcome:
     stderr: str
     duration_s: float
     timed_out: bool = False
+    stopped: str = ""
 
     def __bool__(self) -> bool:
-        return self.exit_code == 0 and not self.timed_out
+        return self.exit_code == 0 and not self.timed_out and not self.stopped
 
     def explain(self) -> str:
         """Say in one sentence how the command failed."""
+        if self.stopped:
+            return f"was stopped: {self.stopped}"
         if self.timed_out:
             return f"took longer than {self.command.timeout_s:g} s and was stopped"
         if self.exit_code < 0:
@@ -143,7 +152,7 @@ def run(command: Command) -> Outcome:
         process = _start(command, log)
         with _registered(process):
             try:
-                out, err, timed_out = _communicate(process, command, started + command.timeout_s)
+                out, err, timed_out, stopped = _communicate(process, command, started + command.timeout_s)
             except BaseException:
                 _stop(process)
                 raise
@@ -155,13 +164,14 @@ def run(command: Command) -> Outcome:
         stderr=stderr,
         duration_s=time.monotonic() - started,
         timed_out=timed_out,
+        stopped=stopped,
     )
     _log.debug("  %s %s after %.2f s", command.argv[0], outcome.explain(), outcome.duration_s)
     return outcome
 
 
-def _communicate(process: subprocess.Popen[bytes], command: Command, deadline: float) -> tuple[bytes, bytes, bool]:
-    """Feed a child and read what it prints; returns stdout, stderr, and whether it took too long and was stopped.
+def _communicate(process: subprocess.Popen[bytes], command: Command, deadline: float) -> tuple[bytes, bytes, bool, str]:
+    """Feed a child and read what it prints; returns stdout, stderr, if it was too slow, and why else it was stopped.
 
     It is over when the child has ended, not when its pipes are closed: who else holds them may never close them.
     """
@@ -172,11 +182,14 @@ def _communicate(process: subprocess.Popen[bytes], command: Command, deadline: f
         except subprocess.TimeoutExpired:
             data = None  # it has got it, or goes on getting it
         else:
-            return out or b"", err or b"", False
-        if process.poll() is None and time.monotonic() >= deadline:
+            return out or b"", err or b"", False, ""
+        if process.poll() is not None:
+            break
+        stopped = command.watch() if command.watch else ""
+        if stopped or time.monotonic() >= deadline:
             _stop_family(process)
-            return *_hear_last_words(process), True
-    return *_hear_last_words(process, data), False
+            return *_hear_last_words(process), not stopped, stopped
+    return *_hear_last_words(process, data), False, ""
 
 
 def _hear_last_words(process: subprocess.Popen[bytes], data: bytes | None = None) -> tuple[bytes, bytes]:

@@ -252,7 +252,7 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
         containerfile.write_text(_RESIGN_CONTAINERFILE)
         build = ImageBuild(
             context=tree, containerfile=containerfile, arguments={"BASE_IMAGE": original.id}, log_file=None,
-            isolation=project.config.build.isolation,
+            jail=project.jail,
         )  # fmt: skip
         labels = resigned_labels(contents, identities)
         held.callback(remove_images, [unproven])

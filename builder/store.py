@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,14 +81,55 @@ def remove_images(names: Iterable[str]) -> None:
         run(Command(argv=("buildah", "rmi", *wanted)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where the container store is: its driver, its folders, and the files that describe it to buildah."""
+
+    driver: str
+    graph_root: Path
+    run_root: Path
+
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        return self.graph_root, self.run_root
+
+    @property
+    def settings(self) -> list[Path]:
+        """The files and folders of containers-storage.conf(5) and its like, as far as they are there."""
+        own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "containers")
+        named = os.environ.get("CONTAINERS_STORAGE_CONF")
+        places = [Path("/etc/containers"), own, *([Path(named).absolute()] if named else [])]
+        return [place for place in places if place.exists()]
+
+
+def find_store() -> Store:
+    """Ask buildah where the container store is; both folders exist when this returns.
+
+    Raises:
+        CommandError: buildah has no store, or prints something else.
+    """
+    printed = run(Command(argv=("buildah", "info"))).check().stdout
+    try:
+        store = json.loads(printed)["store"]
+        found = Store(
+            driver=str(store["GraphDriverName"]),
+            graph_root=Path(store["GraphRoot"]),
+            run_root=Path(store["RunRoot"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"buildah info printed something unreadable: {error!r}") from error
+    if not all(folder.is_absolute() for folder in found.folders):
+        raise CommandError(
+            f"buildah info printed something unreadable: it does not say where the container store is, but {found}"
+        )
+    for folder in found.folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return found
+
+
 def find_graph_root() -> Path:
     """Return the folder in which the store keeps its layers."""
-    shown = run(Command(argv=("buildah", "info", "--format", "{{.store.GraphRoot}}"))).check().stdout.strip()
-    if not shown.startswith("/"):
-        raise CommandError(
-            f"buildah info printed something unreadable, and not where the container store is: {shown!r}"
-        )
-    return Path(shown)
+    return find_store().graph_root
 
 
 @contextlib.contextmanager

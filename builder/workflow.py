@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from builder.discovery import discover_project
 from builder.disk import Demand, check_disk, check_writable
 from builder.errors import ConfigError, LockFileError, UsageError
+from builder.jail import find_rooms, remove_room
 from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix
@@ -311,6 +312,8 @@ def _build_locked(project: Project, planned: Planned, err: Console, boot: BootOp
             source: open_toolkits(project, source, held)
             for source in {decision.cell.source for decision in planned.plan.work}
         }
+        if planned.plan.of(Action.BUILD):
+            err.print(f"compiles run in {project.jail.walls}", markup=False)
         check_disk(_disk_demands(project, planned, toolkits, booter))
         for source, kernels in _kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
@@ -323,6 +326,8 @@ def _clear_leftovers(project: Project, err: Console) -> None:
     """Remove what killed runs left in the store and in the work folder."""
     for leftover in remove_leftovers():
         err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
+    for room in find_rooms(find_graph_root()):
+        remove_room(room)
     for scratch in (*project.work_dir.glob("cell-*"), *project.work_dir.glob("toolkits-*")):
         with contextlib.suppress(OSError):
             remove_folder(scratch)
@@ -393,7 +398,7 @@ def _open_workshop(
         signing_log=SigningLog(project.work_dir / "signing.jsonl"),
         workers=planned.workers,
         make_jobs=max(1, cores // planned.workers),
-        isolation=settings.isolation,
+        jail=project.jail,
         timeout_s=settings.timeout_minutes * 60.0,
         retries=settings.retries,
     )
@@ -451,7 +456,7 @@ def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKern
         folder=project.cache_dir / "kernels",
         identity_of=project.kernel_source(source).toolkit_id,
         toolkit_of=toolkits.ensure,
-        isolation=project.config.build.isolation,
+        jail=project.jail,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from programs import BROUGHT, need, refuse_unlisted, started_by
 
+from builder import limits
 from builder.cli import cli
 from builder.errors import HostError
 from builder.host import TOOLS, FindingStatus, examine, install_commands, install_missing
@@ -23,13 +24,17 @@ def _only_path(monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
     monkeypatch.setattr("builder.host.find_tool", shutil.which)
+    monkeypatch.setattr("builder.jail.find_tool", shutil.which)
+    monkeypatch.setattr("builder.jail.find_grouping", lambda: limits._Systemd(is_root=True))
 
 
 def _add_all(tools: FakeTools, version: str = "1.33.7", store: str = "overlay /var/x") -> None:
     tools.add("buildah", f'case "$1" in --version) echo "buildah version {version}" ;; info) echo "{store}" ;; esac')
-    for name in ("unshare", "newuidmap", "depmod"):
+    for name in ("newuidmap", "depmod", "true"):
         tools.add(name)
-    tools.add("setpriv", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+    for name in ("setpriv", "bwrap"):
+        tools.add(name, 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+    tools.add("unshare", 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"')
 
 
 def _trust(root: Path) -> None:
@@ -61,6 +66,23 @@ def test_what_is_not_in_order(
 ) -> None:
     _add_all(fake_tools, version, store)
     assert _statuses(tmp_path)[name] is status
+
+
+def test_a_machine_that_cannot_lock_compiles_up(fake_tools: FakeTools, tmp_path: Path) -> None:
+    _add_all(fake_tools)
+    fake_tools.add("bwrap", "echo 'bwrap: Creating new namespace failed' >&2; exit 1")
+    finding = {finding.name: finding for finding in examine(tmp_path, user_id=0, root=tmp_path)}["jail"]
+    assert finding.status is FindingStatus.BROKEN
+    assert "Creating new namespace failed" in finding.message
+    assert "docs/security.md" in finding.remedy
+
+
+def test_a_jail_without_control_groups_is_a_warning(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _add_all(fake_tools)
+    monkeypatch.setattr("builder.jail.find_grouping", lambda: None)
+    assert _statuses(tmp_path)["jail"] is FindingStatus.WARN
 
 
 def test_a_bare_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
@@ -124,7 +146,7 @@ def test_who_may_not_install_is_told_the_command(
         install_missing(examine(tmp_path, user_id=1000, root=tmp_path), say=print, os_release=tmp_path / "os-release")
     assert (
         caught.value.hint
-        == "as root: apt-get update && apt-get install -y --no-install-recommends buildah ca-certificates kmod uidmap util-linux"
+        == "as root: apt-get update && apt-get install -y --no-install-recommends bubblewrap buildah ca-certificates kmod uidmap util-linux"
     )
 
 

@@ -1,52 +1,138 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from builder import image_build
+from builder import jail as jail_module
 from builder.image_build import ImageBuild
+from builder.jail import Jail, Walls
 from builder.kernel import parse_kernel_version
+from builder.limits import Limits
+from builder.store import Store
 
-_BUILD = ImageBuild(
-    context=Path("/src"),
-    containerfile=Path("/Containerfile"),
-    arguments={"BUILD_COMMAND": "make modules", "DTK_AUTO": "toolkit"},
-    log_file=Path("/log"),
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LIMITS = Limits(memory_bytes=2**30, processes=100, disk_bytes=2**31)
 
 
-@pytest.fixture(autouse=True)
-def _as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def walls() -> Walls:
+    return Walls(has_room=True, users=((0, 1), (1, 65535)), groups=((0, 65536),), grouping=None)
+
+
+@pytest.fixture
+def build(tmp_path: Path, walls: Walls, monkeypatch: pytest.MonkeyPatch) -> ImageBuild:
+    store = Store(driver="overlay", graph_root=tmp_path / "graph", run_root=tmp_path / "run")
+    store.graph_root.mkdir()
+    monkeypatch.setattr(jail_module, "find_walls", lambda: walls)
+    monkeypatch.setattr(jail_module, "find_store", lambda: store)
+    monkeypatch.setattr(jail_module, "remove_room", lambda _folder: None)
     monkeypatch.setattr("os.geteuid", lambda: 0)
+    return ImageBuild(
+        context=Path("/src"),
+        containerfile=Path("/Containerfile.host"),
+        arguments={"BUILD_COMMAND": "make modules", "DTK_AUTO": "toolkit"},
+        log_file=Path("/log"),
+        jail=Jail(_LIMITS),
+    )
 
 
-def test_compile_has_no_network_and_no_clock() -> None:
-    words = _BUILD.compile(Path("/out-here"), name="stage").argv
-    assert words[:2] == ("unshare", "--net")
-    assert "--timestamp" in words
-    assert "--identity-label=false" in words
-    assert words[words.index("--target") + 1] == "build"
-    assert words[words.index("--volume") + 1] == "/out-here:/out"
+@contextmanager
+def _compiled(build: ImageBuild, make_jobs: int = 1) -> Iterator[tuple[str, ...]]:
+    with build.jail.open_room() as room:
+        yield build.compile(room, make_jobs=make_jobs).argv
 
 
-def test_assemble_replaces_the_stage_and_names_the_platform() -> None:
-    words = _BUILD.assemble(
+def _values(words: tuple[str, ...], option: str) -> list[str]:
+    return [words[number + 1] for number, word in enumerate(words) if word == option]
+
+
+def test_compile_has_a_target_results_and_no_clock(build: ImageBuild) -> None:
+    with _compiled(build) as words:
+        assert _values(words, "--timestamp") == ["0"]
+        assert "--identity-label=false" in words
+        assert _values(words, "--target") == ["build"]
+        assert _values(words, "--volume") == ["/room/out:/out"]
+        assert words[-3:] == ("--file", "/Containerfile", "/context")
+
+
+def test_compile_is_inside_of_namespaces_with_its_inputs_read_only(build: ImageBuild) -> None:
+    with _compiled(build) as words:
+        assert {"--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent"} <= {*words}
+        bound = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "--ro-bind"}
+        assert bound["/src"] == "/context"
+        assert bound["/Containerfile.host"] == "/Containerfile"
+        written = [words[at + 2] for at, word in enumerate(words) if word == "--bind"]
+        assert written == ["/room"], "the container store and everything else is read-only"
+
+
+def test_compile_has_no_capability_that_leaves_a_root_folder(build: ImageBuild) -> None:
+    with _compiled(build) as words:
+        assert _values(words, "--cap-drop") == ["all"]
+        kept = set(_values(words[words.index("buildah") :], "--cap-add"))
+        assert kept == {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID"}
+        assert _values(words, "--userns-uid-map") == ["0:0:1", "1:1:65535"]
+        assert _values(words, "--userns-gid-map") == ["0:0:65536"]
+
+
+def test_without_a_user_namespace_no_capability_is_left(build: ImageBuild, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Walls(has_room=True, users=(), groups=(), grouping=None)
+    monkeypatch.setattr(jail_module, "find_walls", lambda: bare)
+    with _compiled(build) as words:
+        assert "--cap-add" not in words[words.index("buildah") :]
+        assert "--userns-uid-map" not in words
+
+
+def test_compile_gets_no_environment_of_ours(build: ImageBuild, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://name:sesame@proxy.example")
+    with _compiled(build) as words:
+        assert "--http-proxy=false" in words
+        assert words[words.index("env") + 1] == "-i"
+        assert "sesame" not in " ".join(words)
+
+
+def test_compile_is_bounded_also_without_control_groups(build: ImageBuild) -> None:
+    with _compiled(build) as words:
+        bounds = set(_values(words, "--ulimit"))
+        assert bounds == {"core=0:0", "nproc=100:100", f"fsize={2**31}:{2**31}", f"data={2**30}:{2**30}"}
+
+
+def test_assemble_replaces_the_stage_and_runs_nothing(build: ImageBuild) -> None:
+    words = build.assemble(
         Path("/mods"), names=("one", "two"), kernel=parse_kernel_version("6.1.0-1-arm64"), labels={"a": "b"},
-        id_file=Path("/id"),
+        id_file=Path("/scratch/id"),
     ).argv  # fmt: skip
-    assert words[words.index("--iidfile") + 1] == "/id"
-    assert words[words.index("--build-context") + 1] == "modules=/mods"
-    assert words[words.index("--platform") + 1] == "linux/arm64"
-    assert [words[number + 1] for number, word in enumerate(words) if word == "--tag"] == ["one", "two"]
-    assert words[-3:] == ("--file", "/Containerfile", "/src")
+    assert _values(words, "--build-context") == ["modules=/modules"]
+    assert _values(words, "--platform") == ["linux/arm64"]
+    assert _values(words, "--tag") == ["one", "two"]
+    assert _values(words, "--iidfile") == ["/told/id"]
+    assert _values(words, "--isolation") == ["oci"]
+    assert _values(words, "--runtime") == ["/usr/bin/false"]
+    assert "--unshare-net" in words
+    assert words[-3:] == ("--file", "/Containerfile", "/context")
 
 
-def test_make_jobs_do_not_reach_the_final_image() -> None:
-    assert "BUILD_COMMAND=export MAKEFLAGS=-j8; make modules" in _BUILD.compile(Path("/o"), name="n", make_jobs=8).argv
-    assert "BUILD_COMMAND=make modules" in _BUILD.compile(Path("/o"), name="n").argv
+def test_make_jobs_do_not_reach_the_final_image(build: ImageBuild) -> None:
+    with _compiled(build, make_jobs=8) as words:
+        assert "BUILD_COMMAND=export MAKEFLAGS=-j8; make modules" in words
+    with _compiled(build) as words:
+        assert "BUILD_COMMAND=make modules" in words
 
 
-def test_a_plain_user_enters_a_user_namespace_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_user_enters_a_user_namespace_first(build: ImageBuild, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert image_build.confined_prefix()[:3] == ("buildah", "unshare", "--")
+    with _compiled(build) as words:
+        assert words[:3] == ("buildah", "unshare", "--")
+
+
+def test_where_the_pod_is_the_room_paths_are_the_hosts(build: ImageBuild, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        jail_module, "find_walls", lambda: Walls(has_room=False, users=((0, 9),), groups=((0, 9),), grouping=None)
+    )
+    with _compiled(build) as words:
+        assert "bwrap" not in words
+        assert words[-3:] == ("--file", "/Containerfile.host", "/src")

@@ -138,19 +138,18 @@ def open_cell_booter(
     """
     folder = project.cache_dir / "boot"
     downloads = Downloads(project.cache_dir / "packages")
-    isolation = project.config.build.isolation
     with contextlib.ExitStack() as held:
         held.callback(downloads.close)
 
         def open_images(name: str) -> KernelImages:
             if os_image is not None:
-                return OsImageKernels(os_image, folder=folder, isolation=isolation)
+                return OsImageKernels(os_image, folder=folder, jail=project.jail)
             named = project.kernel_source(name)
             if isinstance(named, DebianSource):
                 return DebianKernelImages(named.locked, folder=folder, downloads=downloads)
             puller = open_puller(project)
             held.callback(puller.close)
-            return ReleaseKernels(named, puller, folder=folder, isolation=isolation)
+            return ReleaseKernels(named, puller, folder=folder, jail=project.jail)
 
         images = {name: open_images(name) for name in sources}
         yield CellBooter(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from builder.download import Downloads
+    from builder.jail import Jail
     from builder.kernel import KernelVersion
     from builder.lock import LockedDebian, LockedPackage
     from builder.pull import Puller
@@ -160,10 +161,10 @@ def read_busybox(source: LockedDebian, arch: Arch, downloads: Downloads) -> byte
 class OsImageKernels:
     """The kernel inside an operating system image of the container store, such as a release's ``rhel-coreos``."""
 
-    def __init__(self, image: str, *, folder: Path, isolation: str) -> None:
+    def __init__(self, image: str, *, folder: Path, jail: Jail) -> None:
         self._image = image
         self._folder = folder
-        self._isolation = isolation
+        self._jail = jail
 
     def identity_of(self, kernel: KernelVersion) -> str:  # noqa: ARG002 - an image has one kernel
         return read_digest(self._image).removeprefix("sha256:")
@@ -178,7 +179,7 @@ class OsImageKernels:
             CommandError: the image does not hold this kernel.
         """
         target = self._target(kernel)
-        _extract_kernel(self._image, kernel, target, isolation=self._isolation)
+        _extract_kernel(self._image, kernel, target, jail=self._jail)
         return _read_boot_kernel(kernel, target, target.parent.name)
 
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
@@ -192,11 +193,11 @@ class OsImageKernels:
 class ReleaseKernels:
     """Kernels of OpenShift releases: out of their operating system images, pulled once, of which little is kept."""
 
-    def __init__(self, source: OpenShiftSource, puller: Puller, *, folder: Path, isolation: str) -> None:
+    def __init__(self, source: OpenShiftSource, puller: Puller, *, folder: Path, jail: Jail) -> None:
         self._source = source
         self._puller = puller
         self._folder = folder
-        self._isolation = isolation
+        self._jail = jail
         self._once = Once()
 
     def identity_of(self, kernel: KernelVersion) -> str:
@@ -231,18 +232,17 @@ class ReleaseKernels:
         is_toolkit = not self._source.os_pullspec(kernel)
         name = self._source.toolkit_image(kernel) if is_toolkit else f"{STAGE_REPOSITORY}:os-{target.parent.name[:16]}"
         self._puller.ensure(pullspec, name, kernel.arch)
-        _extract_kernel(name, kernel, target, isolation=self._isolation)
+        _extract_kernel(name, kernel, target, jail=self._jail)
         if not is_toolkit:
             self._puller.drop(name)  # gigabytes, of which the kernel and its modules are what guests need
 
 
-def _extract_kernel(image: str, kernel: KernelVersion, target: Path, *, isolation: str) -> None:
+def _extract_kernel(image: str, kernel: KernelVersion, target: Path, *, jail: Jail) -> None:
     extract_files(
         _FROM_OS_IMAGE,
         {"OS_IMAGE": image, "KERNEL_VERSION": kernel.raw},
         target,
-        tag=f"kernel-{target.parent.name[:16]}",
-        isolation=isolation,
+        jail=jail,
     )
 
 
