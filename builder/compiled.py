@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.archive import BROKEN, read_tar
 from builder.compile_result import CompileResult, File, Folder, Link, make_result, refuse
 from builder.errors import CellError, FormatError
 from builder.places import open_regular
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import BufferedReader
 
+    from builder.archive import Content
     from builder.compile_result import Entry
 
 _BOUNDS = Bounds()
@@ -69,8 +71,7 @@ class CompiledResults:
                 return make_result(_read_entries(stream))
         except (CellError, FormatError) as error:
             raise FormatError(f"{file} {error.message}; {again}") from None
-        # tarfile reads extended headers by recursion, and numbers in them with int().
-        except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError) as error:
+        except BROKEN as error:
             raise FormatError(f"{file} cannot be read: {error}; {again}") from None
 
     def drop(self, key: str) -> None:
@@ -99,22 +100,21 @@ def _describe(path: str, entry: Entry) -> tarfile.TarInfo:
 
 def _read_entries(stream: BufferedReader) -> Iterator[tuple[str, Entry]]:
     size = 0
-    with tarfile.open(fileobj=stream, mode="r:") as archive:
-        for number, member in enumerate(archive):
-            size += member.size
-            if number > _BOUNDS.entries or size > _BOUNDS.size:
-                raise refuse("result-too-large", "it holds more than any result")
-            path = member.name.removeprefix("./")
-            if path != ".":  # the folder itself: older versions wrote it
-                yield path, _read_entry(archive, member)
+    members = read_tar(stream, most=_LARGEST_FILE, may_be_packed=False)
+    for number, (member, content) in enumerate(members):
+        size += member.size
+        if number > _BOUNDS.entries or size > _BOUNDS.size:
+            raise refuse("result-too-large", "it holds more than any result")
+        path = member.name.removeprefix("./")
+        if path != ".":  # the folder itself: older versions wrote it
+            yield path, _read_entry(member, content)
 
 
-def _read_entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+def _read_entry(member: tarfile.TarInfo, content: Content) -> Entry:
     if member.isdir():
         return Folder()
     if member.issym():
         return Link(member.linkname)
-    content = archive.extractfile(member) if member.type == tarfile.REGTYPE and not member.issparse() else None
-    if content is None:
+    if member.type != tarfile.REGTYPE:
         raise refuse("result-special", f"{member.name!r} is neither a file, a folder nor a link")
-    return File(content.read(), is_program=bool(member.mode & 0o100))
+    return File(content.read_all(), is_program=bool(member.mode & 0o100))

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import lzma
 import posixpath
-import tarfile
-import zlib
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from debian.arfile import ArError, ArFile
 
+from builder.archive import BROKEN, read_tar
 from builder.errors import SourceError
 
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import IO
 
 # Packages of this release still ship files in /bin, /lib and so on, which today are links into /usr.
 MERGED_FOLDERS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _MOST_UNPACKED = 2 * 1024**3
+
+
+_PACKED = ("", ".xz", ".gz")
 
 
 def read_members(deb: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
@@ -30,86 +29,48 @@ def read_members(deb: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     Raises:
         SourceError: the file is damaged, or holds a path or kind of file that no package should.
     """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(_data_tar(deb)), mode="r:") as archive:
-            for member in archive:
-                name = _clean_path(member.name, deb)
-                if name == ".":
-                    continue
-                content = archive.extractfile(member) if member.isreg() else None
-                member.name = name
-                if member.islnk():
-                    member.linkname = _clean_path(member.linkname, deb)
-                if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-                    raise SourceError(f"{deb.name}: {name} is a device or a pipe, which no package should hold")
-                yield member, content.read() if content else b""
-    except (ArError, tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
-        raise SourceError(f"{deb.name} is not a readable Debian package: {error}") from error
+    for member, content in _members(deb, lambda _: True):
+        if member.name == ".":
+            continue
+        if member.islnk():
+            member.linkname = _clean_path(member.linkname, deb)
+        if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+            raise SourceError(f"{deb.name}: {member.name} is a device or a pipe, which no package should hold")
+        yield member, content
 
 
 def find_members(deb: Path, wanted: Callable[[str], bool], *, most: int) -> dict[str, bytes]:
     """Return the contents of the regular files whose cleaned path is wanted; stops reading after ``most`` of them.
 
     Raises:
-        SourceError: the file is damaged, or what is wanted is larger than anything a package should hold.
+        SourceError: the file is damaged.
     """
     found: dict[str, bytes] = {}
-    try:
-        with deb.open("rb") as stream, _open_data_tar(deb, ArFile(fileobj=stream)) as archive:
-            for member in archive:
-                name = _clean_path(member.name, deb)
-                if member.isreg() and wanted(name):
-                    if member.size > _MOST_UNPACKED - sum(map(len, found.values())):
-                        raise SourceError(f"{deb.name}: {name} is larger than {_MOST_UNPACKED} bytes")
-                    content = archive.extractfile(member)
-                    found[name] = content.read() if content else b""
-                    if len(found) == most:
-                        break
-    except (ArError, tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
-        raise SourceError(f"{deb.name} is not a readable Debian package: {error}") from error
+    for member, content in _members(deb, wanted):
+        if member.isreg() and wanted(member.name):
+            found[member.name] = content
+            if len(found) == most:
+                break
     return found
 
 
-def _open_data_tar(deb: Path, archive: ArFile) -> tarfile.TarFile:
-    """Open the tar of a package as a stream: what comes first is there without unpacking the rest."""
-    for member in archive.getmembers():
-        if not member.name.startswith("data.tar"):
-            continue
-        stream = cast("IO[bytes]", member)
-        match member.name.removeprefix("data.tar"):
-            case ".xz":
-                return tarfile.open(fileobj=stream, mode="r|xz")
-            case ".gz":
-                return tarfile.open(fileobj=stream, mode="r|gz")
-            case "":
-                return tarfile.open(fileobj=stream, mode="r|")
-            case other:
-                raise SourceError(f"{deb.name}: compression {other!r} is not one that Debian's packages use here")
-    raise SourceError(f"{deb.name} is not a Debian package: it has no data.tar")
+def _members(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Yield the members of a package by cleaned path, with their contents where those are wanted."""
+    try:
+        with deb.open("rb") as stream:
+            for member, content in read_tar(_data_tar(deb, stream), most=_MOST_UNPACKED):
+                member.name = _clean_path(member.name, deb)
+                yield member, content.read_all() if member.isreg() and wanted(member.name) else b""
+    except (ArError, *BROKEN) as error:
+        raise SourceError(f"{deb.name} is not a readable Debian package: {error}") from error
 
 
-def _data_tar(deb: Path) -> bytes:
-    with deb.open("rb") as stream:
-        return _unpack_data_tar(deb, ArFile(fileobj=stream))
-
-
-def _unpack_data_tar(deb: Path, archive: ArFile) -> bytes:
-    for member in archive.getmembers():
-        if not member.name.startswith("data.tar"):
-            continue
-        packed = member.read()
-        match member.name.removeprefix("data.tar"):
-            case ".xz":
-                unpacked = lzma.LZMADecompressor().decompress(packed, _MOST_UNPACKED)
-            case ".gz":
-                unpacked = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(_MOST_UNPACKED)
-            case "":
-                unpacked = packed
-            case other:
-                raise SourceError(f"{deb.name}: compression {other!r} is not one that Debian's packages use here")
-        if len(unpacked) >= _MOST_UNPACKED:
-            raise SourceError(f"{deb.name} unpacks to more than {_MOST_UNPACKED} bytes")
-        return unpacked
+def _data_tar(deb: Path, stream: BinaryIO) -> IO[bytes]:
+    for member in ArFile(fileobj=stream).getmembers():
+        if member.name.startswith("data.tar"):
+            if (packed := member.name.removeprefix("data.tar")) not in _PACKED:
+                raise SourceError(f"{deb.name}: compression {packed!r} is not one that Debian's packages use here")
+            return cast("IO[bytes]", member)
     raise SourceError(f"{deb.name} is not a Debian package: it has no data.tar")
 
 

@@ -12,17 +12,20 @@ import logging
 import os
 import secrets
 import threading
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import FailureClass, HostError
-from builder.failure import Failure
+from pydantic import TypeAdapter
+
+from builder.errors import FormatError, HostError
+from builder.failure import Failure  # noqa: TC001 - pydantic reads annotations
+from builder.foreign import parse_with, read_json
 from builder.line_file import LineFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -237,43 +240,17 @@ class Journal:
         for number, line in enumerate(self._lines.read(), start=1):
             try:
                 if line.startswith(b'{"type":"cell"'):
-                    evidence = _parse_evidence(json.loads(line))
+                    evidence = parse_with(_CELL, read_json(line, "it"), "evidence of a cell")
                     self.cells[evidence.cell] = evidence
                 elif line.startswith(b'{"type":"boot"'):
-                    self._keep_boot(_parse_boot(json.loads(line)))
+                    self._keep_boot(parse_with(_BOOT, read_json(line, "it"), "evidence of a boot test"))
                 elif line.startswith(b'{"type":"publish"'):
-                    published = _parse_publish(json.loads(line))
+                    published = parse_with(_PUBLISH, read_json(line, "it"), "evidence of a publish")
                     self.published[published.name] = published
-            except (ValueError, TypeError, KeyError) as error:
-                _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error)
+            except FormatError as error:
+                _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error.message)
 
 
-_FIELDS = frozenset(item.name for item in fields(CellEvidence))
-_PUBLISH_FIELDS = frozenset(item.name for item in fields(PublishEvidence))
-_BOOT_FIELDS = frozenset(item.name for item in fields(BootEvidence))
-
-
-def _parse_boot(data: dict[str, Any]) -> BootEvidence:
-    known = {name: value for name, value in data.items() if name in _BOOT_FIELDS}
-    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-    return BootEvidence(**known | lists)
-
-
-def _parse_publish(data: dict[str, Any]) -> PublishEvidence:
-    return PublishEvidence(**{name: value for name, value in data.items() if name in _PUBLISH_FIELDS})
-
-
-def _parse_evidence(data: dict[str, Any]) -> CellEvidence:
-    known = {name: value for name, value in data.items() if name in _FIELDS}
-    known["outcome"] = Outcome(known["outcome"])
-    known["modules"] = tuple(_parse_module(module) for module in known.get("modules", ()))
-    known["firmware"] = tuple(FileRecord(**file) for file in known.get("firmware", ()))
-    known["signers"] = tuple(known.get("signers", ()))
-    if failure := known.get("failure"):
-        known["failure"] = Failure(**failure | {"failure_class": FailureClass(failure["failure_class"])})
-    return CellEvidence(**known)
-
-
-def _parse_module(data: dict[str, Any]) -> ModuleRecord:
-    lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-    return ModuleRecord(**data | lists)
+_CELL = TypeAdapter(CellEvidence)
+_BOOT = TypeAdapter(BootEvidence)
+_PUBLISH = TypeAdapter(PublishEvidence)

@@ -6,37 +6,29 @@ every blob is checked against its digest, and sizes, counts and paths have bound
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import lzma
 import posixpath
 import re
 import stat
-import sys
-import tarfile
 import threading
-import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any
 
+from builder.archive import BROKEN, XATTR, read_tar
 from builder.errors import FormatError, UsageError
+from builder.foreign import read_json
 from builder.leaks import find_leaks
 from builder.module.packing import is_module
 from builder.overlay import Ambiguity, ImageFile, LayerTree, merge_layers
 from builder.places import open_regular
 from builder.run import Command, run
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from typing import IO
 
+    from builder.archive import Content
     from builder.leaks import Leak
     from builder.overlay import Layer
 
@@ -44,14 +36,10 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LARGEST_JSON = 8 * 1024**2
 _LARGEST_LAYER = 16 * 1024**3
 _LARGEST_KEPT = 512 * 1024**2
-_MOST_ENTRIES = 1_000_000
 _MOST_LAYERS = 500
 _MOST_HOPS = 40
 # Of programs, so much is kept that their machine and the loader that they need can be told.
 _HEAD = 2048
-# PAX records that change what an entry is. Python heeds them in a global header, Go's archive/tar does not.
-_RENAMING = frozenset({"path", "linkpath", "size"})
-_XATTR = "SCHILY.xattr."
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _CHUNK = 1024**2
@@ -170,7 +158,7 @@ def read_oci_layout(folder: Path, name: str, cache: LayerCache) -> ImageContents
     Raises:
         FormatError: it is damaged, or holds more than one image, or something that no image should.
     """
-    index = _parse(_read_small(folder / "index.json"), "index.json")
+    index = read_json(_read_small(folder / "index.json"), "index.json")
     manifests = index.get("manifests")
     if not isinstance(manifests, list) or len(manifests) != 1:
         raise FormatError(f"{name}: an OCI layout with exactly one image is needed")
@@ -179,8 +167,8 @@ def read_oci_layout(folder: Path, name: str, cache: LayerCache) -> ImageContents
 
 
 def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) -> ImageContents:
-    manifest = _parse(raw_manifest, "manifest")
-    config = _parse(_read_blob(blobs, _digest_of(manifest.get("config"), name)), "image configuration")
+    manifest = read_json(raw_manifest, "manifest")
+    config = read_json(_read_blob(blobs, _digest_of(manifest.get("config"), name)), "image configuration")
     descriptors = manifest.get("layers")
     if not isinstance(descriptors, list):
         raise FormatError(f"{name}: its manifest lists no layers; for an index of several images, name one of them")
@@ -189,7 +177,7 @@ def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) 
     layers = []
     for number, descriptor in enumerate(descriptors):
         layer_digest = _digest_of(descriptor, name)
-        layer = cache.get(layer_digest) or _read_layer(blobs, layer_digest, str(descriptor.get("mediaType", "")))
+        layer = cache.get(layer_digest) or _read_layer(blobs, layer_digest)
         cache.put(layer, is_shared=number < len(descriptors) - 1)
         layers.append(layer)
     digest = f"sha256:{hashlib.sha256(raw_manifest).hexdigest()}"
@@ -199,34 +187,15 @@ def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) 
     )
 
 
-class _Header(tarfile.TarInfo):
-    """A header of a layer. One that is damaged would end the archive for ``tarfile``; engines refuse the layer."""
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(archive)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
-            raise tarfile.ReadError(str(error)) from None
-
-
-def _read_layer(blobs: Path, digest: str, media_type: str) -> Layer:
+def _read_layer(blobs: Path, digest: str) -> Layer:
     tree = LayerTree(digest)
     leaks: list[Leak] = []
-    kept = total = count = 0
+    kept = 0
     blob = _blob(blobs, digest)
     _check_digest(blob, digest)
     try:
-        with (
-            _open_layer(blob, media_type) as stream,
-            tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive,
-        ):
-            for member in archive:
-                if renaming := archive.pax_headers.keys() & _RENAMING:
-                    raise FormatError(f"layer {digest} sets {min(renaming)} for all files, which engines pass over")
-                total, count = total + member.size, count + 1
-                if total > _LARGEST_LAYER or count > _MOST_ENTRIES:
-                    raise FormatError(f"layer {digest} is larger than any image should be")
+        with blob.open("rb") as stream:
+            for member, content in read_tar(stream, most=_LARGEST_LAYER):
                 path = _clean_path(member.name, digest)
                 base = posixpath.basename(path)
                 if base == _OPAQUE:
@@ -235,13 +204,12 @@ def _read_layer(blobs: Path, digest: str, media_type: str) -> Layer:
                     tree.hide(posixpath.join(posixpath.dirname(path), base.removeprefix(_WHITEOUT)))
                 elif path != ".":
                     path = tree.place(path)
-                    room = _LARGEST_KEPT - kept
-                    seen = _scan(archive, member, path, room=room)
+                    seen = _scan(content, member, path, room=_LARGEST_KEPT - kept)
                     kept += len(seen.content or b"") + len(seen.head)
                     leaks += seen.leaks
                     tree.put(_describe(member, path, seen, tree))
                     tree.tell(_find_overlay_marks(member, path))
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, ValueError) as error:
+    except BROKEN as error:
         raise FormatError(f"layer {digest} cannot be read: {error}") from None
     return tree.finish(leaks)
 
@@ -278,18 +246,17 @@ def _find_overlay_marks(member: tarfile.TarInfo, path: str) -> Iterator[Ambiguit
     if member.ischr() and not member.devmajor and not member.devminor:
         yield Ambiguity(path, "a device 0:0, by which overlayfs hides what is below")
     for key in member.pax_headers:
-        if key.startswith(_XATTR) and ".overlay." in key:
-            yield Ambiguity(path, f"the attribute {key.removeprefix(_XATTR)[:80]}, which is overlayfs's own")
+        if ".overlay." in key:
+            yield Ambiguity(path, f"the attribute {key.removeprefix(XATTR)[:80]}, which is overlayfs's own")
 
 
-def _scan(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, *, room: int) -> _Seen:
-    stream = archive.extractfile(member) if member.isreg() else None
-    if stream is None:
+def _scan(stream: Content, member: tarfile.TarInfo, path: str, *, room: int) -> _Seen:
+    if not member.isreg():
         return _Seen()
     keep = bool(_KEPT.fullmatch(path)) and member.size <= room
     head_size = _HEAD if member.mode & 0o111 and room >= _HEAD else 0
     if keep or member.size <= _CHUNK:
-        content = stream.read()
+        content = stream.read_all()
         return _Seen(content if keep else None, content[:head_size], tuple(find_leaks(content, path)))
     leaks: list[Leak] = []
     head = overlap = b""
@@ -298,14 +265,6 @@ def _scan(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, *, room:
         leaks += find_leaks(overlap + chunk, path)
         overlap = chunk[-8192:]
     return _Seen(None, head, tuple(dict.fromkeys(leaks)))
-
-
-def _open_layer(blob: Path, media_type: str) -> IO[bytes]:
-    if media_type.endswith("zstd"):
-        return cast("IO[bytes]", zstd.open(blob, "rb"))
-    with blob.open("rb") as stream:
-        is_gzip = stream.read(2) == b"\x1f\x8b"
-    return cast("IO[bytes]", gzip.open(blob, "rb")) if is_gzip else blob.open("rb")
 
 
 def _clean_path(path: str, where: str) -> str:
@@ -353,16 +312,6 @@ def _read_small(file: Path) -> bytes:
         raise FormatError(f"{file.name} {error.message}") from None
     except OSError as error:
         raise FormatError(f"{file} cannot be read: {error.strerror}") from None
-
-
-def _parse(text: bytes, what: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{what} is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise FormatError(f"{what} is not a JSON object")
-    return data
 
 
 def list_modules(image: ImageContents) -> list[ImageFile]:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from builder.errors import SignerError
+from builder.errors import FormatError, SignerError
 from builder.module.signature import HASHES
 from builder.pkcs11_uri import parse_pkcs11_uri
 
@@ -46,7 +46,8 @@ _DIGEST_INFO = {
 
 # What 'cosign generate-key-pair' writes (sigstore/cosign, pkg/cosign/keys.go; encrypted as in go-securesystemslib).
 _SIGSTORE_KEY = re.compile(rb"-----BEGIN ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END")
-_MOST_SCRYPT_N = 2**20
+# N times r: cosign's own are 2**19 and 2**20; scrypt takes 128 bytes of memory for each.
+_MOST_SCRYPT = 2**21
 
 
 def decrypt_sigstore_key(data: bytes, file: Path, password: bytes | None) -> bytes:
@@ -58,6 +59,8 @@ def decrypt_sigstore_key(data: bytes, file: Path, password: bytes | None) -> byt
     from nacl.exceptions import CryptoError  # noqa: PLC0415 - only this kind of key needs it
     from nacl.secret import SecretBox  # noqa: PLC0415
 
+    from builder.foreign import read_json  # noqa: PLC0415
+
     if password is None:
         raise SignerError(
             "passphrase-missing", f"key file {file} is encrypted, as cosign does it",
@@ -65,18 +68,18 @@ def decrypt_sigstore_key(data: bytes, file: Path, password: bytes | None) -> byt
         )  # fmt: skip
     try:
         match = _SIGSTORE_KEY.search(data)
-        content = json.loads(base64.b64decode(match[1])) if match else {}
+        content = read_json(base64.b64decode(match[1]), "it") if match else {}
         kdf, cipher = content["kdf"], content["cipher"]
         names = (kdf["name"], cipher["name"])
         n, r, p = (int(kdf["params"][name]) for name in ("N", "r", "p"))
-        if names != ("scrypt", "nacl/secretbox") or not 1 < n <= _MOST_SCRYPT_N or not 0 < r * p <= 64:  # noqa: PLR2004
+        if names != ("scrypt", "nacl/secretbox") or not 1 < n * r <= _MOST_SCRYPT or not 0 < p <= 4 or r < 1:  # noqa: PLR2004
             raise ValueError(f"{names} with {n}, {r}, {p}")  # noqa: TRY301 - one message for all that is wrong with it
         salt, nonce, secret = (base64.b64decode(text) for text in (kdf["salt"], cipher["nonce"], content["ciphertext"]))
         box = SecretBox(Scrypt(salt=salt, length=SecretBox.KEY_SIZE, n=n, r=r, p=p).derive(password))
         return bytes(box.decrypt(secret, nonce))
     except CryptoError:
         raise SignerError("passphrase-wrong", f"key file {file} cannot be read: the passphrase is wrong") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, FormatError) as error:
         raise SignerError("key-unreadable", f"key file {file} is no key of cosign's: {error!r}"[:200]) from None
 
 

@@ -6,20 +6,12 @@ its digest, so it is read to its end.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import posixpath
-import sys
-import tarfile
-import zlib
 from typing import IO, TYPE_CHECKING, cast
 
+from builder.archive import BROKEN, read_tar
 from builder.errors import FormatError, SourceError, SourceUnreachableError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -27,7 +19,6 @@ if TYPE_CHECKING:
 _CHUNK = 256 * 1024
 # The layers that are read hold a few files; a RHEL layer of 64 MiB unpacks to a fifth of this.
 _MOST_UNPACKED = 1024**3
-_MOST_ENTRIES = 1_000_000
 _LARGEST_FILE = 64 * 1024**2
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -44,9 +35,7 @@ def whiteouts_of(path: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def read_layer_files(
-    chunks: Iterator[bytes], wanted: Collection[str], *, digest: str, size: int, media_type: str
-) -> dict[str, bytes]:
+def read_layer_files(chunks: Iterator[bytes], wanted: Collection[str], *, digest: str, size: int) -> dict[str, bytes]:
     """Return wanted regular files of a layer, by path without leading slash.
 
     Args:
@@ -54,7 +43,6 @@ def read_layer_files(
         wanted: paths.
         digest: what it must have.
         size: bytes that it must have, packed.
-        media_type: tells how it is packed.
 
     Raises:
         FormatError: it is no layer, holds paths out of its tree, or unpacks to more than it may.
@@ -64,8 +52,8 @@ def read_layer_files(
     stream = _HashedStream(chunks)
     what = f"layer {digest}"
     try:
-        found = _read_wanted(stream, wanted, media_type, what)
-    except (tarfile.TarError, EOFError, OSError, zlib.error, zstd.ZstdError, ValueError) as error:
+        found = _read_wanted(stream, wanted, what)
+    except BROKEN as error:
         # A network that broke off looks like a damaged layer; which of the two it is, size and digest tell.
         stream.drain()
         _check_whole(stream, digest, size, what)
@@ -75,21 +63,17 @@ def read_layer_files(
     return found
 
 
-def _read_wanted(stream: _HashedStream, wanted: Collection[str], media_type: str, what: str) -> dict[str, bytes]:
+def _read_wanted(stream: _HashedStream, wanted: Collection[str], what: str) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    bounded = cast("IO[bytes]", _Bounded(_unpack(stream, media_type), _MOST_UNPACKED, what))
-    with tarfile.open(fileobj=bounded, mode="r|", errorlevel=2) as archive:
-        for number, member in enumerate(archive):
-            path = posixpath.normpath(member.name.lstrip("/"))
-            if path == ".." or path.startswith("../") or number > _MOST_ENTRIES:
-                raise FormatError(f"{what}: {member.name[:200]!r} points out of the layer, or there are too many files")
-            archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep a description of every file
-            if path not in wanted:
-                continue
-            if not member.isreg() or member.size > _LARGEST_FILE:
-                raise FormatError(f"{what}: {path} is no plain file of at most {_LARGEST_FILE >> 20} MiB")
-            content = archive.extractfile(member)
-            found[path] = content.read() if content else b""
+    for member, content in read_tar(cast("IO[bytes]", stream), most=_MOST_UNPACKED):
+        path = posixpath.normpath(member.name.lstrip("/"))
+        if path == ".." or path.startswith("../"):
+            raise FormatError(f"{what}: {member.name[:200]!r} points out of the layer")
+        if path not in wanted:
+            continue
+        if not member.isreg() or content.size > _LARGEST_FILE:
+            raise FormatError(f"{what}: {path} is no plain file of at most {_LARGEST_FILE >> 20} MiB")
+        found[path] = content.read_all()
     return found
 
 
@@ -107,6 +91,7 @@ class _HashedStream:
         self._chunks = chunks
         self._hash = hashlib.sha256()
         self._rest = b""
+        self._place = 0
         self.size = 0
 
     @property
@@ -114,41 +99,17 @@ class _HashedStream:
         return f"sha256:{self._hash.hexdigest()}"
 
     def read(self, size: int) -> bytes:
-        while len(self._rest) < size:
+        while len(self._rest) - self._place < size:
             chunk = next(self._chunks, b"")
             if not chunk:
                 break
             self._hash.update(chunk)
             self.size += len(chunk)
-            self._rest += chunk
-        data, self._rest = self._rest[:size], self._rest[size:]
+            self._rest, self._place = self._rest[self._place :] + chunk, 0
+        data = self._rest[self._place : self._place + size]
+        self._place += len(data)
         return data
 
     def drain(self) -> None:
         while self.read(_CHUNK):
             pass
-
-
-class _Bounded:
-    """Refuses to give more than a number of bytes: what is packed may unpack to anything."""
-
-    def __init__(self, stream: IO[bytes], most: int, what: str) -> None:
-        self._stream = stream
-        self._left = most
-        self._what = what
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise FormatError(f"{self._what} unpacks to more than any layer should")
-        return data
-
-
-def _unpack(stream: _HashedStream, media_type: str) -> IO[bytes]:
-    raw = cast("IO[bytes]", stream)
-    if media_type.endswith("zstd"):
-        return cast("IO[bytes]", zstd.ZstdFile(raw))
-    if media_type.endswith(("gzip", "tar.gzip")):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
-    return raw

@@ -34,6 +34,7 @@ from builder.errors import (
     SourceUnreachableError,
     UsageError,
 )
+from builder.foreign import read_json
 from builder.layer import read_layer_files, whiteouts_of
 from builder.pullspec import Pullspec
 from builder.web import check_status, pause_s, read_chunks, with_retries
@@ -53,7 +54,9 @@ MANIFEST_TYPES = (
 INDEX_TYPES = frozenset(MANIFEST_TYPES[2:])
 _IMAGE_TYPES = frozenset(MANIFEST_TYPES[:2])
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_MEDIA_TYPE = re.compile(r"[!-~]{0,255}")  # it becomes a header
+# Bounded: a header may be a word of 100,000 letters, from each of which a search would begin.
+_CHALLENGE = re.compile(r'(?<!\w)(\w{1,64})="([^"]*)"', re.ASCII)
 _LARGEST_MANIFEST = 4 * 1024**2
 _MOST_REDIRECTS = 5
 _LARGEST_TOKEN = 64 * 1024
@@ -152,7 +155,7 @@ def default_auth_files() -> list[Path]:
 
 def _read_auth_file(file: Path) -> dict[str, str]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = read_json(file.read_text(encoding="utf-8"), "it")
         auths = data.get("auths", {})
         entries = {}
         for name, entry in auths.items():
@@ -164,9 +167,9 @@ def _read_auth_file(file: Path) -> dict[str, str]:
                 continue  # a credential helper's; see the README
             user, _, password = secret.partition(":")
             entries[_plain_host(name)] = f"{user}:{password}"
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, FormatError) as error:
         raise UsageError(
-            f"{file} is not a file of pull secrets: {error}",
+            f"{file} is not a file of pull secrets: {error}"[:500],
             hint='it must be JSON with "auths", as podman login writes it',
         ) from None
     return entries
@@ -255,11 +258,15 @@ class Registry:
         self._keep(sha256_of(content), content)
 
     def blob(self, pullspec: Pullspec, descriptor: Descriptor) -> bytes:
-        """Return a small blob, such as an image's configuration; it is kept. Raises as ``manifest`` does."""
+        """Return a small blob, such as an image's configuration; it is kept. Raises as ``manifest`` does.
+
+        Raises:
+            FormatError: it claims to be larger than a small blob.
+        """
         if (kept := self._kept(descriptor.digest)) is not None:
             return kept
         if descriptor.size > _LARGEST_MANIFEST:
-            raise SourceError(
+            raise FormatError(
                 f"{pullspec}: blob {descriptor.digest} claims {descriptor.size} bytes, more than it may have"
             )
         content = self._from_anywhere(pullspec, f"blobs/{descriptor.digest}", descriptor.size)
@@ -401,9 +408,7 @@ class Registry:
         def read(answer: httpx.Response) -> dict[str, bytes]:
             chunks = self._chunks(answer, layer.size, f"layer {layer.digest}")
             try:
-                return read_layer_files(
-                    chunks, wanted, digest=layer.digest, size=layer.size, media_type=layer.media_type
-                )
+                return read_layer_files(chunks, wanted, digest=layer.digest, size=layer.size)
             except FormatError as error:
                 raise FormatError(f"{place}: {error.message}") from None
 
@@ -509,10 +514,10 @@ class Registry:
             check_status(answer, f"{place} (token)", refusal=refusal)
             content = b"".join(self._chunks(answer, _LARGEST_TOKEN, f"the token for {place}"))
         try:
-            data = json.loads(content)
-            token = data.get("token") or data["access_token"]
-        except (ValueError, KeyError, AttributeError):
-            token = None
+            data = read_json(content, "it")
+        except FormatError:
+            data = {}
+        token = data.get("token") or data.get("access_token")
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise SourceRefusedError(f"{place}: the token service {parts.netloc} gave no token")
         return token
@@ -550,10 +555,10 @@ class Registry:
         if index is None:
             return None
         try:
-            digests = {path: digest for path, digest in json.loads(index).items() if digest}
-        except (ValueError, AttributeError):
+            digests = read_json(index, "it")
+        except FormatError:
             return None
-        found = {path: self._kept(digest) for path, digest in digests.items()}
+        found = {path: self._kept(str(digest)) for path, digest in digests.items() if digest}
         return {path: content for path, content in found.items() if content is not None} if all(
             content is not None for content in found.values()
         ) else None  # fmt: skip
@@ -586,6 +591,8 @@ def _join(base: str, address: str, place: Pullspec) -> str:
         parts = urlsplit(urljoin(base, address))
     except ValueError as error:
         raise SourceRefusedError(f"{place}: the registry names an address that is none: {error}") from None
+    if parts.scheme in {"http", "https"} and not parts.hostname:
+        raise SourceError(f"{place}: the registry names an address without a host: {address[:200]!r}")
     if "@" in parts.netloc:
         raise SourceRefusedError(f"{place}: the registry names an address with a user in it, at {parts.hostname}")
     return parts.geturl()
@@ -617,8 +624,10 @@ def _check_blob(content: bytes, descriptor: Descriptor, pullspec: Pullspec) -> N
 def _parse_manifest(content: bytes, pullspec: Pullspec) -> Manifest:
     digest = sha256_of(content)
     try:
-        data = json.loads(content)
+        data = read_json(content, "it")
         media_type = str(data.get("mediaType", ""))
+        if not _MEDIA_TYPE.fullmatch(media_type):
+            raise ValueError(f"{media_type!r} is no media type")  # noqa: TRY301 - one message for all that is wrong
         annotations = {str(key): str(value) for key, value in (data.get("annotations") or {}).items()}
         if _is_list(data, media_type):
             entries = [entry for entry in data["manifests"] if "platform" in entry]
@@ -626,7 +635,7 @@ def _parse_manifest(content: bytes, pullspec: Pullspec) -> Manifest:
             return Manifest(digest, media_type, None, (), images, annotations)
         layers = tuple(_parse_descriptor(entry) for entry in data["layers"])
         return Manifest(digest, media_type, _parse_descriptor(data["config"]), layers, {}, annotations)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
         raise FormatError(f"{pullspec}: what the registry served is no manifest: {error!r}"[:300]) from None
 
 

@@ -7,10 +7,13 @@ import json
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from builder.errors import CellError, FailureClass, FormatError, SignerError
 from builder.finding import Check
+from builder.foreign import parse_with, read_json
 from builder.line_file import LineFile
 from builder.module.packing import pack_module, unpack_module
 from builder.module.signature import append_signature, split_signature
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 
 _FIRST = "0" * 64
 _LARGEST_FILE = 512 * 1024**2
+_ENTRY = TypeAdapter(dict[str, str])
+# What an entry must say: of a signature, or of a line that was set aside.
+_WORDS = (
+    {"time", "run", "cell", "module", "algorithm", "digest", "signed_sha256", "signer", "certificate", "development"},
+    {"time", "torn_sha256", "torn_bytes"},
+)
 
 
 class SigningLog:
@@ -61,7 +70,7 @@ class SigningLog:
         self._lines.append(line)
         self._previous = _line_digest(line)
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, str]]:
         """Return all entries, oldest first. One with ``torn_bytes`` says that an incomplete line was set aside there.
 
         Raises:
@@ -71,9 +80,9 @@ class SigningLog:
         previous = _FIRST
         for number, line in enumerate(self._lines.read(), start=1):
             try:
-                entry = json.loads(line)
-                is_next = entry["previous"] == previous
-            except (ValueError, KeyError, TypeError):
+                entry = parse_with(_ENTRY, read_json(line, "it"), "entry")
+                is_next = entry.get("previous") == previous and any(entry.keys() >= words for words in _WORDS)
+            except FormatError:
                 is_next = False
             if not is_next:
                 raise FormatError(

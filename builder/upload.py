@@ -5,13 +5,13 @@ What is there already is not sent again; an upload that broke off goes on where 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from builder.digest import sha256_of
-from builder.errors import SourceError, SourceGoneError, SourceUnreachableError
+from builder.errors import FormatError, SourceError, SourceGoneError, SourceUnreachableError
+from builder.foreign import Parsed, parse_json
 from builder.registry import Request
 
 if TYPE_CHECKING:
@@ -183,12 +183,16 @@ class Uploader:
         def read(answer: httpx.Response) -> tuple[list[str], str]:
             content = self._registry.read_body(answer, _LARGEST_ANSWER, f"{name} (tags)")
             try:
-                tags = json.loads(content)["tags"] or []
-            except (ValueError, KeyError, TypeError):
-                raise SourceError(f"{name}: the registry's list of tags is none") from None
-            return [str(tag) for tag in tags], str(answer.headers.get("Link", ""))
+                tags = parse_json(_Tags, content, "list of tags").tags or []
+            except FormatError as error:
+                raise SourceError(f"{name}: what the registry answers is wrong: {error.message}") from None
+            return tags, str(answer.headers.get("Link", ""))
 
         return self._registry.exchange(name, path, read, Request(actions=self._actions))
+
+
+class _Tags(Parsed):
+    tags: list[str] | None
 
 
 class _BlobUpload:

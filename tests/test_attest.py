@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from builder.attest.bundle import make_statement, open_bundle, sign_statement
 from builder.attest.facts import BuildInput, CellFacts
-from builder.attest.oci import make_index, parse_artifact, parse_index
+from builder.attest.oci import make_index, parse_artifact, parse_index, referrer_of
 from builder.attest.public_key import PublicKey, parse_public_key
 from builder.attest.sbom import make_sbom
 from builder.attest.simple_signing import (
@@ -32,6 +32,7 @@ from builder.attest.simple_signing import (
 from builder.attest.statements import CELL_PREDICATES, make_provenance, make_statements, make_test_result
 from builder.errors import FormatError
 from builder.evidence import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome
+from builder.foreign import read_json
 
 _DIGEST = f"sha256:{'1' * 64}"
 _KEY = ec.generate_private_key(ec.SECP256R1())
@@ -250,3 +251,32 @@ def test_a_private_key_in_place_of_a_public_one_is_told() -> None:
         parse_public_key(pem)
     with pytest.raises(FormatError, match="it is no public key"):
         parse_public_key(b"rubbish")
+
+
+@pytest.mark.parametrize("value", [None, 5, [], {}, True, "%", "é"])
+@pytest.mark.parametrize("place", ["payload", "sig"])
+def test_what_stands_for_base64_may_be_anything(place: str, value: Any) -> None:
+    bundle = json.loads(sign_statement(b"{}", _PUBLIC, lambda _: b"s"))
+    envelope = bundle["dsseEnvelope"]
+    (envelope if place == "payload" else envelope["signatures"][0])[place] = value
+    with pytest.raises(FormatError, match="it is no sigstore bundle"):
+        open_bundle(json.dumps(bundle).encode(), [])
+
+
+def test_an_artefact_without_a_type_is_listed_by_its_configuration() -> None:
+    config = {"mediaType": "application/x-config", "digest": "sha256:" + "0" * 64, "size": 2}
+    manifest = json.dumps({"layers": [], "config": config}).encode()
+    assert (referrer_of(manifest)["artifactType"], referrer_of(manifest)["annotations"]) == ("application/x-config", {})
+    for content in (b"{}", b"[]", b'{"layers": 5}', b'{"layers": [], "artifactType": 5}'):
+        with pytest.raises(FormatError, match="no manifest of an artefact"):
+            referrer_of(content)
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "-Infinity", '"\\ud800"', "9" * 5000, "[" * 100_000, '{"a": "\\udc00"}', "", "\xff"]
+)
+def test_json_that_nobody_should_have_written(text: str) -> None:
+    with pytest.raises(FormatError, match="is not JSON"):
+        read_json(f'{{"a": {text}}}'.encode("latin-1"), "the answer")
+    with pytest.raises(FormatError, match="the answer has 9 bytes"):
+        read_json(b'{"a": 12}', "the answer", largest=8)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+
+import pytest
 
 from builder.errors import FailureClass
 from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
@@ -8,8 +11,6 @@ from builder.failure import Failure
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def _evidence(cell: str, key: str = "k") -> CellEvidence:
@@ -54,3 +55,22 @@ def test_a_damaged_line_in_the_middle_is_told_and_passed_over(tmp_path: Path, ca
     Journal(file).record(_evidence("two"))
     assert set(Journal(file).cells) == {"one", "two"}
     assert "journal.jsonl:2: unreadable line" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modules": "text"}, {"modules": [5]}, {"modules": ["text"]}, {"modules": [{"name": 5}]}, {"failure": "text"},
+        {"failure": []}, {"failure": {"failure_class": []}}, {"firmware": {"a": 1}}, {"inputs": []}, {"cell": ["c"]},
+        {"outcome": {}}, {"timings": {"compile": "x"}}, {"signers": 5}, {"digest": None},
+    ],
+)  # fmt: skip
+def test_a_line_of_other_kinds_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, object]
+) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record(_evidence("good"))
+    line = json.loads(file.read_text())
+    file.write_text("\n".join([json.dumps(line | change).replace('{"type": "', '{"type":"'), file.read_text()]))
+    assert list(Journal(file).cells) == ["good"]
+    assert "unreadable line passed over: it is no evidence of a cell" in caplog.text

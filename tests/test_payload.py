@@ -206,6 +206,13 @@ def test_labels_of_a_configuration() -> None:
     assert parse_labels(b'{"config": null}') == ({}, "")
 
 
+@pytest.mark.parametrize("labels", [[], ["a"], "x", 5, True, {"a": 5}, {"a": None}, {"a": ["b"]}])
+def test_labels_that_are_none(labels: Any) -> None:
+    with pytest.raises(FormatError, match="no configuration of an image"):
+        parse_labels(json.dumps({"config": {"Labels": labels}}).encode())
+    assert parse_labels(b'{"config": {"Labels": null}}') == parse_labels(b'{"config": null}') == ({}, "")
+
+
 def test_minors_beyond_four() -> None:
     assert minor_of("5.0.0-ec.2") == (5, 0)
     assert minor_of("4.9.1") < minor_of("4.10.1") < minor_of("5.0.0")

@@ -179,7 +179,7 @@ def test_tags_come_in_pages(server: _Server, uploader: Uploader) -> None:
     server.faults.append(lambda _: httpx.Response(404))
     assert uploader.list_tags(_NAME) == []
     server.faults[:] = [lambda _: httpx.Response(200, json=["no"])]
-    with pytest.raises(SourceError, match="list of tags is none"):
+    with pytest.raises(SourceError, match="it is no list of tags"):
         uploader.list_tags(_NAME)
 
 

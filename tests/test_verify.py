@@ -19,7 +19,7 @@ from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, SIGNATURE_P
 from builder.attest.facts import CellFacts
 from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, referrers_tag
 from builder.attest.sbom import SBOM_PREDICATE
-from builder.attest.simple_signing import signature_tag
+from builder.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
 from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
 from builder.errors import FormatError, SignerError, SourceError, UsageError
 from builder.evidence import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome
@@ -177,6 +177,48 @@ def test_another_key_is_no_key(shop: _Shop) -> None:
     assert shop.sign() == 5, "ours goes beside theirs"
     assert shop.wrong() == {}
     assert len(shop.attachments.signatures(shop.image)) == 2
+
+
+def test_what_a_stranger_attached_keeps_nobody_from_signing(shop: _Shop) -> None:
+    """Lists that hold other things than descriptors, artefacts that are gone or are none, signatures that are none."""
+    digest, server = shop.facts.digest, shop.server
+    gone = {"mediaType": OCI_MANIFEST, "digest": "sha256:" + "9" * 64, "size": 5, "artifactType": BUNDLE_TYPE}
+    none = {**gone, "digest": server.put_manifest(_REPOSITORY, {"layers": 5})}
+    known = {**gone, "annotations": {PREDICATE_ANNOTATION: SIGNATURE_PREDICATE}}
+    junk: list[Any] = [
+        gone,
+        none,
+        known,
+        5,
+        None,
+        [],
+        {"digest": 5},
+        {**gone, "size": -1},
+        {**gone, "annotations": [1]},
+    ]
+    layers = [
+        {"mediaType": PAYLOAD_TYPE, "digest": digest, "size": 5, "annotations": {_SIGNATURE: "%"}},
+        5,
+        {"size": []},
+    ]
+    server.put_manifest(_REPOSITORY, {"mediaType": OCI_MANIFEST, "layers": layers}, signature_tag(digest))
+    if server.lists_referrers:
+        server.faults.append(
+            lambda request: _with_junk(server, request, junk) if "/referrers/" in request.url.path else None
+        )
+    else:
+        server.put_manifest(_REPOSITORY, {"manifests": junk}, referrers_tag(digest))
+    assert shop.sign() == 5
+    assert shop.wrong() == {}
+    assert shop.sign() == 0
+    if not server.lists_referrers:
+        kept = json.loads(server.manifests[_REPOSITORY, referrers_tag(digest)])["manifests"]
+        assert [item for item in junk if isinstance(item, dict)] == kept[:6], "what others wrote stays there"
+
+
+def _with_junk(server: FakeRegistry, request: httpx.Request, junk: list[Any]) -> httpx.Response:
+    there = json.loads(server._answer(request).content)["manifests"]
+    return httpx.Response(200, json={"schemaVersion": 2, "manifests": [*junk, *there]})
 
 
 def test_another_name_is_not_signed(shop: _Shop) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from builder.attest.oci import dump
-from builder.attest.parsing import Base64, Parsed, parse_json
 from builder.errors import FormatError
+from builder.foreign import Base64, Parsed, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from builder.attest.parsing import Parsed, parse_json
 from builder.digest import sha256_of
+from builder.errors import FormatError
+from builder.foreign import Parsed, parse_data, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,10 +52,14 @@ def make_artifact(
 
 
 def referrer_of(manifest: bytes) -> dict[str, Any]:
-    """Return the descriptor by which lists of referrers name an artefact (distribution-spec, listing referrers)."""
-    data = json.loads(manifest)
+    """Return the descriptor by which lists of referrers name an artefact (distribution-spec, listing referrers).
+
+    Raises:
+        FormatError: it is no manifest of an artefact.
+    """
+    artifact = parse_artifact(manifest)
     own = make_descriptor(OCI_MANIFEST, sha256_of(manifest), len(manifest))
-    return own | {"artifactType": data["artifactType"], "annotations": data["annotations"]}
+    return own | {"artifactType": artifact.kind, "annotations": artifact.annotations}
 
 
 def referrers_tag(digest: str) -> str:
@@ -70,19 +75,24 @@ def make_index(entries: Sequence[Mapping[str, Any]], annotations: Mapping[str, s
 class Entry(Parsed):
     """A descriptor in an index."""
 
-    media_type: str = Field(default=OCI_MANIFEST, alias="mediaType")
+    media_type: str = Field(default=OCI_MANIFEST, alias="mediaType", pattern=r"^[!-~]{1,255}$")
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     size: Annotated[int, Field(ge=0)]
     artifact_type: str = Field(default="", alias="artifactType")
     annotations: dict[str, str] = Field(default_factory=dict)
-    platform: dict[str, str] | None = None
-
-    def dump(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude_defaults=True) | {"mediaType": self.media_type}
+    platform: dict[str, Any] | None = None
 
 
 class _Index(Parsed):
     manifests: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
+
+
+class _OpenIndex(Parsed):
+    manifests: Annotated[list[Any], Field(max_length=_MOST_REFERRERS)]
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [item for item in self.manifests if isinstance(item, dict)]
 
 
 def parse_index(content: bytes) -> list[Entry]:
@@ -94,6 +104,26 @@ def parse_index(content: bytes) -> list[Entry]:
     return parse_json(_Index, content, "list of manifests").manifests
 
 
+def parse_open_index(content: bytes) -> list[Entry]:
+    """Return the descriptors of an index that anybody may add to: what is no descriptor in it is passed over.
+
+    Raises as ``parse_index`` where it is no list at all.
+    """
+    return [entry for item in list_objects(content) for entry in _entries_of(item)]
+
+
+def list_objects(content: bytes) -> list[dict[str, Any]]:
+    """Return the objects of an open index as they are, for who adds one and loses none; raises as ``parse_index``."""
+    return parse_json(_OpenIndex, content, "list of manifests").objects
+
+
+def _entries_of(item: object) -> list[Entry]:
+    try:
+        return [parse_data(Entry, item, "descriptor")]
+    except FormatError:
+        return []
+
+
 class ArtifactManifest(Parsed):
     """The manifest of an image or of an artefact: what it is about, its annotations, and its blobs."""
 
@@ -102,6 +132,11 @@ class ArtifactManifest(Parsed):
     config: Entry | None = None
     annotations: dict[str, str] = Field(default_factory=dict)
     layers: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
+
+    @property
+    def kind(self) -> str:
+        """What lists of referrers say that it is (distribution-spec 1.1, listing referrers)."""
+        return self.artifact_type or (self.config.media_type if self.config else "")
 
 
 def parse_artifact(content: bytes) -> ArtifactManifest:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from builder.attest.oci import OCI_CONFIG, OCI_MANIFEST, dump, make_descriptor
-from builder.attest.parsing import Parsed, parse_json
 from builder.digest import sha256_of
 from builder.errors import FormatError
+from builder.foreign import Parsed, parse_data, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,32 +115,35 @@ def make_signature_image(signatures: Sequence[ImageSignature]) -> tuple[bytes, b
 
 class _Layer(Parsed):
     media_type: str = Field(alias="mediaType")
-    digest: str
-    size: int
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
 class _SignatureManifest(Parsed):
-    layers: Annotated[list[_Layer], Field(max_length=_MOST_SIGNATURES)]
+    layers: Annotated[list[Any], Field(max_length=_MOST_SIGNATURES)]
 
 
 def parse_signature_image(content: bytes) -> list[ImageSignature]:
-    """Return the signatures that the manifest of a ``.sig`` image lists; layers of other kinds are passed over.
+    """Return the signatures that the manifest of a ``.sig`` image lists.
+
+    Anybody who may sign adds to it, so layers of other kinds, and what is no signature, are passed over.
 
     Raises:
         FormatError: it is no manifest, or lists too many.
     """
     layers = parse_json(_SignatureManifest, content, "list of signatures").layers
-    return [_read_layer(layer) for layer in layers if layer.media_type == PAYLOAD_TYPE]
+    return [signature for item in layers if (signature := _read_layer(item)) is not None]
 
 
-def _read_layer(layer: _Layer) -> ImageSignature:
-    others = tuple(sorted((key, value) for key, value in layer.annotations.items() if key != _SIGNATURE))
+def _read_layer(item: object) -> ImageSignature | None:
     try:
+        layer = parse_data(_Layer, item, "signature")
         signature = base64.b64decode(layer.annotations.get(_SIGNATURE, ""), validate=True)
-    except ValueError:
-        raise FormatError(f"its signature of {layer.digest} is not base64") from None
-    return ImageSignature(layer.digest, layer.size, signature, others)
+    except (FormatError, ValueError):
+        return None
+    others = tuple(sorted((key, value) for key, value in layer.annotations.items() if key != _SIGNATURE))
+    return ImageSignature(layer.digest, layer.size, signature, others) if layer.media_type == PAYLOAD_TYPE else None
 
 
 def is_signed_as(signatures: Sequence[ImageSignature], identity: str, digest: str, keys: Sequence[PublicKey]) -> bool:

@@ -6,6 +6,7 @@ tag are lists that several machines may add to, so each addition is read back, a
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,16 +14,17 @@ from builder.attest.oci import (
     EMPTY,
     OCI_INDEX,
     OCI_MANIFEST,
+    list_objects,
     make_artifact,
     make_index,
     parse_artifact,
-    parse_index,
+    parse_open_index,
     referrer_of,
     referrers_tag,
 )
 from builder.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
 from builder.digest import sha256_of
-from builder.errors import FormatError, SourceUnreachableError
+from builder.errors import DamagedError, FormatError, SourceGoneError, SourceUnreachableError
 from builder.once import Once
 from builder.registry import Descriptor
 
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
     from builder.registry import Registry
     from builder.upload import Uploader
 
+_log = logging.getLogger(__name__)
+
 _TRIES = 5
+WRONG = (FormatError, DamagedError, SourceGoneError)
+"""Errors that say that what is attached is wrong; every other error means that nothing is known of it."""
 _T = TypeVar("_T")
 
 
@@ -111,20 +117,28 @@ class Attachments:
         if content is None:
             self._without_list.add(image.host)
             return []
-        entries = [entry for page in content for entry in _within(image, lambda page=page: parse_index(page))]  # type: ignore[misc]
-        return [entry if entry.annotations else self._read_entry(image, entry) for entry in entries]
+        entries = [entry for page in content for entry in _within(image, lambda page=page: parse_open_index(page))]  # type: ignore[misc]
+        return [self._read_entry(image, entry) for entry in entries]
 
     def _read_entry(self, image: Pullspec, entry: Entry) -> Entry:
-        """Complete an entry of a registry that does not say what its artefacts are, as distribution-spec wants it."""
-        artifact = self._artifact(image, entry.digest)
-        said = {"artifact_type": artifact.artifact_type, "annotations": artifact.annotations}
-        return entry.model_copy(update=said)
+        """Complete an entry of a registry that does not say what its artefacts are, as distribution-spec wants it.
+
+        What a stranger attached may be anything, also gone: then it stays what it says that it is.
+        """
+        if entry.annotations:
+            return entry
+        try:
+            artifact = self._artifact(image, entry.digest)
+        except WRONG as error:
+            _log.debug("%s: %s refers to it, and is passed over: %s", image, entry.digest, error.message)
+            return entry
+        return entry.model_copy(update={"artifact_type": artifact.kind, "annotations": artifact.annotations})
 
     def _tagged(self, image: Pullspec) -> list[Entry]:
         if image.host not in self._without_list:
             return []
         content = self._uploader.read_manifest(image.at(referrers_tag(image.reference)))
-        return [] if content is None else _within(image, lambda: parse_index(content))
+        return [] if content is None else _within(image, lambda: parse_open_index(content))
 
     def blob(self, image: Pullspec, entry: Entry) -> bytes:
         """Return the one blob of an artefact that is about an image; raises as ``signatures`` does."""
@@ -173,11 +187,11 @@ class Attachments:
         place = image.at(referrers_tag(image.reference))
 
         def add() -> bytes | None:
-            there = self._tagged(image)
-            known = {entry.digest for entry in there}
+            content = self._uploader.read_manifest(place)
+            there = [] if content is None else _within(image, lambda: list_objects(content))
+            known = {item.get("digest") for item in there if isinstance(item.get("digest"), str)}
             missing = [manifest for manifest in manifests if sha256_of(manifest) not in known]
-            entries = [*(entry.dump() for entry in there), *(referrer_of(manifest) for manifest in missing)]
-            return make_index(entries) if missing else None
+            return make_index([*there, *(referrer_of(manifest) for manifest in missing)]) if missing else None
 
         self._add_to_list(place, OCI_INDEX, add)
 

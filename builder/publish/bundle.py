@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from builder.archive import BROKEN, read_tar
 from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, parse_artifact, parse_index
 from builder.attest.simple_signing import parse_signature_image, signature_tag
 from builder.errors import FormatError, SourceError, UsageError
@@ -25,8 +26,8 @@ from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import IO
 
+    from builder.archive import Content
     from builder.attest.oci import Entry
     from builder.progress import Progress
     from builder.publish.attachments import Attachments
@@ -278,30 +279,29 @@ def _unpack(file: Path, folder: Path) -> list[Entry]:
     """Write a bundle's blobs into a folder, each compared with its digest, and return its index."""
     index: list[Entry] | None = None
     try:
-        with tarfile.open(file, "r:") as archive:
-            for number, member in enumerate(archive):
-                stream = archive.extractfile(member) if member.isreg() else None
-                if stream is None or number > _MOST_BLOBS or member.size > _LARGEST_BLOB:
-                    raise FormatError(f"{file}: {member.name} belongs into no bundle")
-                if member.name == "index.json":
-                    index = parse_index(stream.read(_LARGEST_JSON))
+        with file.open("rb") as stream:
+            for number, (member, content) in enumerate(read_tar(stream, most=file.stat().st_size, may_be_packed=False)):
+                if not member.isreg() or number > _MOST_BLOBS or content.size > _LARGEST_BLOB:
+                    raise FormatError(f"{file}: {member.name[:200]} belongs into no bundle")
+                if member.name == "index.json" and content.size <= _LARGEST_JSON:
+                    index = parse_index(content.read_all())
                 elif match := _MEMBER.fullmatch(member.name):
-                    _unpack_blob(stream, folder / match[1], file)
+                    _unpack_blob(content, folder / match[1], file)
                 elif member.name != "oci-layout":
-                    raise FormatError(f"{file}: {member.name} belongs into no bundle")
-    except (tarfile.TarError, EOFError) as error:
-        raise FormatError(f"{file} is no bundle: {error}") from None
+                    raise FormatError(f"{file}: {member.name[:200]} belongs into no bundle")
     except OSError as error:
         raise FormatError(f"{file} cannot be read: {error.strerror}") from None
+    except BROKEN as error:
+        raise FormatError(f"{file} is no bundle: {error}") from None
     if index is None:
         raise FormatError(f"{file} is no bundle: it has no index.json")
     return index
 
 
-def _unpack_blob(stream: IO[bytes], target: Path, file: Path) -> None:
+def _unpack_blob(content: Content, target: Path, file: Path) -> None:
     hasher = hashlib.sha256()
     with target.open("wb") as out:
-        while chunk := stream.read(_CHUNK):
+        while chunk := content.read(_CHUNK):
             hasher.update(chunk)
             out.write(chunk)
     if hasher.hexdigest() != target.name:

@@ -6,7 +6,6 @@ publish that is killed leaves blobs without a name, which the next one finds and
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from builder.attest.statements import CELL_PREDICATES, make_statements
 from builder.digest import sha256_of
 from builder.errors import CellError, FailureClass, FormatError, SourceError
 from builder.evidence import PublishEvidence
+from builder.foreign import read_json
 from builder.image_files import export_image
 from builder.once import Once
 from builder.publish.reading import Standing, read_standing
@@ -327,7 +327,7 @@ def _tell(result: PublishResult, work: Callable[[], PublishResult]) -> PublishRe
 
 
 def _media_type(manifest: bytes) -> str:
-    return str(json.loads(manifest).get("mediaType") or OCI_MANIFEST)
+    return str(read_json(manifest, "the manifest").get("mediaType") or OCI_MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,9 +349,9 @@ def _read_export(image: str, folder: Path) -> _Export:
     export_image(image, folder)
     manifest = (folder / "manifest.json").read_bytes()
     try:
-        data: dict[str, Any] = json.loads(manifest)
+        data = read_json(manifest, "it")
         blobs = [data["config"]["digest"], *(layer["digest"] for layer in data["layers"])]
         media_type = _media_type(manifest)
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, FormatError) as error:
         raise FormatError(f"{image}: what buildah exported has no manifest: {error!r}") from None
     return _Export(folder, manifest, media_type, tuple(dict.fromkeys(blobs)))

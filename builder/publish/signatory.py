@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, open_bundle, sign_statement
 from builder.attest.simple_signing import ImageSignature, is_signed_as, make_payload
 from builder.digest import sha256_of
-from builder.errors import FormatError
-from builder.publish.attachments import Artifact
+from builder.publish.attachments import WRONG, Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -100,7 +99,7 @@ def stated_predicates(attachments: Attachments, image: Pullspec, keys: Sequence[
             continue
         try:
             statement = open_bundle(attachments.blob(image, entry), keys)
-        except FormatError:
+        except WRONG:
             continue  # somebody else's, or damaged: ours is added beside it
         if image.reference in statement.subjects.values():
             found.add(statement.predicate_type)

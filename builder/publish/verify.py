@@ -7,7 +7,6 @@ and against each other, and the bill of materials against the modules that are r
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from builder.attest.bundle import SIGNATURE_PREDICATE, open_bundle
-from builder.attest.parsing import Parsed, parse_data
 from builder.attest.sbom import SBOM_PREDICATE
 from builder.attest.simple_signing import parse_payload
 from builder.attest.statements import (
@@ -27,9 +25,11 @@ from builder.attest.statements import (
     SIGNATURE_TEST,
     TEST_PREDICATE,
 )
-from builder.errors import DamagedError, FormatError, SourceGoneError
+from builder.errors import FormatError
 from builder.evidence import boot_strength, is_strong_enough
+from builder.foreign import Parsed, parse_data, read_json
 from builder.image_files import LayerCache, list_modules, read_exported
+from builder.publish.attachments import WRONG
 from builder.publish.signatory import bundles_of
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 TESTS = (FIT_TEST, SIGNATURE_TEST, BOOT_TEST)
 LARGEST_BLOB = 8 * 1024**3
-# What makes a check fail. Every other error means that nothing is known.
-_WRONG = (FormatError, DamagedError, SourceGoneError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +161,7 @@ class Verifier:
         """Record what a check saw, and return whether it is right; only a registry without an answer ends the whole."""
         try:
             finding, passed = work(), True
-        except _WRONG as error:
+        except WRONG as error:
             finding, passed = error.message, False
         self._checks.append(Check(subject=image.reference, name=name, passed=passed, finding=finding))
         return passed
@@ -200,7 +198,7 @@ class Verifier:
         for entry in entries:
             try:
                 return self._open_one(image, entry, predicate)
-            except _WRONG as error:
+            except WRONG as error:
                 problems.append(error.message)
         raise FormatError(problems[0])
 
@@ -328,7 +326,7 @@ def _describe_boot(boots: Sequence[Mapping[str, Any]]) -> str:
 
 def _count_listed(content: bytes) -> int:
     """Return how many images a list has, those without a platform included."""
-    listed = json.loads(content).get("manifests")
+    listed = read_json(content, "the list").get("manifests")
     return len(listed) if isinstance(listed, list) else 0
 
 

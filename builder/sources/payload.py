@@ -8,12 +8,14 @@ openshift/driver-toolkit. Answers may be wrong or hostile: a value is taken only
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from builder.errors import FormatError, UsageError
+from builder.foreign import Parsed, parse_json, read_json
 from builder.kernel import Arch, Variant, parse_kernel_version
 from builder.pullspec import parse_pullspec
 
@@ -27,7 +29,6 @@ IMAGE_REFERENCES = "release-manifests/image-references"
 PACKAGE_LIST = "usr/share/openshift/base/meta.json"
 EXTENSIONS = "usr/share/rpm-ostree/extensions.json"
 TOOLKIT_RELEASE = "etc/driver-toolkit-release.json"
-_LARGEST_JSON = 64 * 1024**2
 _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,6}(?:-[0-9A-Za-z.-]{1,80})?(?:\+[0-9A-Za-z.-]{1,40})?")
 _RHEL = re.compile(r"\d{1,3}(?:\.\d{1,3})?")
 # Releases from this minor on have a kernel with 64k pages on aarch64 (openshift/driver-toolkit, release-4.15).
@@ -90,7 +91,7 @@ def parse_graph(content: bytes) -> list[GraphNode]:
     Raises:
         FormatError: it is no graph; the message says where.
     """
-    data = _parse_json(content, "the update graph")
+    data = read_json(content, "the update graph")
     nodes = data.get("nodes")
     if data.get("version") != 1 or not isinstance(nodes, list):
         raise FormatError("the update graph has no nodes, or is of another version than 1")
@@ -121,7 +122,7 @@ def parse_payload(content: bytes) -> Payload:
     Raises:
         FormatError: it is no image stream, or holds no operating system.
     """
-    data = _parse_json(content, IMAGE_REFERENCES)
+    data = read_json(content, IMAGE_REFERENCES)
     try:
         version = data["metadata"]["name"]
         tags = {tag["name"]: tag for tag in data["spec"]["tags"]}
@@ -187,7 +188,7 @@ def parse_toolkit_release(content: bytes, *, arch: Arch, release: str) -> Toolki
     Raises:
         FormatError: the standard kernel is not there, or is of another architecture.
     """
-    data = _parse_json(content, TOOLKIT_RELEASE)
+    data = read_json(content, TOOLKIT_RELEASE)
     try:
         standard = _parse_standard(str(data["KERNEL_VERSION"]), arch)
     except (KeyError, UsageError) as error:
@@ -248,7 +249,7 @@ def parse_package_list(content: bytes, arch: Arch) -> KernelVersion:
         FormatError: it is no list of packages, or has no kernel of this architecture.
     """
     try:
-        packages = _parse_json(content, PACKAGE_LIST)["rpmdb.pkglist"]
+        packages = read_json(content, PACKAGE_LIST)["rpmdb.pkglist"]
         found = [
             parse_kernel_version(f"{version}-{release}.{arch_name}")
             for name, _, version, release, arch_name in packages
@@ -267,7 +268,7 @@ def parse_extensions(content: bytes, arch: Arch) -> list[KernelVersion]:
     Raises:
         FormatError: it is no object.
     """
-    data = _parse_json(content, EXTENSIONS)
+    data = read_json(content, EXTENSIONS)
     versions = {name: str(data.get(name, "")).rpartition(":")[2] for name in ("kernel-rt-core", "kernel-64k-core")}
     kernels = [_parse_rt(versions["kernel-rt-core"], arch)]
     with contextlib.suppress(UsageError):
@@ -281,9 +282,17 @@ def parse_labels(content: bytes) -> tuple[dict[str, str], str]:
     Raises:
         FormatError: it is none.
     """
-    data = _parse_json(content, "the image's configuration")
-    labels = (data.get("config") or {}).get("Labels") or {} if isinstance(data.get("config") or {}, dict) else {}
-    return {str(name): str(value) for name, value in dict(labels).items()}, str(data.get("architecture", ""))
+    found = parse_json(_ImageConfiguration, content, "configuration of an image")
+    return (found.config.labels if found.config else None) or {}, found.architecture or ""
+
+
+class _Settings(Parsed):
+    labels: dict[str, str] | None = Field(default=None, alias="Labels")
+
+
+class _ImageConfiguration(Parsed):
+    config: _Settings | None = None
+    architecture: str | None = None
 
 
 def _parse_standard(text: str, arch: Arch) -> KernelVersion:
@@ -291,15 +300,3 @@ def _parse_standard(text: str, arch: Arch) -> KernelVersion:
     with contextlib.suppress(UsageError):
         return parse_kernel_version(text)
     return parse_kernel_version(f"{text}.{arch}")
-
-
-def _parse_json(content: bytes, what: str) -> dict[str, Any]:
-    if len(content) > _LARGEST_JSON:
-        raise FormatError(f"{what} has {len(content)} bytes, more than it may have")
-    try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{what} is not JSON: {error}"[:300]) from None
-    if not isinstance(data, dict):
-        raise FormatError(f"{what} is not a JSON object")
-    return data
