@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from builder.errors import FormatError, SignerError, UsageError
 from builder.kernel import Arch, Variant, parse_kernel_version
+from builder.kmm.regexp import compile_regexp
 from builder.pkcs11_uri import parse_pkcs11_uri
 from builder.pullspec import find_host_problem, find_repository_problem, parse_pullspec
 from builder.tags import check_tag_rule, is_own_tag
@@ -45,6 +46,7 @@ RESERVED_BUILD_ARGS = frozenset(
 
 
 # Where Debian's packages and administrators put the keys of archives.
+_LONGEST_NAME, _LONGEST_PATH = 255, 1024  # NAME_MAX of Linux; of PATH_MAX, a part is the project's own
 KEYRING_FOLDERS = ("/usr/share/keyrings", "/etc/apt/keyrings")
 
 
@@ -63,6 +65,13 @@ def _check_semver(text: str) -> str:
 def _check_no_space(text: str) -> str:
     if re.search(r"\s|[;&|$`<>\"'\\]", text) or not text.isprintable():
         raise _complain(f"{text!r} holds a space or a character that shells treat specially")
+    return text
+
+
+def _check_path(text: str) -> str:
+    parts = [part.encode(errors="surrogatepass") for part in text.split("/")]
+    if "\0" in text or max(map(len, parts)) > _LONGEST_NAME or len(text.encode(errors="surrogatepass")) > _LONGEST_PATH:
+        raise _complain(f"{text[:60]!r}... is no name that a file can have: it is too long, or holds a NUL")
     return text
 
 
@@ -174,10 +183,10 @@ def _check_tag_rule(text: str) -> str:
 
 def _check_pattern(text: str) -> str:
     try:
-        re.compile(text)
-    except re.error as error:
-        raise _complain(f"{text!r} is not a regular expression: {error}") from None
-    if re.search(text, ""):
+        is_everything = compile_regexp(text).search("") is not None
+    except FormatError as error:
+        raise _complain(f"{text!r} is not a regular expression: {error.message}") from None
+    if is_everything:
         raise _complain(f"{text!r} matches everything, so that every fault would be excused")
     return text
 
@@ -185,7 +194,9 @@ def _check_pattern(text: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=39)]
 SemanticVersion = Annotated[str, AfterValidator(_check_semver)]
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="without .ko")]
-RelativeFile = Annotated[str, Field(min_length=1), AfterValidator(_check_no_space)]
+FileName = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
+KeyringFile = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$", max_length=255)]
+RelativeFile = Annotated[FileName, AfterValidator(_check_no_space)]
 Glob = Annotated[str, Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
 Channel = Annotated[str, Field(pattern=r"^[0-9a-z.-]+$", max_length=64)]
@@ -240,7 +251,7 @@ class AllowedMessage(_Model):
     """Something that a boot test finds and that is excused for now."""
 
     pattern: Annotated[str, AfterValidator(_check_pattern)]
-    """Regular expression; searched in what the boot test reports: `code: step: message (place)`."""
+    """Regular expression (RE2); searched in what the boot test reports: `code: step: message (place)`."""
     reason: Text
     """Why it is no fault, or who repairs it."""
     expires: Annotated[date, Field(strict=False)]
@@ -467,7 +478,9 @@ class DebianKernels(_Model):
     """Kernel flavours as Debian spells them."""
     build_arches: Annotated[tuple[DebianArch, ...], Field(min_length=1)] = (Arch.X86_64,)
     """Architectures of machines that compile; other kernels are cross-compiled on them."""
-    keyring: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$")] = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    keyring: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$", max_length=255)] = (
+        "/usr/share/keyrings/debian-archive-keyring.gpg"
+    )
     """Keys that the archive's signature is checked with: below /usr/share/keyrings or /etc/apt/keyrings."""
 
 
@@ -549,7 +562,7 @@ class Mirror(_Model):
 class RegistrySettings(_Model):
     """How registries are read and written; a pull secret is never in this file."""
 
-    auth_files: tuple[Text, ...] = ()
+    auth_files: tuple[FileName, ...] = ()
     """Files with pull secrets, as `podman login` writes them, relative to versions.yaml; the first that has the longest
     prefix of an image's name counts. Read before those that podman and docker use."""
     mirrors: tuple[Mirror, ...] = ()
@@ -581,7 +594,7 @@ class RegistrySettings(_Model):
 class KeyPlace(_Model):
     """Exactly one way to a private key."""
 
-    key_file: Text | None = None
+    key_file: FileName | None = None
     """Private key, PEM or DER, relative to versions.yaml; nobody but its owner may be able to read it."""
     pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$"), AfterValidator(_check_pkcs11)] | None = None
     """PKCS#11 URI (RFC 7512) of a private key on a token, with module-path: the key never leaves the token. The module
@@ -592,7 +605,7 @@ class KeyPlace(_Model):
     who may change this file may run anything there, unless `--untrusted` forbids it (docs/security.md)."""
     passphrase_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """Environment variable with the key file's passphrase or the token's PIN."""
-    passphrase_file: Text | None = None
+    passphrase_file: FileName | None = None
     """File with the key file's passphrase or the token's PIN."""
     pass_environment: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
     """Environment variables that the PKCS#11 module or the command needs; no others are passed on."""

@@ -25,6 +25,7 @@ upgrade-check found images missing, 20 that cells failed in more than one class,
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -57,15 +58,28 @@ class FailureClass(StrEnum):
         return 10 + list(FailureClass).index(self)
 
 
+# What steers a terminal or no file can hold: it comes out of names and texts that others wrote.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+_LONG_WORD = re.compile(r"(\S{200})\S{800,}")
+
+
+def printable(text: str) -> str:
+    """Return text with escapes in place of what a terminal would obey or could not show; endless words are cut."""
+    escaped = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return _LONG_WORD.sub(r"\1...", escaped)
+
+
 class KmodsmithError(Exception):
     """Base of all errors that are the user's to read: what happened, why, and what to do."""
 
     exit_code: int = EXIT_DEFECT
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(printable(message))
+        self.message = printable(message)
+        self.hint = printable(hint) if hint else hint
 
 
 class UsageError(KmodsmithError):

@@ -58,12 +58,15 @@ class Variant(StrEnum):
 _RHEL = re.compile(
     r"(?P<xyz>\d+\.\d+\.\d+)-(?P<build>[0-9.]+?)(?:\.rt(?P<oldrt>\d+\.\d+))?"
     r"\.el(?P<major>\d+)(?:_(?P<minor>\d+))?(?:\.[a-z0-9.]+?)?"
-    r"\.(?P<arch>x86_64|aarch64|ppc64le|s390x)(?:\+(?P<plus>rt|64k))?"
+    r"\.(?P<arch>x86_64|aarch64|ppc64le|s390x)(?:\+(?P<plus>rt|64k))?",
+    re.ASCII,
 )
 _DEBIAN = re.compile(
     r"(?P<xyz>\d+\.\d+(?:\.\d+)?)(?:\+(?P<dist>[a-z0-9.+~]+))?(?:-(?P<abi>\d+))?"
-    r"-(?:(?P<variant>rt|cloud)-)?(?P<arch>amd64|arm64)"
+    r"-(?:(?P<variant>rt|cloud)-)?(?P<arch>amd64|arm64)",
+    re.ASCII,
 )
+_LONGEST = 64  # __NEW_UTS_LEN of Linux
 _NOT_IN_TAG = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -105,12 +108,12 @@ def parse_kernel_version(raw: str) -> KernelVersion:
     Raises:
         UsageError: not shaped like a kernel version of RHEL or Debian (an rpm error sentence, an empty value).
     """
-    if match := _RHEL.fullmatch(raw):
+    if len(raw) <= _LONGEST and (match := _RHEL.fullmatch(raw)):
         minor = f"_{match['minor']}" if match["minor"] else ""
         variant = Variant(match["plus"]) if match["plus"] else Variant.RT if match["oldrt"] else Variant.STANDARD
         series = f"{match['xyz']}-el{match['major']}{minor}"
         return KernelVersion(raw, Arch(match["arch"]), variant, series)
-    if match := _DEBIAN.fullmatch(raw):
+    if len(raw) <= _LONGEST and (match := _DEBIAN.fullmatch(raw)):
         series = ".".join(match["xyz"].split(".")[:2])
         variant = Variant(match["variant"] or Variant.STANDARD)
         return KernelVersion(raw, Arch.from_oci(match["arch"]), variant, series)

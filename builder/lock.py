@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from builder.errors import FormatError, LockFileError, UsageError
+from builder.errors import ConfigError, FormatError, LockFileError, UsageError
 from builder.kernel import Arch, KernelVersion, parse_kernel_version
 from builder.places import open_regular, replace_file
+from builder.yamlfile import refuse_tricks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -231,18 +232,25 @@ def read_lock(file: Path) -> Lock:
     except (OSError, UnicodeDecodeError) as error:
         raise LockFileError(f"{file} cannot be read: {error}", hint=advice) from error
     try:
+        if "&" in text or "!" in text:  # anchors, whose aliases the models would unfold each time again, and tags
+            refuse_tricks(file, text)
         lock = Lock.model_validate(yaml.load(text, Loader=yaml.CSafeLoader) or {})
-    except yaml.YAMLError as error:
-        raise LockFileError(f"{file} is not YAML: {error}", hint=advice) from error
+    except ConfigError as error:
+        raise LockFileError(f"{error.mistakes[0]}", hint=advice) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        parts = [*map(str, first["loc"])]
-        if parts[:1] == ["sources"]:  # pydantic puts the provider into the place, or leaves it out
-            parts = [*parts[:2], *(parts[3:] if len(parts) > 2 else ["provider"])]  # noqa: PLR2004
-        place = ".".join(parts)
-        raise LockFileError(f"{file} at {place}: {first['msg']}", hint=advice) from error
+        raise _wrong_place(file, error, advice) from error
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        raise LockFileError(f"{file} is not YAML: {error}"[:1000], hint=advice) from error
     _check_references(lock, file, advice)
     return lock
+
+
+def _wrong_place(file: Path, error: ValidationError, advice: str) -> LockFileError:
+    first = error.errors()[0]
+    parts = [*map(str, first["loc"])]
+    if parts[:1] == ["sources"]:  # pydantic puts the provider into the place, or leaves it out
+        parts = [*parts[:2], *(parts[3:] if len(parts) > 2 else ["provider"])]  # noqa: PLR2004
+    return LockFileError(f"{file} at {'.'.join(parts)[:500]}: {first['msg']}", hint=advice)
 
 
 def _check_references(lock: Lock, file: Path, advice: str) -> None:
@@ -322,7 +330,8 @@ def _known(row: _Frozen) -> dict[str, object]:
 
 def natural_key(text: str) -> list[str | int]:
     """Sort key by which 4.9 comes before 4.10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", text)]
+    parts = re.split(r"([0-9]{1,18})", text)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
 def _rows(title: str, rows: Iterable[tuple[str, object]]) -> list[str]:

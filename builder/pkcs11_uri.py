@@ -58,7 +58,7 @@ def _split(text: str, separator: str, known: frozenset[str]) -> list[tuple[str, 
     for part in text.split(separator):
         name, equals, value = part.partition("=")
         if part and (not equals or name not in known):
-            raise _wrong(f"{name!r} is not one of {', '.join(sorted(known))}")
+            raise _wrong(f"{name[:100]!r} is not one of {', '.join(sorted(known))}")
         if part:
             pairs.append((name, value))
     return pairs

@@ -40,7 +40,8 @@ def check_tag_rule(rule: str) -> None:
     """
     pattern = RULES.get(rule, rule)
     try:
-        fields = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+        parts = [part for part in Formatter().parse(pattern) if part[1] is not None]
+        fields = {str(name) for _, name, _, _ in parts}
     except ValueError as error:
         raise UsageError(f"{rule!r} is no pattern of a tag: {error}") from None
     if unknown := fields - _FIELDS:
@@ -48,6 +49,8 @@ def check_tag_rule(rule: str) -> None:
             f"{rule!r} has the unknown field {{{min(unknown)}}}; known: {', '.join(sorted(_FIELDS))}; or it is one of "
             f"{', '.join(RULES)}"
         )
+    if any(form or conversion for _, _, form, conversion in parts):
+        raise UsageError(f"{rule!r}: fields stand as they are, as in {{version}}")
     if not fields:
         raise UsageError(f"{rule!r} would be the same tag for every image; known names: {', '.join(RULES)}")
     if not _TAG.fullmatch(pattern.format_map(dict.fromkeys(_FIELDS, "x"))):

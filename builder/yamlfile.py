@@ -86,7 +86,7 @@ def _compose(file: Path, text: str, compose: Callable[..., Any]) -> list[YamlFil
     documents = []
     mistakes: list[Mistake] = []
     try:
-        _refuse_tricks(file, text)
+        refuse_tricks(file, text)
         composed = compose(text, Loader=yaml.CSafeLoader)
         for root in [composed] if composed is None or isinstance(composed, yaml.Node) else composed:
             result = YamlFile(file=file, data=None)
@@ -106,8 +106,13 @@ def _compose(file: Path, text: str, compose: Callable[..., Any]) -> list[YamlFil
     return documents
 
 
-def _refuse_tricks(file: Path, text: str) -> None:
-    """Walk the events: depth is bounded before anything recursive runs, and aliases are never expanded."""
+def refuse_tricks(file: Path, text: str) -> None:
+    """Walk the events: depth is bounded before anything recursive runs, and aliases are never expanded.
+
+    Raises:
+        ConfigError: it is deeper than 40 levels, or has anchors, aliases or tags.
+        yaml.YAMLError: it is not YAML.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -126,7 +131,9 @@ def _trick(event: yaml.Event, depth: int) -> str | None:
         return f"is nested deeper than {_MOST_DEPTH} levels"
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
         return "anchors and aliases are not supported: write the value out"
-    if (tag := getattr(event, "tag", None)) and not getattr(event, "implicit", True):
+    # Of a scalar it is a pair: whether the tag may be left out where it is plain, and where it is quoted.
+    implicit = getattr(event, "implicit", True)
+    if (tag := getattr(event, "tag", None)) and not (any(implicit) if isinstance(implicit, tuple) else implicit):
         return f"the tag {tag} is not supported: write a plain value"
     return None
 

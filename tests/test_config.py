@@ -47,6 +47,23 @@ def test_defaults(project_dir: Path) -> None:
     assert config.groups["all"].arches == tuple(Arch)
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("source", "a" * 300),
+        ("source", "a/" * 3000 + "x"),
+        ("dkms", "d" * 5000),
+        ("containerfile", "é" * 200),
+        ("dkms", '"a\\0b"'),
+    ],
+)
+def test_names_that_no_file_can_have(project_dir: Path, key: str, name: str) -> None:
+    text = VERSIONS_YAML.replace(
+        "    source: src\n", f"    {key}: {name}\n" + ("" if key == "source" else "    source: src\n")
+    )
+    assert any("is no name that a file can have" in mistake for mistake in _mistakes(project_dir, text))
+
+
 def test_several_drivers_side_by_side(project_dir: Path) -> None:
     entry = VERSIONS_YAML[VERSIONS_YAML.index("  - name") : VERSIONS_YAML.index("sources:")]
     text = VERSIONS_YAML.replace("sources:", entry.replace("demo", "other") + "sources:", 1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder import errors
-from builder.errors import ConfigError, FailureClass, KmodsmithError, Mistake
+from builder.errors import ConfigError, FailureClass, FormatError, KmodsmithError, Mistake
 
 
 def _all_classes(base: type[KmodsmithError]) -> list[type[KmodsmithError]]:
@@ -38,3 +38,9 @@ def test_config_error_lists_all_mistakes_in_order_of_place() -> None:
         "  v.yaml:2:3: is odd",
         "  v.yaml:9:1: at b is wrong",
     ]
+
+
+def test_what_others_wrote_steers_no_terminal_and_fills_no_screen() -> None:
+    error = FormatError("a\x1b[2Jb \ud800 \u202e\x00\r \n\t" + "x" * 5000, hint="h\x07")
+    assert error.message == "a\\x1b[2Jb \\ud800 \\u202e\\x00\\r \n\t" + "x" * 200 + "..."
+    assert (str(error), error.hint) == (error.message, "h\\x07")

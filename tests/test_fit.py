@@ -517,6 +517,30 @@ def test_rpm_database() -> None:
     assert read_rpm_names(connection.serialize()) == ["bash", "kernel-core"]
 
 
+_ENDLESS = "WITH RECURSIVE c(blob) AS (SELECT x'00' UNION ALL SELECT blob FROM c) SELECT blob FROM c"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [f"CREATE VIEW Packages AS {_ENDLESS}"],
+        ["CREATE VIEW Packages AS SELECT zeroblob(900000000) AS blob"],
+        ["CREATE TABLE p (blob BLOB)", "CREATE VIEW Packages AS SELECT blob FROM p"],
+        ["CREATE TABLE Packages (x, blob AS (zeroblob(900000000 + x)))", "INSERT INTO Packages (x) VALUES (1)"],
+        ["CREATE TABLE Packages (blob TEXT)", "INSERT INTO Packages VALUES ('x')"],
+        ["CREATE TABLE Packages (other BLOB)"],
+    ],
+)
+def test_a_database_that_is_a_trap(statements: list[str]) -> None:
+    """Only a plain table is read: what else may be called Packages runs for ever, or takes all memory."""
+    connection = sqlite3.connect(":memory:")
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    with pytest.raises(FormatError, match="no database of RPM|header of it is damaged"):
+        read_rpm_names(connection.serialize())
+
+
 # What is told.
 
 

@@ -77,3 +77,11 @@ def test_orders_naturally_and_native_arch_first() -> None:
 
 def test_kernels_are_equal_by_their_string_alone() -> None:
     assert len({parse_kernel_version("6.1.0-9-amd64"), parse_kernel_version("6.1.0-9-amd64")}) == 1
+
+
+@pytest.mark.parametrize(
+    "raw", ["6.1.0-" + "9" * 5000 + "-amd64", "6.1.0-\u0669-amd64", "5.14.0-" + "1." * 40 + "el9.x86_64"]
+)
+def test_what_uname_cannot_say(raw: str) -> None:
+    with pytest.raises(UsageError, match="is not a kernel version"):
+        parse_kernel_version(raw)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builder.errors import LockFileError
-from builder.lock import Lock, content_id, format_lock, read_lock, write_lock
+from builder.lock import Lock, content_id, format_lock, natural_key, read_lock, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,3 +89,28 @@ def test_content_id_depends_on_every_part() -> None:
         content_id("b", "a"),
     }
     assert len(ids) == 5
+
+
+_LAUGHS = "a: &a [x]\nb: &b [*a,*a,*a]\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (_LAUGHS, "anchors and aliases are not supported"),
+        ("a: !!timestamp 99999-99-99", "the tag .* is not supported"),
+        ("a: !!python/object:os.system x", "the tag .* is not supported"),
+        ("a: 2026-99-99", "is not YAML"),
+        (f"a: {'9' * 5000}", "is not YAML"),
+        (f"a: {'[' * 5000}", "is not YAML"),
+    ],
+)
+def test_yaml_that_nobody_should_have_written(tmp_path: Path, extra: str, words: str) -> None:
+    (tmp_path / "lock").write_text(f"{format_lock(Lock())}\n{extra}\n")
+    with pytest.raises(LockFileError, match=words):
+        read_lock(tmp_path / "lock")
+
+
+def test_release_keys_with_endless_numbers_are_put_in_order() -> None:
+    assert natural_key("4.10") > natural_key("4.9")
+    assert sorted(["9" * 5000, "1", "²"], key=natural_key)

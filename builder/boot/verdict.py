@@ -15,6 +15,7 @@ from builder.boot.console import FaultKind
 from builder.boot.script import StepKind
 from builder.boot.splats import SplatKind, find_splats
 from builder.errors import CellError, FailureClass
+from builder.kmm.regexp import compile_regexp
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -153,7 +154,7 @@ def judge_boot(
     """
     found = list(_problems(transcript, steps, ending))
     found += [Problem(check=BootCheck.MODULE_NOT_LOADED, step=path, sentence=text) for path, text in not_loaded.items()]
-    patterns = [re.compile(item.pattern) for item in allow]
+    patterns = [compile_regexp(item.pattern) for item in allow]
     allowed = {problem for problem in found if any(pattern.search(str(problem)) for pattern in patterns)}
     order = list(BootCheck)
     problems = sorted((item for item in found if item not in allowed), key=lambda item: order.index(item.check))

@@ -175,9 +175,11 @@ def parse_certificate(data: bytes) -> Certificate:
     read = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
     try:
         certificate = Certificate(read(data))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise FormatError(f"it is not a certificate: {error}") from None
-    certificate.public_key  # noqa: B018 - refuses keys of other kinds now
+        # Only what is asked for is parsed: ask for everything now.
+        parts = (certificate.subject, certificate.identity, certificate.public_key, certificate.x509.extensions)
+        assert parts, certificate.x509.not_valid_after_utc  # noqa: S101 - for its errors
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise FormatError(f"it is not a certificate: {error}"[:300]) from None
     return certificate
 
 
