@@ -227,6 +227,15 @@ def lock(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try hostile inputs on every parser: nox -s fuzz -- --only layer --inputs 5000."""
+    python = _python(session, "dev")
+    session.run(
+        python, "-m", "fuzz.campaign", *session.posargs, external=True, env={"PYTHONPATH": str(_ROOT / "tests")}
+    )
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure against DKMS and bare make; writes bench/results/."""
     _make_ready(session, "--tests")

@@ -1,0 +1,1216 @@
+"""Every parser of what others wrote: good samples of its input, how hostile ones are made of them, and how it is run."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import functools
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import re
+import sqlite3
+import struct
+import tarfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import yaml
+from conftest import KERNELS, VERSIONS_YAML, make_source
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs7
+from fake_registry import FakeRegistry, digest_of
+from pydantic import ValidationError
+from samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
+
+from builder.apt import Apt
+from builder.attest.bundle import make_statement, open_bundle, sign_statement
+from builder.attest.oci import OCI_MANIFEST, make_artifact, make_index, parse_artifact, parse_index, referrer_of
+from builder.attest.public_key import parse_public_key
+from builder.attest.simple_signing import (
+    ImageSignature,
+    make_payload,
+    make_signature_image,
+    parse_payload,
+    parse_signature_image,
+)
+from builder.boot.bzimage import unpack_kernel
+from builder.boot.console import Transcript
+from builder.boot.script import make_script
+from builder.boot.secure_boot import read_kernel_signers
+from builder.boot.verdict import Ending, judge_boot
+from builder.compiled import CompiledResults
+from builder.config import AllowedMessage, BootTest
+from builder.config_file import load_config
+from builder.deb import find_members, read_members
+from builder.depmod import check_depmod_data
+from builder.dkms import read_dkms_conf
+from builder.emit.lint import emit_choices, emit_lint, emit_lint_json
+from builder.emit.proof import emit_signing_log
+from builder.errors import FailureClass, FormatError, KmodsmithError
+from builder.evidence import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome, PublishEvidence
+from builder.failure import Failure, classify_compile_log, cluster
+from builder.image_contract import _check_packages, _check_settings, read_rpm_names
+from builder.image_files import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
+from builder.kernel import Arch, parse_kernel_version
+from builder.kernel_facts import evaluate_vermagic, read_kernel_facts
+from builder.keyholder import FileKey
+from builder.kmm.lint import choose_images, lint
+from builder.kmm.version import Flavour, KmmVersion
+from builder.layer import read_layer_files
+from builder.leaks import find_leaks
+from builder.lock import Lock, format_lock, read_lock
+from builder.module.kernel_object import read_kernel_object
+from builder.module.packing import unpack_module
+from builder.module.signature import append_signature, parse_certificate, split_signature
+from builder.module.symvers import KernelSymbols
+from builder.overlay import ImageFile
+from builder.pkcs11_uri import parse_pkcs11_uri
+from builder.publish.bundle import BundleLoader, _unpack
+from builder.publish.reading import read_standing
+from builder.publish.signatory import stated_predicates
+from builder.publish.verify import Verifier
+from builder.pullspec import parse_pullspec
+from builder.registry import Credentials, Registry
+from builder.sign import SigningLog
+from builder.signer import SignerIdentity, check_certificate, may_sign_code
+from builder.sources.payload import (
+    kernel_of_labels,
+    parse_extensions,
+    parse_graph,
+    parse_labels,
+    parse_package_list,
+    parse_toolkit_release,
+)
+from builder.sources.payload import parse_payload as parse_release_payload
+from builder.survey import View, list_kernels, list_releases
+from builder.tags import check_tag_rule, image_names
+from builder.upload import Uploader
+from builder.yamlfile import read_documents
+from fuzz import mutate
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
+
+_TESTS = Path(__file__).parent.parent
+_DATA = _TESTS / "data"
+_HERE = Path(__file__).parent
+_NAME = parse_pullspec("quay.test/org/drv:1")
+_PIN = "quay.test/a/b@sha256:" + "1" * 64
+_DIGEST = "sha256:" + "2" * 64
+_X86 = "5.14.0-427.68.1.el9_4.x86_64"
+_KERNEL = parse_kernel_version(KERNEL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parser:
+    """What takes hostile bytes. ``run`` gets them and an empty folder; a KmodsmithError is a good answer."""
+
+    name: str
+    samples: Callable[[], Sequence[bytes]]
+    make: Callable[[random.Random, Sequence[bytes]], bytes]
+    run: Callable[[bytes, Path], object]
+
+
+def _dump(*data: object) -> Callable[[], Sequence[bytes]]:
+    return lambda: [json.dumps(item).encode() for item in data]
+
+
+def _files(*patterns: str) -> Callable[[], Sequence[bytes]]:
+    @functools.cache
+    def read() -> Sequence[bytes]:
+        return [file.read_bytes() for pattern in patterns for file in sorted(_DATA.glob(pattern))]
+
+    return read
+
+
+def _json(name: str, run: Callable[[bytes, Path], object], *samples: object) -> Parser:
+    return Parser(name=name, samples=_dump(*samples), make=mutate.json_input, run=run)
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+# Registries
+
+
+def _descriptor(content: bytes = b"x", **more: object) -> dict[str, Any]:
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    return {"mediaType": kind, "digest": digest_of(content), "size": len(content), **more}
+
+
+_MANIFEST = {
+    "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": _descriptor(b"{}"), "layers": [_descriptor(), _descriptor(b"y")],
+    "annotations": {"io.kmodsmith.cell.key": "k" * 64}, "subject": _descriptor(), "artifactType": "application/x",
+}  # fmt: skip
+_INDEX = {
+    "schemaVersion": 2,
+    "manifests": [
+        _descriptor(platform={"os": "linux", "architecture": "amd64"}, annotations={"a": "b"}, artifactType="t"),
+        _descriptor(b"y", platform={"os": "linux", "architecture": "arm64", "variant": "v8"}),
+    ],
+}
+_CONFIG = {
+    "architecture": "amd64", "os": "linux", "config": {"Labels": {**LABELS, "ostree.linux": _X86}, "Env": ["PATH=/bin"]},
+    "rootfs": {"type": "layers", "diff_ids": [_DIGEST]}, "history": [{"created_by": "x"}],
+}  # fmt: skip
+_GOOD = json.dumps(_MANIFEST).encode()
+
+
+class _Server:
+    """A registry that gives these answers, each once, and then says 404."""
+
+    def __init__(self, *answers: httpx.Response) -> None:
+        self._answers = list(answers)
+
+    def __call__(self, _: httpx.Request) -> httpx.Response:
+        answer = self._answers.pop(0) if self._answers else httpx.Response(404)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(answer.content))
+
+
+def _registry(folder: Path, *answers: httpx.Response) -> Registry:
+    secrets = folder / "auth.json"
+    secrets.write_text('{"auths": {"quay.test": {"auth": "dTpw"}}}')
+    transport = httpx.MockTransport(_Server(*answers))
+    return Registry(Credentials([secrets]), folder / "cache", transport=transport, sleep=lambda _: None)
+
+
+def _ok(content: bytes) -> httpx.Response:
+    return httpx.Response(200, content=content)
+
+
+def _challenge(value: bytes = b'Bearer realm="https://quay.test/token",service="s"') -> httpx.Response:
+    return httpx.Response(401, headers=[(b"WWW-Authenticate", value)])
+
+
+def _run_manifest(data: bytes, folder: Path) -> None:
+    registry = _registry(folder, _ok(data))
+    manifest = registry.manifest(_NAME)
+    _registry(folder).image(_NAME.at(manifest.digest), "amd64")
+
+
+def _run_headers(data: bytes, folder: Path) -> None:
+    """Lines of headers as those of every answer, with a status in the first line; all kinds of requests."""
+    first, *lines = data.split(b"\n")
+    status = int(first) if first.isdigit() and 100 <= int(first[:4]) < 600 else 202
+    headers = [(name.strip(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    headers = [(name, value) for name, value in headers if re.fullmatch(rb"[A-Za-z-]+", name)]
+    answers = [httpx.Response(status, headers=headers, content=b'{"tags": ["a"]}') for _ in range(4)]
+    blob = folder / "blob"
+    blob.write_bytes(b"content")
+    digest = digest_of(b"content")
+    requests: list[Callable[[Uploader, Registry], object]] = [
+        lambda uploader, _: uploader.list_tags(_NAME),
+        lambda uploader, _: uploader.read_referrers(_NAME.at(_DIGEST)),
+        lambda uploader, _: uploader.send_manifest(_NAME, b"{}", OCI_MANIFEST),
+        lambda uploader, _: uploader.send_blob(_NAME, digest, blob),
+        lambda _, registry: registry.manifest(_NAME),
+    ]
+    problems: list[Exception] = []
+    for request in requests:
+        registry = (
+            _registry(folder, httpx.Response(404), *answers) if request is requests[3] else _registry(folder, *answers)
+        )
+        try:
+            request(Uploader(registry), registry)
+        except KmodsmithError as error:
+            problems.append(error)
+    if problems:
+        raise problems[len(data) % len(problems)]
+
+
+def _run_referrers(data: bytes, folder: Path) -> None:
+    """A list of referrers, each of which is an artefact that this very data is, too."""
+    server = FakeRegistry()
+    server.faults.append(lambda request: _ok(data) if "/referrers/" in request.url.path else None)
+    server.manifests |= {("org/drv", digest_of(b"x")): data, ("org/drv", digest_of(b"y")): data}
+    _, _, attachments = server.open(folder / "cache")
+    stated_predicates(attachments, _NAME.at(_DIGEST), [_key()])
+
+
+def _run_artifact(data: bytes, folder: Path) -> None:
+    parse_artifact(data)
+    referrer_of(data)
+    server = FakeRegistry()
+    listed = make_index([{"mediaType": OCI_MANIFEST, "digest": digest_of(data), "size": len(data)}])
+    server.faults.append(lambda request: _ok(listed) if "/referrers/" in request.url.path else None)
+    server.manifests["org/drv", digest_of(data)] = data
+    _, _, attachments = server.open(folder / "cache")
+    attachments.referrers(_NAME.at(_DIGEST))
+
+
+def _run_standing(data: bytes, folder: Path) -> None:
+    """A tag whose configuration is the data."""
+    server = FakeRegistry()
+    config = server.put_blob("org/drv", data)
+    server.put_manifest("org/drv", {"mediaType": OCI_MANIFEST, "config": config, "layers": []}, "1")
+    registry, uploader, _ = server.open(folder / "cache")
+    read_standing(registry, uploader, _NAME)
+    labels, _ = parse_labels(data)
+    kernel_of_labels(labels, Arch.X86_64)
+
+
+def _run_auth_file(data: bytes, folder: Path) -> None:
+    (folder / "auth.json").write_bytes(data)
+    Credentials([folder / "auth.json"]).find(_NAME)
+
+
+# What is signed
+
+
+@functools.cache
+def _private() -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(0xC0FFEE, ec.SECP256R1())  # no secret: for samples only
+
+
+@functools.cache
+def _public_pem() -> bytes:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return _private().public_key().public_bytes(serialization.Encoding.PEM, form)
+
+
+@functools.cache
+def _key() -> Any:
+    return parse_public_key(_public_pem())
+
+
+def _sign(content: bytes) -> bytes:
+    return _private().sign(content, ec.ECDSA(hashes.SHA256()))
+
+
+def _bundle(statement: bytes) -> bytes:
+    return sign_statement(statement, _key(), _sign)
+
+
+_STATEMENT = make_statement("quay.test/org/drv", _DIGEST, "https://slsa.dev/provenance/v1", {"a": {"b": 1}})
+_PREDICATE = {
+    "buildDefinition": {
+        "buildType": "urn:kmodsmith:build:cell:1", "externalParameters": {"kernel": KERNEL, "arch": "amd64"},
+        "internalParameters": {"cellKey": "", "toolkitId": ""},
+    },
+    "runDetails": {"builder": {"id": "urn:b"}},
+    "components": [{"type": "device-driver", "name": "a.ko", "hashes": [{"alg": "SHA-256", "content": "0" * 64}]}],
+    "result": "PASSED", "passedTests": ["fit", "module-signature", "boot"], "failedTests": [],
+    "configuration": [{"name": "fit", "annotations": {"kernel": KERNEL}}],
+}  # fmt: skip
+
+
+def _run_predicate(data: bytes, folder: Path) -> None:
+    """What a signed statement says, read as each of the three kinds that ``verify`` looks into."""
+    server = FakeRegistry()
+    statement = json.dumps(
+        {
+            "_type": "https://in-toto.io/Statement/v1",
+            "predicateType": "x",
+            "subject": [{"name": "n", "digest": {"sha256": "0" * 64}}],
+        }
+    )
+    found = open_bundle(_bundle(statement[:-1].encode() + b', "predicate": ' + data + b"}"), [_key()])
+
+    class Stub(Verifier):
+        def _open(self, image: Any, predicate: str) -> Any:
+            return found
+
+    registry, _, attachments = server.open(folder)
+    verifier = Stub(registry, attachments, [_key()])
+    contents = _contents({"opt/lib/modules/k/a.ko": b"x"})
+    image = _NAME.at(_DIGEST)
+    verifier._look(image, "x", lambda: verifier._verify_provenance(image, contents, "linux/amd64"))
+    verifier._look(image, "x", lambda: verifier._verify_sbom(image, contents))
+    verifier._look(image, "x", lambda: verifier._verify_tests(image, contents))
+    _raise_first([check.finding for check in verifier._checks if not check.passed])
+
+
+def _raise_first(findings: Sequence[str]) -> None:
+    if findings:
+        raise FormatError(findings[0])
+
+
+def _signature_image() -> bytes:
+    made = [
+        ImageSignature(digest_of(b"p"), 1, b"signature", (("a", "b"),)),
+        ImageSignature(digest_of(b"q"), 1, b"other"),
+    ]
+    return make_signature_image(made)[0]
+
+
+def _contents(files: dict[str, bytes]) -> ImageContents:
+    kept = {
+        path: ImageFile(path=path, mode=0o644, size=len(content), is_file=True, content=content)
+        for path, content in files.items()
+    }
+    return ImageContents(name="x", digest=_DIGEST, config=_CONFIG, layers=(), files=kept)
+
+
+# Files of the project and the work folder
+
+
+def _journal() -> Sequence[bytes]:
+    module = ModuleRecord(name="a.ko", sha256="0" * 64, size=1, aliases=("pci:*",), depends=("b",))
+    failure = Failure(failure_class=FailureClass.COMPILE, code="c", detail="d")
+    cell = CellEvidence(
+        cell="c", driver="d", kernel=KERNEL, key="k", outcome=Outcome.BUILT, inputs={"a": "b"}, run="r", finished="f",
+        timings={"compile": 1.5}, modules=(module,), firmware=(FileRecord(path="p", sha256="0", size=1),), signers=("s",),
+        failure=failure,
+    )  # fmt: skip
+    boot = BootEvidence(
+        cell="c", key="k", digest=_DIGEST, passed=True, run="r", finished="f", mode="secure", acceleration="tcg",
+        enrolled="e", signed_by="signers", seconds=1.0, refusals=("x",), allowed=("y",),
+    )  # fmt: skip
+    publish = PublishEvidence(cell="c", key="k", name="n", digest=_DIGEST, run="r", finished="f")
+    rows: list[dict[str, Any]] = [
+        {"type": "cell", **asdict(cell)},
+        {"type": "boot", **asdict(boot)},
+        {"type": "publish", **asdict(publish)},
+    ]
+    return [b"\n".join(json.dumps(row).replace('{"type": "', '{"type":"', 1).encode() for row in rows)]
+
+
+def _run_journal(data: bytes, folder: Path) -> None:
+    (folder / "journal.jsonl").write_bytes(data)
+    journal = Journal(folder / "journal.jsonl")
+    for cell in journal.cells.values():
+        assert all(isinstance(item, str) for item in (cell.cell, cell.kernel, cell.digest, *cell.inputs.values()))
+        assert all(isinstance(module.name, str) for module in cell.modules)
+        str(cell.failure.failure_class if cell.failure else "")
+        sum(cell.timings.values())
+    for boot in journal.boots.values():
+        assert isinstance(boot.passed, bool)
+        ", ".join(boot.refusals + boot.allowed)
+    for name, published in journal.published.items():
+        assert isinstance(published.digest + name, str)
+    journal.note("began", x=1)
+    Journal(folder / "journal.jsonl")
+
+
+_ENTRY = {
+    "time": "2026-01-01T00:00:00Z", "run": "r", "cell": "c", "module": "a.ko", "algorithm": "sha256", "digest": "0" * 64,
+    "signed_sha256": "0" * 64, "signer": "s", "certificate": "0" * 64, "development": "no", "previous": "0" * 64,
+}  # fmt: skip
+
+
+def _run_signing_log(data: bytes, folder: Path) -> None:
+    (folder / "log").write_bytes(_chained(data))
+    emit_signing_log(SigningLog(folder / "log").read())
+
+
+def _chained(data: bytes) -> bytes:
+    """Repair the chain where lines are objects, so that hostile entries are reached."""
+    previous, lines = "0" * 64, []
+    for line in data.splitlines():
+        repaired = re.sub(rb'"previous": ?"[0-9a-f]*"', b'"previous":"%b"' % previous.encode(), line)
+        lines.append(repaired)
+        previous = hashlib.sha256(repaired).hexdigest()
+    return b"\n".join(lines) + b"\n"
+
+
+@functools.cache
+def _locks() -> Sequence[bytes]:
+    debian = format_lock(Lock(sources={"debian": make_source(*KERNELS)})).encode()
+    whole = yaml.load((_TESTS.parent / "versions.lock.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+    found = [debian]
+    for name, source in whole["sources"].items():
+        if source["provider"] == "debian":
+            continue
+        kernels = dict(list(source["kernels"].items())[:3])
+        wanted = {
+            f"{version}-{raw.rpartition('.')[2].partition('+')[0]}"
+            for raw, row in kernels.items()
+            for version in row["releases"]
+        }
+        releases = {key: row for key, row in source["releases"].items() if key in wanted}
+        found.append(
+            json.dumps({"format": 1, "sources": {name: {**source, "kernels": kernels, "releases": releases}}}).encode()
+        )
+    return found
+
+
+def _run_lock(data: bytes, folder: Path) -> None:
+    (folder / "versions.lock.yaml").write_bytes(data)
+    lock = read_lock(folder / "versions.lock.yaml")
+    for name in lock.sources:
+        lock.kernel_versions(name)
+    list_kernels(lock, View())
+    list_releases(lock, View())
+    format_lock(lock)
+
+
+def _versions_yaml() -> Sequence[bytes]:
+    real = (_TESTS.parent / "versions.yaml").read_bytes()
+    more = """
+signers: {a: {certificate: a.pem, key_file: a.key}, b: {certificate: b.pem, pkcs11: "pkcs11:object=x?module-path=/x.so"}}
+registry: {auth_files: [a], mirrors: [{source: quay.io/a, mirrors: [m.test/b]}], plain_http: ["localhost:5000"], timeout: 5}
+exclude: [{kernel: "6.1*", reason: r}]
+known_bad: [{kernel: "6.1*", reason: r, owner: o, expires: 2099-01-01}]
+build: {jobs: 2, boot: changed}
+publish: {tags: [version-kernel, "{version}-{release}"], signer: {public_key: a.pub, key_file: a.key}}
+"""
+    driver = VERSIONS_YAML.replace(
+        "    vendor: V",
+        "    boot: {smoke_test: t.sh, files: [demo.c], parameters: [{name: p, modules: {demo: 'a=1'}}], allow: [{pattern: x, "
+        "reason: r, expires: 2099-01-01}]}\n    kmm: {loading_order: [a, demo], selector: {a: b}, tolerations: [{key: x}]}\n"
+        "    firmware: [f.bin]\n    build_args: {A: b}\n    reuse: [{kernel: '*', compiled_for: 6.1.0-9-amd64, reason: r}]\n    vendor: V",
+    )
+    return [VERSIONS_YAML.encode(), (driver + more).encode(), real]
+
+
+def _run_versions_yaml(data: bytes, folder: Path) -> None:
+    (folder / "src").mkdir()
+    (folder / "src" / "demo.c").write_text("")
+    (folder / "src" / "LICENSE").write_text("GPL")
+    (folder / "driver-container").mkdir()
+    (folder / "driver-container" / "Containerfile").write_text("FROM scratch")
+    (folder / "versions.yaml").write_bytes(data)
+    load_config(folder / "versions.yaml", today=dt.date(2026, 11, 1))
+
+
+_DKMS = b"""PACKAGE_NAME="drv"
+PACKAGE_VERSION="1.2"
+BUILT_MODULE_NAME[0]="drv"
+BUILT_MODULE_LOCATION[0]="src/"
+DEST_MODULE_LOCATION[0]="/extra"
+MAKE[0]="make -C ${kernel_source_dir} M=$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build modules"
+MAKE_MATCH[1]="^(2\\.6\\.(9|1[0-9])|[3-9])"
+MAKE[1]='make old'
+BUILD_EXCLUSIVE_KERNEL="^(5|6)\\..*"
+BUILD_EXCLUSIVE_ARCH="x86_64"
+AUTOINSTALL=yes
+A=(one two 'th ree'); B="${A[1]:-none}"
+if [ "$kernelver" != x ]; then C=1; else C=2; fi
+"""
+
+
+def _run_dkms(data: bytes, folder: Path) -> None:
+    (folder / "dkms.conf").write_bytes(data)
+    recipe = read_dkms_conf(folder / "dkms.conf")
+    for raw in (KERNEL, _X86):
+        recipe.excludes(parse_kernel_version(raw))
+    assert recipe.command is not None
+
+
+_KMM = [
+    f"""apiVersion: kmm.sigs.x-k8s.io/v1beta1
+kind: Module
+metadata: {{name: drv, namespace: drivers}}
+spec:
+  selector: {{feature.node.kubernetes.io/drv: "true"}}
+  moduleLoader:
+    serviceAccountName: drv
+    container:
+      version: "1"
+      imagePullPolicy: IfNotPresent
+      inTreeModulesToRemove: [a, b]
+      build: {{dockerfileConfigMap: {{name: cm}}, secrets: [{{name: s}}]}}
+      sign: {{certSecret: {{name: c}}, keySecret: {{name: k}}, filesToSign: [/opt/a.ko]}}
+      modprobe: {{moduleName: drv, dirName: /opt, modulesLoadingOrder: [drv, other], parameters: [a=1], args: {{load: [x]}}}}
+      kernelMappings:
+        - {{literal: {_X86}, containerImage: "{_PIN}"}}
+        - {{regexp: '^5\\.14\\.0-427\\.[0-9.]+\\.el9_4\\.x86_64$', containerImage: "quay.io/a:${{KERNEL_FULL_VERSION}}"}}
+  devicePlugin: {{container: {{image: "{_PIN}", volumeMounts: [{{name: v, mountPath: /x}}]}}, volumes: [{{name: v}}]}}
+  tolerations: [{{key: a, operator: Equal, value: b, effect: NoSchedule}}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: cm}}
+data: {{dockerfile: x}}
+""".encode()
+]
+
+
+def _run_kmm(data: bytes, folder: Path) -> None:
+    (folder / "module.yaml").write_bytes(data)
+    documents = read_documents(folder / "module.yaml")
+    result = lint(documents, KmmVersion("2.6"), Flavour("openshift"))
+    choices = choose_images(documents, [_X86, KERNEL])
+    emit_choices(choices)
+    emit_lint(result).encode()
+    emit_lint_json(result, choices)
+
+
+# Kernels, modules, toolkits
+
+
+def _modules() -> Sequence[bytes]:
+    real = sorted((_DATA / "modules").rglob("*.ko"))[:2]
+    made = [Sample(exports={"a": 1}).write(), Sample(bits=32, machine=40).write(), Sample(extended=True).write()]
+    return [*made, *(file.read_bytes() for file in real)]
+
+
+@functools.cache
+def _certificate() -> Any:
+    return parse_certificate((_HERE / "samples" / "certificate.pem").read_bytes())
+
+
+def _certificates() -> Sequence[bytes]:
+    return [(_HERE / "samples" / "certificate.pem").read_bytes(), _certificate().der]
+
+
+def _run_certificate(data: bytes, _: Path) -> None:
+    certificate = parse_certificate(data)
+    identity = SignerIdentity(name="s", certificate=certificate, algorithm="sha256")
+    str(
+        (
+            certificate.subject,
+            certificate.identity,
+            certificate.fingerprint,
+            certificate.is_rsa,
+            identity.is_development,
+        )
+    )
+    may_sign_code(certificate.x509)
+    certificate.accepts(b"signature", bytes(32), "sha256")
+    check_certificate(identity, now=dt.datetime(2026, 6, 1, tzinfo=dt.UTC))
+
+
+def _pkcs7() -> Sequence[bytes]:
+    one = (_certificate(), "sha256", b"s" * 256)
+    return [append_signature(b"", [one])[:-40], append_signature(b"", [one, one])[:-40]]
+
+
+def _run_module_signature(data: bytes, _: Path) -> None:
+    trailer = struct.pack(">BBBBB3xI", 0, 0, 2, 0, 0, len(data)) + b"~Module signature appended~\n"
+    split_signature(b"module" + data + trailer)
+    split_signature(data + b"~Module signature appended~\n")
+
+
+def _run_key_file(data: bytes, folder: Path) -> None:
+    (folder / "key").write_bytes(data)
+    (folder / "key").chmod(0o600)
+    FileKey(folder / "key", "x").sign(bytes(32), "sha256")
+
+
+def _key_files() -> Sequence[bytes]:
+    private = _private().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return [private]
+
+
+_COSIGN = {
+    "kdf": {"name": "scrypt", "params": {"N": 16, "r": 8, "p": 1}, "salt": "AAAA"},
+    "cipher": {"name": "nacl/secretbox", "nonce": base64.b64encode(bytes(24)).decode()},
+    "ciphertext": base64.b64encode(bytes(48)).decode(),
+}  # fmt: skip
+
+
+def _run_cosign_key(data: bytes, folder: Path) -> None:
+    begin, end = (
+        b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n",
+        b"\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n",
+    )
+    _run_key_file(begin + base64.b64encode(data) + end, folder)
+
+
+def _run_symvers(data: bytes, _: Path) -> None:
+    symbols = KernelSymbols(data.decode(errors="backslashreplace"))
+    for line in _text(data).split("\n")[:200]:
+        symbols.find(line.split("\t")[1] if "\t" in line else line)
+
+
+def _run_headers_of_kernel(data: bytes, _: Path) -> None:
+    headers = _text(data).split("=====")
+    evaluate_vermagic(['#define UTS_RELEASE "6.1"\n', *headers], frozenset({"CONFIG_SMP"}))
+
+
+def _run_kernel_facts(data: bytes, folder: Path) -> None:
+    version = f'#define UTS_RELEASE "{KERNEL}"\n'
+    for name, text in {**FACT_FILES, "utsrelease.h": version, "Module.symvers": SYMVERS}.items():
+        (folder / name).write_text(text)
+    for listed, part in zip(("modules.builtin", "modules.dep", "auto.conf"), data.split(b"====="), strict=False):
+        (folder / listed).write_bytes(part)
+    read_kernel_facts(folder, _KERNEL)
+
+
+def _run_depmod(data: bytes, _: Path) -> None:
+    good = {"modules.dep": b"extra/demo.ko:\n", "modules.dep.bin": b"x"}
+    check_depmod_data({"modules.dep": data, "modules.dep.bin": data}, good, "opt/lib/modules/k")
+
+
+def _bzimage(payload: bytes) -> bytes:
+    image = bytearray(0x400 + 512)
+    image[0x1F1] = 1
+    image[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", image, 0x206, 0x20F)
+    struct.pack_into("<II", image, 0x248, 16, len(payload))
+    place = 2 * 512 + 16
+    return bytes(image[:place]).ljust(place, b"\0") + payload
+
+
+def _bzimages() -> Sequence[bytes]:
+    elf = b"\x7fELF" + bytes(3000)
+    return [_bzimage(pack(elf)) for pack in (lzma.compress, lambda data: gzip.compress(data, mtime=0))]
+
+
+def _pe() -> Sequence[bytes]:
+    """A PE image with one certificate in its table."""
+    table = pkcs7.serialize_certificates([_certificate().x509], serialization.Encoding.DER)
+    image = bytearray(512)
+    image[:2] = b"MZ"
+    struct.pack_into("<I", image, 0x3C, 0x80)
+    image[0x80:0x84] = b"PE\0\0"
+    struct.pack_into("<H", image, 0x98, 0x20B)
+    struct.pack_into("<II", image, 0x98 + 112 + 32, 512, 8 + len(table))
+    return [bytes(image) + struct.pack("<IHH", 8 + len(table), 0x200, 2) + table]
+
+
+def _packed_modules() -> Sequence[bytes]:
+    module = Sample().write()
+    return [lzma.compress(module), gzip.compress(module, mtime=0), module]
+
+
+def _run_packing(data: bytes, _: Path) -> None:
+    problems = []
+    for suffix in (".ko.xz", ".ko.gz", ".ko.zst", ".ko"):
+        try:
+            unpack_module(data, f"a{suffix}")
+        except FormatError as error:
+            problems.append(error.message)
+    _raise_first(problems)
+
+
+# Archives
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return data.getvalue()
+
+
+_RELEASE = "etc/driver-toolkit-release.json"
+
+
+def _layers() -> Sequence[bytes]:
+    modules = {
+        f"opt/lib/modules/{KERNEL}/extra/demo.ko": Sample().write(),
+        f"opt/lib/modules/{KERNEL}/modules.dep": b"x",
+    }
+    return [_tar({_RELEASE: b"{}", "var/lib/dpkg/status": b"Package: a\n", **modules})]
+
+
+def _run_layer(data: bytes, _: Path) -> None:
+    pieces = (data[start : start + 65536] for start in range(0, len(data), 65536))
+    read_layer_files(pieces, {_RELEASE, "a"}, digest=digest_of(data), size=len(data))
+
+
+def _run_image(data: bytes, folder: Path) -> None:
+    """An image with this layer, as ``verify`` and ``fit`` read it."""
+    config = json.dumps(_CONFIG).encode()
+    for content in (data, config):
+        (folder / digest_of(content).removeprefix("sha256:")).write_bytes(content)
+    manifest = {"config": _descriptor(config), "layers": [_descriptor(data)]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    _look_into(read_exported(folder, "image", LayerCache()))
+
+
+def _look_into(image: ImageContents) -> None:
+    for module in list_modules(image):
+        assert module.path
+    for path in ("bin/sh", "usr/bin/cp", "etc/os-release"):
+        image.find(path)
+    list(image.below("licenses"))
+    list(_check_packages(image))
+    list(_check_settings(image, KERNEL))
+
+
+def _run_image_parts(data: bytes, folder: Path) -> None:
+    """The data as manifest, as configuration, and as the index of a layout."""
+    problems = []
+    layer = _layers()[0]
+    for content in (data, layer):
+        (folder / digest_of(content).removeprefix("sha256:")).write_bytes(content)
+    manifest = json.dumps({"config": _descriptor(data), "layers": [_descriptor(layer)]}).encode()
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / "index.json").write_bytes(data)
+    for content in (data, manifest):
+        (folder / "manifest.json").write_bytes(content)
+        try:
+            _look_into(read_exported(folder, "image", LayerCache()))
+        except FormatError as error:
+            problems.append(error.message)
+    try:
+        read_oci_layout(folder, "image", LayerCache())
+    except FormatError as error:
+        problems.append(error.message)
+    _raise_first(problems)
+
+
+def _run_deb(data: bytes, folder: Path) -> None:
+    file = folder / "a.deb"
+    file.write_bytes(data)
+    with (folder / "sum").open("wb") as out:
+        for _, content in read_members(file):
+            out.write(content[:1])
+    find_members(file, lambda path: path.endswith("demo.ko"), most=1)
+
+
+def _index_of_bundle(content: bytes, role: str = "image") -> dict[str, Any]:
+    notes = {"io.kmodsmith.bundle.role": role, "io.kmodsmith.bundle.of": f"quay.test/org/drv@{digest_of(content)}",
+             "org.opencontainers.image.ref.name": "quay.test/org/drv:1.0"}  # fmt: skip
+    return {"mediaType": OCI_MANIFEST, "digest": digest_of(content), "size": len(content), "annotations": notes}
+
+
+_BUNDLED = json.dumps({"config": _descriptor(b"{}"), "layers": [_descriptor(b"layer")]}).encode()
+
+
+def _bundles() -> Sequence[bytes]:
+    index = json.dumps({"schemaVersion": 2, "manifests": [_index_of_bundle(_BUNDLED)]}).encode()
+    blobs = {f"blobs/sha256/{digest_of(item).removeprefix('sha256:')}": item for item in (_BUNDLED, b"{}", b"layer")}
+    return [_tar({"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index, **blobs})]
+
+
+def _run_bundle(data: bytes, folder: Path) -> None:
+    (folder / "b.tar").write_bytes(data)
+    (folder / "blobs").mkdir()
+    _unpack(folder / "b.tar", folder / "blobs")
+
+
+def _run_bundle_parts(data: bytes, folder: Path) -> None:
+    """The data as index of a bundle, and as each kind of manifest in it."""
+    problems = []
+    artifact = make_artifact("application/x", b"layer", subject=_descriptor(), annotations={"a": "b"})
+    for number, (index, content) in enumerate(
+        [(data, _BUNDLED)]
+        + [
+            (json.dumps({"manifests": [_index_of_bundle(data, role)]}).encode(), data)
+            for role in ("image", "list", "signatures", "attestation")
+        ]
+    ):
+        blobs = {
+            f"blobs/sha256/{digest_of(item).removeprefix('sha256:')}": item
+            for item in (content, artifact, b"{}", b"layer", b"x", b"y", b"p")
+        }
+        file = folder / f"{number}.tar"
+        file.write_bytes(_tar({"index.json": index, **blobs}))
+        _, uploader, attachments = FakeRegistry().open(folder / f"cache-{number}")
+        (folder / f"blobs-{number}").mkdir()
+        try:
+            BundleLoader(uploader, attachments, folder / f"blobs-{number}").load(file, "mirror.test/site")
+        except KmodsmithError as error:
+            problems.append(error.message)
+    _raise_first(problems)
+
+
+def _run_kept_result(data: bytes, folder: Path) -> None:
+    (folder / "kept").mkdir()
+    (folder / "kept" / f"key-{hashlib.sha256(data).hexdigest()}.tar").write_bytes(data)
+    CompiledResults(folder / "kept").restore("key")
+
+
+# Databases and lists of packages
+
+
+def _rpm_header(name: bytes) -> bytes:
+    header = struct.pack(">II", 2, 64) + struct.pack(">IIII", 63, 7, 0, 16) + struct.pack(">IIII", 1000, 6, 16, 1)
+    return header + bytes(16) + name + b"\0"
+
+
+@functools.cache
+def _rpm_databases() -> Sequence[bytes]:
+    """A good database, and others whose ``Packages`` is a trap."""
+    good = "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)"
+    endless = "WITH RECURSIVE c(blob) AS (SELECT x'00' UNION ALL SELECT blob FROM c) SELECT blob FROM c"
+    schemas = [
+        [good],
+        [f"CREATE VIEW Packages AS {endless}"],
+        ["CREATE VIEW Packages AS SELECT zeroblob(900000000) AS blob"],
+        [
+            "CREATE TABLE t (x)",
+            "INSERT INTO t VALUES (1)",
+            "CREATE VIEW Packages AS SELECT randomblob(400000000) AS blob FROM t",
+        ],
+        [
+            "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, x, blob AS (zeroblob(900000000 + x)))",
+            "INSERT INTO Packages (x) VALUES (1)",
+        ],
+        ["CREATE TABLE Packages (blob TEXT)", "INSERT INTO Packages VALUES ('x'), (5), (NULL), (1.5)"],
+        ["CREATE VIEW p AS SELECT * FROM Packages", "CREATE VIEW Packages AS SELECT * FROM p"],
+    ]
+    found = []
+    for statements in schemas:
+        connection = sqlite3.connect(":memory:")
+        for statement in statements:
+            connection.execute(statement)
+        if statements == [good]:
+            rows = [(_rpm_header(f"package-{number}".encode() * 40),) for number in range(30)]
+            connection.executemany("INSERT INTO Packages (blob) VALUES (?)", [*rows, (_rpm_header(b"x" * 9000),)])
+        connection.commit()
+        found.append(connection.serialize())
+        connection.close()
+    return found
+
+
+def _rpm_input(chance: random.Random, samples: Sequence[bytes]) -> bytes:
+    """Mostly the good database with changed bytes; now and then one of the traps, changed or not."""
+    if chance.random() < 0.8:
+        return mutate.bytes_input(chance, samples[:1])
+    trap = chance.choice(samples[1:])
+    return trap if chance.random() < 0.5 else mutate.bytes_input(chance, [trap])
+
+
+_PACKAGES = b"""Package: linux-headers-6.1.0-9-amd64
+Version: 6.1.27-1
+Architecture: amd64
+Installed-Size: 400
+Depends: linux-headers-6.1.0-9-common (= 6.1.27-1), linux-kbuild-6.1, linux-compiler-gcc-12-x86
+Filename: pool/main/l/linux/linux-headers_6.1.27-1_amd64.deb
+Size: 1000
+SHA256: 0000000000000000000000000000000000000000000000000000000000000000
+
+Package: linux-kbuild-6.1
+Version: 6.1.27-1
+Architecture: amd64
+Description: x
+ continued
+ .
+Filename: pool/main/l/linux/linux-kbuild_6.1.27-1_amd64.deb
+Size: 1000
+SHA256: 1111111111111111111111111111111111111111111111111111111111111111
+"""
+
+
+def _run_packages(data: bytes, folder: Path) -> None:
+    (folder / "index").write_bytes(data)
+
+    class Stub(Apt):
+        def _indexes(self) -> list[tuple[str, str]]:
+            return [("http://deb.test/debian", str(folder / "index"))]
+
+    Stub(folder, Arch.X86_64, [], folder / "keyring").packages(re.compile("linux-.*"))
+
+
+def _run_dpkg_status(data: bytes, _: Path) -> None:
+    findings = list(_check_packages(_contents({"var/lib/dpkg/status": data, "var/lib/rpm/rpmdb.sqlite": data})))
+    _raise_first([finding.sentence for finding in findings])
+
+
+# What guests and compilers say
+
+_WORDS = [f"{number:016x}" for number in range(1000)]
+
+
+def _run_console(data: bytes, _: Path) -> None:
+    transcript = Transcript(_WORDS)
+    for line in _text(data).split("\n"):
+        transcript.feed(line)
+    settings = BootTest.model_validate({"repeat": 20})
+    script = make_script(("bad_oops",), settings, in_tree=(), is_enforced=True, has_test=True)
+    for ending in Ending:
+        judge_boot(transcript, script.steps, ending)
+
+
+def _run_allowed(data: bytes, _: Path) -> None:
+    """A pattern of versions.yaml, searched in what a boot test finds."""
+    try:
+        allowed = AllowedMessage(pattern=_text(data), reason="r", expires=dt.date(2099, 1, 1))
+    except ValidationError as error:
+        raise FormatError(str(error.errors()[0]["msg"])[:300]) from None
+    transcript = Transcript(_WORDS)
+    lines = [*(_DATA / "consoles" / "oops.log").read_text().splitlines(), f"[ 9.9] WARNING: {'a' * 5000}!"]
+    for line in lines:
+        transcript.feed(line)
+    script = make_script(("bad_oops",), BootTest(), in_tree=(), is_enforced=True, has_test=True)
+    judge_boot(transcript, script.steps, Ending.DIED, allow=[allowed])
+
+
+def _run_build_log(data: bytes, _: Path) -> None:
+    found = classify_compile_log(_text(data), exit_explanation="ended with exit code 1")
+    cluster({"a": found, "b": found})
+
+
+# Names
+
+
+def _run_names(data: bytes, _: Path) -> None:
+    """One line of text as every kind of name that comes out of somebody's answer or file."""
+    text = _text(data)
+    problems = []
+    for parse in (_as_kernel, parse_pullspec, _as_tag_rule, parse_pkcs11_uri):
+        try:
+            parse(text)
+        except KmodsmithError as error:
+            problems.append(error.message)
+    _raise_first(problems[len(text) % 4 :])
+
+
+def _as_kernel(text: str) -> None:
+    kernel = parse_kernel_version(text)
+    str((kernel.sort_key, kernel.release, kernel.tag))
+
+
+def _as_tag_rule(text: str) -> None:
+    check_tag_rule(text)
+    image_names("quay.test/a", "drv", "1.0.0", _KERNEL, [text])
+
+
+def _names() -> Sequence[bytes]:
+    names = [
+        _X86, f"{_X86}+rt", *KERNELS, _PIN, "docker.io/library/debian:bookworm-slim", "{version}-{kernel}", "{version}-{release}",
+        "pkcs11:token=t;object=o;id=%01;type=private?module-path=/usr/lib/x.so&pin-source=file:/pin",
+    ]  # fmt: skip
+    return [name.encode() for name in names]
+
+
+def _run_leaks(data: bytes, _: Path) -> None:
+    find_leaks(data, "root/.netrc")
+    find_leaks(data * 20, "usr/lib/x")
+
+
+def _secrets() -> Sequence[bytes]:
+    pem = b"-----BEGIN PRIVATE KEY-----\n" + b"A" * 64 + b"\n-----END PRIVATE KEY-----\n"
+    auths = b'{"auths": {"quay.io": {"auth": "dXNlcjpwYXNzd29yZA=="}}}'
+    return [
+        pem,
+        auths,
+        b"\x30\x82\x01\x00\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01" + bytes(300),
+    ]
+
+
+def _run_toolkit_release(data: bytes, _: Path) -> None:
+    for arch in (Arch.X86_64, Arch.AARCH64):
+        try:
+            parse_toolkit_release(data, arch=arch, release="4.18.1")
+        except FormatError:
+            if arch is Arch.AARCH64:
+                raise
+
+
+def _payloads() -> Sequence[bytes]:
+    tags = [
+        {
+            "name": name,
+            "from": {"kind": "DockerImage", "name": _PIN},
+            "annotations": {"io.openshift.build.versions": "machine-os=9.6.1-0"},
+        }
+        for name in (
+            "rhel-coreos",
+            "rhel-coreos-extensions",
+            "driver-toolkit",
+            "machine-os-content",
+            "rhel-coreos-8",
+            "rhel-coreos-8-extensions",
+        )
+    ]
+    return [json.dumps({"metadata": {"name": "4.12.1"}, "spec": {"tags": tags}}).encode()]
+
+
+def _graph() -> dict[str, Any]:
+    node = {
+        "version": "4.18.1",
+        "payload": _PIN,
+        "metadata": {"io.openshift.upgrades.graph.release.channels": "fast-4.18,eus-4.18"},
+    }
+    return {"version": 1, "nodes": [node, {**node, "version": "4.18.2"}], "edges": [[0, 1]], "conditionalEdges": []}
+
+
+_bytes, _lines, _tars = mutate.bytes_input, mutate.text_input, mutate.tar_input
+
+PARSERS: tuple[Parser, ...] = (
+    _json("manifest", _run_manifest, _MANIFEST, _INDEX),
+    _json("image-configuration", _run_standing, _CONFIG),
+    _json(
+        "auth-file",
+        _run_auth_file,
+        {"auths": {"quay.io": {"auth": "dTpw"}, "https://index.docker.io/v1/": {"username": "u", "password": "p"}}},
+    ),
+    _json(
+        "token",
+        lambda data, folder: _registry(folder, _challenge(), _ok(data), _ok(_GOOD)).manifest(_NAME),
+        {"token": "t", "access_token": "t", "expires_in": 60},
+    ),
+    Parser(
+        name="challenge",
+        make=_lines,
+        samples=lambda: [
+            b'Bearer realm="https://quay.test/token",service="s",scope="repository:a:pull"',
+            b'Basic realm="x"',
+        ],
+        run=lambda data, folder: _registry(
+            folder, _challenge(data.replace(b"\n", b" ")), _ok(b'{"token": "t"}'), _ok(_GOOD)
+        ).manifest(_NAME),
+    ),
+    Parser(
+        name="answer-headers",
+        make=_lines,
+        run=_run_headers,
+        samples=lambda: [
+            b"307\nLocation: https://cdn.test/x",
+            b"200\nLink: </v2/org/drv/tags/list?n=1>; rel=next",
+            b"503\nRetry-After: 7",
+            b"202\nLocation: /v2/org/drv/blobs/uploads/1?a=b\nRange: 0-4\nContent-Length: 15",
+            b"201\nDocker-Content-Digest: sha256:0",
+        ],
+    ),
+    _json(
+        "tags",
+        lambda data, folder: Uploader(_registry(folder, _ok(data))).list_tags(_NAME),
+        {"name": "org/drv", "tags": ["a", "b"]},
+    ),
+    _json(
+        "referrers",
+        _run_referrers,
+        {
+            "schemaVersion": 2,
+            "manifests": [
+                _descriptor(
+                    artifactType="application/vnd.dev.sigstore.bundle.v0.3+json",
+                    annotations={"dev.sigstore.bundle.predicateType": "x"},
+                ),
+                _descriptor(b"y"),
+            ],
+        },
+    ),
+    _json("artefact", _run_artifact, _MANIFEST),
+    _json("index", lambda data, _: parse_index(data), _INDEX),
+    Parser(
+        name="signature-image",
+        samples=lambda: [_signature_image()],
+        make=mutate.json_input,
+        run=lambda data, _: parse_signature_image(data),
+    ),
+    Parser(
+        name="simple-signing",
+        samples=lambda: [make_payload("quay.test/org/drv:1", _DIGEST)],
+        make=mutate.json_input,
+        run=lambda data, _: parse_payload(data),
+    ),
+    Parser(
+        name="sigstore-bundle",
+        make=mutate.json_input,
+        run=lambda data, _: open_bundle(data, [_key()]),
+        samples=lambda: [
+            sign_statement(_STATEMENT, _key(), lambda _: b"signature"),
+            sign_statement(b"{}", _key(), lambda _: b"s"),
+        ],
+    ),
+    Parser(
+        name="statement",
+        samples=lambda: [_STATEMENT],
+        make=mutate.json_input,
+        run=lambda data, _: open_bundle(_bundle(data), [_key()]),
+    ),
+    _json("predicate", _run_predicate, _PREDICATE),
+    _json("graph", lambda data, _: parse_graph(data), _graph()),
+    Parser(
+        name="image-references",
+        samples=_payloads,
+        make=mutate.json_input,
+        run=lambda data, _: parse_release_payload(data),
+    ),
+    _json(
+        "toolkit-release",
+        _run_toolkit_release,
+        {"KERNEL_VERSION": _X86, "RT_KERNEL_VERSION": f"{_X86}+rt", "RHEL_VERSION": "9.4"},
+    ),
+    _json(
+        "package-list",
+        lambda data, _: parse_package_list(data, Arch.X86_64),
+        {
+            "rpmdb.pkglist": [
+                ["kernel-core", "0", "5.14.0", "570.1.1.el9_6", "x86_64"],
+                ["bash", "0", "5", "1", "x86_64"],
+            ]
+        },
+    ),
+    _json(
+        "extensions",
+        lambda data, _: parse_extensions(data, Arch.X86_64),
+        {"kernel-rt-core": f"x:{_X86}", "kernel-64k-core": f"x:{_X86}"},
+    ),
+    Parser(name="journal", samples=_journal, make=mutate.lines_input, run=_run_journal),
+    Parser(
+        name="signing-log",
+        samples=lambda: [json.dumps(_ENTRY).encode() + b"\n" + json.dumps(_ENTRY).encode()],
+        make=mutate.lines_input,
+        run=_run_signing_log,
+    ),
+    Parser(name="lock", samples=_locks, make=mutate.yaml_input, run=_run_lock),
+    Parser(name="versions-yaml", samples=_versions_yaml, make=mutate.yaml_input, run=_run_versions_yaml),
+    Parser(name="kmm-lint", samples=lambda: _KMM, make=mutate.yaml_input, run=_run_kmm),
+    Parser(name="dkms-conf", samples=lambda: [_DKMS], make=_lines, run=_run_dkms),
+    Parser(name="kernel-module", samples=_modules, make=_bytes, run=lambda data, _: read_kernel_object(data, "a.ko")),
+    Parser(name="module-packing", samples=_packed_modules, make=_bytes, run=_run_packing),
+    Parser(name="module-signature", samples=_pkcs7, make=_bytes, run=_run_module_signature),
+    Parser(name="certificate", samples=_certificates, make=_bytes, run=_run_certificate),
+    Parser(
+        name="public-key",
+        samples=lambda: [_public_pem(), _key().der],
+        make=_bytes,
+        run=lambda data, _: parse_public_key(data).accepts(b"s", b"c"),
+    ),
+    Parser(name="key-file", samples=_key_files, make=_bytes, run=_run_key_file),
+    _json("cosign-key", _run_cosign_key, _COSIGN),
+    Parser(name="symvers", samples=lambda: [SYMVERS.encode()], make=_lines, run=_run_symvers),
+    Parser(
+        name="kernel-headers",
+        samples=lambda: [(FACT_FILES["arch-vermagic.h"] + "=====" + FACT_FILES["vermagic.h"]).encode()],
+        make=_lines,
+        run=_run_headers_of_kernel,
+    ),
+    Parser(
+        name="kernel-lists",
+        samples=lambda: [
+            b"kernel/a.ko\nkernel/b.ko\n=====kernel/a.ko: kernel/b.ko\n=====CONFIG_SMP=y\nCONFIG_MODVERSIONS=y\n"
+        ],
+        make=_lines,
+        run=_run_kernel_facts,
+    ),
+    Parser(
+        name="depmod", samples=lambda: [b"extra/demo.ko: kernel/a.ko\nhost/a.ko:\n# x\n"], make=_lines, run=_run_depmod
+    ),
+    Parser(name="bzimage", samples=_bzimages, make=_bytes, run=lambda data, _: unpack_kernel(data)),
+    Parser(name="pe-signature", samples=_pe, make=_bytes, run=lambda data, _: read_kernel_signers(data)),
+    Parser(name="layer", samples=_layers, make=_tars, run=_run_layer),
+    Parser(name="image", samples=_layers, make=_tars, run=_run_image),
+    _json("image-parts", _run_image_parts, _MANIFEST, _CONFIG, {"manifests": [_descriptor()]}),
+    Parser(
+        name="deb",
+        samples=lambda: [_tar({"./boot/vmlinuz": b"k", f"./lib/modules/{KERNEL}/demo.ko": b"m"})],
+        make=mutate.deb_input,
+        run=_run_deb,
+    ),
+    Parser(name="bundle", samples=_bundles, make=mutate.plain_tar_input, run=_run_bundle),
+    _json(
+        "bundle-parts",
+        _run_bundle_parts,
+        {"manifests": [_index_of_bundle(_BUNDLED)]},
+        json.loads(_BUNDLED),
+        _MANIFEST,
+        _INDEX,
+    ),
+    Parser(
+        name="kept-result",
+        samples=lambda: [_tar({"./modules/extra/demo.ko": Sample().write(), "./modules/modules.dep": b"x"})],
+        make=mutate.plain_tar_input,
+        run=_run_kept_result,
+    ),
+    Parser(name="rpm-database", samples=_rpm_databases, make=_rpm_input, run=lambda data, _: read_rpm_names(data)),
+    Parser(
+        name="dpkg-status",
+        samples=lambda: [b"Package: bash\nStatus: install ok installed\n\nPackage: linux-image-6.1\n"],
+        make=_lines,
+        run=_run_dpkg_status,
+    ),
+    Parser(name="packages-index", samples=lambda: [_PACKAGES], make=_lines, run=_run_packages),
+    Parser(name="console", samples=_files("consoles/*.log"), make=_lines, run=_run_console),
+    Parser(
+        name="allowed-message",
+        samples=lambda: [b"kernel-warning: .*a+$", b"(a|aa)+$", b"^(KERNEL|oops)[- ]x{1,3}\\d"],
+        make=_lines,
+        run=_run_allowed,
+    ),
+    Parser(name="build-log", samples=_files("logs/*.log"), make=_lines, run=_run_build_log),
+    Parser(name="names", samples=_names, make=_lines, run=_run_names),
+    Parser(name="secrets", samples=_secrets, make=_bytes, run=_run_leaks),
+)
