@@ -385,6 +385,9 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     check_stop()
     environment = {k: v for k, v in os.environ.items() if _PASSED_ENVIRONMENT.fullmatch(k)}
+    if not Path(environment.get("REGISTRY_AUTH_FILE", "/")).exists():
+        # The first login would write it; until then buildah refuses every command, also those that ask no registry.
+        del environment["REGISTRY_AUTH_FILE"]
     environment |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **command.environment}
     program = find_tool(command.argv[0])
     if program is None:

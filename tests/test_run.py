@@ -176,3 +176,16 @@ def test_a_service_that_does_not_answer(
     with pytest.raises(CommandError, match=words):
         service.ask("one")
     service.close()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_file_of_passwords_that_no_login_wrote_yet_is_not_named(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, exists: bool
+) -> None:
+    """Buildah refuses to do anything where the variable names a file that is not there."""
+    file = tmp_path / "auth.json"
+    if exists:
+        file.touch()
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(file))
+    fake_tools.add("tool", 'echo "${REGISTRY_AUTH_FILE-nothing}"')
+    assert run(Command(argv=("tool",))).stdout.strip() == (str(file) if exists else "nothing")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+_FOREIGN = ("BUILDAH_", "CONTAINERS_", "DOCKER_", "REGISTRY_", "STORAGE_")
 sys.addaudithook(refuse_unlisted)
 
 
@@ -79,10 +80,17 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     need("buildah")
     if os.geteuid() != 0:
         give_up("root for overlay storage and a tmpfs")
-    folder = tmp_path_factory.mktemp("machine")
+    with open_machine(tmp_path_factory.mktemp("machine")) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def open_machine(folder: Path) -> Iterator[Machine]:
     storage = folder / "storage.conf"
     storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n')
-    yield Machine(folder, os.environ | {"CONTAINERS_STORAGE_CONF": str(storage)})
+    # What a developer set for containers is not what is tested.
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    yield Machine(folder, ours | {"CONTAINERS_STORAGE_CONF": str(storage)})
     subprocess.run(["umount", f"{folder}/graph/overlay"], check=False, capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
 
