@@ -193,16 +193,14 @@ def prune(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the fast tests; with -- --real, also those with real tools. Side by side, unless words after -- select."""
-    arguments = list(session.posargs)
-    is_real = "--real" in arguments
-    if is_real:
-        arguments.remove("--real")
+    selection = [word for word in session.posargs if word != "--real"]
+    arguments = selection or ["--numprocesses", "auto"]
+    if "--real" in session.posargs:
         _make_ready(session, "--tests")
-    if not arguments:
-        # Each worker has a container store of its own, so more of them make more toolkits, not less work.
-        arguments += ["--numprocesses", "2" if is_real else "auto", "--dist", "loadgroup"]
-    if is_real:
-        arguments = ["-m", "not bench", *arguments]  # a later -m wins
+        # Each worker has a container store of its own, so more of them make more toolkits, not less work. Real tests
+        # of a file share a lab, a site or a box that takes longer than they do; they come first, fast ones fill up.
+        side_by_side = ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+        arguments = ["-m", "not bench", *(selection or side_by_side)]  # a later -m wins
     session.run(_python(session, "dev"), "-m", "pytest", *arguments, external=True)
 
 

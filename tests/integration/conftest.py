@@ -67,13 +67,6 @@ class Machine:
             self.buildah("rm", container)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the real tests of a file together: they share a lab, a site or a box that takes longer than they do."""
-    for item in items:
-        if item.get_closest_marker("buildah") or item.get_closest_marker("archive"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A fresh store; the package cache is the user's, because it only holds what can be checked by digest."""

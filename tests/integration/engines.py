@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from programs import need
 
+from builder.locks import alone
+
 _SOURCES = Path(__file__).parent / "engines"
 _COSIGN = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2"
 _TAGS = "containers_image_openpgp,exclude_graphdriver_btrfs"
@@ -56,12 +58,32 @@ def engines() -> Engines:
     state = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + _COSIGN.encode()).hexdigest()
     folder = cache / "test-engines" / state[:16]
     environment = os.environ | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-trimpath"}
-    if not folder.is_dir():
-        fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
-        fresh.mkdir(parents=True)
-        _go(program, "build", _QUICK, "-tags", _TAGS, "-o", f"{fresh}/", "./...", cwd=_SOURCES, environment=environment)
-        _go(program, "install", _QUICK, "-ldflags", "-s -w", _COSIGN, environment=environment | {"GOBIN": str(fresh)})
-        fresh.rename(folder)
+    with alone(folder):
+        if not folder.is_dir():
+            fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+            fresh.mkdir(parents=True)
+            _go(
+                program,
+                "build",
+                _QUICK,
+                "-tags",
+                _TAGS,
+                "-o",
+                f"{fresh}/",
+                "./...",
+                cwd=_SOURCES,
+                environment=environment,
+            )
+            _go(
+                program,
+                "install",
+                _QUICK,
+                "-ldflags",
+                "-s -w",
+                _COSIGN,
+                environment=environment | {"GOBIN": str(fresh)},
+            )
+            fresh.rename(folder)
     return Engines(folder)
 
 
