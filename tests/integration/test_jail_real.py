@@ -186,7 +186,7 @@ def _build_as_user(project: Path, folder: Path) -> str:
     done = subprocess.run(command, env=environment, cwd=ROOT, text=True, capture_output=True, check=False, timeout=600)
     assert done.stdout, done.stderr
     log: Path = project / ".kmodsmith" / "cells" / json.loads(done.stdout)["cells"][0]["cell"] / "build.log"
-    return log.read_text(errors="replace")
+    return log.read_text(errors="replace") or done.stdout + done.stderr
 
 
 _MOUNT = """\
