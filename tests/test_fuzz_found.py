@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import multiprocessing
+import os
 import time
 from pathlib import Path
 
 import pytest
-from fuzz.campaign import try_input
+from fuzz.campaign import WroteOutsideError, keep_in, try_input
 from fuzz.parsers import PARSERS
 
 _FOUND = sorted(Path(__file__).parent.glob("fuzz/found/*/*.gz"))
@@ -31,3 +33,35 @@ def test_every_parser_takes_its_samples(name: str, tmp_path: Path) -> None:
         folder.mkdir()
         _, fault = try_input(parser, sample, folder)
         assert not fault
+
+
+def _write_outside(folder: Path, way: str) -> None:
+    keep_in(folder / "own")
+    outside = folder / "passwd"
+    try:
+        match way:
+            case "open":
+                outside.write_bytes(b"x")
+            case "link":
+                (folder / "own" / "link").symlink_to(folder)
+                (folder / "own" / "link" / "passwd").write_bytes(b"x")
+            case "rename":
+                os.rename(folder / "own" / "file", outside)  # noqa: PTH104
+            case "dots":
+                os.close(os.open("../passwd", os.O_WRONLY | os.O_CREAT))
+            case "inside":
+                (folder / "own" / "passwd").write_bytes(b"x")
+    except WroteOutsideError:
+        os._exit(7)
+    os._exit(0)
+
+
+@pytest.mark.parametrize(("way", "code"), [("open", 7), ("link", 7), ("rename", 7), ("dots", 7), ("inside", 0)])
+def test_the_campaign_notices_what_is_written_elsewhere(way: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "file").touch()
+    child = multiprocessing.get_context("fork").Process(target=_write_outside, args=(tmp_path, way))
+    child.start()
+    child.join()
+    assert child.exitcode == code
+    assert (tmp_path / "passwd").exists() is False

@@ -90,6 +90,8 @@ def try_input(parser: Parser, data: bytes, folder: Path) -> tuple[str, str]:
     """Return the sentence of the error that an input led to, and what was wrong with its end; both may be empty."""
     try:
         parser.run(data, folder)
+    except WroteOutsideError as error:
+        return "", f"was about to write to {error}"
     except KmodsmithError as error:
         return error.message, _why_no_sentence(error)
     except Exception as error:  # noqa: BLE001 - it is what is looked for
@@ -110,6 +112,53 @@ def _why_no_sentence(error: KmodsmithError) -> str:
     return ""
 
 
+class WroteOutsideError(BaseException):
+    """A parser was about to write somewhere else than it was told to; no ``except Exception`` of it gets this."""
+
+
+# Audit events of what changes files (docs.python.org, "Audit events table"), and which of their arguments are paths.
+_CHANGES = {
+    "os.rename": (0, 1), "os.link": (1,), "os.symlink": (1,), "os.mkdir": (0,), "os.remove": (0,), "os.rmdir": (0,),
+    "os.chmod": (0,), "os.chown": (0,), "os.truncate": (0,), "os.utime": (0,), "shutil.rmtree": (0,),
+}  # fmt: skip
+_HARMLESS = ("/dev/null", "/proc/self/clear_refs")
+_kept_in: list[str] = []
+_is_watched: list[bool] = []
+
+
+def keep_in(folder: Path) -> None:
+    """Have whatever this process writes outside of a folder end in WroteOutsideError, until the next folder is named.
+
+    Run as root, a campaign once replaced the machine's own /etc/passwd through an archive's member of that name.
+    """
+    if not _is_watched:
+        _is_watched.append(True)
+        sys.addaudithook(_watch)  # for as long as the process lives
+    _kept_in[:] = [os.path.realpath(folder)]
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open":
+        path, mode, flags = arguments
+        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        places = [path] if writes or (isinstance(mode, str) and set(mode) & set("wax+")) else []
+    else:
+        places = [arguments[number] for number in _CHANGES.get(event, ())]
+    for place in places:
+        _check_place(place)
+
+
+def _check_place(place: object) -> None:
+    if not _kept_in or isinstance(place, int):  # a descriptor: it was looked at when it was opened
+        return
+    path = os.fsdecode(place)  # type: ignore[arg-type]  # str, bytes or PathLike
+    # A name below an open folder is relative; it leaves that only upwards.
+    inside = path if path.startswith("/") else os.path.normpath(f"{_kept_in[0]}/{path}")
+    where = os.path.join(os.path.realpath(os.path.dirname(inside)), os.path.basename(inside))  # noqa: PTH118, PTH119, PTH120
+    if path not in _HARMLESS and not f"{where}/".startswith(f"{_kept_in[0]}/"):
+        raise WroteOutsideError(path)
+
+
 def _work(parser: Parser, seed: int, numbers: range, pipe: Connection) -> None:
     """Try inputs in a process of its own, and report each."""
     warnings.simplefilter("error")  # as in the tests
@@ -125,14 +174,17 @@ def _work(parser: Parser, seed: int, numbers: range, pipe: Connection) -> None:
 
 def _try_one(parser: Parser, seed: int, number: int) -> Report:
     data = make_input(parser, seed, number)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        folder = Path(name)
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
         before, _ = _memory()
         started = time.process_time()
-        sentence, fault = try_input(parser, data, Path(folder))
+        keep_in(folder)
+        sentence, fault = try_input(parser, data, folder)
+        _kept_in.clear()
         seconds = time.process_time() - started
         peak = max(0, _peak() - before)
-        disk = sum(file.lstat().st_blocks * 512 for file in Path(folder).rglob("*"))
+        disk = sum(file.lstat().st_blocks * 512 for file in folder.rglob("*"))
     if seconds > _MOST_S:
         fault = fault or f"took {seconds:.1f} s"
     if peak > _MOST_BYTES:
