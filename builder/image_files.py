@@ -190,6 +190,7 @@ def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) 
 def _read_layer(blobs: Path, digest: str) -> Layer:
     tree = LayerTree(digest)
     leaks: list[Leak] = []
+    seen_paths: set[str] = set()
     kept = 0
     blob = _blob(blobs, digest)
     _check_digest(blob, digest)
@@ -197,6 +198,9 @@ def _read_layer(blobs: Path, digest: str) -> Layer:
         with blob.open("rb") as stream:
             for member, content in read_tar(stream, most=_LARGEST_LAYER):
                 path = _clean_path(member.name, digest)
+                if path in seen_paths:
+                    raise FormatError(f"layer {digest} holds {path} twice, and no engine unpacks that")
+                seen_paths.add(path)
                 base = posixpath.basename(path)
                 if base == _OPAQUE:
                     tree.empty(posixpath.dirname(path))

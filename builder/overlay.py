@@ -125,6 +125,8 @@ class LayerTree:
                 return
             folder.children[name] = _Folder(own=file)
         else:
+            if isinstance(there, _Folder) and there.own is not None:  # its times are set in the end, when it is gone
+                raise self._wrong(file.path, "is a folder first, and then something else")
             folder.children[name] = file
         if there is not None:  # ways that led over it lead elsewhere now
             self._entered = {"": ("", self._root)}

@@ -45,7 +45,6 @@ def _image(folder: Path, *layers: Sequence[Row]) -> ImageContents:
         ([[("file", "a/b")], [("file", ".wh.a"), ("file", "a/.wh.b"), ("file", "a/c/.wh.d")]], set()),
         ([[("file", "a")], [("file", ".wh.a"), ("file", "a")]], {"a"}),
         ([[("file", "a/b"), ("file", "a")]], {"a"}),
-        ([[("file", "a"), ("folder", "a"), ("file", "a/b")]], {"a", "a/b"}),
         ([[("folder", "x"), ("link", "a", "x"), ("file", "a/b")]], {"x", "a", "x/b"}),
         ([[("folder", "x/y"), ("link", "x/a", "/x/y"), ("file", "x/a/b/c")]], {"x/y", "x/a", "x/y/b/c"}),
         ([[("folder", "x"), ("link", "a", "../../x"), ("hard", "b", "a")], [("link", "c", "b")]], {"x", "a", "b", "c"}),
@@ -60,9 +59,15 @@ def test_layers_lie_over_each_other_as_overlayfs_puts_them(
 
 
 def test_a_hard_link_is_what_it_links_to(tmp_path: Path) -> None:
-    rows = [("file", "a.ko", "1"), ("hard", "b.ko", "/a.ko"), ("file", "a.ko", "22"), ("link", "l", "a.ko")]
-    image = _image(tmp_path, [*rows, ("hard", "m", "l")])
-    assert [image.files[name].content for name in ("a.ko", "b.ko")] == [b"22", b"1"]
+    rows = [
+        ("folder", "x"),
+        ("link", "y", "x"),
+        ("file", "x/a.ko", "1"),
+        ("hard", "b.ko", "/y/a.ko"),
+        ("link", "l", "a.ko"),
+    ]
+    image = _image(tmp_path, [*rows, ("file", "y/a.ko", "22"), ("hard", "m", "l")])
+    assert [image.files[name].content for name in ("x/a.ko", "b.ko")] == [b"22", b"1"]
     assert image.files["m"].link == "a.ko"
 
 
@@ -92,6 +97,9 @@ def test_a_few_are_enough(tmp_path: Path) -> None:
     "rows",
     [
         [("file", "a"), ("file", "a/b")],
+        [("file", "a"), ("file", "./a")],
+        [("folder", "a"), ("folder", "a/")],
+        [("file", "x/y/z"), ("folder", "a"), ("link", "b", "."), ("file", "b/a")],
         [("link", "a", "b"), ("file", "a/c")],
         [("link", "a", "a"), ("file", "a/c")],
         [("hard", "a", "b")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -46,11 +47,11 @@ class _Machine:
 
     def __init__(self, server: RegistryServer, folder: Path) -> None:
         folder.mkdir()
-        self._registry = Registry(Credentials([server.auth_file(folder)]), folder / "cache", plain_http=[server.host])
-        self.uploader = Uploader(self._registry)
-        self.attachments = Attachments(self._registry, self.uploader)
+        self.registry = Registry(Credentials([server.auth_file(folder)]), folder / "cache", plain_http=[server.host])
+        self.uploader = Uploader(self.registry)
+        self.attachments = Attachments(self.registry, self.uploader)
         self._publisher = Publisher(
-            self._registry, self.uploader, Journal(folder / "journal.jsonl"),
+            self.registry, self.uploader, Journal(folder / "journal.jsonl"),
             signatory=Signatory(self.attachments, _SIGNER), scratch=folder, run_id="r",
         )  # fmt: skip
 
@@ -62,8 +63,12 @@ class _Machine:
 
 
 @pytest.fixture
-def machines(server: RegistryServer, tmp_path: Path) -> list[_Machine]:
-    return [_Machine(server, tmp_path / arch) for arch in _ARCHES]
+def machines(server: RegistryServer, tmp_path: Path) -> Iterator[list[_Machine]]:
+    with contextlib.ExitStack() as held:
+        made = [_Machine(server, tmp_path / arch) for arch in _ARCHES]
+        for machine in made:
+            held.callback(machine.registry.close)
+        yield made
 
 
 def _shared(name: str) -> SharedName:
