@@ -89,8 +89,11 @@ def test_two_machines_publish_their_parts_at_once(server: RegistryServer, machin
 
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(work, machines, _ARCHES))
-        assert {result.status for result in results} <= _DONE | {PublishStatus.WAITING}, results
+        # This server can lose sight of a blob while another machine uploads it, too. That is no answer, and no harm.
+        statuses = {result.status for result in results}
+        assert statuses <= _DONE | {PublishStatus.WAITING, PublishStatus.UNKNOWN}, [item.why for item in results]
         assert any(result.status in _DONE for result in results), "the last one completes the list"
+        assert [machine.publish(_shared(name)).is_failure for machine in machines] == [False, False]
         again = [machine.publish(_shared(name)) for machine in machines]
         assert {result.status for result in again} == {PublishStatus.THERE}
         assert len({result.digest for result in again}) == 1
