@@ -67,7 +67,8 @@ def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrus
     try:
         config = Config.model_validate(_lists_as_tuples(document.data))
     except ValidationError as error:
-        problems = [problem for problem in error.errors() if not _is_consequence(problem, error.errors())]
+        found = error.errors()  # made anew each time
+        problems = [problem for problem in found if not _is_consequence(problem, found)]
         mistakes = [_translate(problem, document) for problem in problems]
         raise ConfigError([*mistakes, *_check_raw_dates(document, today)]) from None
     for driver in config.drivers:

@@ -85,7 +85,7 @@ def read_kernel_signers(image: bytes) -> list[x509.Certificate]:
             if kind == _PKCS7_CERTIFICATE:
                 found += pkcs7.load_der_pkcs7_certificates(image[offset + 8 : offset + length])
             offset += max(8, (length + 7) // 8 * 8)
-    except (struct.error, KeyError, ValueError, UnsupportedAlgorithm) as error:
+    except (struct.error, KeyError, ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise FormatError(f"the kernel image has a damaged signature: {error}") from None
     return found
 

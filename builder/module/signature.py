@@ -178,7 +178,7 @@ def parse_certificate(data: bytes) -> Certificate:
         # Only what is asked for is parsed: ask for everything now.
         parts = (certificate.subject, certificate.identity, certificate.public_key, certificate.x509.extensions)
         assert parts, certificate.x509.not_valid_after_utc  # noqa: S101 - for its errors
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise FormatError(f"it is not a certificate: {error}"[:300]) from None
     return certificate
 
