@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 import uuid
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -83,11 +84,17 @@ def read_kernel_signers(image: bytes) -> list[x509.Certificate]:
         while offset + 8 < end <= len(image):
             length, _, kind = struct.unpack_from("<IHH", image, offset)
             if kind == _PKCS7_CERTIFICATE:
-                found += pkcs7.load_der_pkcs7_certificates(image[offset + 8 : offset + length])
+                found += _read_certificates(image[offset + 8 : offset + length])
             offset += max(8, (length + 7) // 8 * 8)
     except (struct.error, KeyError, ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise FormatError(f"the kernel image has a damaged signature: {error}") from None
     return found
+
+
+def _read_certificates(data: bytes) -> list[x509.Certificate]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it is BER and not DER: firmware takes both
+        return pkcs7.load_der_pkcs7_certificates(data)
 
 
 @dataclass(frozen=True, slots=True)
