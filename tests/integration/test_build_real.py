@@ -282,18 +282,21 @@ def test_a_small_disk_is_found_out_before(machine: Machine, project: Path, tmp_p
 
 
 def test_a_disk_that_fills_up_is_the_infrastructures_fault(machine: Machine, project: Path, tmp_path: Path) -> None:
-    """Room for what a run writes itself, but not for what this driver's build writes."""
-    ballast = "modules: fill\nfill:\n\tdd if=/dev/zero of=/out/ballast bs=1M count=900\n.PHONY: fill\nmodules clean: need_kernel"
+    """Room for toolkit and images, but not for what this driver's build writes: it writes where the store is."""
+    ballast = "modules: fill\nfill:\n\tdd if=/dev/zero of=/out/ballast bs=1M count=4000\n.PHONY: fill\nmodules clean: need_kernel"
     _edit(project / "kernel-module" / "Makefile", "modules clean: need_kernel", ballast)
     _edit(project / "versions.yaml", "boot: never", "boot: never\n  retries: 1")
     kernel = _newest(project, "6.1")
-    machine.build(project, "--kernel", kernel)
-    with _small_disk(tmp_path / "small", "400m") as small:
-        done = machine.builder(project, "--work-dir", str(small), "build", "--kernel", kernel, "--force", "--json")
+    with _small_disk(tmp_path / "small", "2g") as small:
+        storage = tmp_path / "storage.conf"
+        storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{small}/graph"\nrunroot = "{small}/run"\n')
+        there = machine.with_environment({"CONTAINERS_STORAGE_CONF": str(storage)})
+        done = there.builder(project, "build", "--kernel", kernel, "--force", "--json")
         report = json.loads(done.stdout)
         assert (done.returncode, report["failures"][0]["code"]) == (17, "disk-full")
         assert "trying again after disk-full" in done.stderr
-        assert not list(small.glob("cell-*")), "what filled the disk is cleared away"
+        assert not list(small.glob("graph/kmodsmith-room-*")), "what filled the disk is cleared away"
+        subprocess.run(["umount", f"{small}/graph/overlay"], check=False, capture_output=True)
 
 
 def test_a_vendors_module_by_versions_yaml_alone(machine: Machine, project: Path) -> None:

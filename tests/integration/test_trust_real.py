@@ -26,7 +26,7 @@ _TRAPS = {
     "folder": (f"mv {_FOLDER} /out/moved && ln -s '{{outside}}' {_FOLDER}", "result-link"),
     "module": (f"cd {_FOLDER}/extra && ln -sf '{{victim}}' ptemplate_core.ko", "module-not-a-file"),
     "pipe": ("mkfifo /out/firmware/pipe", "result-special"),
-    "holes": ("truncate -s 64G /out/firmware/holes", "result-too-large"),
+    "holes": ("truncate -s 4G /out/firmware/holes", "result-too-large"),
     "setuid": ("cp /bin/sh /out/sh && chmod 4755 /out/sh", "result-setuid"),
     "whiteout": ("touch /out/.wh.bin", "result-name"),
     "many": ("cd /out/firmware && seq 60000 | xargs touch", "result-too-large"),
