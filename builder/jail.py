@@ -117,13 +117,12 @@ class Jail:
         """
         walls = self.walls
         folder = _make_room(self._store.graph_root)
-        group = walls.grouping.make(self._limits) if walls.grouping else None
-        try:
-            yield Room(folder, self._store, self._limits, walls, group)
-        finally:
+        with contextlib.ExitStack() as held:
+            held.callback(remove_room, folder)
+            group = _make_group(walls.grouping, self._limits)
             if group is not None:
-                group.close()
-            remove_room(folder)
+                held.callback(group.close)
+            yield Room(folder, self._store, self._limits, walls, group)
 
     def on_store(self, argv: Sequence[str], places: Sequence[Place]) -> tuple[str, ...]:
         """Return the words that run buildah on the container store itself, with nothing else of the host but places."""
@@ -277,6 +276,13 @@ def _make_room(base: Path) -> Path:
     except OSError as error:
         raise HostError(f"no room for a compile can be made below {base}: {error.strerror}") from None
     return folder
+
+
+def _make_group(grouping: Grouping | None, limits: Limits) -> Group | None:
+    try:
+        return grouping.make(limits) if grouping else None
+    except OSError as error:
+        raise HostError(f"no control group for a compile can be made: {error}", hint=_LAST_WORDS) from None
 
 
 def _write_settings(folder: Path, store: Store, scratch: str, below: str) -> None:

@@ -111,6 +111,16 @@ def test_a_room_is_gone_with_its_block(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(graph.iterdir()) == []
 
 
+@pytest.mark.usefixtures("machine")
+def test_a_room_whose_control_group_cannot_be_made_is_gone_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jail, graph = _open_jail(tmp_path, monkeypatch)
+    missing = limits_module._Version2(parent=tmp_path / "missing")
+    monkeypatch.setattr(jail_module, "find_grouping", lambda: missing)
+    with pytest.raises(HostError, match="no control group"), jail.open_room():
+        pass
+    assert list(graph.iterdir()) == []
+
+
 def test_a_compile_that_writes_too_much_is_stopped_and_named(
     machine: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
