@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ _VARIABLE = "KMODSMITH_JAIL"
 # Programs and what they load; where one of these is a link, the same link is made.
 _PROGRAMS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
+_DIES_WITH_US = "--die-with-parent"
 _SHARED_MEMORY_BYTES = 64 * 1024**2
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Nothing is pulled in a room, so there is nothing to check.
@@ -250,7 +252,9 @@ def find_walls() -> Walls:
         return Walls(has_room=False, users=users, groups=groups, grouping=find_grouping())
     if find_tool("bwrap") is None:
         raise HostError("bwrap is not installed: compiles cannot be locked up", hint=_LAST_WORDS)
-    tried = run(Command(argv=(*_own_users(), *_bubblewrap([]), "true"), timeout_s=30.0))
+    # Killed while its child waits for it, bubblewrap leaves that waiting for ever: this one may run to its end.
+    words = (word for word in _bubblewrap([]) if word != _DIES_WITH_US)
+    tried = run(Command(argv=(*_own_users(), *words, "true"), timeout_s=30.0, ends_alone=True))
     if not tried:
         reason = tried.stderr.strip() or tried.explain()
         raise HostError(f"compiles cannot be locked up on this machine: {reason}", hint=_LAST_WORDS)
@@ -261,6 +265,19 @@ def remove_room(folder: Path) -> None:
     """Remove a room with all that hostile code left in it, however deep and under whichever name."""
     # rm(1) follows no link, and trees that are deeper than Python's stack do not stop it.
     run(Command(argv=(*_own_users(), "rm", "--recursive", "--force", "--one-file-system", "--", str(folder))))
+
+
+def evict(folder: Path) -> None:
+    """Kill whoever is left in a room whose run was killed; the store must be ours.
+
+    The kernel kills bubblewrap with us, but what bubblewrap has just started learns of it only once it is inside.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            started_there = str(folder) in (process / "cmdline").read_bytes().decode(errors="replace")
+            is_ours = started_there and (process / "comm").read_text().strip() == "bwrap"
+            if is_ours or f"/{folder.name} " in (process / "mountinfo").read_text(errors="replace"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def find_rooms(graph_root: Path) -> list[Path]:
@@ -301,7 +318,7 @@ def _bubblewrap(places: Sequence[Place], *options: str) -> tuple[str, ...]:
     # As process 1 bubblewrap would wait without capabilities, and so be traceable for whoever runs as the same user.
     words = [
         "bwrap",
-        "--die-with-parent",
+        _DIES_WITH_US,
         "--as-pid-1",
         *_NAMESPACES,
         "--cap-add",

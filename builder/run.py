@@ -70,7 +70,7 @@ class Command:
     """What to run. ``environment`` is added to the allow-listed variables; ``log_file`` gets all output.
 
     ``watch`` is asked twice a second; when it returns a reason, the command is stopped. ``shown`` is what people see
-    of a command that stands behind many words of ours.
+    of a command that stands behind many words of ours. ``ends_alone``: it may outlive us for the moment that it takes.
     """
 
     argv: tuple[str, ...]
@@ -81,6 +81,7 @@ class Command:
     timeout_s: float = DEFAULT_TIMEOUT_S
     watch: Callable[[], str] | None = None
     shown: tuple[str, ...] = ()
+    ends_alone: bool = False
 
     def __str__(self) -> str:
         """Copy-and-paste form, secrets masked."""
@@ -394,7 +395,7 @@ def _start(
         raise HostError(
             f"{command.argv[0]} is not installed", hint="'nox -s doctor' names and installs what is missing"
         )
-    guard = find_tool("setpriv")
+    guard = None if command.ends_alone else find_tool("setpriv")
     argv = [program, *command.argv[1:]]
     if guard is not None:
         argv = [guard, "--pdeathsig", "KILL", "--", *argv]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from builder.discovery import discover_project
 from builder.disk import Demand, check_disk, check_writable
 from builder.errors import ConfigError, LockFileError, UsageError
-from builder.jail import find_rooms, remove_room
+from builder.jail import evict, find_rooms, remove_room
 from builder.kernel import parse_kernel_version
 from builder.locks import hold_project
 from builder.matrix import Selector, make_matrix
@@ -327,6 +327,7 @@ def _clear_leftovers(project: Project, err: Console) -> None:
     for leftover in remove_leftovers():
         err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
     for room in find_rooms(find_graph_root()):
+        evict(room)
         remove_room(room)
     for scratch in (*project.work_dir.glob("cell-*"), *project.work_dir.glob("toolkits-*")):
         with contextlib.suppress(OSError):

@@ -68,7 +68,7 @@ class FakeTools:
 def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTools:
     folder = tmp_path / "fake-bin"
     folder.mkdir()
-    for name in ("sh", "cat", "mkdir", "rm", "sleep", "touch", "kill", "env", "dirname", "cp"):
+    for name in ("sh", "cat", "mkdir", "rm", "sleep", "touch", "env", "dirname", "cp"):
         (folder / name).symlink_to(next(path for place in ("/usr/bin", "/bin") if (path := Path(place, name)).exists()))
     monkeypatch.setenv("PATH", str(folder))
     return FakeTools(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -269,3 +270,20 @@ def test_rooms_are_gone_afterwards_and_those_of_killed_runs_with_the_next(lab: _
     lab.configure(make="mkdir -p deep; i=0; while [ $i -lt 1500 ]; do mkdir d && cd d; i=$((i+1)); done; exit 1")
     lab.build()
     assert list(graph.glob("kmodsmith-room-*")) == []
+
+
+def test_who_outlived_a_killed_run_is_gone_with_its_room(lab: _Lab) -> None:
+    """The kernel kills bubblewrap with us, what it has just started does not yet: such a one holds a room's folders."""
+    room = lab.machine.folder / "graph" / "kmodsmith-room-left"
+    (room / "graph").mkdir(parents=True)
+    mounts = ("--ro-bind", "/", "/", "--bind", str(room), "/mnt", "--proc", "/proc")
+    words = ["bwrap", "--unshare-pid", "--as-pid-1", *mounts, "--", "sh", "-c", "echo; exec sleep 600"]
+    lab.configure(make="exit 1")
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+        lab.build()
+        # Closed with its last process only.
+        assert select.select([process.stdout], [], [], 10)[0]
+        assert process.stdout.read() == b""
