@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from debian.debian_support import Version
 
 from builder.errors import HostError, SourceError, SourceUnreachableError
-from builder.failure import find_surroundings
 from builder.locks import alone
 from builder.run import Command, find_tool, run
+from builder.surroundings import find_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

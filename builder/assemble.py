@@ -6,6 +6,19 @@ from typing import TYPE_CHECKING
 
 from builder.errors import CellError, FailureClass
 from builder.image_build import REFUSING_RUNTIME
+from builder.labels import (
+    CELL_LABEL,
+    COMPILED_FOR_LABEL,
+    DEVELOPMENT_LABEL,
+    KERNEL_LABEL,
+    KEY_LABEL,
+    SIGNED_LABEL,
+    SIGNERS_LABEL,
+    SOURCE_LABEL,
+    TOOLKIT_LABEL,
+    UNTRUSTED_LABEL,
+    VARIANT_LABEL,
+)
 from builder.plan import UNTRUSTED
 from builder.run import run
 
@@ -66,20 +79,20 @@ def image_labels(decision: Decision, signers: Sequence[SignerIdentity]) -> dict[
     if decision.inputs is None:
         raise ValueError(decision)
     labels = {
-        "io.kmodsmith.cell": decision.cell.id,
-        "io.kmodsmith.cell.key": decision.key,
-        "io.kmodsmith.kernel": kernel.raw,
-        "io.kmodsmith.kernel.variant": kernel.variant,
-        "io.kmodsmith.source.digest": decision.inputs.source,
-        "io.kmodsmith.toolkit.id": decision.inputs.toolkit,
-        "io.kmodsmith.signed": "yes" if signers else "no",
+        CELL_LABEL: decision.cell.id,
+        KEY_LABEL: decision.key,
+        KERNEL_LABEL: kernel.raw,
+        VARIANT_LABEL: kernel.variant,
+        SOURCE_LABEL: decision.inputs.source,
+        TOOLKIT_LABEL: decision.inputs.toolkit,
+        SIGNED_LABEL: "yes" if signers else "no",
     }
     if decision.inputs.compiled_for:
-        labels["io.kmodsmith.compiled.for"] = decision.inputs.compiled_for
+        labels[COMPILED_FOR_LABEL] = decision.inputs.compiled_for
     if decision.inputs.signers == UNTRUSTED:
-        labels["io.kmodsmith.untrusted"] = "yes"
+        labels[UNTRUSTED_LABEL] = "yes"
     if signers:
-        labels["io.kmodsmith.signer.sha256"] = ",".join(signer.certificate.fingerprint for signer in signers)
+        labels[SIGNERS_LABEL] = ",".join(signer.certificate.fingerprint for signer in signers)
     if any(signer.is_development for signer in signers):
-        labels["io.kmodsmith.signer.development"] = "yes"
+        labels[DEVELOPMENT_LABEL] = "yes"
     return labels

@@ -11,6 +11,7 @@ import errno
 from builder.errors import (
     CellError,
     CommandError,
+    Failure,
     FailureClass,
     FormatError,
     KmodsmithError,
@@ -19,7 +20,7 @@ from builder.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
-from builder.failure import Failure, find_surroundings
+from builder.surroundings import find_surroundings
 
 # The first that fits counts.
 _BLAME: tuple[tuple[type[KmodsmithError], FailureClass, str], ...] = (
@@ -66,13 +67,7 @@ def describe_error(error: Exception, *, stage: str) -> Failure:
         stage: the stage that it came out of; empty before the first.
     """
     if isinstance(error, CellError):
-        return Failure(
-            failure_class=error.failure_class,
-            code=error.code,
-            detail=error.detail,
-            location=error.location,
-            hint=error.hint,
-        )
+        return error.failure
     if isinstance(error, FormatError) and stage in _SOURCE_STAGES:
         code = _SOURCE_STAGES[stage]
         return Failure(failure_class=FailureClass.TOOLKIT, code=code, detail=error.message, hint=error.hint)

@@ -23,6 +23,7 @@ from builder.finding import raise_findings
 from builder.image_build import ImageBuild
 from builder.image_files import LayerCache
 from builder.kernel import parse_kernel_version
+from builder.labels import KEY_LABEL
 from builder.once import Once
 from builder.plan import Action, Decision, Plan
 from builder.prove import prove_image, prove_result, read_image
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from builder.compile_result import CompileResult
     from builder.compiled import CompiledResults
     from builder.driver import StagedDriver
+    from builder.errors import Failure
     from builder.evidence import FileRecord, ModuleRecord
-    from builder.failure import Failure
     from builder.finding import Finding
     from builder.image_files import ImageContents
     from builder.jail import Jail
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from builder.signer import OpenSigner, SignerIdentity
 
 _RETRY_PAUSE_S = 2.0
-_KEY_LABEL = "io.kmodsmith.cell.key"
 _BOOT_STAGE = "boot"
 
 
@@ -265,8 +265,8 @@ def _derive(
 
 
 def _check_key(decision: Decision, contents: ImageContents) -> None:
-    if contents.labels.get(_KEY_LABEL) != decision.key:
-        sentence = f"the label {_KEY_LABEL} of {decision.key_image} is not its key"
+    if contents.labels.get(KEY_LABEL) != decision.key:
+        sentence = f"the label {KEY_LABEL} of {decision.key_image} is not its key"
         raise CellError(FailureClass.FIT, "key-differs", sentence)
 
 
@@ -362,7 +362,7 @@ def _compile_once(decision: Decision, shop: Workshop, image_build: ImageBuild) -
         try:
             made = compile_modules(image_build, make_jobs=shop.make_jobs)
         except CellError as error:
-            if error.failure_class is FailureClass.INFRASTRUCTURE:
+            if error.failure.failure_class is FailureClass.INFRASTRUCTURE:
                 raise
             return error
         shop.compiled.keep(_compile_key(decision), made)

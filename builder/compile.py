@@ -32,11 +32,4 @@ def _compile(image_build: ImageBuild, room: Room, *, make_jobs: int) -> None:
     if not outcome:
         room.raise_limit()
         failure = classify_compile_log(outcome.stderr, exit_explanation=outcome.explain())
-        raise CellError(
-            failure.failure_class,
-            failure.code,
-            f"compile {outcome.explain()}",
-            detail=failure.detail,
-            hint=failure.hint,
-            location=failure.location,
-        )
+        raise CellError.of(failure, f"compile {outcome.explain()}")

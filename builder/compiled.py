@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from builder.archive import BROKEN, read_tar
 from builder.compile_result import CompileResult, File, Folder, Link, make_result, refuse
+from builder.digest import file_digest
 from builder.errors import CellError, FormatError
 from builder.places import open_regular
 from builder.result_folder import Bounds
-from builder.tree import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

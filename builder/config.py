@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from builder.errors import FormatError, SignerError, UsageError
 from builder.kernel import Arch, Variant, parse_kernel_version
 from builder.kmm.regexp import compile_regexp
+from builder.limits import Limits
 from builder.pkcs11_uri import parse_pkcs11_uri
 from builder.pullspec import find_host_problem, find_repository_problem, parse_pullspec
 from builder.tags import check_tag_rule, is_own_tag
@@ -542,6 +543,7 @@ class OpenShiftKernels(_Model):
         return self
 
 
+_MIB = 1024**2
 _GRAPHS = {
     "openshift": "https://api.openshift.com/api/upgrades_info/v1/graph",
     "okd": "https://amd64.origin.releases.ci.openshift.org/graph",
@@ -723,6 +725,15 @@ class BuildSettings(_Model):
     boot: Literal["always", "changed", "never"] = "never"
     """Which cells a build loads on their kernels, in virtual machines. changed: those that are new, or whose image,
     kernel or test changed since they passed. always: all that are selected. An image that fails gets no name."""
+
+    def limits(self, *, most: BuildSettings | None = None) -> Limits:
+        """Return what one compile may use, nothing above ``most``."""
+        bounds = [self] if most is None else [self, most]
+        return Limits(
+            memory_bytes=min(bound.compile_memory for bound in bounds) * _MIB,
+            processes=min(bound.compile_processes for bound in bounds),
+            disk_bytes=min(bound.compile_disk for bound in bounds) * _MIB,
+        )
 
 
 KernelSource = DebianKernels | OpenShiftKernels

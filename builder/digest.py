@@ -1,10 +1,26 @@
-"""Digests as registries spell them. Pure."""
+"""Digests as registries spell them, and the identities that kmodsmith derives from plain values."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def sha256_of(content: bytes) -> str:
     """Return ``sha256:`` and the hexadecimal SHA-256 of content (OCI image-spec, descriptor digests)."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def content_id(*parts: object) -> str:
+    """Hash of plain values in canonical JSON: the one way in which kmodsmith derives identities."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -176,7 +176,7 @@ def _ask_openshift(
     wish: Wish,
     progress: Progress,
 ) -> LockedSource:
-    from builder.pull import open_registries  # noqa: PLC0415 - httpx takes long to import
+    from builder.registry_access import open_registries  # noqa: PLC0415 - httpx takes long to import
     from builder.sources import changes, openshift  # noqa: PLC0415
 
     previous = known if isinstance(known, LockedOpenShift) else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.digest import file_digest
 from builder.errors import UsageError
 from builder.recipe import make_recipe
-from builder.tree import file_digest, read_tree
+from builder.tree import read_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

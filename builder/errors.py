@@ -58,6 +58,17 @@ class FailureClass(StrEnum):
         return 10 + list(FailureClass).index(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a cell failed: ``code`` is stable, ``detail`` the first real error line, ``location`` its ``file:line``."""
+
+    failure_class: FailureClass
+    code: str
+    detail: str
+    hint: str | None = None
+    location: str | None = None
+
+
 # What steers a terminal or no file can hold: it comes out of names and texts that others wrote.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -176,10 +187,7 @@ class CommandError(KmodsmithError):
 
 
 class CellError(KmodsmithError):
-    """One cell failed; the run goes on with the others.
-
-    ``code`` is stable and names the cause inside its class, ``detail`` is the first real error line.
-    """
+    """One cell failed; the run goes on with the others. ``detail`` of its ``failure`` is ``message`` if not given."""
 
     def __init__(
         self,
@@ -193,7 +201,18 @@ class CellError(KmodsmithError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.exit_code = failure_class.exit_code
-        self.failure_class = failure_class
-        self.code = code
-        self.detail = detail or message
-        self.location = location
+        self.failure = Failure(
+            failure_class=failure_class, code=code, detail=detail or message, hint=self.hint, location=location
+        )
+
+    @classmethod
+    def of(cls, failure: Failure, message: str) -> CellError:
+        """Return the error that ends a cell by a failure that is described already."""
+        return cls(
+            failure.failure_class,
+            failure.code,
+            message,
+            detail=failure.detail,
+            hint=failure.hint,
+            location=failure.location,
+        )

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from builder.errors import FormatError, HostError
-from builder.failure import Failure  # noqa: TC001 - pydantic reads annotations
+from builder.errors import (
+    Failure,
+    FormatError,
+    HostError,
+)
 from builder.foreign import parse_with, read_json
 from builder.line_file import LineFile
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.jail import Place
+from builder.labels import CELL_LABEL, KERNEL_LABEL, KEY_LABEL
 from builder.run import Command
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ RESULT_FOLDER = "/out"
 # Equal inputs give equal digests only without clocks and without buildah's own version in the image.
 _REPRODUCIBLE = ("--timestamp", "0", "--identity-label=false")
 # In the manifest, too: then a registry tells what an image is with one request, without its configuration.
-_ANNOTATED = frozenset({"io.kmodsmith.cell", "io.kmodsmith.cell.key", "io.kmodsmith.kernel"})
+_ANNOTATED = frozenset({CELL_LABEL, KEY_LABEL, KERNEL_LABEL})
 # buildah starts about 25 short-lived copies of itself per build; collecting garbage in them costs more than it
 # frees. The limit makes it collect after all where a driver's files are large.
 _ENVIRONMENT = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}

@@ -19,6 +19,7 @@ from builder.errors import FormatError
 from builder.finding import Check, Finding
 from builder.fit import MACHINES, check_modules, check_signatures, place_modules
 from builder.image_files import list_modules
+from builder.labels import KERNEL_LABEL
 from builder.leaks import find_setting_leaks
 from builder.module.elf import read_program
 from builder.module.packing import is_module
@@ -221,7 +222,7 @@ def _check_settings(image: ImageContents, kernel_version: str) -> Iterator[Findi
     for label in REQUIRED_LABELS:
         if not labels.get(label, "").strip():
             yield Finding(check=Check.LABEL_MISSING, subject=label, sentence="certification demands this label")
-    for label in ("release", "io.kmodsmith.kernel"):
+    for label in ("release", KERNEL_LABEL):
         if labels.get(label, kernel_version) != kernel_version:
             sentence = f"it says {labels[label]}, but the image is for {kernel_version}"
             yield Finding(check=Check.WRONG_LABEL, subject=label, sentence=sentence)

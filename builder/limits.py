@@ -19,7 +19,6 @@ from builder.run import Command, find_tool, run
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from builder.config import BuildSettings
 
 _MIB = 1024**2
 _GROUPS = Path("/sys/fs/cgroup")
@@ -47,16 +46,6 @@ class LimitHit:
     failure_class: FailureClass
     code: str
     sentence: str
-
-
-def limits_of(settings: BuildSettings, *, most: BuildSettings | None = None) -> Limits:
-    """Return the limits that versions.yaml sets, none above ``most``."""
-    bounds = [settings] if most is None else [settings, most]
-    return Limits(
-        memory_bytes=min(bound.compile_memory for bound in bounds) * _MIB,
-        processes=min(bound.compile_processes for bound in bounds),
-        disk_bytes=min(bound.compile_disk for bound in bounds) * _MIB,
-    )
 
 
 class Group(Protocol):

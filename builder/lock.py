@@ -8,7 +8,6 @@ the same keys as one made anywhere else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from enum import StrEnum
@@ -208,11 +207,6 @@ class Lock(_Frozen):
         """All kernels of a source, oldest first in natural order."""
         kernels = (parse_kernel_version(raw) for raw in self.sources[source].kernels)
         return sorted(kernels, key=lambda kernel: kernel.sort_key)
-
-
-def content_id(*parts: object) -> str:
-    """Hash of plain values in canonical JSON: the one way in which kmodsmith derives identities."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_lock(file: Path) -> Lock:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from builder.failure import Failure
+    from builder.errors import Failure
     from builder.plan import Decision
     from builder.result import CellResult
 

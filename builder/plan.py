@@ -12,9 +12,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from builder.digest import content_id
 from builder.errors import UsageError
 from builder.evidence import CellEvidence, Outcome
-from builder.lock import content_id
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from builder.compiled import CompiledResults
 from builder.config import BuildSettings
 from builder.config_file import load_config
+from builder.digest import content_id
 from builder.driver import read_driver
 from builder.errors import LockFileError, UnknownToolkitError, UsageError
 from builder.evidence import Journal
 from builder.jail import Jail
 from builder.kernel import Arch, parse_kernel_version
-from builder.limits import limits_of
-from builder.lock import LOCK_FILE_NAME, content_id, read_lock
+from builder.lock import LOCK_FILE_NAME, read_lock
 from builder.plan import BOOT_FORMAT, UNTRUSTED, Candidate, CellInputs, Reason
 from builder.sources.locked import open_source
 from builder.tags import image_names
@@ -114,7 +114,7 @@ class Project:
     @cached_property
     def jail(self) -> Jail:
         """Where what drivers bring is run; a file that is not trusted raises no limit."""
-        return Jail(limits_of(self.config.build, most=BuildSettings() if self.untrusted else None))
+        return Jail(self.config.build.limits(most=BuildSettings() if self.untrusted else None))
 
     @property
     def compiled(self) -> CompiledResults:

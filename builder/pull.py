@@ -7,39 +7,32 @@ import json
 import re
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import (
-    LockFileError,
     SourceError,
     SourceGoneError,
     SourceRefusedError,
     SourceUnreachableError,
 )
-from builder.failure import find_surroundings
 from builder.once import Once
 from builder.pullspec import parse_pullspec
-from builder.registry import Credentials, Registry, default_auth_files
+from builder.registry_access import RegistryAccess, open_registries
 from builder.run import Command, run
 from builder.store import list_images, remove_images, tag_image
+from builder.surroundings import find_surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from builder.config import RegistrySettings
-    from builder.kernel import Arch, KernelVersion
-    from builder.project import Project
+    from builder.kernel import Arch
     from builder.pullspec import Pullspec
     from builder.run import Outcome
-    from builder.sources.locked import OpenShiftSource
-    from builder.toolkit import DebianToolkits
 
 # A layer of packages unpacks to about this many times its size.
 _UNPACKED = 3
-_PULLS_AT_ONCE = 2
 _NOT_KNOWN_BYTES = 4 * 1024**3
 # How registries and containers/image word it; anything else is no answer.
 _ABSENT = re.compile(r"(?i)manifest unknown|name unknown|not found|no such manifest|StatusCode: (404|410)")
@@ -48,42 +41,9 @@ _OF_THIS_MACHINE = frozenset({"disk-full", "out-of-memory", "storage-error"})
 _GONE_HINT = "'nox -s discover -- --newest-toolkits' chooses another toolkit, if there is one"
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryAccess:
-    """A registry client, and what buildah needs to be told to read the same images."""
-
-    registry: Registry
-    credentials: Credentials
-    without_verification: frozenset[str]
-
-
-def open_registries(settings: RegistrySettings, root: Path, cache_dir: Path) -> RegistryAccess:
-    """Return access as versions.yaml says, without secrets if it is not trusted; files are relative to ``root``.
-
-    Raises:
-        UsageError: a file of pull secrets is not one.
-    """
-    files = [root / Path(name).expanduser() for name in settings.auth_files]
-    credentials = Credentials([] if settings.is_anonymous else [*files, *default_auth_files()])
-    registry = Registry(
-        credentials,
-        cache_dir / "registry",
-        mirrors={mirror.source: mirror.mirrors for mirror in settings.mirrors},
-        never_contact=[
-            mirror.source for mirror in settings.mirrors if mirror.mirrorSourcePolicy == "NeverContactSource"
-        ],
-        plain_http=settings.plain_http,
-        unverified_tls=settings.unverified_tls,
-        token_services=settings.token_services,
-        timeout_s=settings.timeout,
-    )
-    return RegistryAccess(registry, credentials, frozenset([*settings.plain_http, *settings.unverified_tls]))
-
-
-def open_puller(project: Project) -> Puller:
-    """Return what pulls images as a project's versions.yaml says; to be closed."""
-    access = open_registries(project.config.registry, project.file.parent, project.cache_dir)
-    return Puller(access, work_dir=project.work_dir)
+def open_puller(settings: RegistrySettings, root: Path, *, cache_dir: Path, work_dir: Path) -> Puller:
+    """Return what pulls images as a project's versions.yaml says; to be closed. Errors are ``open_registries``'."""
+    return Puller(open_registries(settings, root, cache_dir), work_dir=work_dir)
 
 
 class Puller:
@@ -175,47 +135,3 @@ def _sum_up(pullspec: str, refusals: Sequence[SourceError]) -> SourceError:
         if any(isinstance(error, kind) for error in refusals):
             return kind(sentence)
     return SourceError(sentence, hint=_GONE_HINT)
-
-
-class PulledToolkits:
-    """Toolkit images of OpenShift releases, pulled when first asked for. Base images come from ``runtime``."""
-
-    def __init__(self, source: OpenShiftSource, puller: Puller, runtime: DebianToolkits | None) -> None:
-        self._source = source
-        self._puller = puller
-        self._runtime = runtime
-        self._pool = ThreadPoolExecutor(max_workers=_PULLS_AT_ONCE, thread_name_prefix="pull")
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._puller.close()
-        if self._runtime is not None:
-            self._runtime.close()
-
-    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
-        """Return what the missing toolkits of these kernels need: bytes in the store; pulls leave no other file."""
-        wanted = {self._source.toolkit_image(kernel): kernel for kernel in kernels}
-        missing = [kernel for name, kernel in wanted.items() if not self._puller.has(name)]
-        return sum(self._puller.size(self._source.toolkit_pullspec(kernel), kernel.arch) for kernel in missing), 0
-
-    def prefetch(self, kernels: Iterable[KernelVersion]) -> None:
-        """Start pulling the toolkits of these kernels, in their order; a failure shows up when one is needed."""
-        for kernel in kernels:
-            self._pool.submit(self.ensure, kernel)
-
-    def ensure(self, kernel: KernelVersion) -> str:
-        """Return the name of a kernel's toolkit image, which is in the store when this returns.
-
-        Raises:
-            SourceError: it could not be pulled.
-            LockFileError: the lock names none.
-        """
-        return self._puller.ensure(
-            self._source.toolkit_pullspec(kernel), self._source.toolkit_image(kernel), kernel.arch
-        )
-
-    def ensure_runtime(self, arch: Arch) -> str:
-        """Return the name of the small base image for an architecture; raises as its Debian source does."""
-        if self._runtime is None:
-            raise LockFileError(f"the lock has no small base image for {arch}")
-        return self._runtime.ensure_runtime(arch)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from builder.digest import content_id
 from builder.dkms import DkmsRecipe, read_dkms_conf
-from builder.lock import content_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,8 @@ from builder.plan import Action, Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from builder.errors import Failure
     from builder.evidence import BootEvidence
-    from builder.failure import Failure
     from builder.plan import Decision
 
 

@@ -23,12 +23,21 @@ from builder.image_contract import MODULE_ROOT
 from builder.image_files import LayerCache, list_modules
 from builder.kernel import parse_kernel_version
 from builder.kernel_facts import read_kernel_facts
+from builder.labels import (
+    CELL_LABEL,
+    DEVELOPMENT_LABEL,
+    KERNEL_LABEL,
+    KEY_LABEL,
+    ORIGIN_CELL_LABEL,
+    ORIGIN_DIGEST_LABEL,
+    SIGNED_LABEL,
+    SIGNERS_LABEL,
+)
 from builder.locks import hold_project
 from builder.module.packing import is_module, pack_module, unpack_module
 from builder.module.signature import split_signature
 from builder.places import replace_file
 from builder.prove import prove_image, read_image
-from builder.publish.result import KEY_LABEL
 from builder.result_folder import write_result
 from builder.run import run
 from builder.sign import SigningJob, SigningLog, read_file, sign_content
@@ -43,7 +52,8 @@ if TYPE_CHECKING:
     from builder.fit import PlacedModule
     from builder.image_files import ImageContents
     from builder.kernel import KernelVersion
-    from builder.kernel_facts import FactsOfKernels, KernelFacts
+    from builder.kernel_facts import KernelFacts
+    from builder.kernel_files import FactsOfKernels
     from builder.matrix import Selector
     from builder.plan import Decision
     from builder.project import Project
@@ -95,7 +105,7 @@ def find_kernel(contents: ImageContents) -> KernelVersion:
     Raises:
         UsageError: there is no label, and not exactly one folder.
     """
-    label = contents.labels.get("io.kmodsmith.kernel")
+    label = contents.labels.get(KERNEL_LABEL)
     paths = (path.removeprefix(f"{MODULE_ROOT}/") for path in contents.files if path.startswith(f"{MODULE_ROOT}/"))
     folders = {folder for folder, separator, _ in (path.partition("/") for path in paths) if separator}
     if not label and len(folders) != 1:
@@ -136,9 +146,9 @@ def _expected_signers(
     if certificates:
         algorithm = _algorithm_used(contents)
         return [ExpectedSigner(certificate=read_certificate(file), algorithm=algorithm) for file in certificates]
-    named = [word for word in contents.labels.get("io.kmodsmith.signer.sha256", "").split(",") if word]
+    named = [word for word in contents.labels.get(SIGNERS_LABEL, "").split(",") if word]
     if not named:
-        return [] if contents.labels.get("io.kmodsmith.signed") == "no" else None
+        return [] if contents.labels.get(SIGNED_LABEL) == "no" else None
     identities = read_named_identities(project.config, list(project.config.signers))
     known = {identity.certificate.fingerprint: identity.expected for identity in identities}
     if unknown := [fingerprint for fingerprint in named if fingerprint not in known]:
@@ -243,7 +253,7 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
         kernel = find_kernel(contents)
         facts = _facts_from_lock(project, kernel, held)
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(dir=project.work_dir, prefix="cell-")))
-        with _signing(project, signers, cell=contents.labels.get("io.kmodsmith.cell") or image) as job:
+        with _signing(project, signers, cell=contents.labels.get(CELL_LABEL) or image) as job:
             files = [(file.path, file.content or b"") for file in list_modules(contents)]
             signed = [(path, _sign_data(data, path, job, replace=replace)[0] or data) for path, data in files]
             write_result(make_result((path, File(data)) for path, data in signed), tree := scratch / "modules")
@@ -276,15 +286,15 @@ def resigned_labels(contents: ImageContents, identities: Sequence[SignerIdentity
     It is no cell any more: the key of one says who signed. Labels of a base cannot be taken away, so they are emptied.
     """
     labels = {
-        "io.kmodsmith.cell": "",
+        CELL_LABEL: "",
         KEY_LABEL: "",
-        "io.kmodsmith.origin.digest": contents.digest,
-        "io.kmodsmith.signed": "yes",
-        "io.kmodsmith.signer.sha256": ",".join(identity.certificate.fingerprint for identity in identities),
-        "io.kmodsmith.signer.development": "yes" if any(item.is_development for item in identities) else "no",
+        ORIGIN_DIGEST_LABEL: contents.digest,
+        SIGNED_LABEL: "yes",
+        SIGNERS_LABEL: ",".join(identity.certificate.fingerprint for identity in identities),
+        DEVELOPMENT_LABEL: "yes" if any(item.is_development for item in identities) else "no",
     }
-    if cell := contents.labels.get("io.kmodsmith.cell") or contents.labels.get("io.kmodsmith.origin.cell"):
-        labels["io.kmodsmith.origin.cell"] = cell
+    if cell := contents.labels.get(CELL_LABEL) or contents.labels.get(ORIGIN_CELL_LABEL):
+        labels[ORIGIN_CELL_LABEL] = cell
     return labels
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from builder.deb import MERGED_FOLDERS, read_members
 from builder.download import Downloads
 from builder.kernel import Arch, Variant
+from builder.labels import KERNEL_LABEL, TOOLKIT_LABEL
 from builder.oci import Entry, Layer, write_image, write_layer
 from builder.once import Once
 from builder.run import Command, run
@@ -151,8 +152,8 @@ class DebianToolkits:
         labels = {
             "name": "kmodsmith-toolkit",
             "version": kernel.raw,
-            "io.kmodsmith.kernel": kernel.raw,
-            "io.kmodsmith.toolkit.id": toolkit_id(self._source, kernel, self._build_arch),
+            KERNEL_LABEL: kernel.raw,
+            TOOLKIT_LABEL: toolkit_id(self._source, kernel, self._build_arch),
         }
         self._import(name, layers, self._build_arch, environment, labels)
         layers[-1].file.unlink()  # no other toolkit has these headers

@@ -6,7 +6,6 @@ The copy is what gets built, so nothing that changes on disk during a run, and n
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
@@ -15,8 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.digest import content_id, file_digest
 from builder.errors import FormatError, UsageError
-from builder.lock import content_id
 from builder.places import open_regular
 
 if TYPE_CHECKING:
@@ -103,11 +102,6 @@ def read_tree(root: Path) -> SourceTree:
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", hint="the source folder must be readable") from error
     return SourceTree(root=root, files=tuple(files))
-
-
-def file_digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _walk(root: Path, below: str, levels: int) -> Iterator[SourceFile]:

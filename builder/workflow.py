@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from builder.build import Workshop
     from builder.driver import StagedDriver
     from builder.kernel import Arch, KernelVersion
-    from builder.kernel_facts import FactsOfKernels
+    from builder.kernel_files import FactsOfKernels
     from builder.log import Reporter
     from builder.plan import Decision
     from builder.project import Project
@@ -349,13 +349,20 @@ def open_toolkits(project: Project, source: str, held: ExitStack) -> Toolkits:
 
 
 def _open_pulled_toolkits(project: Project, source: OpenShiftSource) -> Toolkits:
-    from builder.pull import PulledToolkits, open_puller  # noqa: PLC0415 - see open_toolkits
+    from builder.pull import open_puller  # noqa: PLC0415 - see open_toolkits
+    from builder.pulled_toolkits import PulledToolkits  # noqa: PLC0415 - see open_toolkits
     from builder.toolkit import DebianToolkits  # noqa: PLC0415
 
     runtime = None
     if source.runtime is not None:
         runtime = DebianToolkits(source.runtime, cache_dir=project.cache_dir, work_dir=project.work_dir)
-    return PulledToolkits(source, open_puller(project), runtime)
+    return PulledToolkits(
+        source,
+        open_puller(
+            project.config.registry, project.file.parent, cache_dir=project.cache_dir, work_dir=project.work_dir
+        ),
+        runtime,
+    )
 
 
 def _open_signers(project: Project, planned: Planned, held: ExitStack) -> Sequence[OpenSigner]:
@@ -451,7 +458,7 @@ def _open_booter(
 
 def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKernels:
     """Return the facts of a source's kernels; a toolkit is made only where they were never extracted."""
-    from builder.kernel_facts import FactsOfKernels  # noqa: PLC0415 - see open_toolkits
+    from builder.kernel_files import FactsOfKernels  # noqa: PLC0415 - see open_toolkits
 
     return FactsOfKernels(
         folder=project.cache_dir / "kernels",

@@ -10,9 +10,10 @@ from builder.attest.oci import OCI_MANIFEST, dump, make_descriptor
 from builder.attest.statements import CELL_PREDICATES
 from builder.digest import sha256_of
 from builder.kernel import parse_kernel_version
+from builder.labels import KEY_LABEL
 from builder.matrix import Cell
 from builder.plan import Action, Decision, Reason
-from builder.publish.result import KEY_LABEL, CellNames, SharedName
+from builder.publish.result import CellNames, SharedName
 from builder.publish.signatory import Signatory
 from builder.pullspec import parse_pullspec
 

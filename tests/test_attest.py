@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.attest.bundle import make_statement, open_bundle, sign_statement
-from builder.attest.facts import BuildInput, CellFacts
+from builder.attest.facts import CellFacts
 from builder.attest.oci import make_index, parse_artifact, parse_index, referrer_of
 from builder.attest.public_key import PublicKey, parse_public_key
 from builder.attest.sbom import make_sbom
@@ -33,6 +33,7 @@ from builder.attest.statements import CELL_PREDICATES, make_provenance, make_sta
 from builder.errors import FormatError
 from builder.evidence import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome
 from builder.foreign import read_json
+from builder.sources.locked import BuildInput
 
 _DIGEST = f"sha256:{'1' * 64}"
 _KEY = ec.generate_private_key(ec.SECP256R1())

@@ -509,7 +509,7 @@ def test_a_guest_that_does_not_come_up(
 ) -> None:
     with pytest.raises(CellError) as caught:
         _boot(request_, fake_tools, script)
-    assert (caught.value.failure_class, caught.value.code) == ("infrastructure", code)
+    assert (caught.value.failure.failure_class, caught.value.failure.code) == ("infrastructure", code)
     assert words in caught.value.message
 
 
@@ -589,7 +589,7 @@ def test_two_modules_of_one_name_are_not_both_loaded(request_: BootRequest, fake
 def test_secure_boot_that_is_demanded_but_impossible(request_: BootRequest, fake_tools: FakeTools) -> None:
     with pytest.raises(CellError, match="carries no signature and it has no lockdown") as caught:
         _boot(request_, fake_tools, "exit 0", mode="secure")
-    assert caught.value.code == "no-secure-boot"
+    assert caught.value.failure.code == "no-secure-boot"
 
 
 def test_guests_wait_for_memory_and_one_that_never_fits_is_refused(

@@ -344,7 +344,7 @@ def test_the_gravest_problem_comes_first(guest: _Guest) -> None:
     problems = guest.judge().problems
     with pytest.raises(CellError) as caught:
         raise_problems(problems)
-    assert (caught.value.failure_class, caught.value.code) == (FailureClass.BOOT, "kernel-oops")
+    assert (caught.value.failure.failure_class, caught.value.failure.code) == (FailureClass.BOOT, "kernel-oops")
     assert "1 more: device-node-left" in (caught.value.hint or "")
 
 

@@ -37,8 +37,8 @@ from builder.errors import (
 from builder.evidence import Journal
 from builder.jail import Walls
 from builder.lock import Lock, read_lock, write_lock
-from builder.pull import RegistryAccess
 from builder.registry import Credentials, Registry
+from builder.registry_access import RegistryAccess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -709,7 +709,7 @@ def test_what_passed_its_boot_test_is_published_also_where_every_build_boots_aga
     def open_pretended(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
         return RegistryAccess(Registry(Credentials(), cache_dir, transport=transport), Credentials(), frozenset())
 
-    monkeypatch.setattr("builder.pull.open_registries", open_pretended)
+    monkeypatch.setattr("builder.registry_access.open_registries", open_pretended)
     code, out, _ = bench.run("publish", "--json")
     found = {cell["kernel"]: cell["status"] for cell in json.loads(out)["cells"]}
     assert (code, found.pop("6.1.0-10-amd64"), set(found.values())) == (16, "not-built", {"unknown"})

@@ -17,10 +17,10 @@ from builder.arrange import move_modules
 from builder.compile_result import CompileResult, File, Folder, Link, make_result
 from builder.compiled import CompiledResults
 from builder.depmod import make_depmod_data
+from builder.digest import file_digest
 from builder.errors import CellError, FailureClass, FormatError
 from builder.kernel import parse_kernel_version
 from builder.result_folder import Bounds, copy_files, read_result, remove_folder, write_result
-from builder.tree import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +49,9 @@ def left(tmp_path: Path) -> Path:
 def _code(function: Callable[[], object]) -> str:
     with pytest.raises(CellError) as caught:
         function()
-    assert caught.value.failure_class is FailureClass.COMPILE
+    assert caught.value.failure.failure_class is FailureClass.COMPILE
     assert "\n" not in caught.value.message
-    return caught.value.code
+    return caught.value.failure.code
 
 
 def test_what_an_honest_build_leaves_is_kept_and_written_as_it_was(left: Path, tmp_path: Path) -> None:

@@ -32,8 +32,10 @@ from builder.errors import (
 from builder.kernel import Arch, parse_kernel_version
 from builder.lock import LockedOpenShift, LockedStream, ReleaseState, read_lock, write_lock
 from builder.project import open_project
-from builder.pull import PulledToolkits, Puller, RegistryAccess, open_registries
+from builder.pull import Puller
+from builder.pulled_toolkits import PulledToolkits
 from builder.registry import Credentials, Registry
+from builder.registry_access import RegistryAccess, open_registries
 from builder.sources.locked import OpenShiftSource, open_source
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def site(
         registry = Registry(credentials, cache_dir / "registry", transport=httpx.MockTransport(made.world))
         return RegistryAccess(registry, credentials, frozenset())
 
-    monkeypatch.setattr("builder.pull.open_registries", open_pretended)
+    monkeypatch.setattr("builder.registry_access.open_registries", open_pretended)
     monkeypatch.setattr("builder.publish.reading.open_registries", open_pretended)
     made.edit(
         sources={"debian": {"provider": "debian"},

@@ -11,8 +11,7 @@ from rich.console import Console
 from builder.emit.junit import emit_junit
 from builder.emit.report import emit_results_json
 from builder.emit.table import emit_results_table, format_duration
-from builder.errors import FailureClass
-from builder.failure import Failure
+from builder.errors import Failure, FailureClass
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell
 from builder.plan import Action, Decision, Reason

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.errors import FailureClass
+from builder.errors import Failure, FailureClass
 from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
-from builder.failure import Failure
 
 if TYPE_CHECKING:
     from pathlib import Path

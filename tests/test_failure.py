@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import FailureClass
-from builder.failure import Cluster, Failure, classify_compile_log, cluster
+from builder.clusters import Cluster, cluster
+from builder.errors import Failure, FailureClass
+from builder.failure import classify_compile_log
 
 LOGS = Path(__file__).parent / "data" / "logs"
 ENDED = "ended with exit code 2"

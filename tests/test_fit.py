@@ -561,7 +561,10 @@ def test_the_first_check_names_the_failure() -> None:
     ]
     with pytest.raises(CellError) as caught:
         raise_findings(findings)
-    assert (caught.value.failure_class, caught.value.code) == (FailureClass.UNRESOLVED_SYMBOL, "symbol-missing")
+    assert (caught.value.failure.failure_class, caught.value.failure.code) == (
+        FailureClass.UNRESOLVED_SYMBOL,
+        "symbol-missing",
+    )
     assert caught.value.hint == "1 more: too-many-layers: layers: too many"
     raise_findings([])
 

@@ -10,7 +10,7 @@ from builder import jail as jail_module
 from builder import limits as limits_module
 from builder.errors import CellError, HostError, UsageError
 from builder.jail import Jail, find_walls
-from builder.limits import DiskWatch, Limits, find_grouping, limits_of
+from builder.limits import DiskWatch, Limits, find_grouping
 from builder.project import open_project
 from builder.seccomp import jail_filter
 from builder.store import Store
@@ -86,7 +86,7 @@ def test_a_file_that_is_not_trusted_raises_no_limit(project_dir: Path) -> None:
     file = project_dir / "versions.yaml"
     file.write_text(f"{file.read_text()}build: {{compile_memory: 999999, compile_processes: 100}}\n")
     project = open_project(project_dir)
-    wished = limits_of(project.config.build)
+    wished = project.config.build.limits()
     assert (wished.memory_bytes, wished.processes) == (999999 * 2**20, 100)
     assert replace(project, untrusted=True).jail._limits.memory_bytes == 4096 * 2**20
     assert replace(project, untrusted=True).jail._limits.processes == 100
@@ -133,7 +133,7 @@ def test_a_compile_that_writes_too_much_is_stopped_and_named(
         assert "it wrote 8 MiB in 3 files; 1 MiB are allowed" in room._watch.look()
         with pytest.raises(CellError, match="it wrote 8 MiB") as caught:
             room.raise_limit()
-    assert (caught.value.failure_class, caught.value.code) == ("compile", "disk-limit")
+    assert (caught.value.failure.failure_class, caught.value.failure.code) == ("compile", "disk-limit")
 
 
 def test_a_disk_that_runs_full_is_nobodys_fault(tmp_path: Path) -> None:

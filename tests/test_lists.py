@@ -17,13 +17,14 @@ from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_in
 from builder.attest.simple_signing import signature_tag
 from builder.digest import sha256_of
 from builder.evidence import Journal, PublishEvidence
+from builder.labels import KEY_LABEL
 from builder.matrix import Selector
 from builder.plan import Action, Decision, Plan, Reason
 from builder.publish import cells, published
 from builder.publish.audit import Drift, _Auditor, _Tag
 from builder.publish.publisher import Publisher
 from builder.publish.reading import RegistryReader
-from builder.publish.result import KEY_LABEL, CellNames, PublishResult, PublishStatus, SharedName
+from builder.publish.result import CellNames, PublishResult, PublishStatus, SharedName
 from builder.publish.signatory import Signatory
 from builder.workflow import BootOptions
 

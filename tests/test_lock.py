@@ -7,8 +7,9 @@ from conftest import KERNELS, make_source
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builder.digest import content_id
 from builder.errors import LockFileError
-from builder.lock import Lock, content_id, format_lock, natural_key, read_lock, write_lock
+from builder.lock import Lock, format_lock, natural_key, read_lock, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from builder.errors import FailureClass, UsageError
+from builder.errors import Failure, FailureClass, UsageError
 from builder.evidence import BootEvidence, CellEvidence, ModuleRecord, Outcome
-from builder.failure import Failure
 from builder.kernel import parse_kernel_version
 from builder.matrix import Cell, LeftOut
 from builder.plan import Action, Candidate, CellInputs, Decision, Elsewhere, Plan, Reason, make_plan, predict_seconds

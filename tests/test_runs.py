@@ -30,8 +30,8 @@ from builder.matrix import Selector
 from builder.project import open_project
 from builder.publish.cells import publish_project
 from builder.publish.result import CellNames, PublishStatus
-from builder.pull import RegistryAccess
 from builder.registry import Credentials, Registry
+from builder.registry_access import RegistryAccess
 from builder.sources import debian
 from builder.workflow import BuildReport
 
@@ -69,7 +69,7 @@ def registry(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:  #
     def open_signer(_config: object) -> Iterator[object]:
         yield _SIGNER
 
-    for module in ("builder.pull", "builder.publish.reading"):
+    for module in ("builder.registry_access", "builder.publish.reading"):
         monkeypatch.setattr(f"{module}.open_registries", open_pretended)
     monkeypatch.setattr("builder.publish.image_signer.open_image_signer", open_signer)
     # The sample lock's packages have no versions to name.

@@ -209,13 +209,13 @@ _SIGNED = append_signature(_CONTENT, [(_RSA, "sha256", _Key("rsa").sign(hashlib.
 def test_what_is_signed_already_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CellError, match="with a signature already") as caught:
         sign_content(_SIGNED, "demo.ko", _job(tmp_path, _signer()))
-    assert caught.value.code == "already-signed"
+    assert caught.value.failure.code == "already-signed"
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CellError, match="does not belong to the certificate") as caught:
         sign_content(_CONTENT, "demo.ko", _job(tmp_path, _signer("rsa", key="other")))
-    assert caught.value.code == "key-mismatch"
+    assert caught.value.failure.code == "key-mismatch"
 
 
 @pytest.mark.parametrize(

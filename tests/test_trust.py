@@ -22,7 +22,7 @@ from builder.evidence import Journal
 from builder.image_files import LayerCache, read_oci_layout
 from builder.places import find_problem_inside, read_inside, replace_file, write_below
 from builder.project import open_project
-from builder.pull import open_registries
+from builder.registry_access import open_registries
 from builder.signer import open_key_access
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def test_a_guest_gets_no_file_of_the_host(project_dir: Path, outside: Path, tmp_
         staged = read_driver(driver.model_copy(update={"boot": boot})).stage(tmp_path / "sources")
         with pytest.raises(CellError, match="data, which versions.yaml names for the boot test, leads out") as caught:
             read_test_files(staged)
-        assert (caught.value.failure_class, caught.value.code) == (FailureClass.BOOT, "test-unreadable")
+        assert (caught.value.failure.failure_class, caught.value.failure.code) == (FailureClass.BOOT, "test-unreadable")
 
 
 def test_files_are_written_below_their_folder_only(tmp_path: Path) -> None:

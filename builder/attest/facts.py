@@ -9,18 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from builder.evidence import BootEvidence, CellEvidence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildInput:
-    """Something that went into a build: where it is served (``uri``), and its SHA-256 without prefix."""
-
-    name: str
-    uri: str
-    sha256: str
-    version: str = ""
-    purl: str = ""
-    """Package URL (github.com/package-url/purl-spec); empty where there is no kind of package for it."""
+    from builder.sources.locked import BuildInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

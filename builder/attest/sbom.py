@@ -16,8 +16,9 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 if TYPE_CHECKING:
-    from builder.attest.facts import BuildInput, CellFacts
+    from builder.attest.facts import CellFacts
     from builder.evidence import ModuleRecord
+    from builder.sources.locked import BuildInput
 
 SBOM_PREDICATE = "https://cyclonedx.org/bom"
 # Names of CycloneDX properties: a prefix of one's own, see the property taxonomy.

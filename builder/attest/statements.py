@@ -12,7 +12,8 @@ from builder.attest.bundle import SIGNATURE_PREDICATE, make_statement
 from builder.attest.sbom import SBOM_PREDICATE, make_sbom
 
 if TYPE_CHECKING:
-    from builder.attest.facts import BuildInput, CellFacts
+    from builder.attest.facts import CellFacts
+    from builder.sources.locked import BuildInput
 
 PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
 TEST_PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"

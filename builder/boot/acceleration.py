@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.boot.machine import emulator_of, machine_of
+from builder.digest import content_id
 from builder.errors import HostError
 from builder.kernel import Arch
-from builder.lock import content_id
 from builder.locks import alone
 from builder.run import Command, run
 

@@ -147,7 +147,9 @@ def open_cell_booter(
             named = project.kernel_source(name)
             if isinstance(named, DebianSource):
                 return DebianKernelImages(named.locked, folder=folder, downloads=downloads)
-            puller = open_puller(project)
+            puller = open_puller(
+                project.config.registry, project.file.parent, cache_dir=project.cache_dir, work_dir=project.work_dir
+            )
             held.callback(puller.close)
             return ReleaseKernels(named, puller, folder=folder, jail=project.jail)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from builder.boot.bzimage import unpack_kernel
 from builder.deb import find_members
+from builder.digest import content_id
 from builder.errors import FormatError, LockFileError, SourceError
 from builder.extract import extract_files
 from builder.kernel import Arch
-from builder.lock import content_id
 from builder.locks import alone
 from builder.module.kernel_object import module_name, read_kernel_object
 from builder.module.packing import is_module, unpack_module

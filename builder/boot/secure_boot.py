@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
+from builder.digest import content_id
 from builder.errors import FormatError
 from builder.keys import certify_itself
-from builder.lock import content_id
 from builder.locks import alone
 from builder.module.signature import Certificate, append_signature
 from builder.run import Command, run

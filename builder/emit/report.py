@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from builder.clusters import cluster
 from builder.emit.table import failures_of
-from builder.failure import cluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from builder.failure import cluster
+from builder.clusters import cluster
 from builder.plan import Action
 from builder.result import Status
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from builder.clusters import Cluster
+    from builder.errors import Failure
     from builder.evidence import BootEvidence
-    from builder.failure import Cluster, Failure
     from builder.plan import Plan
     from builder.result import CellResult
 

@@ -14,8 +14,8 @@ from builder.publish.attachments import Attachments
 from builder.publish.bundle import BundleLoader, BundleWriter, check_target
 from builder.publish.published import read_published
 from builder.publish.reading import open_reader, settings_for
-from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
+from builder.registry_access import open_registries
 from builder.upload import Uploader
 
 if TYPE_CHECKING:

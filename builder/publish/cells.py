@@ -214,7 +214,7 @@ def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames]
     from builder.publish.image_signer import open_image_signer  # noqa: PLC0415
     from builder.publish.publisher import Publisher  # noqa: PLC0415
     from builder.publish.signatory import Signatory  # noqa: PLC0415
-    from builder.pull import open_registries  # noqa: PLC0415
+    from builder.registry_access import open_registries  # noqa: PLC0415
     from builder.upload import Uploader  # noqa: PLC0415
 
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry

@@ -21,9 +21,10 @@ from builder.errors import CellError, FailureClass, FormatError, SourceError
 from builder.evidence import PublishEvidence
 from builder.foreign import read_json
 from builder.image_files import export_image
+from builder.labels import KEY_LABEL
 from builder.once import Once
 from builder.publish.reading import Standing, read_standing
-from builder.publish.result import KEY_LABEL, CellNames, PublishResult, PublishStatus, SharedName
+from builder.publish.result import CellNames, PublishResult, PublishStatus, SharedName
 from builder.pullspec import parse_pullspec
 from builder.run import check_stop
 
@@ -319,7 +320,7 @@ def _tell(result: PublishResult, work: Callable[[], PublishResult]) -> PublishRe
     try:
         return work()
     except CellError as error:
-        status = PublishStatus.UNSIGNED if error.code == "unsigned" else PublishStatus.CONFLICT
+        status = PublishStatus.UNSIGNED if error.failure.code == "unsigned" else PublishStatus.CONFLICT
         return replace(result, status=status, why=error.message)
     except (SourceError, FormatError) as error:
         hint = f" ({error.hint})" if error.hint else ""

@@ -11,11 +11,11 @@ from builder.attest.simple_signing import is_signed_as
 from builder.config import RegistrySettings
 from builder.digest import sha256_of
 from builder.errors import FormatError, SourceError
+from builder.labels import KEY_LABEL
 from builder.publish.attachments import Attachments
 from builder.publish.image_signer import read_image_key
-from builder.publish.result import KEY_LABEL
-from builder.pull import open_registries
 from builder.registry import MANIFEST_TYPES
+from builder.registry_access import open_registries
 from builder.sources.payload import parse_labels
 from builder.upload import Uploader
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from builder.lock import content_id
+from builder.digest import content_id
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from builder.plan import Decision
     from builder.pullspec import Pullspec
 
-KEY_LABEL = "io.kmodsmith.cell.key"
 LOCAL = "localhost/"
 """Images of this host are in the container store only."""
 

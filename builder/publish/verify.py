@@ -29,6 +29,7 @@ from builder.errors import FormatError
 from builder.evidence import boot_strength, is_strong_enough
 from builder.foreign import Parsed, parse_data, read_json
 from builder.image_files import LayerCache, list_modules, read_exported
+from builder.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL
 from builder.publish.attachments import WRONG
 from builder.publish.signatory import bundles_of
 
@@ -228,9 +229,9 @@ class Verifier:
         labels = contents.labels
         said = {
             "build type": (str(definition.get("buildType")), BUILD_TYPE),
-            "kernel": (str(external.get("kernel")), labels.get("io.kmodsmith.kernel", "")),
-            "key": (str(internal.get("cellKey")), labels.get("io.kmodsmith.cell.key", "")),
-            "toolkit": (str(internal.get("toolkitId")), labels.get("io.kmodsmith.toolkit.id", "")),
+            "kernel": (str(external.get("kernel")), labels.get(KERNEL_LABEL, "")),
+            "key": (str(internal.get("cellKey")), labels.get(KEY_LABEL, "")),
+            "toolkit": (str(internal.get("toolkitId")), labels.get(TOOLKIT_LABEL, "")),
             "architecture": (str(external.get("arch")), str(contents.config.get("architecture"))),
         }
         if platform:
@@ -263,7 +264,7 @@ class Verifier:
         if missing:
             passed = ", ".join(result.passed) or "nothing"
             raise FormatError(f"it did not pass {', '.join(missing)}; it passed {passed}")
-        kernel = contents.labels.get("io.kmodsmith.kernel")
+        kernel = contents.labels.get(KERNEL_LABEL)
         for item in result.configuration:
             if (tested := item.annotations.get("kernel", kernel)) != kernel:
                 raise FormatError(f"test {item.name} ran on {tested}, and the image is for {kernel}")

@@ -13,8 +13,8 @@ from builder.publish.attachments import Attachments
 from builder.publish.image_signer import read_image_key, read_public_key
 from builder.publish.reading import settings_for
 from builder.publish.verify import Verifier
-from builder.pull import open_registries
 from builder.pullspec import parse_pullspec
+from builder.registry_access import open_registries
 from builder.upload import Uploader
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from debian.debian_support import Version
 
 from builder.apt import Apt, Archive
+from builder.digest import content_id
 from builder.errors import LockFileError, SourceError, UsageError
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import LockedDebian, LockedKernel, LockedPackage, content_id
+from builder.lock import LockedDebian, LockedKernel, LockedPackage
 from builder.sources.changes import Change
 from builder.sources.losses import distrust
 

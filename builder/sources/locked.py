@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from builder.attest.facts import BuildInput
 from builder.config import OpenShiftKernels
+from builder.digest import content_id
 from builder.errors import LockFileError, UnknownToolkitError
-from builder.lock import LockedDebian, LockedOpenShift, ReleaseState, content_id
+from builder.lock import LockedDebian, LockedOpenShift, ReleaseState
 from builder.sources import debian
 from builder.store import TOOLKIT_PREFIX
 
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from builder.lock import Lock, LockedNodeKernel
 
 _ID_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildInput:
+    """Something that went into a build: where it is served (``uri``), and its SHA-256 without prefix."""
+
+    name: str
+    uri: str
+    sha256: str
+    version: str = ""
+    purl: str = ""
+    """Package URL (github.com/package-url/purl-spec); empty where there is no kind of package for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,14 +30,14 @@ from builder.attest.oci import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
 from builder.attest.statements import CELL_PREDICATES, make_statements  # noqa: E402
 from builder.digest import sha256_of  # noqa: E402
 from builder.evidence import CellEvidence, ModuleRecord, Outcome  # noqa: E402
+from builder.labels import KEY_LABEL  # noqa: E402
 from builder.matrix import Selector  # noqa: E402
 from builder.project import open_project  # noqa: E402
 from builder.publish.attachments import Attachments  # noqa: E402
 from builder.publish.image_signer import open_image_signer  # noqa: E402
-from builder.publish.result import KEY_LABEL  # noqa: E402
 from builder.publish.signatory import Signatory  # noqa: E402
-from builder.pull import open_registries  # noqa: E402
 from builder.pullspec import parse_pullspec  # noqa: E402
+from builder.registry_access import open_registries  # noqa: E402
 from builder.upload import Uploader  # noqa: E402
 from builder.workflow import NO_BOOTS, plan_project  # noqa: E402
 

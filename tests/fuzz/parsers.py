@@ -44,6 +44,7 @@ from builder.boot.console import Transcript
 from builder.boot.script import make_script
 from builder.boot.secure_boot import read_kernel_signers
 from builder.boot.verdict import Ending, judge_boot
+from builder.clusters import cluster
 from builder.compiled import CompiledResults
 from builder.config import AllowedMessage, BootTest
 from builder.config_file import load_config
@@ -52,9 +53,9 @@ from builder.depmod import check_depmod_data
 from builder.dkms import read_dkms_conf
 from builder.emit.lint import emit_choices, emit_lint, emit_lint_json
 from builder.emit.proof import emit_signing_log
-from builder.errors import FailureClass, FormatError, KmodsmithError
+from builder.errors import Failure, FailureClass, FormatError, KmodsmithError
 from builder.evidence import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome, PublishEvidence
-from builder.failure import Failure, classify_compile_log, cluster
+from builder.failure import classify_compile_log
 from builder.image_contract import _check_packages, _check_settings, read_rpm_names
 from builder.image_files import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
 from builder.kernel import Arch, parse_kernel_version

@@ -391,7 +391,7 @@ def _fails_with(lab: _Lab, **changes: Any) -> CellError:
     """Return why nothing is known about a module with which nothing is wrong."""
     with pytest.raises(CellError) as caught:
         lab.booter.boot(lab.request("good", **changes))
-    assert caught.value.failure_class is FailureClass.INFRASTRUCTURE
+    assert caught.value.failure.failure_class is FailureClass.INFRASTRUCTURE
     return caught.value
 
 
@@ -406,7 +406,7 @@ def test_a_broken_qemu_says_nothing_about_modules(lab: _Lab, tmp_path: Path, mon
     script = "echo 'qemu: error while loading shared libraries: libpixman-1.so.0' >&2; exit 127"
     _fake_tool(tmp_path / "bin", "qemu-system-x86_64", script, monkeypatch)
     error = _fails_with(lab, label="broken-qemu")
-    assert error.code == "kernel-did-not-start"
+    assert error.failure.code == "kernel-did-not-start"
     assert "ended with exit code 127" in error.message
     assert "libpixman" in error.message
 
@@ -467,7 +467,7 @@ def test_an_unbootable_kernel_says_nothing_about_modules(lab: _Lab, mode: str, t
     images = _DamagedImages(lab.images, tmp_path)
     settings = {"mode": mode, "timeouts": {**_QUICK, "boot": 12}}
     error = _fails_with(lab, label=f"damaged-{mode}", images=images, settings=settings)
-    assert error.code == "kernel-did-not-start"
+    assert error.failure.code == "kernel-did-not-start"
     assert str(lab.kernel) in error.message
     assert "boot.log" in (error.hint or "")
 
