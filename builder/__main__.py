@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from builder import cli_emit, cli_matrix, cli_modules, cli_publish
-from builder.blame import describe_os_error, machine_fault
-from builder.cli import cli, with_trust
 from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, HostError, KmodsmithError
-from builder.run import stop_all
+from builder.evidence.blame import describe_os_error, machine_fault
+from builder.host.run import stop_all
+from builder.verbs import cli_emit, cli_matrix, cli_modules, cli_publish
+from builder.verbs.cli import cli, with_trust
 
 if TYPE_CHECKING:
     from types import FrameType

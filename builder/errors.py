@@ -20,7 +20,7 @@ KmodsmithError
 
 Exit 0 means that everything asked for is there and checked; 1 is a defect of kmodsmith itself; 18 means that
 upgrade-check found images missing, 20 that cells failed in more than one class, 130 that somebody interrupted. Only
-``builder.__main__`` leaves the process.
+``builder.__main__`` leaves the process. Pure.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ linux-headers packages):
 * RHEL: ``5.14.0-427.68.1.el9_4.x86_64``, ``…aarch64+64k``, ``…x86_64+rt``, older rt
   ``5.14.0-284.28.1.rt14.313.el9_2.x86_64``, RHEL 10 ``6.12.0-211.47.1.el10_2.x86_64``, CentOS
   ``6.12.0-219.el10.x86_64``, and ``4.18.0-193.24.1.el8_2.dt1.x86_64``.
-* Debian: ``6.1.0-56-rt-amd64``, ``6.12.117+deb12-cloud-amd64``, ``6.12.117+deb12-arm64``.
+* Debian: ``6.1.0-56-rt-amd64``, ``6.12.117+deb12-cloud-amd64``, ``6.12.117+deb12-arm64``. Pure.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 import pytest_socket
 
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import Lock, LockedDebian, LockedKernel, LockedPackage, write_lock
+from builder.sources.lock import Lock, LockedDebian, LockedKernel, LockedPackage, write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from builder.publish.attachments import Attachments
-from builder.registry import Credentials, Registry
-from builder.upload import Uploader
+from builder.registry.reader import Credentials, Registry
+from builder.registry.writer import Uploader
 
 if TYPE_CHECKING:
     from collections.abc import Callable

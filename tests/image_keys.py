@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from builder.attest.public_key import parse_public_key
-from builder.publish.image_signer import OpenImageSigner
+from builder.signing.image_key import OpenImageSigner
+from builder.signing.public_key import parse_public_key
 
 
 class ImageKey:

@@ -6,21 +6,21 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from builder.attest.oci import OCI_MANIFEST, dump, make_descriptor
-from builder.attest.statements import CELL_PREDICATES
 from builder.digest import sha256_of
+from builder.image.labels import KEY_LABEL
+from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor
 from builder.kernel import parse_kernel_version
-from builder.labels import KEY_LABEL
-from builder.matrix import Cell
-from builder.plan import Action, Decision, Reason
+from builder.plan.decide import Action, Decision, Reason
+from builder.plan.matrix import Cell
+from builder.publish.attest.statements import CELL_PREDICATES
 from builder.publish.result import CellNames, SharedName
 from builder.publish.signatory import Signatory
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from builder.publish.attachments import Attachments
-    from builder.publish.image_signer import OpenImageSigner
-    from builder.upload import Uploader
+    from builder.registry.writer import Uploader
+    from builder.signing.image_key import OpenImageSigner
 
 
 def names_of(arch: str, shared: str) -> CellNames:

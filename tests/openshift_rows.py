@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.kernel import Arch
-from builder.lock import LOCK_FILE_NAME, Lock, LockedOpenShift, LockedRelease, LockedStream, read_lock, write_lock
-from builder.sources.releases import NODE, derive_kernels, release_key, state_of
+from builder.sources.lock import (
+    LOCK_FILE_NAME,
+    Lock,
+    LockedOpenShift,
+    LockedRelease,
+    LockedStream,
+    read_lock,
+    write_lock,
+)
+from builder.sources.openshift.releases import NODE, derive_kernels, release_key, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """A small OpenShift: releases, toolkits and operating systems in the true wire format, to be served by anything.
 
-Formats: shared with builder/sources/payload.py, from openshift/oc, openshift/driver-toolkit and openshift/os; payloads are
+Formats: shared with builder/sources/openshift/payload.py, from openshift/oc, openshift/driver-toolkit and openshift/os; payloads are
 built like the real ones that tests/data/openshift holds.
 """
 

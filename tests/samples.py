@@ -9,10 +9,10 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from builder.image.layout import Entry, Layer, write_image, write_layer
 from builder.kernel import parse_kernel_version
-from builder.kernel_facts import KernelFacts
-from builder.module.symvers import KernelSymbols
-from builder.oci import Entry, Layer, write_image, write_layer
+from builder.kmod.kernel_facts import KernelFacts
+from builder.kmod.symvers import KernelSymbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from backports import zstd
 
-from builder import archive
-from builder.archive import BROKEN, ArchiveError, read_tar
+from builder.image import archive
+from builder.image.archive import BROKEN, ArchiveError, read_tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable

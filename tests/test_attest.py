@@ -15,12 +15,14 @@ from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.attest.bundle import make_statement, open_bundle, sign_statement
-from builder.attest.facts import CellFacts
-from builder.attest.oci import make_index, parse_artifact, parse_index, referrer_of
-from builder.attest.public_key import PublicKey, parse_public_key
-from builder.attest.sbom import make_sbom
-from builder.attest.simple_signing import (
+from builder.errors import FormatError
+from builder.evidence.journal import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome
+from builder.foreign import read_json
+from builder.image.manifests import make_index, parse_artifact, parse_index, referrer_of
+from builder.publish.attest.bundle import make_statement, open_bundle, sign_statement
+from builder.publish.attest.facts import CellFacts
+from builder.publish.attest.sbom import make_sbom
+from builder.publish.attest.simple_signing import (
     ImageSignature,
     is_signed_as,
     make_payload,
@@ -29,11 +31,9 @@ from builder.attest.simple_signing import (
     parse_signature_image,
     signature_tag,
 )
-from builder.attest.statements import CELL_PREDICATES, make_provenance, make_statements, make_test_result
-from builder.errors import FormatError
-from builder.evidence import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome
-from builder.foreign import read_json
-from builder.sources.locked import BuildInput
+from builder.publish.attest.statements import CELL_PREDICATES, make_provenance, make_statements, make_test_result
+from builder.signing.public_key import PublicKey, parse_public_key
+from builder.sources.provider import BuildInput
 
 _DIGEST = f"sha256:{'1' * 64}"
 _KEY = ec.generate_private_key(ec.SECP256R1())

@@ -14,7 +14,7 @@ from builder.boot.console import FaultKind, Transcript
 from builder.boot.script import Script, make_script
 from builder.boot.splats import SplatKind, find_splats
 from builder.boot.verdict import BootCheck, Ending, Verdict, judge_boot, raise_problems
-from builder.config import AllowedMessage, BootTest
+from builder.config.model import AllowedMessage, BootTest
 from builder.errors import CellError, FailureClass
 
 _DATA = Path(__file__).parent / "data"

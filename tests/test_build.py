@@ -16,11 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from samples import FLAGS, LABELS, Sample, image_entries, write_facts, write_sample_image
 from test_sign import certify
 
-from builder import build as build_module
-from builder import jail as jail_module
 from builder.__main__ import run_cli
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck, Problem, Verdict
+from builder.build import cells as build_module
 from builder.errors import (
     BusyServerError,
     CellError,
@@ -34,11 +33,12 @@ from builder.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
-from builder.evidence import Journal
-from builder.jail import Walls
-from builder.lock import Lock, read_lock, write_lock
-from builder.registry import Credentials, Registry
-from builder.registry_access import RegistryAccess
+from builder.evidence.journal import Journal
+from builder.registry.access import RegistryAccess
+from builder.registry.reader import Credentials, Registry
+from builder.sources.lock import Lock, read_lock, write_lock
+from builder.store import jail as jail_module
+from builder.store.jail import Walls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,9 +188,13 @@ def bench(
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(jail_module, "find_walls", lambda: Walls(has_room=False, users=(), groups=(), grouping=None))
     monkeypatch.setattr(build_module, "_RETRY_PAUSE_S", 0.0)
-    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", lambda _self, kernel: f"toolkit:{kernel.tag}")
-    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure_runtime", lambda _self, arch: f"base:{arch}")
-    monkeypatch.setattr("builder.toolkit.DebianToolkits.prefetch", lambda _self, _kernels: None)
+    monkeypatch.setattr(
+        "builder.sources.debian.toolkit.DebianToolkits.ensure", lambda _self, kernel: f"toolkit:{kernel.tag}"
+    )
+    monkeypatch.setattr(
+        "builder.sources.debian.toolkit.DebianToolkits.ensure_runtime", lambda _self, arch: f"base:{arch}"
+    )
+    monkeypatch.setattr("builder.sources.debian.toolkit.DebianToolkits.prefetch", lambda _self, _kernels: None)
     return _Bench(project_dir, fake_tools, capsys)
 
 
@@ -388,8 +392,8 @@ def test_errors_around_a_compile_have_their_class(
         asked.append(kernel)
         raise error
 
-    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", ensure)
-    monkeypatch.setattr("builder.toolkit.DebianToolkits.prefetch", lambda *_: None)
+    monkeypatch.setattr("builder.sources.debian.toolkit.DebianToolkits.ensure", ensure)
+    monkeypatch.setattr("builder.sources.debian.toolkit.DebianToolkits.prefetch", lambda *_: None)
     found, report = bench.build("--locked", "--kernel", _FEW[0])
     (failure,) = report["failures"]
     assert (failure["failure_class"], failure["code"], found) == (failure_class, code, exit_code)
@@ -424,7 +428,7 @@ def test_a_full_disk_is_found_out_before(bench: _Bench, monkeypatch: pytest.Monk
 
 
 def test_two_runs_do_not_trample_each_other(bench: _Bench) -> None:
-    from builder.locks import hold_project
+    from builder.host.locks import hold_project
 
     with hold_project(bench.folder / ".kmodsmith"):
         code, _, err = bench.run("build")
@@ -435,7 +439,7 @@ def test_two_runs_do_not_trample_each_other(bench: _Bench) -> None:
 
 def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from builder.errors import SourceGoneError
-    from builder.sources import debian
+    from builder.sources.debian import discover as debian
 
     gone = {"6.1.0-10-amd64"}
 
@@ -448,7 +452,7 @@ def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: _Bench, monk
         gone.clear()
         return debian.DebianAnswer(locked=previous, lost={}, problems=[])
 
-    monkeypatch.setattr("builder.toolkit.DebianToolkits.ensure", ensure)
+    monkeypatch.setattr("builder.sources.debian.toolkit.DebianToolkits.ensure", ensure)
     monkeypatch.setattr(debian, "discover", discover)
     code, report = bench.build("--locked")
     assert (code, report["failures"][0]["code"]) == (FailureClass.TOOLKIT.exit_code, "package-gone")
@@ -484,7 +488,7 @@ def test_a_defect_is_one_line(bench: _Bench, monkeypatch: pytest.MonkeyPatch) ->
     def explode(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("builder.cli.plan_project", explode)
+    monkeypatch.setattr("builder.verbs.cli.plan_project", explode)
     code, _, err = bench.run("plan")
     assert code == 1
     assert "defect in kmodsmith: ZeroDivisionError: oops" in err
@@ -709,7 +713,7 @@ def test_what_passed_its_boot_test_is_published_also_where_every_build_boots_aga
     def open_pretended(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
         return RegistryAccess(Registry(Credentials(), cache_dir, transport=transport), Credentials(), frozenset())
 
-    monkeypatch.setattr("builder.registry_access.open_registries", open_pretended)
+    monkeypatch.setattr("builder.registry.access.open_registries", open_pretended)
     code, out, _ = bench.run("publish", "--json")
     found = {cell["kernel"]: cell["status"] for cell in json.loads(out)["cells"]}
     assert (code, found.pop("6.1.0-10-amd64"), set(found.values())) == (16, "not-built", {"unknown"})

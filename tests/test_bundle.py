@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_registry import FakeRegistry, digest_of
 
-from builder.attest.oci import OCI_MANIFEST
 from builder.errors import FormatError, UsageError
+from builder.image.manifests import OCI_MANIFEST
 from builder.publish.bundle import BundleLoader, BundleWriter, LoadStatus, check_target
 from builder.pullspec import parse_pullspec
 

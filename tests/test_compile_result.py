@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.arrange import move_modules
-from builder.compile_result import CompileResult, File, Folder, Link, make_result
-from builder.compiled import CompiledResults
-from builder.depmod import make_depmod_data
+from builder.build.arrange import move_modules
 from builder.digest import file_digest
 from builder.errors import CellError, FailureClass, FormatError
+from builder.image.depmod import make_depmod_data
 from builder.kernel import parse_kernel_version
-from builder.result_folder import Bounds, copy_files, read_result, remove_folder, write_result
+from builder.store.compiled import CompiledResults
+from builder.store.result import CompileResult, File, Folder, Link, make_result
+from builder.store.result_folder import Bounds, copy_files, read_result, remove_folder, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -269,7 +269,7 @@ def test_two_things_at_one_path_are_refused(entries: list[tuple[str, File]]) -> 
 
 
 def test_modules_move_with_the_link_to_the_nodes_own(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.arrange.make_depmod_data", lambda *_: {"modules.dep": b"new"})
+    monkeypatch.setattr("builder.build.arrange.make_depmod_data", lambda *_: {"modules.dep": b"new"})
     moved = move_modules(read_result(left), parse_kernel_version(_KERNEL), parse_kernel_version("6.1.0-11-amd64"))
     root = "opt/lib/modules/6.1.0-11-amd64"
     assert moved.entries[f"{root}/host"] == Link("/lib/modules/6.1.0-11-amd64")

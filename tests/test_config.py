@@ -8,8 +8,8 @@ from conftest import VERSIONS_YAML
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.config import Config, DebianKernels
-from builder.config_file import load_config
+from builder.config.load import load_config
+from builder.config.model import Config, DebianKernels
 from builder.errors import ConfigError
 from builder.kernel import Arch
 

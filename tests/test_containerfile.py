@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from builder.config import RESERVED_BUILD_ARGS
-from builder.image_build import BUILD_STAGE, RESULT_STAGE
+from builder.config.model import RESERVED_BUILD_ARGS
+from builder.store.build import BUILD_STAGE, RESULT_STAGE
 
 _FOLDER = Path(__file__).parent.parent / "driver-container"
 _TEXT = (_FOLDER / "Containerfile").read_text()

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.apt import Apt
-from builder.config import DebianArchive, DebianKernels
+from builder.config.model import DebianArchive, DebianKernels
 from builder.errors import LockFileError, SourceError, SourceUnreachableError
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import Lock, read_lock, write_lock
-from builder.sources.debian import describe_changes, discover, runtime_id, toolkit_id, toolkit_packages
+from builder.sources.debian.apt import Apt
+from builder.sources.debian.discover import describe_changes, discover, runtime_id, toolkit_id, toolkit_packages
+from builder.sources.lock import Lock, read_lock, write_lock
 
 if TYPE_CHECKING:
     from conftest import FakeTools
 
-    from builder.lock import LockedDebian
+    from builder.sources.lock import LockedDebian
 
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

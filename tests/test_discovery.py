@@ -13,9 +13,6 @@ from image_keys import make_image_signer
 from openshift_world import World, digest_of
 
 from builder.__main__ import run_cli
-from builder.attest.oci import OCI_MANIFEST
-from builder.attest.simple_signing import ImageSignature, make_payload, make_signature_image, signature_tag
-from builder.blame import describe_error
 from builder.errors import (
     CommandError,
     FailureClass,
@@ -29,21 +26,24 @@ from builder.errors import (
     SourceUnreachableError,
     UsageError,
 )
+from builder.evidence.blame import describe_error
+from builder.image.manifests import OCI_MANIFEST
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import LockedOpenShift, LockedStream, ReleaseState, read_lock, write_lock
-from builder.project import open_project
-from builder.pull import Puller
-from builder.pulled_toolkits import PulledToolkits
-from builder.registry import Credentials, Registry
-from builder.registry_access import RegistryAccess, open_registries
-from builder.sources.locked import OpenShiftSource, open_source
+from builder.plan.project import open_project
+from builder.publish.attest.simple_signing import ImageSignature, make_payload, make_signature_image, signature_tag
+from builder.registry.access import RegistryAccess, open_registries
+from builder.registry.pull import Puller
+from builder.registry.reader import Credentials, Registry
+from builder.sources.lock import LockedOpenShift, LockedStream, ReleaseState, read_lock, write_lock
+from builder.sources.openshift.toolkit import PulledToolkits
+from builder.sources.provider import OpenShiftSource, open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import FakeTools
 
-    from builder.publish.image_signer import OpenImageSigner
+    from builder.signing.image_key import OpenImageSigner
 
 _K1 = "5.14.0-427.50.1.el9_4.x86_64"
 _K2 = "5.14.0-427.51.1.el9_4.x86_64"
@@ -95,7 +95,7 @@ def site(
     project_dir: Path, fake_tools: FakeTools, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> _Site:
     monkeypatch.setenv("XDG_CACHE_HOME", str(project_dir.parent / "cache"))
-    monkeypatch.setattr("builder.web._PAUSE_S", 0.0)
+    monkeypatch.setattr("builder.host.http._PAUSE_S", 0.0)
     fake_tools.add("buildah", 'case "$1" in images) echo "[]";; *) exit 9;; esac')
     made = _Site(project_dir, World(), capsys)
 
@@ -104,7 +104,7 @@ def site(
         registry = Registry(credentials, cache_dir / "registry", transport=httpx.MockTransport(made.world))
         return RegistryAccess(registry, credentials, frozenset())
 
-    monkeypatch.setattr("builder.registry_access.open_registries", open_pretended)
+    monkeypatch.setattr("builder.registry.access.open_registries", open_pretended)
     monkeypatch.setattr("builder.publish.reading.open_registries", open_pretended)
     made.edit(
         sources={"debian": {"provider": "debian"},
@@ -179,7 +179,7 @@ def test_each_source_has_its_own_outcome(
     site: _Site, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str, words: str, code: int
 ) -> None:
     """Whatever ends the first source, the second is asked; the older answer stays, marked, until it answers."""
-    from builder.sources import debian
+    from builder.sources.debian import discover as debian
 
     def fail(*_: object, **_options: object) -> None:
         raise error
@@ -208,13 +208,13 @@ def test_sources_that_fail_for_different_reasons_are_one_answer_that_is_not_whol
     def fail(*_: object, **_options: object) -> None:
         raise HostError("apt-get is not installed")
 
-    monkeypatch.setattr("builder.sources.debian.discover", fail)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", fail)
     code, _, err = site.run("discover")
     assert (code, "apt-get" in err, "source ocp" in err) == (7, True, True)
 
 
 def test_accept_loss_is_for_every_source(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from builder.sources import debian
+    from builder.sources.debian import discover as debian
 
     asked: list[object] = []
 

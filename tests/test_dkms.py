@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.dkms import DkmsModule, DkmsRecipe, read_dkms_conf
+from builder.drivers.dkms import DkmsModule, DkmsRecipe, read_dkms_conf
 from builder.errors import ConfigError
 from builder.kernel import parse_kernel_version
 

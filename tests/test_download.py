@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from builder.download import Downloads
 from builder.errors import (
     BusyServerError,
     SourceError,
@@ -15,7 +14,8 @@ from builder.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
-from builder.lock import LockedPackage
+from builder.sources.download import Downloads
+from builder.sources.lock import LockedPackage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,14 +8,14 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from builder.emit.junit import emit_junit
-from builder.emit.report import emit_results_json
-from builder.emit.table import emit_results_table, format_duration
+from builder.build.result import CellResult, Status, exit_code_of
 from builder.errors import Failure, FailureClass
 from builder.kernel import parse_kernel_version
-from builder.matrix import Cell
-from builder.plan import Action, Decision, Reason
-from builder.result import CellResult, Status, exit_code_of
+from builder.plan.decide import Action, Decision, Reason
+from builder.plan.matrix import Cell
+from builder.show.junit import emit_junit
+from builder.show.report import emit_results_json
+from builder.show.table import emit_results_table, format_duration
 
 _GOLDEN = Path(__file__).parent / "golden"
 

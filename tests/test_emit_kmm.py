@@ -11,20 +11,20 @@ import jsonschema
 import pytest
 import yaml
 
-from builder.config import Driver
-from builder.emit.kmm import KmmFacts, ReleaseKernel, emit_kmm
-from builder.emit.policy import emit_policy
+from builder.config.model import Driver
+from builder.emit.kmm.facts import find_releases
+from builder.emit.kmm.files import KmmFacts, ReleaseKernel, emit_kmm
+from builder.emit.kmm.mapping import image_of
+from builder.emit.kmm.rules import find_problems
+from builder.emit.kmm.version import Flavour, KmmVersion
+from builder.emit.policy.facts import emit_policy_files
+from builder.emit.policy.files import emit_policy
 from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
-from builder.keys import create_image_key
-from builder.kmm.mapping import image_of
-from builder.kmm.rules import find_problems
-from builder.kmm.version import Flavour, KmmVersion
-from builder.kmm_facts import find_releases
-from builder.matrix import Selector, make_matrix
-from builder.policy_facts import emit_policy_files
-from builder.project import open_project
+from builder.plan.matrix import Selector, make_matrix
+from builder.plan.project import open_project
 from builder.publish.result import PublishedCell
+from builder.signing.create import create_image_key
 
 _HERE = Path(__file__).parent
 _KERNELS = (

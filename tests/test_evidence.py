@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.errors import Failure, FailureClass
-from builder.evidence import CellEvidence, Journal, ModuleRecord, Outcome
+from builder.evidence.journal import CellEvidence, Journal, ModuleRecord, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.clusters import Cluster, cluster
 from builder.errors import Failure, FailureClass
-from builder.failure import classify_compile_log
+from builder.evidence.clusters import Cluster, cluster
+from builder.evidence.compile_log import classify_compile_log
 
 LOGS = Path(__file__).parent / "data" / "logs"
 ENDED = "ended with exit code 2"

@@ -26,22 +26,22 @@ from samples import (
     write_sample_image,
 )
 
-from builder import image_contract
-from builder.depmod import check_depmod_data, read_index
 from builder.errors import CellError, FailureClass, FormatError
-from builder.finding import Check, Finding, raise_findings
-from builder.fit import check_modules, place_modules
-from builder.image_contract import check_image, read_rpm_names
-from builder.image_files import LayerCache, read_oci_layout
-from builder.kernel_facts import evaluate_vermagic, read_kernel_facts
-from builder.leaks import find_leaks
-from builder.module.packing import pack_module
-from builder.oci import Entry
+from builder.image import contract as image_contract
+from builder.image.contents import LayerCache, read_oci_layout
+from builder.image.contract import check_image, read_rpm_names
+from builder.image.depmod import check_depmod_data, read_index
+from builder.image.layout import Entry
+from builder.image.leaks import find_leaks
+from builder.kmod.finding import Check, Finding, raise_findings
+from builder.kmod.fit import check_modules, place_modules
+from builder.kmod.kernel_facts import evaluate_vermagic, read_kernel_facts
+from builder.kmod.packing import pack_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from builder.image_files import ImageContents
+    from builder.image.contents import ImageContents
 
 REAL = Path(__file__).parent / "data" / "modules" / "6.12.117+deb12-amd64"
 PLACE = f"opt/lib/modules/{KERNEL}/extra/demo.ko"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from programs import BROUGHT, need, refuse_unlisted, started_by
 
-from builder import limits
-from builder.cli import cli
+from builder.build.doctor import TOOLS, FindingStatus, examine, install_commands, install_missing
 from builder.errors import HostError
-from builder.host import TOOLS, FindingStatus, examine, install_commands, install_missing
+from builder.host import limits
+from builder.verbs.cli import cli
 
 if TYPE_CHECKING:
     from conftest import FakeTools
@@ -23,9 +23,9 @@ def _only_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tools outside of PATH are not there, whatever this machine has."""
     import shutil
 
-    monkeypatch.setattr("builder.host.find_tool", shutil.which)
-    monkeypatch.setattr("builder.jail.find_tool", shutil.which)
-    monkeypatch.setattr("builder.jail.find_grouping", lambda: limits._Systemd(is_root=True))
+    monkeypatch.setattr("builder.build.doctor.find_tool", shutil.which)
+    monkeypatch.setattr("builder.store.jail.find_tool", shutil.which)
+    monkeypatch.setattr("builder.store.jail.find_grouping", lambda: limits._Systemd(is_root=True))
 
 
 def _add_all(tools: FakeTools, version: str = "1.33.7", store: str = "overlay /var/x") -> None:
@@ -81,7 +81,7 @@ def test_a_jail_without_control_groups_is_a_warning(
     fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _add_all(fake_tools)
-    monkeypatch.setattr("builder.jail.find_grouping", lambda: None)
+    monkeypatch.setattr("builder.store.jail.find_grouping", lambda: None)
     assert _statuses(tmp_path)["jail"] is FindingStatus.WARN
 
 
@@ -140,7 +140,7 @@ def test_who_may_not_install_is_told_the_command(
     fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("builder.host.find_tool", lambda _name: None)
+    monkeypatch.setattr("builder.build.doctor.find_tool", lambda _name: None)
     (tmp_path / "os-release").write_text("ID=debian\n")
     with pytest.raises(HostError) as caught:
         install_missing(examine(tmp_path, user_id=1000, root=tmp_path), say=print, os_release=tmp_path / "os-release")

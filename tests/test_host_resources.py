@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.disk import Demand, check_disk
 from builder.errors import BusyError, CommandError, HostError
-from builder.locks import hold_project, own_store, share_store
-from builder.store import list_images, remove_leftovers
+from builder.host.disk import Demand, check_disk
+from builder.host.locks import hold_project, own_store, share_store
+from builder.store.images import list_images, remove_leftovers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def test_images_by_name(fake_tools: FakeTools) -> None:
 
 
 def test_without_buildah_there_are_no_images(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.store.find_tool", lambda _name: None)
+    monkeypatch.setattr("builder.store.images.find_tool", lambda _name: None)
     assert list_images() == {}
 
 

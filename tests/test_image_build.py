@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder import jail as jail_module
-from builder.image_build import ImageBuild
-from builder.jail import Jail, Walls
+from builder.host.limits import Limits
 from builder.kernel import parse_kernel_version
-from builder.limits import Limits
-from builder.store import Store
+from builder.store import jail as jail_module
+from builder.store.build import ImageBuild
+from builder.store.images import Store
+from builder.store.jail import Jail, Walls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

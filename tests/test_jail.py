@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder import jail as jail_module
-from builder import limits as limits_module
 from builder.errors import CellError, HostError, UsageError
-from builder.jail import Jail, find_walls
-from builder.limits import DiskWatch, Limits, find_grouping
-from builder.project import open_project
-from builder.seccomp import jail_filter
-from builder.store import Store
+from builder.host import limits as limits_module
+from builder.host.limits import DiskWatch, Limits, find_grouping
+from builder.host.seccomp import jail_filter
+from builder.plan.project import open_project
+from builder.store import jail as jail_module
+from builder.store.images import Store
+from builder.store.jail import Jail, find_walls
 
 if TYPE_CHECKING:
     from pathlib import Path

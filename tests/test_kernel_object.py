@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from samples import SYMVERS, Sample
 
 from builder.errors import FormatError
-from builder.module import packing
-from builder.module.elf import Elf
-from builder.module.kernel_object import module_name, read_kernel_object
-from builder.module.packing import pack_module, unpack_module
-from builder.module.symvers import KernelSymbols
+from builder.kmod import packing
+from builder.kmod.elf import Elf
+from builder.kmod.kernel_object import module_name, read_kernel_object
+from builder.kmod.packing import pack_module, unpack_module
+from builder.kmod.symvers import KernelSymbols
 
 REAL = Path(__file__).parent / "data" / "modules" / "6.12.117+deb12-amd64"
 

@@ -15,14 +15,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.kmm.fields import MODULE_SPEC, SPECS, Field, Kind
-from builder.kmm.lint import choose_images, lint
-from builder.kmm.mapping import choose_mapping, expand, image_of
-from builder.kmm.problem import Severity
-from builder.kmm.regexp import matches
-from builder.kmm.rules import find_problems
-from builder.kmm.version import Flavour, KmmVersion
-from builder.yamlfile import YamlFile, read_documents
+from builder.config.regexp import matches
+from builder.config.yamlfile import YamlFile, read_documents
+from builder.emit.kmm.fields import MODULE_SPEC, SPECS, Field, Kind
+from builder.emit.kmm.lint import choose_images, lint
+from builder.emit.kmm.mapping import choose_mapping, expand, image_of
+from builder.emit.kmm.problem import Severity
+from builder.emit.kmm.rules import find_problems
+from builder.emit.kmm.version import Flavour, KmmVersion
 
 _DATA = Path(__file__).parent / "data" / "kmm"
 _PINNED = f"quay.test/org/drv@sha256:{'1' * 64}"

@@ -12,11 +12,11 @@ import pytest
 from test_evidence import _evidence
 from test_sign import _CONTENT, _job, _signer
 
-from builder.emit.proof import emit_signing_log
 from builder.errors import HostError
-from builder.evidence import Journal
-from builder.line_file import LineFile
-from builder.sign import SigningLog, sign_content
+from builder.evidence.journal import Journal
+from builder.host.line_file import LineFile
+from builder.show.proof import emit_signing_log
+from builder.signing.modules import SigningLog, sign_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

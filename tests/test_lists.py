@@ -13,26 +13,26 @@ from fake_registry import FakeRegistry
 from image_keys import make_image_signer
 from list_shop import make_decision, make_shared, names_of, put_image
 
-from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
-from builder.attest.simple_signing import signature_tag
+from builder.build.runs import BootOptions
 from builder.digest import sha256_of
-from builder.evidence import Journal, PublishEvidence
-from builder.labels import KEY_LABEL
-from builder.matrix import Selector
-from builder.plan import Action, Decision, Plan, Reason
+from builder.evidence.journal import Journal, PublishEvidence
+from builder.image.labels import KEY_LABEL
+from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
+from builder.plan.decide import Action, Decision, Plan, Reason
+from builder.plan.matrix import Selector
 from builder.publish import cells, published
+from builder.publish.attest.simple_signing import signature_tag
 from builder.publish.audit import Drift, _Auditor, _Tag
 from builder.publish.publisher import Publisher
 from builder.publish.reading import RegistryReader
 from builder.publish.result import CellNames, PublishResult, PublishStatus, SharedName
 from builder.publish.signatory import Signatory
-from builder.workflow import BootOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.publish.image_signer import OpenImageSigner
     from builder.publish.result import CellNames, SharedName
+    from builder.signing.image_key import OpenImageSigner
 
 _REPOSITORY = "org/drv"
 _LIST = f"quay.test/{_REPOSITORY}:1.0.0-6.1.0-9"

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.config_file import load_config
+from builder.config.load import load_config
 from builder.errors import LockFileError, UsageError
 from builder.kernel import Arch, Variant
-from builder.lock import Lock, read_lock
-from builder.matrix import Matrix, Selector, make_matrix
+from builder.plan.matrix import Matrix, Selector, make_matrix
+from builder.sources.lock import Lock, read_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

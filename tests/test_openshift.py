@@ -12,15 +12,15 @@ import httpx
 import pytest
 from openshift_world import CONTENT, RELEASES, World, digest_of, make_layer
 
-from builder.config import OpenShiftKernels
+from builder.config.model import OpenShiftKernels
 from builder.errors import SourceError
+from builder.host.http import with_retries
 from builder.kernel import parse_kernel_version
-from builder.lock import Lock, LockedOpenShift, ReleaseState, format_lock, read_lock
-from builder.registry import Credentials, Registry
-from builder.sources.changes import describe_releases, format_age
-from builder.sources.openshift import Discovered, discover
-from builder.sources.releases import Wish
-from builder.web import with_retries
+from builder.registry.reader import Credentials, Registry
+from builder.sources.lock import Lock, LockedOpenShift, ReleaseState, format_lock, read_lock
+from builder.sources.openshift.changes import describe_releases, format_age
+from builder.sources.openshift.discover import Discovered, discover
+from builder.sources.openshift.releases import Wish
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ class Lab:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.web._PAUSE_S", 0.0)
+    monkeypatch.setattr("builder.host.http._PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -493,7 +493,9 @@ def test_a_graph_that_is_down_is_one_problem_and_is_not_asked_for_hours(
     lab.release("4.17.1")
     lab.discover()
     slept: list[float] = []
-    monkeypatch.setattr("builder.sources.openshift.with_retries", lambda read: with_retries(read, sleep=slept.append))
+    monkeypatch.setattr(
+        "builder.sources.openshift.discover.with_retries", lambda read: with_retries(read, sleep=slept.append)
+    )
     lab.world.failures["/graph"] = httpx.ConnectError("no route to host")
     found = lab.discover()
     assert found.problems == [
@@ -529,7 +531,7 @@ def _bomb() -> bytes:
     ],
 )  # fmt: skip
 def test_malicious_payloads(lab: Lab, layers: list[Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.layer._MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr("builder.image.layer._MOST_UNPACKED", 1_000_000)
     payload = lab.world.image(layers, repository=RELEASES)
     lab.world.promote(payload, "4.17.1", "fast-4.17")
     lab.release("4.17.2", _K2)

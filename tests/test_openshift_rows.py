@@ -10,15 +10,15 @@ import pytest
 from openshift_rows import make_lock, read_promotions, read_rows
 from openshift_world import World
 
-from builder.config import OpenShiftKernels
-from builder.config_file import load_config
+from builder.config.load import load_config
+from builder.config.model import OpenShiftKernels
 from builder.kernel import parse_kernel_version
-from builder.lock import Lock, LockedOpenShift, ReleaseState, read_lock
-from builder.matrix import Selector, make_matrix
-from builder.registry import Credentials, Registry
-from builder.sources.changes import describe_releases
-from builder.sources.openshift import discover
-from builder.sources.releases import Wish
+from builder.plan.matrix import Selector, make_matrix
+from builder.registry.reader import Credentials, Registry
+from builder.sources.lock import Lock, LockedOpenShift, ReleaseState, read_lock
+from builder.sources.openshift.changes import describe_releases
+from builder.sources.openshift.discover import discover
+from builder.sources.openshift.releases import Wish
 
 _ROOT = Path(__file__).parent.parent
 _MINORS = ("4.18", "4.19", "4.20", "4.21", "4.22")

@@ -180,7 +180,7 @@ def test_one_thing_is_wrong(
     )
     (bench.folder / "key.pub").write_bytes(_PUBLIC_KEY)
     monkeypatch.chdir(bench.folder)
-    monkeypatch.setattr("builder.web._PAUSE_S", 0.0)
+    monkeypatch.setattr("builder.host.http._PAUSE_S", 0.0)
 
     def refuse(*_: object) -> None:
         raise httpx.ConnectError("[Errno 111] Connection refused")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from samples import tar_member, write_raw_layer
 
-from builder import image_files
 from builder.errors import FormatError
-from builder.image_files import LayerCache, read_oci_layout
-from builder.oci import Layer, write_image
+from builder.image import contents as image_files
+from builder.image.contents import LayerCache, read_oci_layout
+from builder.image.layout import Layer, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from samples import Row
 
-    from builder.image_files import ImageContents
+    from builder.image.contents import ImageContents
 
 _OPAQUE = ("file", ".wh..wh..opq")
 

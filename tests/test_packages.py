@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from samples import Sample
 
 from builder.boot.kernel_image import DebianKernelImages
-from builder.deb import find_members, read_members
-from builder.download import Downloads
 from builder.errors import FormatError, SourceError
+from builder.image.layout import Entry, write_image, write_layer
 from builder.kernel import parse_kernel_version
-from builder.oci import Entry, write_image, write_layer
+from builder.sources.debian.deb import find_members, read_members
+from builder.sources.download import Downloads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.lock import LockedPackage
+    from builder.sources.lock import LockedPackage
 
 
 def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from builder.errors import FormatError
 from builder.kernel import Arch
-from builder.sources.payload import (
+from builder.sources.openshift.payload import (
     kernel_of_labels,
     minor_of,
     parse_extensions,

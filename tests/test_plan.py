@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 
 from builder.errors import Failure, FailureClass, UsageError
-from builder.evidence import BootEvidence, CellEvidence, ModuleRecord, Outcome
+from builder.evidence.journal import BootEvidence, CellEvidence, ModuleRecord, Outcome
 from builder.kernel import parse_kernel_version
-from builder.matrix import Cell, LeftOut
-from builder.plan import Action, Candidate, CellInputs, Decision, Elsewhere, Plan, Reason, make_plan, predict_seconds
+from builder.plan.decide import (
+    Action,
+    Candidate,
+    CellInputs,
+    Decision,
+    Elsewhere,
+    Plan,
+    Reason,
+    make_plan,
+    predict_seconds,
+)
+from builder.plan.matrix import Cell, LeftOut
 
 _CELL = Cell(driver="demo", driver_version="1.0.0", kernel=parse_kernel_version("6.1.0-9-amd64"), source="debian")
 _INPUTS = CellInputs(

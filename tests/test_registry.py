@@ -15,7 +15,7 @@ import pytest
 
 from builder.errors import FormatError, KmodsmithError, SourceError, SourceGoneError, SourceUnreachableError, UsageError
 from builder.pullspec import Pullspec, parse_pullspec
-from builder.registry import Credentials, Descriptor, Registry
+from builder.registry.reader import Credentials, Descriptor, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -465,7 +465,7 @@ def test_a_malicious_layer(tar: bytes, words: str, tmp_path: Path, slept: list[f
 
 
 def test_a_bomb_and_a_layer_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.layer._MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr("builder.image.layer._MOST_UNPACKED", 1_000_000)
     server = _Server([_layer({"zeros": bytes(3_000_000)})])
     registry = Registry(Credentials(), tmp_path, transport=httpx.MockTransport(server))
     layer = registry.manifest(server.name).layers[0]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder import run as run_module
 from builder.errors import CommandError, HostError
-from builder.run import Command, Service, mask_secrets, obey, run, stop_all
+from builder.host import run as run_module
+from builder.host.run import Command, Service, mask_secrets, obey, run, stop_all
 
 if TYPE_CHECKING:
     from conftest import FakeTools
@@ -170,7 +170,7 @@ def test_a_service_answers_line_by_line(fake_tools: FakeTools) -> None:
 def test_a_service_that_does_not_answer(
     fake_tools: FakeTools, script: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.run._STOP_STEPS", ((signal.SIGTERM, 0.2), (signal.SIGKILL, 5.0)))
+    monkeypatch.setattr("builder.host.run._STOP_STEPS", ((signal.SIGTERM, 0.2), (signal.SIGKILL, 5.0)))
     fake_tools.add("parrot", script)
     service = Service(Command(argv=("parrot",), timeout_s=0.2), "the parrot")
     with pytest.raises(CommandError, match=words):

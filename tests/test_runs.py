@@ -17,23 +17,23 @@ from fake_registry import FakeRegistry
 from test_build import bench, booting  # noqa: F401 - fixtures
 from test_verify import _NAME, _SIGNER, _cell, _make_shop, _never, _publisher
 
-from builder import build as build_module
-from builder.attest.statements import PROVENANCE_PREDICATE
 from builder.boot.stage import Booter
-from builder.discovery import discover_project
+from builder.build import cells as build_module
+from builder.build.runs import BuildReport
 from builder.errors import FailureClass
-from builder.evidence import Journal, PublishEvidence
-from builder.line_file import LineFile
-from builder.lock import Lock, LockedNodeKernel, LockedOpenShift, LockedRelease, read_lock, write_lock
-from builder.locks import hold_lock_file, hold_project, share_store
-from builder.matrix import Selector
-from builder.project import open_project
+from builder.evidence.journal import Journal, PublishEvidence
+from builder.host.line_file import LineFile
+from builder.host.locks import hold_lock_file, hold_project, share_store
+from builder.plan.discovery import discover_project
+from builder.plan.matrix import Selector
+from builder.plan.project import open_project
+from builder.publish.attest.statements import PROVENANCE_PREDICATE
 from builder.publish.cells import publish_project
 from builder.publish.result import CellNames, PublishStatus
-from builder.registry import Credentials, Registry
-from builder.registry_access import RegistryAccess
-from builder.sources import debian
-from builder.workflow import BuildReport
+from builder.registry.access import RegistryAccess
+from builder.registry.reader import Credentials, Registry
+from builder.sources.debian import discover as debian
+from builder.sources.lock import Lock, LockedNodeKernel, LockedOpenShift, LockedRelease, read_lock, write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,11 +69,11 @@ def registry(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:  #
     def open_signer(_config: object) -> Iterator[object]:
         yield _SIGNER
 
-    for module in ("builder.registry_access", "builder.publish.reading"):
+    for module in ("builder.registry.access", "builder.publish.reading"):
         monkeypatch.setattr(f"{module}.open_registries", open_pretended)
-    monkeypatch.setattr("builder.publish.image_signer.open_image_signer", open_signer)
+    monkeypatch.setattr("builder.signing.image_key.open_image_signer", open_signer)
     # The sample lock's packages have no versions to name.
-    monkeypatch.setattr("builder.sources.locked.DebianSource._describe", lambda *_: ())
+    monkeypatch.setattr("builder.sources.provider.DebianSource._describe", lambda *_: ())
     monkeypatch.setattr(debian, "discover", nothing_new)
     file = bench.folder / "versions.yaml"
     file.write_text(file.read_text().replace("    vendor:", "    image: quay.test/demo\n    vendor:"))
@@ -96,7 +96,7 @@ def test_a_run_that_is_killed_between_two_steps_is_finished_by_the_next_night(
         raise _KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"builder.build.{point}", killed)
+        patch.setattr(f"builder.build.cells.{point}", killed)
         with pytest.raises(_KilledError):
             bench.run("build", "--kernel", _KERNEL)
     before = bench.started_builds()
@@ -133,7 +133,7 @@ def test_a_night_that_leaves_a_wanted_image_out_of_its_registry_is_no_success(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "builder.nightly.build_project", lambda *_, **__: BuildReport(results=[], wall_s=0.0, run_id="")
+        "builder.publish.nightly.build_project", lambda *_, **__: BuildReport(results=[], wall_s=0.0, run_id="")
     )
     code, _, err = bench.run("nightly", "--kernel", _KERNEL)
     assert (code, _tags(registry)) == (FailureClass.PUBLISH.exit_code, set())

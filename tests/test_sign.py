@@ -21,20 +21,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import KERNEL, Sample
 
-from builder import signer as signer_module
-from builder.compile_result import File, make_result
-from builder.config import Config
+from builder.config.model import Config
+from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.errors import CellError, FormatError, SignerError, UsageError
-from builder.finding import Check
-from builder.fit import ExpectedSigner, check_signatures, place_modules
-from builder.keyholder import FileKey, serve
-from builder.keys import create_development_key, create_image_key, emit_enrolment
-from builder.module.packing import pack_module
-from builder.module.signature import HASHES, Certificate, append_signature, split_signature
-from builder.pkcs11_uri import parse_pkcs11_uri
-from builder.places import replace_file
-from builder.sign import SigningJob, SigningLog, read_file, sign_content, sign_result
-from builder.signer import (
+from builder.host.places import replace_file
+from builder.kmod.finding import Check
+from builder.kmod.fit import ExpectedSigner, check_signatures, place_modules
+from builder.kmod.packing import pack_module
+from builder.kmod.signature import HASHES, Certificate, append_signature, split_signature
+from builder.signing import access as signer_module
+from builder.signing.access import (
     CommandKey,
     HeldKey,
     OpenSigner,
@@ -44,6 +40,10 @@ from builder.signer import (
     may_sign_code,
     read_certificate,
 )
+from builder.signing.create import create_development_key, create_image_key, emit_enrolment
+from builder.signing.holder import FileKey, serve
+from builder.signing.modules import SigningJob, SigningLog, read_file, sign_content, sign_result
+from builder.store.result import File, make_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -308,7 +308,7 @@ def _held_key(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, script: st
     fake_tools.add("key-process", script)
     monkeypatch.setattr("sys.executable", "key-process")
     monkeypatch.setattr(signer_module, "_ANSWER_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("builder.run._STOP_STEPS", ((signal.SIGKILL, 5.0),))
+    monkeypatch.setattr("builder.host.run._STOP_STEPS", ((signal.SIGKILL, 5.0),))
     return HeldKey("release", {"key_file": "x"}, {})
 
 
@@ -429,7 +429,7 @@ def test_a_program_signs_digests(fake_tools: FakeTools) -> None:
 
 def test_a_program_that_is_late_is_asked_once_more(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signer_module, "_ANSWER_TIMEOUT_S", 0.2)
-    monkeypatch.setattr("builder.run._STOP_STEPS", ((signal.SIGKILL, 5.0),))
+    monkeypatch.setattr("builder.host.run._STOP_STEPS", ((signal.SIGKILL, 5.0),))
     fake_tools.add("kms", '[ -f "$0.late" ] || { touch "$0.late"; sleep 5; }; echo AAAA')
     assert CommandKey("release", ("kms",), {}).sign(b"x" * 32, "sha256") == bytes(3)
     fake_tools.add("kms", "sleep 5")
@@ -599,7 +599,7 @@ def test_a_key_of_cosign_that_cannot_be_read(
 
 
 def test_a_key_for_images_is_made_once(tmp_path: Path) -> None:
-    from builder.attest.public_key import parse_public_key
+    from builder.signing.public_key import parse_public_key
 
     made = create_image_key("images", key_folder=tmp_path / "private", public_folder=tmp_path / "keys")
     assert made.key_file.stat().st_mode & 0o777 == 0o600

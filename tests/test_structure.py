@@ -1,190 +1,195 @@
-"""The shape of the program, held by reading its imports."""
+"""The shape of the program, held by reading it: builder/README.md says the same in words."""
 
 from __future__ import annotations
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 import pytest
 
-_PACKAGE = Path(__file__).parent.parent / "builder"
-# design.md: read -> decide -> act -> tell. What decides and what tells touches nothing.
-_PURE = (
-    "kernel",
-    "matrix",
-    "plan",
-    "result",
-    "blame",
-    "failure",
-    "compile_result",
-    "image_build",
-    "emit/table",
-    "emit/report",
-    "emit/junit",
-    "emit/reference",
-    "emit/proof",
-    "emit/matrix",
-    "emit/publish",
-    "emit/policy",
-    "emit/kmm",
-    "emit/lint",
-    "attest/bundle",
-    "attest/facts",
-    "attest/oci",
-    "attest/public_key",
-    "attest/sbom",
-    "attest/simple_signing",
-    "attest/statements",
-    "kmm/container",
-    "kmm/fields",
-    "kmm/lint",
-    "kmm/mapping",
-    "kmm/problem",
-    "kmm/regexp",
-    "kmm/rules",
-    "kmm/schema",
-    "kmm/version",
-    "publish/result",
-    "archive",
-    "digest",
-    "foreign",
-    "progress",
-    "pullspec",
-    "tags",
-    "layer",
-    "overlay",
-    "survey",
-    "sources/changes",
-    "sources/payload",
-    "sources/releases",
-    "finding",
-    "fit",
-    "compat",
-    "leaks",
-    "pkcs11_uri",
-    "module/elf",
-    "module/kernel_object",
-    "module/packing",
-    "module/signature",
-    "module/symvers",
-    "boot/bzimage",
-    "boot/confine",
-    "boot/console",
-    "boot/initramfs",
-    "boot/script",
-    "boot/splats",
-    "boot/verdict",
+_ROOT = Path(__file__).parent.parent
+_HOUSE = _ROOT / "builder"
+# From the ground up: a package imports packages before it, and itself.
+_PACKAGES = (
+    "", "host", "kmod", "config", "image", "drivers", "store", "registry", "signing", "sources", "evidence", "plan",
+    "boot", "build", "publish", "emit", "show", "verbs", "__main__",
+)  # fmt: skip
+# What a pure module may not name: the world, and time.
+_WORLD = frozenset(
+    [
+        "asyncio",
+        "ctypes",
+        "fcntl",
+        "glob",
+        "httpx",
+        "mmap",
+        "multiprocessing",
+        "os",
+        "platform",
+        "pty",
+        "random",
+        "resource",
+        "secrets",
+        "select",
+        "shutil",
+        "signal",
+        "socket",
+        "subprocess",
+        "sys",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib.request",
+    ]
 )
-_TOUCHING = {
-    "run",
-    "store",
-    "workflow",
-    "cli",
-    "toolkit",
-    "download",
-    "apt",
-    "build",
-    "compile",
-    "assemble",
-    "project",
-    "host",
-    "image_files",
-    "extract",
-    "result_folder",
-    "compiled",
-    "kernel_facts",
-    "keyholder",
-    "prove",
-    "sign",
-    "signer",
-    "stages",
-    "registry",
-    "upload",
-    "publish",
-    "kmm_facts",
-    "policy_facts",
-    "web",
-    "pull",
-    "discovery",
-    "nightly",
-    "upgrade",
-}
+_TOUCHING_CALLS = frozenset(
+    [
+        "exists",
+        "glob",
+        "is_dir",
+        "is_file",
+        "is_symlink",
+        "iterdir",
+        "lstat",
+        "mkdir",
+        "open",
+        "read_bytes",
+        "read_text",
+        "readlink",
+        "rename",
+        "resolve",
+        "rglob",
+        "rmdir",
+        "stat",
+        "symlink_to",
+        "touch",
+        "unlink",
+        "write_bytes",
+        "write_text",
+    ]
+)
+_STARTERS = re.compile(
+    r"(subprocess|multiprocessing|pty|asyncio)(\.|$)|os\.(system|popen|exec\w*|spawn\w*|fork\w*|posix_spawn\w*)$"
+)
+
+
+def _name_of(file: Path) -> str:
+    return ".".join(("builder", *file.relative_to(_HOUSE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+_MODULES = {_name_of(file): file for file in sorted(_HOUSE.rglob("*.py"))}
 
 
 @functools.cache
-def _imports(file: Path) -> set[str]:
-    """Modules imported when the file is; blocks for type checking only do not count."""
-    tree = ast.parse(file.read_text())
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_MODULES[module].read_text())
+
+
+@functools.cache
+def _imports(module: str, *, as_it_runs: bool) -> frozenset[str]:
+    """Return the modules that a module imports; where it runs, blocks for type checking do not count."""
     skipped = {
         id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for block in ast.walk(_tree(module))
+        if as_it_runs and isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(module)):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+            inner = {f"{node.module}.{name.name}" for name in node.names} & _MODULES.keys()
+            found |= inner or {node.module}
         elif isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
-    return found
+    return frozenset(found)
 
 
-def test_only_run_starts_processes() -> None:
-    starters = {"subprocess", "os.system", "pty", "multiprocessing"}
-    users = [file.name for file in _PACKAGE.rglob("*.py") if _imports(file) & starters]
-    assert users == ["run.py"]
+def _floor(module: str) -> int:
+    words = module.split(".")
+    package = words[1] if len(words) > 2 or module == "builder.__main__" or module not in _MODULES else ""
+    return _PACKAGES.index(package)
 
 
-@pytest.mark.parametrize("module", _PURE)
-def test_deciding_and_telling_touch_nothing(module: str) -> None:
-    imports = _imports(_PACKAGE / f"{module}.py")
-    allowed = {"builder.run.Command"} | ({"builder.run"} if module == "image_build" else set())
-    touched = {name for name in imports - allowed if name.startswith("builder.") and name.split(".")[1] in _TOUCHING}
-    assert not touched
+def _is_pure(module: str) -> bool:
+    return bool(re.search(r"\bPure\.", ast.get_docstring(_tree(module)) or ""))
+
+
+_PURE = tuple(module for module in _MODULES if _is_pure(module) and _MODULES[module].name != "__init__.py")
+
+
+@pytest.mark.parametrize("module", [name for name, file in _MODULES.items() if file.name != "__init__.py"])
+def test_a_package_imports_only_packages_below_it(module: str) -> None:
+    imported = {name for name in _imports(module, as_it_runs=False) if name in _MODULES and name != "builder"}
+    assert not {name for name in imported if _floor(name) > _floor(module)}
 
 
 def test_no_module_imports_in_a_circle() -> None:
-    edges = {
-        f"builder.{'.'.join(file.relative_to(_PACKAGE).with_suffix('').parts)}": _imports(file)
-        for file in _PACKAGE.rglob("*.py")
-    }
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
         assert module not in trail, " -> ".join((*trail, module))
         if module not in done:
-            for target in edges[module] & edges.keys():
+            for target in _imports(module, as_it_runs=False) & _MODULES.keys():
                 visit(target, (*trail, module))
             done.add(module)
 
-    for module in edges:
+    for module in _MODULES:
         visit(module, ())
 
 
+def _attributes(module: str) -> set[str]:
+    return {ast.unparse(node) for node in ast.walk(_tree(module)) if isinstance(node, ast.Attribute)}
+
+
+def _starts_processes(module: str) -> bool:
+    return any(map(_STARTERS.match, _imports(module, as_it_runs=True) | _attributes(module)))
+
+
+def test_only_run_starts_processes() -> None:
+    assert [module for module in _MODULES if _starts_processes(module)] == ["builder.host.run"]
+
+
+def test_there_are_pure_modules() -> None:
+    assert len(_PURE) > 40
+
+
+@pytest.mark.parametrize("module", _PURE)
+def test_what_is_pure_touches_nothing(module: str) -> None:
+    """Neither itself nor by what it imports: that is pure, too."""
+    imported = _imports(module, as_it_runs=True)
+    assert not {name for name in imported & _MODULES.keys() if not _is_pure(name) and name != "builder"}
+    assert not imported & _WORLD
+    called = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Call)
+    }
+    assert not called & _TOUCHING_CALLS
+
+
 def test_nothing_but_the_entry_point_leaves_the_process() -> None:
-    for file in _PACKAGE.rglob("*.py"):
-        if file.name != "__main__.py":
-            assert "sys.exit" not in file.read_text(), file
+    assert {module for module in _MODULES if "sys.exit" in _attributes(module)} == {"builder.__main__"}
 
 
 def test_what_strangers_wrote_is_parsed_in_one_place() -> None:
     """JSON by ``foreign``, tar by ``archive``: they know the tricks. The others read what this machine itself said."""
     own = {
-        "foreign",
-        "attest/sbom",
-        "boot/acceleration",
-        "boot/machine",
-        "emit/matrix",
-        "keyholder",
-        "locks",
-        "signer",
-        "store",
+        "builder.boot.acceleration",
+        "builder.boot.machine",
+        "builder.foreign",
+        "builder.host.locks",
+        "builder.publish.attest.sbom",
+        "builder.show.matrix",
+        "builder.signing.access",
+        "builder.signing.holder",
+        "builder.store.images",
     }
-    texts = {str(file.relative_to(_PACKAGE).with_suffix("")): file.read_text() for file in _PACKAGE.rglob("*.py")}
-    assert {name for name, text in texts.items() if "json.load" in text} <= own
-    openers = {name for name, text in texts.items() if "tarfile.open" in text or "TarInfo.frombuf" in text}
-    assert openers == {"archive", "compiled", "oci", "publish/bundle"}, "all but the first write only"
+    texts = {module: file.read_text() for module, file in _MODULES.items()}
+    assert {module for module, text in texts.items() if "json.load" in text} <= own
+    openers = {module for module, text in texts.items() if "tarfile.open" in text or "TarInfo.frombuf" in text}
+    writers = {"builder.image.layout", "builder.publish.bundle", "builder.store.compiled"}
+    assert openers - writers == {"builder.image.archive"}

@@ -11,8 +11,8 @@ from test_packages import _deb, _member
 
 from builder.errors import SourceGoneError
 from builder.kernel import Arch, parse_kernel_version
-from builder.sources.locked import DebianSource
-from builder.toolkit import DebianToolkits
+from builder.sources.debian.toolkit import DebianToolkits
+from builder.sources.provider import DebianSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def toolkits(tmp_path: Path, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPa
         fetched.append(package.url)
         return _deb(tmp_path / package.sha256, (_member(f"usr/share/{package.sha256}"), b"x"))
 
-    monkeypatch.setattr("builder.download.Downloads.fetch", fetch)
+    monkeypatch.setattr("builder.sources.download.Downloads.fetch", fetch)
     made = DebianToolkits(DebianSource(source, Arch.X86_64), cache_dir=tmp_path / "cache", work_dir=tmp_path)
     made.fetched = fetched  # type: ignore[attr-defined]
     yield made
@@ -108,16 +108,16 @@ def test_the_base_has_what_kmm_needs(toolkits: DebianToolkits, tmp_path: Path) -
 def test_a_failure_is_everybodys_and_can_be_tried_again(
     toolkits: DebianToolkits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = __import__("builder.download", fromlist=["Downloads"]).Downloads.fetch
+    good = __import__("builder.sources.download", fromlist=["Downloads"]).Downloads.fetch
 
     def gone(_self: object, _package: object) -> Path:
         raise SourceGoneError("gone")
 
-    monkeypatch.setattr("builder.download.Downloads.fetch", gone)
+    monkeypatch.setattr("builder.sources.download.Downloads.fetch", gone)
     for _ in range(2):
         with pytest.raises(SourceGoneError):
             toolkits.ensure(_PLAIN)
-    monkeypatch.setattr("builder.download.Downloads.fetch", good)
+    monkeypatch.setattr("builder.sources.download.Downloads.fetch", good)
     assert toolkits.ensure(_PLAIN)
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from builder.drivers.tree import read_tree
 from builder.errors import UsageError
-from builder.tree import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

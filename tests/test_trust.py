@@ -14,16 +14,16 @@ from test_sign import certify
 
 from builder.boot.cell import read_test_files
 from builder.boot.script import TEST_NAME
-from builder.config import BootTest
-from builder.config_file import load_config
-from builder.driver import read_driver
+from builder.config.load import load_config
+from builder.config.model import BootTest
+from builder.drivers.source import read_driver
 from builder.errors import CellError, ConfigError, FailureClass, FormatError, LockFileError, SignerError, UsageError
-from builder.evidence import Journal
-from builder.image_files import LayerCache, read_oci_layout
-from builder.places import find_problem_inside, read_inside, replace_file, write_below
-from builder.project import open_project
-from builder.registry_access import open_registries
-from builder.signer import open_key_access
+from builder.evidence.journal import Journal
+from builder.host.places import find_problem_inside, read_inside, replace_file, write_below
+from builder.image.contents import LayerCache, read_oci_layout
+from builder.plan.project import open_project
+from builder.registry.access import open_registries
+from builder.signing.access import open_key_access
 
 if TYPE_CHECKING:
     from collections.abc import Callable

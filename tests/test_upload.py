@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from builder.config.tag_rules import image_names, normalize_tag
 from builder.errors import SourceError, SourceUnreachableError, UsageError
 from builder.kernel import parse_kernel_version
 from builder.pullspec import parse_pullspec
-from builder.registry import Credentials, Registry
-from builder.tags import image_names, normalize_tag
-from builder.upload import Uploader
+from builder.registry.reader import Credentials, Registry
+from builder.registry.writer import Uploader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def server() -> _Server:
 
 @pytest.fixture
 def uploader(server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploader:
-    monkeypatch.setattr("builder.upload._PIECE", 10)
+    monkeypatch.setattr("builder.registry.writer._PIECE", 10)
     registry = Registry(Credentials(), tmp_path / "cache", transport=httpx.MockTransport(server), sleep=lambda _: None)
     return Uploader(registry)
 

@@ -15,32 +15,38 @@ import pytest
 from fake_registry import FakeRegistry, digest_of
 from image_keys import make_image_signer
 
-from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, SIGNATURE_PREDICATE, make_statement, sign_statement
-from builder.attest.facts import CellFacts
-from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, referrers_tag
-from builder.attest.sbom import SBOM_PREDICATE
-from builder.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
-from builder.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
 from builder.errors import FormatError, SignerError, SourceError, UsageError
-from builder.evidence import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome
+from builder.evidence.journal import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome
+from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, referrers_tag
 from builder.kernel import parse_kernel_version
-from builder.matrix import Cell
-from builder.plan import Action, Decision, Reason
+from builder.plan.decide import Action, Decision, Reason
+from builder.plan.matrix import Cell
 from builder.publish import cells
 from builder.publish.attachments import Artifact, Attachments
-from builder.publish.image_signer import OpenImageSigner
+from builder.publish.attest.bundle import (
+    BUNDLE_TYPE,
+    PREDICATE_ANNOTATION,
+    SIGNATURE_PREDICATE,
+    make_statement,
+    sign_statement,
+)
+from builder.publish.attest.facts import CellFacts
+from builder.publish.attest.sbom import SBOM_PREDICATE
+from builder.publish.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
+from builder.publish.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
 from builder.publish.publisher import Publisher
 from builder.publish.result import CellNames, PublishStatus
 from builder.publish.signatory import Signatory
 from builder.publish.verify import Verifier
 from builder.publish.verifying import verify_image
 from builder.pullspec import parse_pullspec
+from builder.signing.image_key import OpenImageSigner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.publish.verify import Verification
-    from builder.registry import Registry
+    from builder.registry.reader import Registry
 
 _REPOSITORY = "org/drv"
 _NAME = parse_pullspec(f"quay.test/{_REPOSITORY}:1.0.0-6.1.0-9-amd64")

@@ -14,8 +14,8 @@ from builder.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
-from builder.once import Once
-from builder.web import check_status, read_chunks, with_retries
+from builder.host.http import check_status, read_chunks, with_retries
+from builder.host.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

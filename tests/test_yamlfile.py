@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from builder.config.yamlfile import read_yaml
 from builder.errors import ConfigError
-from builder.yamlfile import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from builder.boot.machine import emulator_of, machine_of
 from builder.digest import content_id
 from builder.errors import HostError
+from builder.host.locks import alone
+from builder.host.run import Command, run
 from builder.kernel import Arch
-from builder.locks import alone
-from builder.run import Command, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

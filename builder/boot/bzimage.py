@@ -1,4 +1,4 @@
-"""Takes the kernel out of an x86 boot image, so that no guest spends its first two seconds on unpacking it. Pure.
+"""Takes the kernel out of an x86 boot image, so that no guest spends its first two seconds on unpacking it.
 
 Format: Documentation/arch/x86/boot.rst, fields ``setup_sects``, ``payload_offset`` and ``payload_length``.
 """

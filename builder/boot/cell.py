@@ -11,16 +11,16 @@ from builder.boot.kernel_image import DebianKernelImages, OsImageKernels, Releas
 from builder.boot.script import TEST_NAME
 from builder.boot.stage import BootRequest
 from builder.boot.verdict import raise_problems
-from builder.download import Downloads
 from builder.errors import CellError, FailureClass, FormatError
-from builder.evidence import BootEvidence
-from builder.finding import raise_findings
-from builder.fit import place_modules
-from builder.image_contract import MODULE_ROOT
-from builder.image_files import list_modules
-from builder.places import read_inside
-from builder.pull import open_puller
-from builder.sources.locked import DebianSource, runtime_name
+from builder.evidence.journal import BootEvidence
+from builder.host.places import read_inside
+from builder.image.contents import list_modules
+from builder.image.contract import MODULE_ROOT
+from builder.kmod.finding import raise_findings
+from builder.kmod.fit import place_modules
+from builder.registry.pull import open_puller
+from builder.sources.download import Downloads
+from builder.sources.provider import DebianSource, runtime_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     from builder.boot.kernel_image import KernelImages
     from builder.boot.stage import Booter
-    from builder.driver import StagedDriver
-    from builder.evidence import Journal
-    from builder.image_files import ImageContents
+    from builder.drivers.source import StagedDriver
+    from builder.evidence.journal import Journal
+    from builder.image.contents import ImageContents
     from builder.kernel import Arch
-    from builder.lock import LockedDebian
-    from builder.matrix import Cell
-    from builder.module.signature import Certificate
-    from builder.plan import Decision
-    from builder.project import Project
+    from builder.kmod.signature import Certificate
+    from builder.plan.decide import Decision
+    from builder.plan.matrix import Cell
+    from builder.plan.project import Project
+    from builder.sources.lock import LockedDebian
 
 _FIRMWARE_ROOT = "firmware/"
 

@@ -1,4 +1,4 @@
-"""Writes initramfs archives: cpio in the form "newc" (Documentation/driver-api/early-userspace/buffer-format.rst)."""
+"""Writes initramfs archives: cpio "newc" (Documentation/driver-api/early-userspace/buffer-format.rst). Pure."""
 
 from __future__ import annotations
 

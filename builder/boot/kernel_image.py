@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from builder.boot.bzimage import unpack_kernel
-from builder.deb import find_members
 from builder.digest import content_id
 from builder.errors import FormatError, LockFileError, SourceError
-from builder.extract import extract_files
+from builder.host.locks import alone
+from builder.host.once import Once
 from builder.kernel import Arch
-from builder.locks import alone
-from builder.module.kernel_object import module_name, read_kernel_object
-from builder.module.packing import is_module, unpack_module
-from builder.module.signature import split_signature
-from builder.once import Once
-from builder.store import STAGE_REPOSITORY, read_digest
+from builder.kmod.kernel_object import module_name, read_kernel_object
+from builder.kmod.packing import is_module, unpack_module
+from builder.kmod.signature import split_signature
+from builder.sources.debian.deb import find_members
+from builder.store.extract import extract_files
+from builder.store.images import STAGE_REPOSITORY, read_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from builder.download import Downloads
-    from builder.jail import Jail
     from builder.kernel import KernelVersion
-    from builder.lock import LockedDebian, LockedPackage
-    from builder.pull import Puller
-    from builder.sources.locked import OpenShiftSource
+    from builder.registry.pull import Puller
+    from builder.sources.download import Downloads
+    from builder.sources.lock import LockedDebian, LockedPackage
+    from builder.sources.provider import OpenShiftSource
+    from builder.store.jail import Jail
 
 _MOST_IN_TREE = 200
 # A kernel as it is shipped and unpacked, and the modules and kernel of an operating system image: the largest seen.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import HostError
+from builder.host.run import Command, find_tool
 from builder.kernel import Arch
-from builder.run import Command, find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

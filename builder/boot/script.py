@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config import BootTest, BootTimeouts, ParameterSet
+    from builder.config.model import BootTest, BootTimeouts, ParameterSet
 
 MODULE_FOLDER = "kmodsmith/modules"
 UNSIGNED_FOLDER = "kmodsmith/unsigned"

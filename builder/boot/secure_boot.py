@@ -27,10 +27,10 @@ from cryptography.x509.oid import NameOID
 
 from builder.digest import content_id
 from builder.errors import FormatError
-from builder.keys import certify_itself
-from builder.locks import alone
-from builder.module.signature import Certificate, append_signature
-from builder.run import Command, run
+from builder.host.locks import alone
+from builder.host.run import Command, run
+from builder.kmod.signature import Certificate, append_signature
+from builder.signing.create import certify_itself
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

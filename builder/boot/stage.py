@@ -33,10 +33,10 @@ from builder.boot.script import (
 from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
 from builder.boot.verdict import Ending, Verdict, judge_boot
 from builder.errors import CellError, FailureClass, FormatError, HostError
-from builder.memory import available_memory
-from builder.module.kernel_object import module_name
-from builder.module.packing import unpack_module
-from builder.run import follow
+from builder.host.memory import available_memory
+from builder.host.run import follow
+from builder.kmod.kernel_object import module_name
+from builder.kmod.packing import unpack_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from builder.boot.console import StepLog
     from builder.boot.kernel_image import BootKernel, KernelImages
     from builder.boot.machine import Firmware
-    from builder.config import BootTest
-    from builder.fit import PlacedModule
+    from builder.config.model import BootTest
+    from builder.host.run import Followed
     from builder.kernel import Arch, KernelVersion
-    from builder.module.signature import Certificate
-    from builder.run import Followed
+    from builder.kmod.fit import PlacedModule
+    from builder.kmod.signature import Certificate
 
 SECURE, PLAIN = "secure", "plain"
 _ENFORCING = "CONFIG_SECURITY_LOCKDOWN_LSM"

@@ -1,4 +1,4 @@
-"""Judges a boot test from what its console said. Pure, so that every verdict can be tested from a recorded console."""
+"""Judges a boot test from what its console said. So every verdict can be tested from a recorded console. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from builder.boot.console import FaultKind
 from builder.boot.script import StepKind
 from builder.boot.splats import SplatKind, find_splats
+from builder.config.regexp import compile_regexp
 from builder.errors import CellError, FailureClass
-from builder.kmm.regexp import compile_regexp
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
     from builder.boot.console import StepLog, Transcript
     from builder.boot.script import Step
-    from builder.config import AllowedMessage
+    from builder.config.model import AllowedMessage
 
 
 class BootCheck(StrEnum):

@@ -1,1 +1,1 @@
-"""Pure functions that turn values into text for people and other programs."""
+"""Files for clusters and for documents: facts are read, files are pure."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from builder.config import Config
+from builder.config.model import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def emit_reference() -> str:
     lines = [
         "# Reference of versions.yaml",
         "",
-        f"Written by `{WRITE_COMMAND}`; change the declaration in `builder/config.py` instead.",
+        f"Written by `{WRITE_COMMAND}`; change the declaration in `builder/config/model.py` instead.",
         "Which of it is trusted, and what it may name, [security.md](security.md) tells.",
         "",
     ]

@@ -1,1 +1,1 @@
-"""Images in registries: published, signed, attested, compared, verified, bundled."""
+"""Images into registries, tags last and once: signatures, statements, lists, audit, verify, bundles."""

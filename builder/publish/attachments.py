@@ -10,7 +10,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from builder.attest.oci import (
+from builder.digest import sha256_of
+from builder.errors import DamagedError, FormatError, SourceGoneError, SourceUnreachableError
+from builder.host.once import Once
+from builder.image.manifests import (
     EMPTY,
     OCI_INDEX,
     OCI_MANIFEST,
@@ -22,20 +25,17 @@ from builder.attest.oci import (
     referrer_of,
     referrers_tag,
 )
-from builder.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
-from builder.digest import sha256_of
-from builder.errors import DamagedError, FormatError, SourceGoneError, SourceUnreachableError
-from builder.once import Once
-from builder.registry import Descriptor
+from builder.publish.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
+from builder.registry.reader import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from builder.attest.oci import ArtifactManifest, Entry
-    from builder.attest.simple_signing import ImageSignature
+    from builder.image.manifests import ArtifactManifest, Entry
+    from builder.publish.attest.simple_signing import ImageSignature
     from builder.pullspec import Pullspec
-    from builder.registry import Registry
-    from builder.upload import Uploader
+    from builder.registry.reader import Registry
+    from builder.registry.writer import Uploader
 
 _log = logging.getLogger(__name__)
 

@@ -7,24 +7,24 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from builder.attest.bundle import SIGNATURE_PREDICATE
-from builder.attest.statements import CELL_PREDICATES
+from builder.build.runs import NO_BOOTS, plan_project
 from builder.errors import FormatError, SourceError
-from builder.progress import no_progress
+from builder.host.progress import no_progress
+from builder.publish.attest.bundle import SIGNATURE_PREDICATE
+from builder.publish.attest.statements import CELL_PREDICATES
 from builder.publish.cells import find_shared_names, name_cells
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
 from builder.publish.signatory import bundles_of
 from builder.pullspec import parse_pullspec
-from builder.workflow import NO_BOOTS, plan_project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.evidence import Journal
-    from builder.matrix import Selector
-    from builder.progress import Progress
-    from builder.project import Project
+    from builder.evidence.journal import Journal
+    from builder.host.progress import Progress
+    from builder.plan.matrix import Selector
+    from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
     from builder.publish.result import SharedName
 

@@ -17,23 +17,23 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from builder.archive import BROKEN, read_tar
-from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, parse_artifact, parse_index
-from builder.attest.simple_signing import parse_signature_image, signature_tag
 from builder.errors import FormatError, SourceError, UsageError
-from builder.progress import no_progress
+from builder.host.progress import no_progress
+from builder.image.archive import BROKEN, read_tar
+from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, parse_artifact, parse_index
+from builder.publish.attest.simple_signing import parse_signature_image, signature_tag
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.archive import Content
-    from builder.attest.oci import Entry
-    from builder.progress import Progress
+    from builder.host.progress import Progress
+    from builder.image.archive import Content
+    from builder.image.manifests import Entry
     from builder.publish.attachments import Attachments
     from builder.pullspec import Pullspec
-    from builder.registry import Descriptor, Registry
-    from builder.upload import Uploader
+    from builder.registry.reader import Descriptor, Registry
+    from builder.registry.writer import Uploader
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _NAME = "org.opencontainers.image.ref.name"

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import UsageError
-from builder.progress import no_progress
+from builder.host.progress import no_progress
 from builder.publish.attachments import Attachments
 from builder.publish.bundle import BundleLoader, BundleWriter, check_target
 from builder.publish.published import read_published
 from builder.publish.reading import open_reader, settings_for
 from builder.pullspec import parse_pullspec
-from builder.registry_access import open_registries
-from builder.upload import Uploader
+from builder.registry.access import open_registries
+from builder.registry.writer import Uploader
 
 if TYPE_CHECKING:
-    from builder.matrix import Selector
-    from builder.progress import Progress
-    from builder.project import Project
+    from builder.host.progress import Progress
+    from builder.plan.matrix import Selector
+    from builder.plan.project import Project
     from builder.publish.bundle import BundleReport, Loaded
     from builder.publish.published import LeftOutCell
 

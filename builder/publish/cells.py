@@ -10,28 +10,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder import __version__
-from builder.attest.facts import CellFacts
+from builder.build.runs import BootOptions, plan_project
 from builder.errors import UsageError
-from builder.evidence import is_strong_enough, make_run_id
+from builder.evidence.journal import is_strong_enough, make_run_id
+from builder.host.locks import hold_project
+from builder.host.progress import no_progress
+from builder.host.run import obey, stop_all
 from builder.kernel import parse_kernel_version
-from builder.locks import hold_project
-from builder.matrix import Selector, make_matrix, matches_any
-from builder.plan import Action, Reason
-from builder.progress import no_progress
+from builder.plan.decide import Action, Reason
+from builder.plan.matrix import Selector, make_matrix, matches_any
+from builder.publish.attest.facts import CellFacts
 from builder.publish.result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
-from builder.run import obey, stop_all
-from builder.sources.locked import image_input
-from builder.store import hold_store
-from builder.workflow import BootOptions, plan_project
+from builder.sources.provider import image_input
+from builder.store.images import hold_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from builder.plan import Decision
-    from builder.progress import Progress
-    from builder.project import Project
+    from builder.build.runs import Planned
+    from builder.host.progress import Progress
+    from builder.plan.decide import Decision
+    from builder.plan.project import Project
     from builder.publish.publisher import Publisher
-    from builder.workflow import Planned
 
 _AT_ONCE = 4
 
@@ -211,11 +211,11 @@ class _Job:
 @contextmanager
 def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames], force: Force) -> Iterator[_Job]:
     from builder.publish.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
-    from builder.publish.image_signer import open_image_signer  # noqa: PLC0415
     from builder.publish.publisher import Publisher  # noqa: PLC0415
     from builder.publish.signatory import Signatory  # noqa: PLC0415
-    from builder.registry_access import open_registries  # noqa: PLC0415
-    from builder.upload import Uploader  # noqa: PLC0415
+    from builder.registry.access import open_registries  # noqa: PLC0415
+    from builder.registry.writer import Uploader  # noqa: PLC0415
+    from builder.signing.image_key import open_image_signer  # noqa: PLC0415
 
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
     with closing(registry), open_image_signer(project.config) as signer:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from builder.errors import FormatError, SourceError
-from builder.plan import Elsewhere
+from builder.plan.decide import Elsewhere
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
@@ -14,8 +14,8 @@ from builder.pullspec import parse_pullspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from builder.plan import Decision
-    from builder.project import Project
+    from builder.plan.decide import Decision
+    from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
 
 _AT_ONCE = 16

@@ -6,19 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.build.runs import NO_BOOTS, plan_project
 from builder.errors import UsageError
-from builder.progress import no_progress
+from builder.host.progress import no_progress
 from builder.publish.cells import find_shared_names, name_cells
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL, PublishedCell
 from builder.pullspec import parse_pullspec
-from builder.workflow import NO_BOOTS, plan_project
 
 if TYPE_CHECKING:
-    from builder.matrix import Cell, Selector
-    from builder.plan import Decision
-    from builder.progress import Progress
-    from builder.project import Project
+    from builder.host.progress import Progress
+    from builder.plan.decide import Decision
+    from builder.plan.matrix import Cell, Selector
+    from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
     from builder.publish.result import CellNames
 

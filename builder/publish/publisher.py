@@ -13,31 +13,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.attest.bundle import SIGNATURE_PREDICATE, make_statement
-from builder.attest.oci import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
-from builder.attest.statements import CELL_PREDICATES, make_statements
 from builder.digest import sha256_of
 from builder.errors import CellError, FailureClass, FormatError, SourceError
-from builder.evidence import PublishEvidence
+from builder.evidence.journal import PublishEvidence
 from builder.foreign import read_json
-from builder.image_files import export_image
-from builder.labels import KEY_LABEL
-from builder.once import Once
+from builder.host.once import Once
+from builder.host.run import check_stop
+from builder.image.contents import export_image
+from builder.image.labels import KEY_LABEL
+from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
+from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
+from builder.publish.attest.statements import CELL_PREDICATES, make_statements
 from builder.publish.reading import Standing, read_standing
 from builder.publish.result import CellNames, PublishResult, PublishStatus, SharedName
 from builder.pullspec import parse_pullspec
-from builder.run import check_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from builder.attest.facts import CellFacts
-    from builder.evidence import Journal
-    from builder.plan import Decision
+    from builder.evidence.journal import Journal
+    from builder.plan.decide import Decision
+    from builder.publish.attest.facts import CellFacts
     from builder.publish.signatory import Signatory
     from builder.pullspec import Pullspec
-    from builder.registry import Registry
-    from builder.upload import Uploader
+    from builder.registry.reader import Registry
+    from builder.registry.writer import Uploader
 
 
 def _conflict(message: str) -> CellError:

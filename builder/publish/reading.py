@@ -6,26 +6,26 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.attest.oci import OCI_INDEX, OCI_MANIFEST
-from builder.attest.simple_signing import is_signed_as
-from builder.config import RegistrySettings
+from builder.config.model import RegistrySettings
 from builder.digest import sha256_of
 from builder.errors import FormatError, SourceError
-from builder.labels import KEY_LABEL
+from builder.image.labels import KEY_LABEL
+from builder.image.manifests import OCI_INDEX, OCI_MANIFEST
 from builder.publish.attachments import Attachments
-from builder.publish.image_signer import read_image_key
-from builder.registry import MANIFEST_TYPES
-from builder.registry_access import open_registries
-from builder.sources.payload import parse_labels
-from builder.upload import Uploader
+from builder.publish.attest.simple_signing import is_signed_as
+from builder.registry.access import open_registries
+from builder.registry.reader import MANIFEST_TYPES
+from builder.registry.writer import Uploader
+from builder.signing.image_key import read_image_key
+from builder.sources.openshift.payload import parse_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from builder.attest.public_key import PublicKey
-    from builder.project import Project
+    from builder.plan.project import Project
     from builder.pullspec import Pullspec
-    from builder.registry import Registry
+    from builder.registry.reader import Registry
+    from builder.signing.public_key import PublicKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Names under which cells are published, and how the publishing of each ended. Pure."""
+"""Names under which cells are published, and how the publishing of each ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from builder.kernel import KernelVersion
-    from builder.plan import Decision
+    from builder.plan.decide import Decision
     from builder.pullspec import Pullspec
 
 LOCAL = "localhost/"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builder.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, open_bundle, sign_statement
-from builder.attest.simple_signing import ImageSignature, is_signed_as, make_payload
 from builder.digest import sha256_of
 from builder.publish.attachments import WRONG, Artifact
+from builder.publish.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, open_bundle, sign_statement
+from builder.publish.attest.simple_signing import ImageSignature, is_signed_as, make_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from builder.attest.oci import Entry
-    from builder.attest.public_key import PublicKey
+    from builder.image.manifests import Entry
     from builder.publish.attachments import Attachments
-    from builder.publish.image_signer import OpenImageSigner
     from builder.pullspec import Pullspec
+    from builder.signing.image_key import OpenImageSigner
+    from builder.signing.public_key import PublicKey
 
 _CREATED = "org.opencontainers.image.created"
 _CONTENT = "dev.sigstore.bundle.content"

@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from builder.attest.bundle import SIGNATURE_PREDICATE, open_bundle
-from builder.attest.sbom import SBOM_PREDICATE
-from builder.attest.simple_signing import parse_payload
-from builder.attest.statements import (
+from builder.errors import FormatError
+from builder.evidence.journal import boot_strength, is_strong_enough
+from builder.foreign import Parsed, parse_data, read_json
+from builder.image.contents import LayerCache, list_modules, read_exported
+from builder.image.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL
+from builder.publish.attachments import WRONG
+from builder.publish.attest.bundle import SIGNATURE_PREDICATE, open_bundle
+from builder.publish.attest.sbom import SBOM_PREDICATE
+from builder.publish.attest.simple_signing import parse_payload
+from builder.publish.attest.statements import (
     BOOT_TEST,
     BUILD_TYPE,
     FIT_TEST,
@@ -25,24 +31,18 @@ from builder.attest.statements import (
     SIGNATURE_TEST,
     TEST_PREDICATE,
 )
-from builder.errors import FormatError
-from builder.evidence import boot_strength, is_strong_enough
-from builder.foreign import Parsed, parse_data, read_json
-from builder.image_files import LayerCache, list_modules, read_exported
-from builder.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL
-from builder.publish.attachments import WRONG
 from builder.publish.signatory import bundles_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from builder.attest.bundle import Statement
-    from builder.attest.oci import Entry
-    from builder.attest.public_key import PublicKey
-    from builder.image_files import ImageContents
+    from builder.image.contents import ImageContents
+    from builder.image.manifests import Entry
     from builder.publish.attachments import Attachments
+    from builder.publish.attest.bundle import Statement
     from builder.pullspec import Pullspec
-    from builder.registry import Manifest, Registry
+    from builder.registry.reader import Manifest, Registry
+    from builder.signing.public_key import PublicKey
 
 TESTS = (FIT_TEST, SIGNATURE_TEST, BOOT_TEST)
 LARGEST_BLOB = 8 * 1024**3

@@ -7,22 +7,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.attest.statements import BOOT_TEST
 from builder.errors import UsageError
 from builder.publish.attachments import Attachments
-from builder.publish.image_signer import read_image_key, read_public_key
+from builder.publish.attest.statements import BOOT_TEST
 from builder.publish.reading import settings_for
 from builder.publish.verify import Verifier
 from builder.pullspec import parse_pullspec
-from builder.registry_access import open_registries
-from builder.upload import Uploader
+from builder.registry.access import open_registries
+from builder.registry.writer import Uploader
+from builder.signing.image_key import read_image_key, read_public_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from builder.attest.public_key import PublicKey
-    from builder.project import Project
+    from builder.plan.project import Project
     from builder.publish.verify import Verification
+    from builder.signing.public_key import PublicKey
 
 
 def verify_image(

@@ -30,30 +30,30 @@ import yaml
 from discovery import measure_discovery
 from publishing import measure_publishing
 
-from builder.apt import Apt, Archive
 from builder.boot.kernel_image import DebianKernelImages, unpacked_kernel
-from builder.config import DebianKernels
-from builder.deb import read_members
-from builder.download import Downloads
-from builder.fit import check_modules, place_modules
-from builder.image_files import LayerCache, list_modules
+from builder.build.prove import read_image
+from builder.build.runs import plan_project
+from builder.build.stages import open_source_facts
+from builder.config.model import DebianKernels
+from builder.image.contents import LayerCache, list_modules
+from builder.image.layout import write_image, write_layer
 from builder.kernel import Arch, parse_kernel_version
-from builder.keys import create_development_key
-from builder.lock import LockedPackage
-from builder.matrix import Selector
-from builder.oci import write_image, write_layer
-from builder.project import open_project
-from builder.prove import read_image
-from builder.sources.debian import toolkit_packages
-from builder.stages import open_source_facts
-from builder.toolkit import _toolchain_entries
-from builder.workflow import plan_project
+from builder.kmod.fit import check_modules, place_modules
+from builder.plan.matrix import Selector
+from builder.plan.project import open_project
+from builder.signing.create import create_development_key
+from builder.sources.debian.apt import Apt, Archive
+from builder.sources.debian.deb import read_members
+from builder.sources.debian.discover import toolkit_packages
+from builder.sources.debian.toolkit import _toolchain_entries
+from builder.sources.download import Downloads
+from builder.sources.lock import LockedPackage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from builder.kernel import KernelVersion
-    from builder.project import Project
+    from builder.plan.project import Project
 
 _ROOT = Path(__file__).parents[2]
 _BOX = "localhost/kmodsmith-bench-import:latest"

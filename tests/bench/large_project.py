@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conftest import VERSIONS_YAML, make_source
 
-from builder.lock import Lock, write_lock
+from builder.sources.lock import Lock, write_lock
 
 DRIVERS = 10
 KERNELS = 1000

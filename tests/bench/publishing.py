@@ -25,24 +25,24 @@ sys.path[:0] = [str(_ROOT / "tests")]
 from integration.registry_server import RegistryServer, serve_registry  # noqa: E402 - the tests' folder is no package
 from large_project import write_large_project  # noqa: E402
 
-from builder.attest.facts import CellFacts  # noqa: E402
-from builder.attest.oci import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
-from builder.attest.statements import CELL_PREDICATES, make_statements  # noqa: E402
+from builder.build.runs import NO_BOOTS, plan_project  # noqa: E402
 from builder.digest import sha256_of  # noqa: E402
-from builder.evidence import CellEvidence, ModuleRecord, Outcome  # noqa: E402
-from builder.labels import KEY_LABEL  # noqa: E402
-from builder.matrix import Selector  # noqa: E402
-from builder.project import open_project  # noqa: E402
+from builder.evidence.journal import CellEvidence, ModuleRecord, Outcome  # noqa: E402
+from builder.image.labels import KEY_LABEL  # noqa: E402
+from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
+from builder.plan.matrix import Selector  # noqa: E402
+from builder.plan.project import open_project  # noqa: E402
 from builder.publish.attachments import Attachments  # noqa: E402
-from builder.publish.image_signer import open_image_signer  # noqa: E402
+from builder.publish.attest.facts import CellFacts  # noqa: E402
+from builder.publish.attest.statements import CELL_PREDICATES, make_statements  # noqa: E402
 from builder.publish.signatory import Signatory  # noqa: E402
 from builder.pullspec import parse_pullspec  # noqa: E402
-from builder.registry_access import open_registries  # noqa: E402
-from builder.upload import Uploader  # noqa: E402
-from builder.workflow import NO_BOOTS, plan_project  # noqa: E402
+from builder.registry.access import open_registries  # noqa: E402
+from builder.registry.writer import Uploader  # noqa: E402
+from builder.signing.image_key import open_image_signer  # noqa: E402
 
 if TYPE_CHECKING:
-    from builder.plan import Decision
+    from builder.plan.decide import Decision
 
 _DRIVERS, _KERNELS = 10, 100
 _IDLE_RUNS = 5

@@ -28,59 +28,69 @@ from fake_registry import FakeRegistry, digest_of
 from pydantic import ValidationError
 from samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
 
-from builder.apt import Apt
-from builder.attest.bundle import make_statement, open_bundle, sign_statement
-from builder.attest.oci import OCI_MANIFEST, make_artifact, make_index, parse_artifact, parse_index, referrer_of
-from builder.attest.public_key import parse_public_key
-from builder.attest.simple_signing import (
+from builder.boot.bzimage import unpack_kernel
+from builder.boot.console import Transcript
+from builder.boot.script import make_script
+from builder.boot.secure_boot import read_kernel_signers
+from builder.boot.verdict import Ending, judge_boot
+from builder.config.load import load_config
+from builder.config.model import AllowedMessage, BootTest
+from builder.config.pkcs11_uri import parse_pkcs11_uri
+from builder.config.tag_rules import check_tag_rule, image_names
+from builder.config.yamlfile import read_documents
+from builder.drivers.dkms import read_dkms_conf
+from builder.emit.kmm.lint import choose_images, lint
+from builder.emit.kmm.version import Flavour, KmmVersion
+from builder.errors import Failure, FailureClass, FormatError, KmodsmithError
+from builder.evidence.clusters import cluster
+from builder.evidence.compile_log import classify_compile_log
+from builder.evidence.journal import (
+    BootEvidence,
+    CellEvidence,
+    FileRecord,
+    Journal,
+    ModuleRecord,
+    Outcome,
+    PublishEvidence,
+)
+from builder.image.contents import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
+from builder.image.contract import _check_packages, _check_settings, read_rpm_names
+from builder.image.depmod import check_depmod_data
+from builder.image.layer import read_layer_files
+from builder.image.leaks import find_leaks
+from builder.image.manifests import OCI_MANIFEST, make_artifact, make_index, parse_artifact, parse_index, referrer_of
+from builder.image.overlay import ImageFile
+from builder.kernel import Arch, parse_kernel_version
+from builder.kmod.kernel_facts import evaluate_vermagic, read_kernel_facts
+from builder.kmod.kernel_object import read_kernel_object
+from builder.kmod.packing import unpack_module
+from builder.kmod.signature import append_signature, parse_certificate, split_signature
+from builder.kmod.symvers import KernelSymbols
+from builder.publish.attest.bundle import make_statement, open_bundle, sign_statement
+from builder.publish.attest.simple_signing import (
     ImageSignature,
     make_payload,
     make_signature_image,
     parse_payload,
     parse_signature_image,
 )
-from builder.boot.bzimage import unpack_kernel
-from builder.boot.console import Transcript
-from builder.boot.script import make_script
-from builder.boot.secure_boot import read_kernel_signers
-from builder.boot.verdict import Ending, judge_boot
-from builder.clusters import cluster
-from builder.compiled import CompiledResults
-from builder.config import AllowedMessage, BootTest
-from builder.config_file import load_config
-from builder.deb import find_members, read_members
-from builder.depmod import check_depmod_data
-from builder.dkms import read_dkms_conf
-from builder.emit.lint import emit_choices, emit_lint, emit_lint_json
-from builder.emit.proof import emit_signing_log
-from builder.errors import Failure, FailureClass, FormatError, KmodsmithError
-from builder.evidence import BootEvidence, CellEvidence, FileRecord, Journal, ModuleRecord, Outcome, PublishEvidence
-from builder.failure import classify_compile_log
-from builder.image_contract import _check_packages, _check_settings, read_rpm_names
-from builder.image_files import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
-from builder.kernel import Arch, parse_kernel_version
-from builder.kernel_facts import evaluate_vermagic, read_kernel_facts
-from builder.keyholder import FileKey
-from builder.kmm.lint import choose_images, lint
-from builder.kmm.version import Flavour, KmmVersion
-from builder.layer import read_layer_files
-from builder.leaks import find_leaks
-from builder.lock import Lock, format_lock, read_lock
-from builder.module.kernel_object import read_kernel_object
-from builder.module.packing import unpack_module
-from builder.module.signature import append_signature, parse_certificate, split_signature
-from builder.module.symvers import KernelSymbols
-from builder.overlay import ImageFile
-from builder.pkcs11_uri import parse_pkcs11_uri
 from builder.publish.bundle import BundleLoader, _unpack
 from builder.publish.reading import read_standing
 from builder.publish.signatory import stated_predicates
 from builder.publish.verify import Verifier
 from builder.pullspec import parse_pullspec
-from builder.registry import Credentials, Registry
-from builder.sign import SigningLog
-from builder.signer import SignerIdentity, check_certificate, may_sign_code
-from builder.sources.payload import (
+from builder.registry.reader import Credentials, Registry
+from builder.registry.writer import Uploader
+from builder.show.lint import emit_choices, emit_lint, emit_lint_json
+from builder.show.proof import emit_signing_log
+from builder.signing.access import SignerIdentity, check_certificate, may_sign_code
+from builder.signing.holder import FileKey
+from builder.signing.modules import SigningLog
+from builder.signing.public_key import parse_public_key
+from builder.sources.debian.apt import Apt
+from builder.sources.debian.deb import find_members, read_members
+from builder.sources.lock import Lock, format_lock, read_lock
+from builder.sources.openshift.payload import (
     kernel_of_labels,
     parse_extensions,
     parse_graph,
@@ -88,11 +98,9 @@ from builder.sources.payload import (
     parse_package_list,
     parse_toolkit_release,
 )
-from builder.sources.payload import parse_payload as parse_release_payload
-from builder.survey import View, list_kernels, list_releases
-from builder.tags import check_tag_rule, image_names
-from builder.upload import Uploader
-from builder.yamlfile import read_documents
+from builder.sources.openshift.payload import parse_payload as parse_release_payload
+from builder.sources.survey import View, list_kernels, list_releases
+from builder.store.compiled import CompiledResults
 from fuzz import mutate
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from programs import give_up, need, refuse_unlisted
 
-from builder.locks import alone
+from builder.host.locks import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

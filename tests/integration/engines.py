@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from programs import need
 
-from builder.locks import alone
+from builder.host.locks import alone
 
 _SOURCES = Path(__file__).parent / "engines"
 _COSIGN = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2"

@@ -22,16 +22,16 @@ from builder.boot.kernel_image import DebianKernelImages, read_busybox
 from builder.boot.secure_boot import GuestKeys
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck
-from builder.config import BootTest
-from builder.download import Downloads
+from builder.config.model import BootTest
 from builder.errors import CellError, FailureClass, HostError
-from builder.fit import place_modules
 from builder.kernel import Arch
-from builder.keys import certify_itself
-from builder.lock import read_lock
-from builder.module.signature import Certificate, append_signature
-from builder.project import open_project
-from builder.sources.locked import DebianSource
+from builder.kmod.fit import place_modules
+from builder.kmod.signature import Certificate, append_signature
+from builder.plan.project import open_project
+from builder.signing.create import certify_itself
+from builder.sources.download import Downloads
+from builder.sources.lock import read_lock
+from builder.sources.provider import DebianSource
 from integration.conftest import ROOT, copy_project
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builder.kernel import parse_kernel_version
-from builder.lock import read_lock
-from builder.sources.locked import DebianSource
+from builder.sources.lock import read_lock
+from builder.sources.provider import DebianSource
 from integration.conftest import ROOT
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.lock import read_lock
-from builder.sources.locked import DebianSource
-from builder.toolkit import DebianToolkits
+from builder.sources.debian.toolkit import DebianToolkits
+from builder.sources.lock import read_lock
+from builder.sources.provider import DebianSource
 from integration.conftest import ROOT
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ import pytest
 from samples import tar_member, write_raw_layer
 
 from builder.errors import FormatError
-from builder.image_files import LayerCache, read_oci_layout
-from builder.oci import write_image
+from builder.image.contents import LayerCache, read_oci_layout
+from builder.image.layout import write_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from samples import Row
 
-    from builder.image_files import ImageContents
+    from builder.image.contents import ImageContents
 
     from .conftest import Machine
 

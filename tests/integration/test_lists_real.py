@@ -12,21 +12,21 @@ import pytest
 from image_keys import make_image_signer
 from list_shop import make_decision, make_shared, put_image
 
-from builder.evidence import Journal
+from builder.evidence.journal import Journal
 from builder.publish.attachments import Attachments
 from builder.publish.publisher import Publisher
 from builder.publish.result import PublishResult, PublishStatus, SharedName
 from builder.publish.signatory import Signatory
 from builder.pullspec import parse_pullspec
-from builder.registry import Credentials, Registry
-from builder.upload import Uploader
+from builder.registry.reader import Credentials, Registry
+from builder.registry.writer import Uploader
 from integration.registry_server import RegistryServer, serve_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from builder.publish.image_signer import OpenImageSigner
+    from builder.signing.image_key import OpenImageSigner
 
 pytestmark = [pytest.mark.buildah]
 

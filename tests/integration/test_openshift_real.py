@@ -18,12 +18,12 @@ import yaml
 from openshift_world import CONTENT, World
 from programs import give_up
 
-from builder.deb import find_members
-from builder.download import Downloads
 from builder.kernel import Arch
-from builder.lock import Lock, LockedOpenShift, read_lock, write_lock
-from builder.project import open_project
-from builder.sources.locked import DebianSource
+from builder.plan.project import open_project
+from builder.sources.debian.deb import find_members
+from builder.sources.download import Downloads
+from builder.sources.lock import Lock, LockedOpenShift, read_lock, write_lock
+from builder.sources.provider import DebianSource
 from integration.conftest import copy_project
 from integration.registry_server import RegistryServer, serve_registry
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.kernel import KernelVersion
-    from builder.lock import LockedDebian
+    from builder.sources.lock import LockedDebian
     from integration.conftest import Machine
 
 pytestmark = [pytest.mark.buildah, pytest.mark.archive]

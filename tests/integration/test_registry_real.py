@@ -9,7 +9,7 @@ import pytest
 
 from builder.errors import SourceError, SourceGoneError
 from builder.pullspec import parse_pullspec
-from builder.registry import Credentials, Registry
+from builder.registry.reader import Credentials, Registry
 from integration.registry_server import RegistryServer, serve_registry
 
 if TYPE_CHECKING:

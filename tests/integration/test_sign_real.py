@@ -19,9 +19,9 @@ import yaml
 from programs import need
 
 from builder.errors import SignerError
-from builder.fit import ExpectedSigner, check_signatures, place_modules
-from builder.module.signature import append_signature, split_signature
-from builder.signer import HeldKey, read_certificate
+from builder.kmod.fit import ExpectedSigner, check_signatures, place_modules
+from builder.kmod.signature import append_signature, split_signature
+from builder.signing.access import HeldKey, read_certificate
 
 if TYPE_CHECKING:
     from integration.conftest import Machine
@@ -315,7 +315,7 @@ def _watch(build: subprocess.Popen[bytes], needles: list[bytes]) -> dict[str, in
         for process in _family(build.pid):
             try:
                 words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-                is_holder = b"builder.keyholder" in (process / "cmdline").read_bytes()
+                is_holder = b"builder.signing.holder" in (process / "cmdline").read_bytes()
             except OSError:
                 continue
             assert not any(needle in words for needle in needles), words

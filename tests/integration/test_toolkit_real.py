@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.kernel import Arch, parse_kernel_version
-from builder.lock import read_lock
-from builder.sources.locked import DebianSource
-from builder.toolkit import DebianToolkits
+from builder.sources.debian.toolkit import DebianToolkits
+from builder.sources.lock import read_lock
+from builder.sources.provider import DebianSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,9 +80,9 @@ def test_apt_in_a_debian_image_finds_what_apt_on_the_host_finds(
     import re
     from pathlib import Path as HostPath
 
-    from builder import apt as apt_module
-    from builder.apt import Apt, Archive
-    from builder.download import Downloads
+    from builder.sources.debian import apt as apt_module
+    from builder.sources.debian.apt import Apt, Archive
+    from builder.sources.download import Downloads
 
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", machine.environment["CONTAINERS_STORAGE_CONF"])
     archives = [Archive(url="http://deb.debian.org/debian", suites=("bookworm",))]
@@ -121,7 +121,7 @@ def test_a_mirror_whose_address_apt_escapes(tmp_path: Path) -> None:
     import re
     from pathlib import Path as HostPath
 
-    from builder.apt import Apt, Archive
+    from builder.sources.debian.apt import Apt, Archive
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Mirror)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -140,12 +140,12 @@ def test_a_mirror_whose_address_apt_escapes(tmp_path: Path) -> None:
 
 
 def _make_apt_image(machine: Machine, apt: object, downloads: object, folder: Path) -> str:
-    from builder.apt import Apt
-    from builder.deb import read_members
-    from builder.download import Downloads
-    from builder.lock import LockedPackage
-    from builder.oci import Entry, write_image, write_layer
-    from builder.toolkit import _root_entries
+    from builder.image.layout import Entry, write_image, write_layer
+    from builder.sources.debian.apt import Apt
+    from builder.sources.debian.deb import read_members
+    from builder.sources.debian.toolkit import _root_entries
+    from builder.sources.download import Downloads
+    from builder.sources.lock import LockedPackage
 
     assert isinstance(apt, Apt)
     assert isinstance(downloads, Downloads)

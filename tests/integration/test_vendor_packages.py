@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.apt import Apt, Archive
-from builder.deb import read_members
-from builder.dkms import read_dkms_conf
-from builder.download import Downloads
+from builder.drivers.dkms import read_dkms_conf
 from builder.errors import ConfigError
-from builder.finding import Check
-from builder.fit import check_modules, place_modules
 from builder.kernel import Arch, parse_kernel_version
-from builder.kernel_facts import read_kernel_facts
-from builder.lock import LockedPackage, read_lock
-from builder.module.kernel_object import read_kernel_object
+from builder.kmod.finding import Check
+from builder.kmod.fit import check_modules, place_modules
+from builder.kmod.kernel_facts import read_kernel_facts
+from builder.kmod.kernel_object import read_kernel_object
+from builder.sources.debian.apt import Apt, Archive
+from builder.sources.debian.deb import read_members
+from builder.sources.download import Downloads
+from builder.sources.lock import LockedPackage, read_lock
 
 if TYPE_CHECKING:
     from builder.kernel import KernelVersion

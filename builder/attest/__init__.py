@@ -1,1 +1,0 @@
-"""What is said of images, and how it is signed: signatures, statements, bills of materials. Pure."""

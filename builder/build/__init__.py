@@ -1,0 +1,1 @@
+"""Carries out a plan for cells: compile, prove, sign, assemble, prove, boot, name."""

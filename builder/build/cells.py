@@ -1,0 +1,422 @@
+"""Carries out a plan: toolkits, compiles and images, several cells at once, none of which can stop the others."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+import time
+import traceback
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.build.arrange import compress_modules, move_modules
+from builder.build.assemble import assemble_image
+from builder.build.compile import compile_modules
+from builder.build.prove import prove_image, prove_result, read_image
+from builder.build.result import CellResult, Status
+from builder.errors import CellError, FailureClass, FormatError
+from builder.evidence.blame import describe_error, is_understood, is_worth_another_try
+from builder.evidence.journal import CellEvidence, Journal, Outcome, make_run_id
+from builder.host.once import Once
+from builder.host.run import obey, stop_all
+from builder.image.contents import LayerCache
+from builder.image.labels import KEY_LABEL
+from builder.kernel import parse_kernel_version
+from builder.kmod.finding import raise_findings
+from builder.plan.decide import Action, Decision, Plan
+from builder.signing.modules import SigningJob, sign_result
+from builder.store.build import ImageBuild
+from builder.store.images import STAGE_REPOSITORY, Image, find_image, remove_images, tag_image
+from builder.store.result_folder import write_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from builder.boot.cell import CellBooter
+    from builder.build.prove import Proof
+    from builder.build.reporter import Reporter
+    from builder.drivers.source import StagedDriver
+    from builder.errors import Failure
+    from builder.evidence.journal import FileRecord, ModuleRecord
+    from builder.image.contents import ImageContents
+    from builder.kernel import KernelVersion
+    from builder.kmod.finding import Finding
+    from builder.kmod.kernel_facts import KernelFacts
+    from builder.signing.access import OpenSigner, SignerIdentity
+    from builder.signing.modules import SigningLog
+    from builder.store.compiled import CompiledResults
+    from builder.store.jail import Jail
+    from builder.store.result import CompileResult
+
+_RETRY_PAUSE_S = 2.0
+_BOOT_STAGE = "boot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Where and how a run builds. ``toolkit_for`` and ``base_for`` return image names, making them if need be.
+
+    ``identities`` are those that sign; ``signers`` have their keys, too, and are there where something is to be signed.
+    """
+
+    work_dir: Path
+    drivers: Mapping[str, StagedDriver]
+    journal: Journal
+    reporter: Reporter
+    toolkit_for: Callable[[str, KernelVersion], str]
+    base_for: Callable[[Decision], str]
+    facts_for: Callable[[Decision], KernelFacts]
+    compiled: CompiledResults
+    identities: Sequence[SignerIdentity]
+    signers: Sequence[OpenSigner]
+    signing_log: SigningLog
+    booter: CellBooter | None
+    workers: int
+    jail: Jail
+    make_jobs: int = 1
+    timeout_s: float = 1800.0
+    retries: int = 2
+    run_id: str = field(default_factory=make_run_id)
+    compiles: Once = field(default_factory=Once)
+    layers: LayerCache = field(default_factory=LayerCache)
+    is_stopping: threading.Event = field(default_factory=threading.Event)
+
+    def log_file(self, decision: Decision) -> Path:
+        return self.work_dir / "cells" / decision.cell.id / "build.log"
+
+    def go_on(self) -> None:
+        """Return, unless the run was interrupted: then nothing more is signed, booted or named.
+
+        Raises:
+            CancelledError: it was.
+        """
+        if self.is_stopping.is_set():
+            raise CancelledError
+
+
+def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
+    """Carry out a plan and return the results of its work by cell id.
+
+    A cell that fails leaves the others alone. An interrupt stops the children and is raised again; what was
+    finished until then is in the journal and in the store, and is skipped by the next run.
+    """
+    shop.journal.note("run-started", run=shop.run_id, cells=len(plan.work))
+    done: dict[str, CellResult] = {}
+    try:
+        with ThreadPoolExecutor(shop.workers, "cell", obey, (shop.is_stopping,)) as pool:
+            futures = [pool.submit(_finish_cell, decision, shop) for decision in plan.work]
+            try:
+                for future in as_completed(futures):
+                    result = future.result()
+                    done[result.decision.cell.id] = result
+                    shop.reporter.cell_finished(result)
+            except BaseException:
+                shop.is_stopping.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                stop_all()
+                raise
+    finally:  # when no thread makes images any more
+        made = plan.of(Action.BUILD, Action.ASSEMBLE)
+        remove_images(_passing_name(decision, shop) for decision in made)
+    shop.journal.note("run-finished", run=shop.run_id)
+    return done
+
+
+def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
+    """Bring one cell to its result, trying again only where the infrastructure failed."""
+    started = time.monotonic()
+    shop.reporter.cell_started(decision)
+    for attempt in range(shop.retries + 1):
+        evidence = _try_cell(decision, shop)
+        if shop.is_stopping.is_set():  # whatever came of it: its children were stopped
+            raise CancelledError
+        failure = evidence.failure
+        if failure is None or not is_worth_another_try(failure) or attempt == shop.retries:
+            break
+        shop.reporter.cell_retried(decision, failure)
+        shop.is_stopping.wait(_RETRY_PAUSE_S * (attempt + 1))
+    shop.journal.record(evidence)
+    boot = shop.journal.last_boots.get(decision.cell.id)
+    return CellResult(
+        decision=decision,
+        status=_status_of(decision, evidence),
+        duration_s=time.monotonic() - started,
+        digest="" if evidence.failure else evidence.digest,
+        failure=evidence.failure,
+        log=evidence.log,
+        boot=boot if boot and boot.run == shop.run_id else None,
+    )
+
+
+_STATUS = {
+    Action.BUILD: Status.BUILT,
+    Action.ASSEMBLE: Status.ASSEMBLED,
+    Action.BOOT: Status.BOOTED,
+    Action.TAG: Status.TAGGED,
+    Action.PROVE: Status.PROVEN,
+}
+
+
+def _status_of(decision: Decision, evidence: CellEvidence) -> Status:
+    if evidence.failure is None:
+        return _STATUS[decision.action]
+    is_unknown = evidence.failure.failure_class is FailureClass.INFRASTRUCTURE and _BOOT_STAGE in evidence.timings
+    return Status.UNPROVEN if is_unknown else Status.FAILED
+
+
+def _passing_name(decision: Decision, shop: Workshop) -> str:
+    """Return the name of the final image until it is proven."""
+    return f"{STAGE_REPOSITORY}:{decision.key}-{shop.run_id}-unproven"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What a proof showed of a cell's image."""
+
+    digest: str = ""
+    modules: tuple[ModuleRecord, ...] = ()
+    firmware: tuple[FileRecord, ...] = ()
+    signers: tuple[str, ...] = ()
+    derived: bool = False
+
+
+def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
+    log_file = shop.log_file(decision)
+    known = _find_known(decision, shop)
+    timings = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
+    shown = _Shown()
+    if known:
+        shown = _Shown(
+            digest=known.digest, modules=known.modules, firmware=known.firmware, signers=known.signers,
+            derived=known.derived,
+        )  # fmt: skip
+    failure: Failure | None = None
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        if decision.action in {Action.BUILD, Action.ASSEMBLE}:
+            log_file.write_bytes(b"")
+            shown = _make_image(decision, shop, log_file, timings)
+        else:
+            shown = _finish_image(decision, shop, log_file, timings, shown)
+    except Exception as error:  # noqa: BLE001 - one cell never stops the others
+        if _BOOT_STAGE in timings and shop.booter is not None:
+            log_file = shop.booter.log_file(decision.cell)
+        failure = _describe_failure(error, log_file, stage=next(reversed(timings), ""))
+    return CellEvidence(
+        cell=decision.cell.id,
+        driver=decision.cell.driver,
+        kernel=decision.cell.kernel.raw,
+        key=decision.key,
+        outcome=Outcome.FAILED if failure else Outcome.BUILT,
+        inputs=asdict(decision.inputs) if decision.inputs else {},
+        run=shop.run_id,
+        finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        timings=timings,
+        image=decision.image,
+        digest=shown.digest,
+        modules=shown.modules,
+        firmware=shown.firmware,
+        signers=shown.signers,
+        failure=failure,
+        log=str(log_file.relative_to(shop.work_dir)),
+        derived=shown.derived,
+    )
+
+
+def _find_known(decision: Decision, shop: Workshop) -> CellEvidence | None:
+    """Return what is on record of a finished image: booting it or giving it its name again must not forget that."""
+    known = shop.journal.cells.get(decision.cell.id)
+    is_finished = decision.action not in {Action.BUILD, Action.ASSEMBLE}
+    return known if is_finished and known and known.key == decision.key else None
+
+
+def _finish_image(
+    decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float], known: _Shown
+) -> _Shown:
+    """Do what is missing to an image that was made before: its proof on record, its boot test, its names."""
+    image = find_image(decision.key_image)
+    shown = known
+    if not known.modules or known.digest != image.digest or decision.boot_key:
+        contents = read_image(image.id, shop.layers)
+        if not known.modules or known.digest != image.digest:
+            shown = _derive(decision, contents, shop, log_file, timings)
+        _boot(decision, contents, shop, timings)
+    _name_image(image, decision, shop)
+    return shown
+
+
+def _derive(
+    decision: Decision, contents: ImageContents, shop: Workshop, log_file: Path, timings: dict[str, float]
+) -> _Shown:
+    """Prove an image whose evidence is not on record; one that does not stand the proof is built by the next run."""
+    timings.clear()
+    with _stage("verify", decision, shop, timings):
+        try:
+            _check_key(decision, contents)
+            proof = _prove(decision, contents, shop, log_file)
+        except CellError:
+            remove_images([decision.key_image])
+            raise
+    return replace(_show(proof), derived=True)
+
+
+def _check_key(decision: Decision, contents: ImageContents) -> None:
+    if contents.labels.get(KEY_LABEL) != decision.key:
+        sentence = f"the label {KEY_LABEL} of {decision.key_image} is not its key"
+        raise CellError(FailureClass.FIT, "key-differs", sentence)
+
+
+def _prove(decision: Decision, contents: ImageContents, shop: Workshop, log_file: Path) -> Proof:
+    proof = prove_image(
+        contents,
+        shop.facts_for(decision),
+        expected=shop.drivers[decision.cell.driver].recipe.module_names,
+        compiled_for=decision.inputs.compiled_for if decision.inputs else "",
+        signers=[identity.expected for identity in shop.identities],
+    )
+    _judge(proof.findings, log_file)
+    return proof
+
+
+def _show(proof: Proof) -> _Shown:
+    return _Shown(digest=proof.digest, modules=proof.modules, firmware=proof.firmware, signers=proof.signers)
+
+
+def _name_image(image: Image, decision: Decision, shop: Workshop) -> None:
+    """Give an image the cell's names, by its id, and look whether they stand for the very image that was proven.
+
+    Raises:
+        CellError: they stand for another one: somebody else named it at the same time.
+    """
+    shop.go_on()
+    tag_image(image.id, decision.key_image, decision.image)
+    if (named := find_image(decision.key_image)) != image:
+        raise CellError(
+            FailureClass.INFRASTRUCTURE,
+            "image-replaced",
+            f"{decision.key_image} stands for {named.digest}, and the image that was proven is {image.digest}: another "
+            "run, or somebody by hand, gave its name away at the same time",
+        )
+
+
+def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
+    """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
+    driver = shop.drivers[decision.cell.driver]
+    unproven = _passing_name(decision, shop)
+    final_kernel = decision.cell.kernel
+    compiled_for = decision.inputs.compiled_for if decision.inputs else ""
+    compile_kernel = parse_kernel_version(compiled_for) if compiled_for else final_kernel
+    with tempfile.TemporaryDirectory(dir=shop.work_dir, prefix="cell-") as scratch:
+        result = _restore(decision, shop) if decision.action is Action.ASSEMBLE else None
+        with _stage("toolkit", decision, shop, timings):
+            toolkit_image = "" if result else shop.toolkit_for(decision.cell.source, compile_kernel)
+            base_image = driver.base_image or shop.base_for(decision)
+            kernel = shop.facts_for(decision)
+        image_build = ImageBuild(
+            context=driver.context,
+            containerfile=driver.containerfile,
+            # A restored compile needs no toolkit; buildah wants a name for the stage that it then leaves out.
+            arguments=driver.recipe.build_arguments(
+                compile_kernel, toolkit_image=toolkit_image or base_image, base_image=base_image
+            ),
+            log_file=log_file,
+            jail=shop.jail,
+            timeout_s=shop.timeout_s,
+        )
+        if result is None:
+            with _stage("compile", decision, shop, timings):
+                result = _compile_once(decision, shop, image_build)
+        with _stage("fit", decision, shop, timings):
+            if compiled_for:
+                result = move_modules(result, compile_kernel, final_kernel)
+            expected = driver.recipe.module_names
+            _judge(prove_result(result, kernel, expected=expected, compiled_for=compiled_for), log_file)
+        if shop.signers:
+            with _stage("sign", decision, shop, timings):
+                job = SigningJob(signers=shop.signers, log=shop.signing_log, cell=decision.cell.id, run=shop.run_id)
+                result = sign_result(result, job)
+        with _stage("assemble", decision, shop, timings):
+            if driver.compress != "none":
+                result = compress_modules(result, final_kernel, driver.compress)
+            tree = Path(scratch, "modules")
+            write_result(result, tree)
+            image_id = assemble_image(image_build, decision, tree, name=unproven, signers=shop.identities)
+    with _stage("verify", decision, shop, timings):
+        contents = read_image(image_id, shop.layers)
+        proof = _prove(decision, contents, shop, log_file)
+    _boot(decision, contents, shop, timings)
+    _name_image(Image(id=image_id, digest=proof.digest), decision, shop)
+    return _show(proof)
+
+
+def _compile_once(decision: Decision, shop: Workshop, image_build: ImageBuild) -> CompileResult:
+    """Compile, or take what another cell of this run compiled from the same inputs; errors of the driver, too."""
+    made: CompileResult | None = None
+
+    def compile_and_keep() -> CellError | None:
+        nonlocal made
+        try:
+            made = compile_modules(image_build, make_jobs=shop.make_jobs)
+        except CellError as error:
+            if error.failure.failure_class is FailureClass.INFRASTRUCTURE:
+                raise
+            return error
+        shop.compiled.keep(_compile_key(decision), made)
+        return None
+
+    # Results of all cells at once would fill the memory, so only that there is one is remembered.
+    error = shop.compiles.get(_compile_key(decision), compile_and_keep)
+    if error is not None:
+        raise error
+    return made or _restore(decision, shop) or compile_modules(image_build, make_jobs=shop.make_jobs)
+
+
+def _boot(decision: Decision, contents: ImageContents, shop: Workshop, timings: dict[str, float]) -> None:
+    if decision.boot_key and shop.booter is not None:
+        with _stage(_BOOT_STAGE, decision, shop, timings):
+            shop.booter.test(decision, contents, shop.run_id)
+
+
+def _restore(decision: Decision, shop: Workshop) -> CompileResult | None:
+    """Return the kept result of a compile; one that was damaged is compiled again."""
+    try:
+        return shop.compiled.restore(_compile_key(decision))
+    except FormatError as error:
+        shop.reporter.say(error.message)
+        return None
+
+
+def _compile_key(decision: Decision) -> str:
+    if decision.inputs is None:
+        raise ValueError(decision)
+    return decision.inputs.compile_key
+
+
+def _judge(findings: Sequence[Finding], log_file: Path) -> None:
+    """Write findings to the cell's log, then fail the cell because of them."""
+    if findings:
+        with log_file.open("a") as log:
+            log.writelines(f"{finding}\n" for finding in findings)
+    raise_findings(findings)
+
+
+@contextlib.contextmanager
+def _stage(name: str, decision: Decision, shop: Workshop, timings: dict[str, float]) -> Iterator[None]:
+    shop.go_on()
+    shop.reporter.cell_stage(decision, name)
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        timings[name] = round(time.monotonic() - started, 3)
+
+
+def _describe_failure(error: Exception, log_file: Path, *, stage: str) -> Failure:
+    if not is_understood(error):
+        with contextlib.suppress(OSError), log_file.open("a") as log:
+            traceback.print_exception(error, file=log)
+    return describe_error(error, stage=stage)

@@ -1,0 +1,101 @@
+"""Stage fit, twice: modules before anything is signed, and the final image as it would be pulled."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.evidence.journal import FileRecord, ModuleRecord
+from builder.image.contents import export_image, read_exported, read_oci_layout
+from builder.image.contract import check_image
+from builder.kmod.fit import check_modules, place_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from builder.image.contents import ImageContents, LayerCache
+    from builder.kmod.finding import Finding
+    from builder.kmod.fit import ExpectedSigner, PlacedModule
+    from builder.kmod.kernel_facts import KernelFacts
+    from builder.store.result import CompileResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was looked at in an image, and what is wrong with it; nothing is, where it is proven."""
+
+    image: str
+    digest: str
+    kernel: str
+    modules: tuple[ModuleRecord, ...]
+    firmware: tuple[FileRecord, ...]
+    signers: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def prove_result(
+    result: CompileResult, kernel: KernelFacts, *, expected: Iterable[str] | None, compiled_for: str = ""
+) -> list[Finding]:
+    """Check the modules of a compile's result; returns what is wrong."""
+    modules, findings = place_modules(result.modules())
+    return findings + check_modules(modules, kernel, expected=expected, compiled_for=compiled_for)
+
+
+def read_image(image: str, cache: LayerCache) -> ImageContents:
+    """Read an image of the container store, or an OCI layout (``oci:FOLDER``).
+
+    Raises:
+        UsageError: there is no such image.
+        FormatError: the image cannot be read.
+    """
+    if image.startswith("oci:"):
+        return read_oci_layout(Path(image.removeprefix("oci:")), image, cache)
+    with tempfile.TemporaryDirectory(prefix="image-") as scratch:
+        folder = Path(scratch, "image")
+        export_image(image, folder)
+        return read_exported(folder, image, cache)
+
+
+def prove_image(
+    contents: ImageContents,
+    kernel: KernelFacts,
+    *,
+    expected: Iterable[str] | None,
+    signers: Sequence[ExpectedSigner] | None,
+    compiled_for: str = "",
+) -> Proof:
+    """Check an image; arguments and errors are those of ``image_contract.check_image``."""
+    modules, findings = check_image(contents, kernel, expected=expected, signers=signers, compiled_for=compiled_for)
+    return Proof(
+        image=contents.name,
+        digest=contents.digest,
+        kernel=kernel.kernel.raw,
+        modules=tuple(_record(module) for module in modules),
+        firmware=tuple(
+            FileRecord(path=file.path, sha256=hashlib.sha256(file.content).hexdigest(), size=file.size)
+            for file in contents.below("firmware")
+            if file.content is not None
+        ),
+        signers=tuple(signer.certificate.fingerprint for signer in signers or ()),
+        findings=tuple(findings),
+    )
+
+
+def _record(module: PlacedModule) -> ModuleRecord:
+    item = module.object
+    return ModuleRecord(
+        name=module.path.rpartition("/")[2],
+        sha256=module.sha256,
+        size=len(module.data),
+        vermagic=item.vermagic.strip(),
+        imports=len(item.imports),
+        depends=item.depends,
+        firmware=item.modinfo.get("firmware", ()),
+        aliases=item.modinfo.get("alias", ()),
+        license=item.first("license"),
+        version=item.first("version"),
+        srcversion=item.first("srcversion"),
+    )

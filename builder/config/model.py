@@ -1,0 +1,788 @@
+"""``versions.yaml``: what a vendor wants built. This module is its only declaration.
+
+The JSON schema and the reference page are generated from these classes (``emit/reference.py``). Values keep the
+spelling of the file; ``Driver.source_dir`` and its like give the absolute places, so that host paths never get into
+a cell's key.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date  # noqa: TC003 - pydantic reads annotations
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+import semver
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from builder.config.pkcs11_uri import parse_pkcs11_uri
+from builder.config.regexp import compile_regexp
+from builder.config.tag_rules import check_tag_rule, is_own_tag
+from builder.errors import FormatError, SignerError, UsageError
+from builder.host.limits import Limits
+from builder.kernel import Arch, Variant, parse_kernel_version
+from builder.pullspec import find_host_problem, find_repository_problem, parse_pullspec
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+# Build arguments that kmodsmith sets itself; see driver-container/README.md.
+RESERVED_BUILD_ARGS = frozenset(
+    {
+        "BASE_IMAGE", "BUILD_COMMAND", "DESCRIPTION", "DRIVER_NAME", "DRIVER_VERSION", "DTK_AUTO", "FIRMWARE",
+        "KERNEL_FULL_VERSION", "KERNEL_VERSION", "LICENSES", "MAINTAINER", "MODULES", "SOURCE", "SOURCE_SHA256",
+        "SUMMARY", "VENDOR",
+    }
+)  # fmt: skip
+
+
+# Where Debian's packages and administrators put the keys of archives.
+_LONGEST_NAME, _LONGEST_PATH = 255, 1024  # NAME_MAX of Linux; of PATH_MAX, a part is the project's own
+KEYRING_FOLDERS = ("/usr/share/keyrings", "/etc/apt/keyrings")
+
+
+def _complain(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("kmodsmith", "{sentence}", {"sentence": sentence})
+
+
+def _check_semver(text: str) -> str:
+    if semver.Version.is_valid(text):
+        return text
+    if text[:1] in "vV" and semver.Version.is_valid(text[1:]):
+        raise _complain(f"write it without the letter: {text[1:]}")
+    raise _complain(f"{text!r} is not a semantic version such as 1.4.0 or 2.0.0-rc.1 (semver.org)")
+
+
+def _check_no_space(text: str) -> str:
+    if re.search(r"\s|[;&|$`<>\"'\\]", text) or not text.isprintable():
+        raise _complain(f"{text!r} holds a space or a character that shells treat specially")
+    return text
+
+
+def _check_path(text: str) -> str:
+    parts = [part.encode(errors="surrogatepass") for part in text.split("/")]
+    if "\0" in text or max(map(len, parts)) > _LONGEST_NAME or len(text.encode(errors="surrogatepass")) > _LONGEST_PATH:
+        raise _complain(f"{text[:60]!r}... is no name that a file can have: it is too long, or holds a NUL")
+    return text
+
+
+def _check_jobs(value: int | str) -> int | str:
+    if value == "auto" or (isinstance(value, int) and value >= 1):
+        return value
+    raise _complain(f"must be auto or a number of at least 1, not {value!r}")
+
+
+def _check_image(text: str) -> str:
+    try:
+        parse_pullspec(text)
+    except FormatError as error:
+        raise _complain(error.message) from None
+    if problem := find_host_problem(text):
+        raise _complain(f"{text!r} is not a full image name such as quay.io/org/name@sha256:...: {problem}")
+    return text
+
+
+def _check_pinned_image(text: str) -> str:
+    if not parse_pullspec(_check_image(text)).is_pinned:
+        raise _complain(f"{text!r} must name the image by digest: {text.partition('@')[0]}@sha256:...")
+    return text
+
+
+def _check_repository(text: str) -> str:
+    if problem := find_repository_problem(text):
+        raise _complain(problem)
+    if f"{text}/".startswith("localhost/kmodsmith/"):
+        raise _complain(f"{text!r}: names below localhost/kmodsmith/ are kmodsmith's own, and prune removes them")
+    return text
+
+
+def _check_image_prefix(text: str) -> str:
+    host = text.partition("/")[0]
+    if problem := find_host_problem(f"{host}/"):
+        raise _complain(f"{text!r} must begin with a registry's host, such as quay.io: {problem}")
+    _check_image(f"{text}:tag" if "/" in text else f"{text}/name:tag")
+    if host != host.lower():
+        raise _complain(f"{text!r} would never be found: write {host.lower()}{text.removeprefix(host)}")
+    return text
+
+
+def _check_archive(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise _complain("is not an address such as http://deb.debian.org/debian")
+    if parts.username is not None or parts.password is not None:
+        raise _complain("a password does not belong into a file, and this one would get into the lock: take it out")
+    if parts.query or parts.fragment:
+        raise _complain("must not have a query or fragment (? or #): files are looked for below it")
+    return text
+
+
+def _check_debian_arch(arch: Arch) -> Arch:
+    if arch not in {Arch.X86_64, Arch.AARCH64}:
+        raise _complain(f"Debian's toolkits are made for machines that are x86_64 or aarch64, not {arch}")
+    return arch
+
+
+def _check_graph(text: str) -> str:
+    names = set(re.findall(r"\{([^{}]*)\}", text))
+    if "://" in text and not re.match(r"https?://", text):
+        raise _complain(f"{text!r} is neither an address that begins with http:// or https:// nor a file")
+    if "://" in text and names:
+        raise _complain(f"{text!r}: an address is asked with channel and arch as parameters, and has no fields")
+    if unknown := sorted(names - {"channel", "arch"}):
+        raise _complain(f"{text!r} has the unknown field {{{unknown[0]}}}; known: {{channel}}, {{arch}}")
+    return text
+
+
+def _check_kernel(text: str) -> str:
+    try:
+        parse_kernel_version(text)
+    except UsageError as error:
+        raise _complain(error.message) from None
+    return text
+
+
+def _check_pkcs11(text: str) -> str:
+    if "pin-value" not in text:  # which has a sentence of its own
+        try:
+            parse_pkcs11_uri(text)
+        except SignerError as error:
+            raise _complain(error.message) from None
+    return text
+
+
+def _check_label_key(text: str) -> str:
+    prefix, separator, name = text.rpartition("/")
+    is_name = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", name)
+    is_prefix = re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", prefix)
+    if not is_name or (separator and not is_prefix):
+        raise _complain(f"{text!r} cannot be the key of a label of Kubernetes: prefix.example/name, or a name")
+    return text
+
+
+def _check_tag_rule(text: str) -> str:
+    try:
+        check_tag_rule(text)
+    except UsageError as error:
+        raise _complain(error.message) from None
+    return text
+
+
+def _check_pattern(text: str) -> str:
+    try:
+        is_everything = compile_regexp(text).search("") is not None
+    except FormatError as error:
+        raise _complain(f"{text!r} is not a regular expression: {error.message}") from None
+    if is_everything:
+        raise _complain(f"{text!r} matches everything, so that every fault would be excused")
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=39)]
+SemanticVersion = Annotated[str, AfterValidator(_check_semver)]
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="without .ko")]
+FileName = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
+KeyringFile = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$", max_length=255)]
+RelativeFile = Annotated[FileName, AfterValidator(_check_no_space)]
+Glob = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+Channel = Annotated[str, Field(pattern=r"^[0-9a-z.-]+$", max_length=64)]
+Minor = Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}$")]
+ImagePrefix = Annotated[
+    str, Field(pattern=r"^[a-zA-Z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?$"), AfterValidator(_check_image_prefix)
+]
+RegistryHost = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:\d+)?$")]
+Pullspec = Annotated[str, AfterValidator(_check_image)]
+LabelKey = Annotated[str, Field(min_length=1), AfterValidator(_check_label_key)]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
+TagRule = Annotated[str, AfterValidator(_check_tag_rule)]
+Repository = Annotated[str, AfterValidator(_check_repository)]
+PinnedImage = Annotated[str, Field(pattern=r"^\S+@sha256:[0-9a-f]{64}$"), AfterValidator(_check_pinned_image)]
+DebianArch = Annotated[Arch, Field(strict=False), AfterValidator(_check_debian_arch)]
+Flavour = Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Reuse(_Model):
+    """Kernels that get modules compiled for another one; a cell fails unless symbol CRCs prove that they fit."""
+
+    kernel: Glob
+    """Glob over kernel versions that get the modules."""
+    compiled_for: Annotated[Text, AfterValidator(_check_kernel)]
+    """Kernel version (`uname -r`) that they are compiled for; same architecture and variant."""
+    reason: Text
+    """Why; for people."""
+
+
+class ParameterSet(_Model):
+    """Module parameters to try in a boot test."""
+
+    name: Text
+    """What the set is, for people."""
+    modules: Annotated[dict[ModuleName, Text], Field(min_length=1)]
+    """Parameters by module, as `insmod` takes them: `max_dev=64 default_msg="two words"`."""
+    refused: bool = False
+    """The module must refuse to be loaded with them; then exactly one module is named."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.refused and len(self.modules) != 1:
+            raise _complain("refused is about one module: name exactly one in modules")
+        return self
+
+
+class AllowedMessage(_Model):
+    """Something that a boot test finds and that is excused for now."""
+
+    pattern: Annotated[str, AfterValidator(_check_pattern)]
+    """Regular expression (RE2); searched in what the boot test reports: `code: step: message (place)`."""
+    reason: Text
+    """Why it is no fault, or who repairs it."""
+    expires: Annotated[date, Field(strict=False)]
+    """Last day on which the entry is valid (YYYY-MM-DD); after it, the file is an error until somebody decides."""
+
+
+class BootTimeouts(_Model):
+    """Seconds that a guest may take. Software emulation is about ten times slower than hardware."""
+
+    boot: Annotated[int, Field(ge=5, le=86_400)] = 90
+    """Until the guest's first process runs."""
+    load: Annotated[int, Field(ge=1, le=86_400)] = 20
+    """For each module."""
+    smoke_test: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """For each run of the smoke test."""
+    unload: Annotated[int, Field(ge=1, le=86_400)] = 20
+    """For each module."""
+
+
+class BootTest(_Model):
+    """How a driver is tested on its kernels; see docs/boot.md."""
+
+    mode: Literal["auto", "secure", "plain"] = "auto"
+    """secure: UEFI Secure Boot, kernel locked down, the signers' certificates enrolled. plain: none of it. auto: secure
+    where the kernel is signed and has lockdown."""
+    smoke_test: RelativeFile | None = None
+    """Program or script of the source that exercises the loaded modules; exit code 0 means that all is well. The guest
+    has busybox and what `files` brings, nothing else."""
+    files: tuple[RelativeFile, ...] = ()
+    """Further files of the source for the smoke test; they lie in its working folder under their own names."""
+    parameters: tuple[ParameterSet, ...] = ()
+    """Sets of module parameters to try after the defaults."""
+    repeat: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How often everything is loaded and unloaded with the defaults; from 12 on, growing memory is a failure."""
+    in_tree: tuple[ModuleName, ...] = ()
+    """Modules of the kernel itself to load before; those that modinfo's `depends` names are loaded anyway."""
+    memory: Annotated[int, Field(ge=128, le=65_536)] = 512
+    """MiB of the guest."""
+    cpus: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processors of the guest; more than one finds more races and takes longer."""
+    timeouts: BootTimeouts = BootTimeouts()
+    """Time-outs of the steps."""
+    allow: tuple[AllowedMessage, ...] = ()
+    """What is excused for now."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [name.rpartition("/")[2] for name in self.files]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise _complain(f"files has two that would both be {twice[0]} beside the smoke test")
+        return self
+
+
+class Toleration(_Model):
+    """A taint that nodes may have, spelled as in Kubernetes."""
+
+    key: str = ""
+    """Key of the taint; empty with the operator Exists: every taint."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """Whether the value counts."""
+    value: str = ""
+    """Value of the taint."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Effect of the taint; empty: every effect."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.operator == "Equal" and not self.key:
+            raise _complain("key is required, unless operator is Exists")
+        if self.operator == "Exists" and self.value:
+            raise _complain("value says nothing where operator is Exists: take one of them out")
+        return self
+
+
+class InClusterBuild(_Model):
+    """How KMM builds, in the cluster, for kernels that have no image yet; see driver-container/README.md."""
+
+    source: Annotated[str, Field(pattern=r"^https?://\S+\.tar\.gz$")]
+    """Address of the source as .tar.gz with one top folder: an in-cluster build has no build context."""
+    source_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Its SHA-256."""
+    sign: bool = False
+    """Have KMM sign the modules, with a key in Secrets whose skeletons are emitted."""
+
+
+class KmmModule(_Model):
+    """What `emit kmm` says of a driver in its Module."""
+
+    namespace: Name | None = None
+    """Namespace of everything that is emitted; default: the driver's name."""
+    module: ModuleName | None = None
+    """What `modprobe` loads, with what it depends on; default: the last of `modules`."""
+    loading_order: tuple[ModuleName, ...] = ()
+    """Modules without symbols of each other that must be loaded after each other, the first to be loaded first; the
+    last is `module`."""
+    parameters: tuple[Annotated[str, Field(pattern=r"^\w+=\S*$")], ...] = ()
+    """Module parameters: `max_dev=8`."""
+    selector: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = {"node-role.kubernetes.io/worker": ""}
+    """Labels of the nodes that get the module; all must fit."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints that those nodes may have."""
+    in_tree_modules_to_remove: tuple[ModuleName, ...] = ()
+    """Modules of the kernel itself that are unloaded before."""
+    pull_secret: Name | None = None
+    """Secret with the pull secret of the image's registry; a skeleton is emitted."""
+    ordered_upgrade: bool = False
+    """Give the Module its version, so that nodes are upgraded one by one by their labels. Only when it is created."""
+    in_cluster_build: InClusterBuild | None = None
+    """Have KMM build for kernels that have no image yet; without it, nodes with such kernels get no module."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.loading_order and self.module and self.loading_order[-1] != self.module:
+            raise _complain(f"loading_order must end with module ({self.module})")
+        if len(self.loading_order) == 1 or len(set(self.loading_order)) < len(self.loading_order):
+            raise _complain("loading_order needs at least two modules, each once")
+        return self
+
+
+class Driver(_Model):
+    """A vendor's source at one version."""
+
+    name: Name
+    """Name of the driver: part of image names and of Kubernetes labels, at most 39 characters, no dots."""
+    version: SemanticVersion
+    """Semantic version of the source, in quotes if it looks like a number."""
+    source: RelativeFile
+    """Folder of the source, relative to versions.yaml and in the same folder as it; it becomes the build context.
+    Elsewhere (`../mydriver`) only with `--allow-outside` on the command line."""
+    modules: tuple[ModuleName, ...] = ()
+    """Kernel modules that the build must produce. May only be left out when `dkms` names them."""
+    firmware: tuple[RelativeFile, ...] = ()
+    """Firmware files of the source that go into the image below /firmware, without a leading `firmware/`."""
+    containerfile: RelativeFile = "driver-container/Containerfile"
+    """Containerfile, relative to versions.yaml; it must have the stage `modules`."""
+    make: Text | None = None
+    """Command that builds the modules in the source folder; default: `make modules`. It sees
+    KERNEL_FULL_VERSION and KERNEL_SRC_DIR, and ARCH and CROSS_COMPILE in cross builds."""
+    dkms: RelativeFile | None = None
+    """A dkms.conf in the source folder to take command and modules from, instead of `make`."""
+    build_args: dict[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")], str] = {}
+    """Further arguments of the Containerfile."""
+    licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = ("LICENSE",)
+    """Licence files of the source that go to /licenses, which certification demands."""
+    image: Repository | None = None
+    """Image name with its registry and without tag: `quay.io/organisation/mydriver`. Default: localhost/ and the
+    driver's name, which stays in this machine's store."""
+    base_image: PinnedImage | None = None
+    """Base of the final image, pinned by digest; default: the small one that the kernel source makes."""
+    compress: Literal["none", "xz", "zst", "gz"] = "none"
+    """Compression of the modules in the image, after signing; the nodes' kmod must know it (RHEL: xz)."""
+    reuse: tuple[Reuse, ...] = ()
+    """Kernels that get modules of another kernel instead of their own; off unless listed here."""
+    boot: BootTest = BootTest()
+    """How it is loaded and tested on its own kernels."""
+    kmm: KmmModule = KmmModule()
+    """How KMM loads it in clusters."""
+    vendor: Text
+    """Certification label `vendor`."""
+    summary: Text
+    """Certification label `summary`: one line."""
+    description: Text
+    """Certification label `description`."""
+    maintainer: Text
+    """Certification label `maintainer`."""
+
+    _root: Path = PrivateAttr(default=Path())
+
+    @property
+    def source_dir(self) -> Path:
+        return self._root / self.source
+
+    @property
+    def containerfile_file(self) -> Path:
+        return self._root / self.containerfile
+
+    @property
+    def dkms_file(self) -> Path | None:
+        return self.source_dir / self.dkms if self.dkms else None
+
+    @property
+    def command(self) -> str:
+        return self.make or "make modules"
+
+    @property
+    def image_name(self) -> str:
+        return self.image or f"localhost/{self.name}"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dkms and self.make:
+            raise _complain("give either make or dkms, not both")
+        if not self.dkms and not self.modules:
+            raise _complain("modules is required: name the modules that the build must produce")
+        if len({name.replace("-", "_") for name in self.modules}) != len(self.modules):
+            raise _complain("modules names a module twice")
+        if reserved := RESERVED_BUILD_ARGS & self.build_args.keys():
+            raise _complain(f"build_args: kmodsmith sets {min(reserved)} itself")
+        return self
+
+
+class DebianArchive(_Model):
+    """An archive and the suites of it that are read."""
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$"), AfterValidator(_check_archive)]
+    """Address of the archive or of a mirror."""
+    suites: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")], ...], Field(min_length=1)]
+    """Suites, for example bookworm and bookworm-updates."""
+
+
+class DebianKernels(_Model):
+    """Kernels of the Debian archive, with toolkits made from its header packages."""
+
+    provider: Literal["debian"]
+    """Kind of the source."""
+    archives: Annotated[tuple[DebianArchive, ...], Field(min_length=1)] = (
+        DebianArchive(url="http://deb.debian.org/debian", suites=("bookworm", "bookworm-updates")),
+        DebianArchive(url="http://deb.debian.org/debian-security", suites=("bookworm-security",)),
+    )
+    """Archives of one release of Debian."""
+    flavours: Annotated[tuple[Flavour, ...], Field(min_length=1)] = (
+        "amd64", "cloud-amd64", "rt-amd64", "arm64", "cloud-arm64", "rt-arm64",
+    )  # fmt: skip
+    """Kernel flavours as Debian spells them."""
+    build_arches: Annotated[tuple[DebianArch, ...], Field(min_length=1)] = (Arch.X86_64,)
+    """Architectures of machines that compile; other kernels are cross-compiled on them."""
+    keyring: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$", max_length=255)] = (
+        "/usr/share/keyrings/debian-archive-keyring.gpg"
+    )
+    """Keys that the archive's signature is checked with: below /usr/share/keyrings or /etc/apt/keyrings."""
+
+
+class DropRelease(_Model):
+    """Releases that are not wanted."""
+
+    release: Glob
+    """Glob over release versions, such as `4.16.3` or `*-rc.*`."""
+    reason: Text
+    """Why; shown when they leave the lock."""
+
+
+class OpenShiftKernels(_Model):
+    """Kernels of OpenShift or OKD releases, with the Driver Toolkits of their payloads."""
+
+    provider: Literal["openshift", "okd"]
+    """Kind of the source; they differ in the address of the update graph only."""
+    channels: tuple[Channel, ...] = ()
+    """Update channels, such as fast-4.18 and eus-4.16. Of each, only releases of its own minor count."""
+    arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (Arch.X86_64,)
+    """Architectures of nodes."""
+    releases: tuple[Pullspec, ...] = ()
+    """Further release images, by tag or digest: `quay.io/openshift-release-dev/ocp-release:4.18.12-x86_64`."""
+    payloads: Literal["single", "multi"] = "single"
+    """Which payloads the graph is asked for: those of one architecture, or those of all."""
+    graph: Annotated[Text, AfterValidator(_check_graph)] | None = None
+    """Address of the update graph, or a file relative to versions.yaml; `{channel}` and `{arch}` in its name are
+    replaced. Default: api.openshift.com, or OKD's."""
+    end_of_life: dict[Minor, Annotated[date, Field(strict=False)]] = {}
+    """Last day of a minor's support (`"4.14": 2025-10-31`); its kernels leave the lock the day after."""
+    drop: tuple[DropRelease, ...] = ()
+    """Releases that are not wanted."""
+    largest_layer: Annotated[int, Field(ge=1, le=4096)] = 64
+    """MiB of a layer that may be read for one file. Toolkits have theirs in a small last layer, unless squashed."""
+    runtime: Name | None = None
+    """Source of provider debian that gives what OpenShift does not have: the small base image for drivers without
+    `base_image`, and the busybox of boot tests. Default: the first there is."""
+
+    @property
+    def graph_address(self) -> str:
+        return self.graph or _GRAPHS[self.provider]
+
+    @property
+    def graph_files(self) -> tuple[str, ...]:
+        """Files that `graph` stands for; none where it is an address."""
+        if re.match(r"https?://", self.graph_address):
+            return ()
+        named = {
+            self.graph_address.replace("{channel}", channel).replace("{arch}", arch)
+            for channel in self.channels
+            for arch in ("multi", *(arch.oci for arch in self.arches))
+        }
+        return tuple(sorted(named))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.channels and not self.releases:
+            raise _complain("give channels, such as [fast-4.18], or releases")
+        return self
+
+
+_MIB = 1024**2
+_GRAPHS = {
+    "openshift": "https://api.openshift.com/api/upgrades_info/v1/graph",
+    "okd": "https://amd64.origin.releases.ci.openshift.org/graph",
+}
+
+
+class Mirror(_Model):
+    """Where else images are, spelled as in an ImageDigestMirrorSet."""
+
+    source: ImagePrefix
+    """Registry, or registry and the beginning of a repository."""
+    mirrors: Annotated[tuple[ImagePrefix, ...], Field(min_length=1)]
+    """What takes the place of `source`, in the order in which they are asked."""
+    mirrorSourcePolicy: Literal["AllowContactingSource", "NeverContactSource"] = "AllowContactingSource"  # noqa: N815
+    """NeverContactSource: for sites without a way out."""
+
+
+class RegistrySettings(_Model):
+    """How registries are read and written; a pull secret is never in this file."""
+
+    auth_files: tuple[FileName, ...] = ()
+    """Files with pull secrets, as `podman login` writes them, relative to versions.yaml; the first that has the longest
+    prefix of an image's name counts. Read before those that podman and docker use."""
+    mirrors: tuple[Mirror, ...] = ()
+    """Mirrors, for disconnected sites."""
+    plain_http: tuple[RegistryHost, ...] = ()
+    """Hosts that are spoken to without TLS."""
+    unverified_tls: tuple[RegistryHost, ...] = ()
+    """Hosts whose certificate is not verified."""
+    token_services: dict[RegistryHost, tuple[RegistryHost, ...]] = {}
+    """Hosts that get a registry's password because its tokens come from there: `registry.site: [gitlab.site]`. The
+    registry itself and the token services of Docker Hub, GitLab and Red Hat need no entry; see docs/publish.md."""
+    timeout: Annotated[int, Field(ge=1, le=600)] = 30
+    """Seconds that a server may be silent."""
+
+    _is_anonymous: bool = PrivateAttr(default=False)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether no pull secret may be used, wherever it lies: the file is not trusted."""
+        return self._is_anonymous
+
+    def forget_secrets(self) -> Self:
+        """Return settings with which no pull secret is used."""
+        settings = self.model_copy()
+        settings._is_anonymous = True  # noqa: SLF001 - its own
+        return settings
+
+
+class KeyPlace(_Model):
+    """Exactly one way to a private key."""
+
+    key_file: FileName | None = None
+    """Private key, PEM or DER, relative to versions.yaml; nobody but its owner may be able to read it."""
+    pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$"), AfterValidator(_check_pkcs11)] | None = None
+    """PKCS#11 URI (RFC 7512) of a private key on a token, with module-path: the key never leaves the token. The module
+    is loaded on the host, so it is trusted as `command` is."""
+    command: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """Program that gets a digest (raw bytes, stdin) and prints its signature (base64); {algorithm} becomes sha256
+    and so on. For cloud KMS and signing hosts; RSA: PKCS#1 v1.5, ECDSA: DER. It runs on the host, as whoever builds:
+    who may change this file may run anything there, unless `--untrusted` forbids it (docs/security.md)."""
+    passphrase_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Environment variable with the key file's passphrase or the token's PIN."""
+    passphrase_file: FileName | None = None
+    """File with the key file's passphrase or the token's PIN."""
+    pass_environment: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    """Environment variables that the PKCS#11 module or the command needs; no others are passed on."""
+
+    _root: Path = PrivateAttr(default=Path())
+    _is_forbidden: bool = PrivateAttr(default=False)
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the key may not be opened, and no program started for it: the file is not trusted."""
+        return self._is_forbidden
+
+    def resolve(self, name: str) -> Path:
+        """Return the absolute place of a file that the entry names."""
+        try:
+            return self._root / Path(name).expanduser()
+        except RuntimeError:  # there is no such user: then it is a folder of that name
+            return self._root / name
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        ways = [name for name in ("key_file", "pkcs11", "command") if getattr(self, name) is not None]
+        if len(ways) != 1:
+            raise _complain(f"give exactly one of key_file, pkcs11 and command, not {' and '.join(ways) or 'none'}")
+        if self.passphrase_env and self.passphrase_file:
+            raise _complain("give either passphrase_env or passphrase_file, not both")
+        if self.pkcs11 and "pin-value" in self.pkcs11:
+            raise _complain("a PIN does not belong into a file: use passphrase_env or passphrase_file, not pin-value")
+        return self
+
+
+class Signer(KeyPlace):
+    """Somebody who signs modules: a certificate, and exactly one way to its private key."""
+
+    certificate: RelativeFile
+    """X.509 certificate, PEM or DER, relative to versions.yaml."""
+    digest: Literal["sha256", "sha384", "sha512"] = "sha256"
+    """Digest algorithm; the kernels that load the modules must have it (CONFIG_MODULE_SIG_HASH tells)."""
+
+
+class ImageSigner(KeyPlace):
+    """Who signs images and what is attested of them; another key than those that sign modules."""
+
+    public_key: RelativeFile
+    """Public key, PEM, relative to versions.yaml: what clusters are given. ECDSA P-256, as cosign makes it, or RSA."""
+
+
+class Group(_Model):
+    """A named selection of kernels."""
+
+    source: str
+    """Kernel source."""
+    description: str = ""
+    """For people."""
+    kernels: Annotated[tuple[Glob, ...], Field(min_length=1)] = ("*",)
+    """Globs over kernel versions (`uname -r`)."""
+    releases: tuple[Glob, ...] = ()
+    """Globs over versions of OpenShift: only kernels that such a release runs. Empty: those of every release."""
+    arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = tuple(Arch)
+    """Architectures."""
+    variants: Annotated[tuple[Annotated[Variant, Field(strict=False)], ...], Field(min_length=1)] = tuple(Variant)
+    """Kernel variants."""
+    newest: bool = False
+    """Only the newest kernel of each series, variant and architecture."""
+    signers: tuple[Name, ...] = ()
+    """Who signs the modules; two while certificates are being rotated: a kernel that trusts either loads them."""
+    signing: Literal["optional", "required", "production"] = "optional"
+    """optional: without signers, images are labelled as unsigned. required: no cell without a signer. production:
+    in addition, no development key."""
+
+
+class Exclude(_Model):
+    """A combination that is not meant to exist."""
+
+    kernel: Glob
+    """Glob over kernel versions."""
+    driver: Glob = "*"
+    """Glob over driver names."""
+    reason: Text
+    """Why; shown in every plan."""
+
+
+class KnownBad(_Model):
+    """A combination that is broken for now, with somebody who looks after it."""
+
+    kernel: Glob
+    """Glob over kernel versions."""
+    driver: Glob = "*"
+    """Glob over driver names."""
+    reason: Text
+    """What is wrong; shown in every plan."""
+    owner: Text
+    """Who looks after it."""
+    expires: Annotated[date, Field(strict=False)]
+    """Last day on which the entry is valid (YYYY-MM-DD); after it, the file is an error until somebody decides."""
+
+
+class BuildSettings(_Model):
+    """How cells are built."""
+
+    jobs: Annotated[int | str, AfterValidator(_check_jobs)] = "auto"
+    """Cells at once; auto: as many as cores and memory allow."""
+    memory_per_job: Annotated[int, Field(ge=64)] = 1024
+    """MiB that one cell may need; bounds `auto`."""
+    compile_memory: Annotated[int, Field(ge=64, le=2**24)] = 4096
+    """MiB of memory that one compile may use; one that needs more is stopped."""
+    compile_processes: Annotated[int, Field(ge=64, le=2**22)] = 4096
+    """Processes that one compile may have at once."""
+    compile_disk: Annotated[int, Field(ge=64, le=2**30)] = 20480
+    """MiB that one compile may write."""
+    timeout_minutes: Annotated[int, Field(ge=1, le=10_080)] = 30
+    """After this long a compile is stopped."""
+    retries: Annotated[int, Field(ge=0, le=5)] = 2
+    """How often a cell is tried again when the infrastructure, not the driver, failed."""
+    boot: Literal["always", "changed", "never"] = "never"
+    """Which cells a build loads on their kernels, in virtual machines. changed: those that are new, or whose image,
+    kernel or test changed since they passed. always: all that are selected. An image that fails gets no name."""
+
+    def limits(self, *, most: BuildSettings | None = None) -> Limits:
+        """Return what one compile may use, nothing above ``most``."""
+        bounds = [self] if most is None else [self, most]
+        return Limits(
+            memory_bytes=min(bound.compile_memory for bound in bounds) * _MIB,
+            processes=min(bound.compile_processes for bound in bounds),
+            disk_bytes=min(bound.compile_disk for bound in bounds) * _MIB,
+        )
+
+
+KernelSource = DebianKernels | OpenShiftKernels
+
+
+class PublishSettings(_Model):
+    """How images are named in registries, and who signs them. Which registry, each driver's `image` says."""
+
+    tags: Annotated[tuple[TagRule, ...], Field(min_length=1)] = ("version-kernel",)
+    """Tags of an image, the first being the one that plans show. version-kernel: `{version}-{kernel}`. kernel: the
+    kernel alone, as KMM's day-1 wants it; then the driver's version belongs into the name of the image. Or a pattern
+    of {driver}, {version}, {kernel}, {release} (the kernel without its architecture), {arch} and {variant}: where
+    images of several architectures get the same tag, it stands for a list of them. None is ever moved."""
+    signer: ImageSigner | None = None
+    """Who signs images; without it they are published unsigned, and nothing is attested."""
+    builder: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S+$")] = "urn:kmodsmith:builder:local"
+    """URI that says in provenance whose machine builds: another for laptops than for a guarded pipeline."""
+    require_boot: Literal["any", "secure", "signed"] = "any"
+    """What a boot test must have proved before an image is published, and for verify to pass. any: nothing more than
+    build.boot wants. secure: its modules load under Secure Boot and lockdown, if only as copies with a throwaway
+    signature. signed: they do with their own signatures."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not is_own_tag(self.tags[0]):
+            raise _complain(f"tags: the first must hold {{kernel}}, or kernels share it; {self.tags[0]!r} does not")
+        return self
+
+
+class Config(_Model):
+    """The whole of versions.yaml."""
+
+    drivers: Annotated[tuple[Driver, ...], Field(min_length=1)]
+    """What is built."""
+    sources: Annotated[dict[Name, Annotated[KernelSource, Field(discriminator="provider")]], Field(min_length=1)]
+    """Where kernels and their toolkits come from."""
+    registry: RegistrySettings = RegistrySettings()
+    """How registries are read and written."""
+    signers: dict[Name, Signer] = {}
+    """Who can sign modules."""
+    groups: Annotated[dict[Name, Group], Field(min_length=1)]
+    """Which kernels are built for."""
+    default_group: str
+    """The group that is meant when none is named."""
+    exclude: tuple[Exclude, ...] = ()
+    """Combinations that are not meant to exist."""
+    known_bad: tuple[KnownBad, ...] = ()
+    """Combinations that are broken for now."""
+    build: BuildSettings = BuildSettings()
+    """How cells are built."""
+    publish: PublishSettings = PublishSettings()
+    """How images are named in registries."""

@@ -1,0 +1,116 @@
+"""Reads what the files for KMM are made of: the lock, the drivers, and what registries really have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.emit.kmm.files import KmmFacts, ReleaseKernel
+from builder.errors import UsageError
+from builder.host.progress import no_progress
+from builder.plan.matrix import matches_any
+from builder.publish.published import read_published
+from builder.sources.lock import LockedOpenShift, natural_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from builder.host.progress import Progress
+    from builder.plan.matrix import Cell, Selector
+    from builder.plan.project import Project
+    from builder.publish.published import LeftOutCell
+    from builder.publish.result import PublishedCell
+
+# The cluster sets these itself, or they are those of another machine.
+_NOT_IN_CLUSTER = frozenset({"DTK_AUTO", "BASE_IMAGE", "KERNEL_VERSION", "KERNEL_FULL_VERSION"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmmInput:
+    """Facts for each selected driver, and which cells are not among them."""
+
+    drivers: tuple[KmmFacts, ...]
+    left_out: tuple[LeftOutCell, ...]
+
+
+def read_kmm_facts(
+    project: Project, selector: Selector, *, releases: Sequence[str] = (), progress: Progress = no_progress
+) -> KmmInput:
+    """Read what is emitted for each selected driver that has published images.
+
+    Args:
+        project: its versions.yaml, lock and sources.
+        selector: which cells.
+        releases: globs over OpenShift releases that preflights are wanted for; empty: the newest of each minor.
+        progress: is told how many cells were asked for.
+
+    Raises:
+        SourceError: a registry refuses or does not answer. A Module without kernels that have an image would make
+            nodes unload it, so nothing is said then.
+        UsageError: no selected driver goes to a registry.
+    """
+    published = read_published(project, selector, progress=progress)
+    facts = []
+    for name in dict.fromkeys(cell.driver for cell, _ in published.cells):
+        own = [(cell, image) for cell, image in published.cells if cell.driver == name]
+        found = find_releases(project, [cell for cell, _ in own], releases)
+        facts.append(_read_driver(project, name, [image for _, image in own], found))
+    return KmmInput(drivers=tuple(facts), left_out=published.left_out)
+
+
+def _read_driver(
+    project: Project, name: str, cells: Sequence[PublishedCell], releases: Sequence[ReleaseKernel]
+) -> KmmFacts:
+    driver = next(item for item in project.config.drivers if item.name == name)
+    source = project.drivers[name]
+    modules = source.recipe.module_names or ()
+    if not modules:
+        raise UsageError(f"driver {name} does not say which modules it has", hint="name them under 'modules'")
+    arguments = source.recipe.build_arguments(cells[0].kernel, toolkit_image="", base_image="")
+    wanted = {key: value for key, value in arguments.items() if value and key not in _NOT_IN_CLUSTER}
+    if driver.base_image:
+        wanted["BASE_IMAGE"] = driver.base_image
+    return KmmFacts(
+        driver=driver,
+        modules=modules,
+        cells=cells,
+        releases=releases,
+        containerfile=driver.containerfile_file.read_text(encoding="utf-8"),
+        build_arguments=wanted,
+    )
+
+
+def find_releases(project: Project, cells: Sequence[Cell], globs: Sequence[str]) -> list[ReleaseKernel]:
+    """Return the releases that run the cells' kernels, with the toolkit that each brings; or the kernels alone."""
+    source = project.lock.sources[cells[0].source]
+    if not isinstance(source, LockedOpenShift):
+        return [ReleaseKernel(release="", kernel=cell.kernel) for cell in cells]
+    return [
+        ReleaseKernel(
+            release=f"{version}-{cell.kernel.arch}", kernel=cell.kernel, toolkit=_toolkit(source, version, cell)
+        )
+        for cell in cells
+        for version in _chosen(source, source.kernels[cell.kernel.raw].releases, globs)
+    ]
+
+
+def _chosen(source: LockedOpenShift, versions: Iterable[str], globs: Sequence[str]) -> Iterator[str]:
+    newest: dict[str, str] = {}
+    for version in sorted((key.rpartition("-")[0] for key in source.releases), key=natural_key):
+        newest[_minor(version)] = version
+    for version in versions:
+        if matches_any(version, globs) if globs else newest[_minor(version)] == version:
+            yield version
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _toolkit(source: LockedOpenShift, version: str, cell: Cell) -> str:
+    """Return the toolkit that a release itself brings for a kernel, else the one that its cell is built with."""
+    release = source.releases[f"{version}-{cell.kernel.arch}"]
+    own = (
+        stream.toolkit for stream in release.streams.values() if "toolkit" in stream.kernels.get(cell.kernel.raw, ())
+    )
+    return next(own, "") or source.kernels[cell.kernel.raw].toolkit

@@ -1,0 +1,321 @@
+"""Everything that the Kernel Module Management operator needs for a driver, as files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from builder.config.tag_rules import normalize_tag
+from builder.emit.kmm.problem import Severity
+from builder.emit.kmm.rules import find_problems
+from builder.emit.kmm.version import Flavour, KmmVersion
+from builder.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from builder.config.model import Driver, KmmModule
+    from builder.kernel import KernelVersion
+    from builder.publish.result import PublishedCell
+
+_API = "kmm.sigs.x-k8s.io"
+_DOCKERFILE_KEY = "dockerfile"  # KMM looks for no other
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseKernel:
+    """A kernel of an OpenShift release, and the toolkit for it; ``release`` is empty for other kernels."""
+
+    release: str
+    kernel: KernelVersion
+    toolkit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmmFacts:
+    """What files for KMM are made of. ``containerfile`` is only used where KMM builds in the cluster."""
+
+    driver: Driver
+    modules: Sequence[str]
+    cells: Sequence[PublishedCell]
+    releases: Sequence[ReleaseKernel]
+    containerfile: str = ""
+    build_arguments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def namespace(self) -> str:
+        return self.driver.kmm.namespace or self.driver.name
+
+    @property
+    def service_account(self) -> str:
+        return f"{self.driver.name}-module-loader"
+
+
+def emit_kmm(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[str, str]:
+    """Return files by name, in the order in which they are applied; equal facts give equal files.
+
+    Args:
+        facts: driver, published images and releases.
+        version: fields that came later are left out.
+        flavour: OpenShift's operator or upstream's.
+
+    Raises:
+        UsageError: KMM would refuse them, because of what versions.yaml says.
+    """
+    files = {
+        "00-namespace.yaml": _dump(_namespace(facts)),
+        "10-access.yaml": _dump(*_access(facts, flavour)),
+    }
+    if secrets := _secrets(facts):
+        files["20-secrets.example.yaml"] = (
+            "# Skeletons: put values in, or make the Secrets by other means. They hold none here on purpose.\n"
+            + _dump(*secrets)
+        )
+    if facts.driver.kmm.in_cluster_build:
+        files["30-containerfile.yaml"] = _dump(_config_map(facts))
+    files["40-module.yaml"] = _dump(make_module(facts, version, flavour))
+    for name, objects in _preflights(facts, flavour):
+        files[f"preflight/{name}.yaml"] = _dump(*objects)
+    _check(files, version, flavour)
+    files["imageset-config.yaml"] = _dump(_image_set(facts.cells))
+    files["images.json"] = emit_index(facts)
+    return files
+
+
+def _check(files: Mapping[str, str], version: KmmVersion, flavour: Flavour) -> None:
+    """Hold what is written to the rules for what people write."""
+    for content in files.values():
+        for data in yaml.safe_load_all(content):
+            for problem in find_problems(data, version, flavour):
+                if problem.severity is Severity.ERROR:
+                    raise UsageError(
+                        f"KMM {version} would refuse {data['kind']} {data['metadata']['name']}: "
+                        f"{'.'.join(map(str, problem.path))}: {problem.message}",
+                        hint="change the driver's name, or its 'kmm' entry in versions.yaml",
+                    )
+
+
+def make_module(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[str, Any]:
+    """Return the Module: a literal mapping by digest for each published kernel, then patterns for in-cluster builds."""
+    settings = facts.driver.kmm
+    container: dict[str, Any] = {
+        "imagePullPolicy": "IfNotPresent",
+        "modprobe": _modprobe(facts),
+        "kernelMappings": [
+            {"literal": cell.kernel.raw, "containerImage": f"{cell.repository}@{cell.digest}"}
+            for cell in _ordered(facts.cells)
+        ],
+    }
+    if settings.ordered_upgrade:
+        container = {"version": facts.driver.version, **container}
+    if settings.in_tree_modules_to_remove:
+        container["inTreeModulesToRemove"] = list(settings.in_tree_modules_to_remove)
+    if settings.in_cluster_build:
+        container["kernelMappings"] += _building_mappings(facts, version, flavour)
+    spec: dict[str, Any] = {
+        "selector": dict(settings.selector),
+        "moduleLoader": {"serviceAccountName": facts.service_account, "container": container},
+    }
+    if settings.tolerations:
+        spec["tolerations"] = [item.model_dump(exclude_defaults=True) for item in settings.tolerations]
+    if settings.pull_secret:
+        spec["imageRepoSecret"] = {"name": settings.pull_secret}
+    return _object(f"{_API}/v1beta1", "Module", facts.driver.name, facts.namespace) | {"spec": spec}
+
+
+def _ordered(cells: Iterable[PublishedCell]) -> list[PublishedCell]:
+    return sorted(cells, key=lambda cell: cell.kernel.sort_key)
+
+
+def _modprobe(facts: KmmFacts) -> dict[str, Any]:
+    settings = facts.driver.kmm
+    order = list(reversed(settings.loading_order))
+    modprobe: dict[str, Any] = {"moduleName": settings.module or (order or [facts.modules[-1]])[0], "dirName": "/opt"}
+    if order:
+        modprobe["modulesLoadingOrder"] = order
+    if settings.parameters:
+        modprobe["parameters"] = list(settings.parameters)
+    if facts.driver.firmware:
+        modprobe["firmwarePath"] = "/firmware"
+    return modprobe
+
+
+def _building_mappings(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> list[dict[str, Any]]:
+    """Return a mapping for each family of kernels (series, architecture, variant) with what KMM builds it from."""
+    # Not the tag that publish gives: what a cluster built must not stand in the way of what was proven.
+    image = f"{facts.driver.image_name}:{normalize_tag(facts.driver.version)}-${{KERNEL_FULL_VERSION}}-in-cluster"
+    mappings = []
+    for pattern in _families([*(item.kernel for item in facts.releases), *(cell.kernel for cell in facts.cells)]):
+        mapping: dict[str, Any] = {"regexp": pattern, "containerImage": image, "build": _build(facts)}
+        if _build_settings(facts).sign:
+            mapping["sign"] = _sign(facts, version)
+        if flavour is Flavour.UPSTREAM:
+            # Upstream finds no toolkit by itself: the argument must be given for each cluster.
+            mapping["build"]["buildArgs"].append({"name": "DTK_AUTO", "value": "TOOLKIT-IMAGE-OF-THE-KERNEL"})
+        mappings.append(mapping)
+    return mappings
+
+
+def _families(kernels: Iterable[KernelVersion]) -> list[str]:
+    """Return anchored patterns for kernels that differ in their build number only."""
+    found: dict[str, None] = {}
+    for kernel in sorted(kernels, key=lambda item: item.sort_key):
+        if match := re.fullmatch(r"(\d+\.\d+\.\d+)-[0-9.]+(\.el\d+(?:_\d+)?\.\w+(?:\+\w+)?)", kernel.raw):
+            found[f"^{re.escape(match[1])}-[0-9.]+{re.escape(match[2])}$"] = None
+    return [pattern.replace(r"\-", "-") for pattern in found]
+
+
+def _build_settings(facts: KmmFacts) -> Any:
+    settings = facts.driver.kmm.in_cluster_build
+    if settings is None:
+        raise ValueError(facts.driver.name)
+    return settings
+
+
+def _build(facts: KmmFacts) -> dict[str, Any]:
+    settings = _build_settings(facts)
+    arguments = {**facts.build_arguments, "SOURCE": settings.source, "SOURCE_SHA256": settings.source_sha256}
+    return {
+        "dockerfileConfigMap": {"name": f"{facts.driver.name}-containerfile"},
+        "buildArgs": [{"name": name, "value": value} for name, value in sorted(arguments.items())],
+    }
+
+
+def _sign(facts: KmmFacts, version: KmmVersion) -> dict[str, Any]:
+    """Globs, because the folder is named by the raw kernel version, which KMM's variables do not give."""
+    names = [f"/opt/lib/modules/*/extra/{module}.ko" for module in facts.modules]
+    if not version.has("2.6"):
+        names = [name.replace("*", "${KERNEL_FULL_VERSION}") for name in names]
+    return {
+        "keySecret": {"name": f"{facts.driver.name}-signing-key"},
+        "certSecret": {"name": f"{facts.driver.name}-signing-cert"},
+        "filesToSign": names,
+    }
+
+
+def _namespace(facts: KmmFacts) -> dict[str, Any]:
+    labels = {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
+    namespace = _object("v1", "Namespace", facts.namespace)
+    namespace["metadata"]["labels"] = labels
+    return namespace
+
+
+def _access(facts: KmmFacts, flavour: Flavour) -> list[dict[str, Any]]:
+    """Return the account of the worker pods; on OpenShift with the right to be privileged, which loading needs."""
+    account = _object("v1", "ServiceAccount", facts.service_account, facts.namespace)
+    if flavour is Flavour.UPSTREAM:
+        return [account]
+    api = "rbac.authorization.k8s.io"
+    rule = {
+        "apiGroups": ["security.openshift.io"],
+        "resources": ["securitycontextconstraints"],
+        "resourceNames": ["privileged"],
+        "verbs": ["use"],
+    }
+    name = f"{facts.service_account}-privileged"
+    role = _object(f"{api}/v1", "Role", name, facts.namespace) | {"rules": [rule]}
+    binding = _object(f"{api}/v1", "RoleBinding", name, facts.namespace) | {
+        "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": facts.service_account, "namespace": facts.namespace}],
+    }
+    return [account, role, binding]
+
+
+def _secrets(facts: KmmFacts) -> list[dict[str, Any]]:
+    """Return Secrets with the keys that KMM reads, and no values."""
+    settings: KmmModule = facts.driver.kmm
+    secrets = []
+    if settings.pull_secret:
+        pull = _object("v1", "Secret", settings.pull_secret, facts.namespace)
+        secrets.append(pull | {"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": ""}})
+    if settings.in_cluster_build and settings.in_cluster_build.sign:
+        for name, key in (("signing-key", "key"), ("signing-cert", "cert")):
+            secret = _object("v1", "Secret", f"{facts.driver.name}-{name}", facts.namespace)
+            secrets.append(secret | {"type": "Opaque", "stringData": {key: ""}})
+    return secrets
+
+
+def _config_map(facts: KmmFacts) -> dict[str, Any]:
+    config_map = _object("v1", "ConfigMap", f"{facts.driver.name}-containerfile", facts.namespace)
+    return config_map | {"data": {_DOCKERFILE_KEY: facts.containerfile}}
+
+
+def _preflights(facts: KmmFacts, flavour: Flavour) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return what asks KMM whether modules are there for a kernel that no node runs yet, by release."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for item in facts.releases:
+        title = item.release or item.kernel.raw
+        name = _dns_name(f"{facts.driver.name}-{title}" + (f"-{item.kernel.variant}" if item.release else ""))
+        spec: dict[str, Any] = {"kernelVersion": item.kernel.raw, "pushBuiltImage": False}
+        kind = "PreflightValidation"
+        if flavour is Flavour.OPENSHIFT:
+            kind = "PreflightValidationOCP"
+            if item.toolkit:
+                spec["dtkImage"] = item.toolkit
+        found.setdefault(_dns_name(title), []).append(_object(f"{_API}/v1beta2", kind, name) | {"spec": spec})
+    return sorted(found.items())
+
+
+def _dns_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _image_set(cells: Iterable[PublishedCell]) -> dict[str, Any]:
+    """Return what oc-mirror v2 copies to a disconnected site (mirror.openshift.io/v2alpha1)."""
+    images = [{"name": f"{cell.repository}@{cell.digest}"} for cell in _ordered(cells)]
+    return {
+        "apiVersion": "mirror.openshift.io/v2alpha1",
+        "kind": "ImageSetConfiguration",
+        "mirror": {"additionalImages": images},
+    }
+
+
+def emit_index(facts: KmmFacts) -> str:
+    """Return which image each kernel gets, for programs."""
+    kernels = {
+        cell.kernel.raw: {
+            "image": f"{cell.repository}@{cell.digest}",
+            "digest": cell.digest,
+            "tags": list(cell.tags),
+            "arch": cell.kernel.arch.oci,
+            "variant": str(cell.kernel.variant),
+        }
+        for cell in _ordered(facts.cells)
+    }
+    data = {
+        "format": FORMAT_VERSION,
+        "driver": facts.driver.name,
+        "version": facts.driver.version,
+        "kernels": kernels,
+    }
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+# What Kubernetes' decoder (YAML 1.1 with Go's numbers) reads as something else than text, and PyYAML would not quote.
+_NOT_TEXT_IN_GO = re.compile(r"[yYnN]|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, and quotes what other readers would take for something else."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else "'" if _NOT_TEXT_IN_GO.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _dump(*objects: Mapping[str, Any]) -> str:
+    return yaml.dump_all([dict(item) for item in objects], Dumper=_Dumper, sort_keys=False, width=200)

@@ -1,0 +1,1 @@
+"""Policies for clusters that let only signed images run."""

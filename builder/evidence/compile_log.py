@@ -1,0 +1,166 @@
+"""Reads the log of a failed compile and says what failed. Pure.
+
+Two questions in order. Is the machine or the toolkit to blame (``host.surroundings``)? If not, the first error line
+of the compiler, the linker, modpost or make decides, because later ones are mostly its consequences.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from builder.errors import Failure, FailureClass
+from builder.host.surroundings import SURROUNDINGS, describe, find_hits, make_rule, meaningful_lines, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TOOL_HINT = "the toolkit has no such program: add it to the toolkit, or put the file that it makes into the source"
+_HEADER_HINT = "this kernel has no such header: guard the include by feature; RHEL backports make version checks wrong"
+_API_HINT = "this kernel's interface differs: guard the call by feature; RHEL backports make version checks wrong"
+_MODPOST_HINT = (
+    "this kernel does not export the symbol to modules, or another module of yours does:"
+    " then build that one first and pass its Module.symvers in KBUILD_EXTRA_SYMBOLS"
+)
+_GPL_HINT = "the kernel gives this symbol only to modules whose MODULE_LICENSE is GPL-compatible"
+_NAMESPACE_HINT = "add MODULE_IMPORT_NS() for the named namespace to the module"
+
+# Blame in the driver's source; the first matching line of the log wins, on one line the first matching rule.
+_CAUSES = (
+    make_rule(
+        FailureClass.COMPILE,
+        "missing-header",
+        r"fatal error: '?\S+?'?(?:: No such file or directory| file not found)$",
+        _HEADER_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "implicit-declaration",
+        r"error: (?:implicit declaration of function|call to undeclared function)",
+        _API_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "api-arity",
+        r"error: (?:too (?:many|few) arguments|macro \S+ (?:requires|passed) \d+ arguments)",
+        _API_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "incompatible-types",
+        r"error: .*(?:incompatible (?:function )?pointer type|\[-W(?:error=)?incompatible-)",
+        _API_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "warning-as-error",
+        r"error: .*\[-Werror[=\]]|error: .*\[-Werror,-W",
+        "the driver asks for -Werror: repair the warning, or drop -Werror for released kernels",
+    ),
+    make_rule(
+        FailureClass.UNRESOLVED_SYMBOL,
+        "modpost-gpl-only",
+        r"modpost: GPL-incompatible module|FATAL: modpost: GPL-incompatible|uses GPL-only symbol",
+        _GPL_HINT,
+    ),
+    make_rule(
+        FailureClass.UNRESOLVED_SYMBOL,
+        "modpost-namespace",
+        r"(?:ERROR|error): .*uses symbol \S+ from namespace",
+        _NAMESPACE_HINT,
+    ),
+    make_rule(
+        FailureClass.UNRESOLVED_SYMBOL,
+        "modpost-undefined",
+        r"(?:ERROR|error): .*\] undefined!",
+        _MODPOST_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "modpost-error",
+        r"(?:ERROR|FATAL): modpost: |modpost: (?:error|fatal): ",
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "linker-error",
+        r"\bld(?:\.\w{1,8})?: (?:error: |.*(?:multiple definition of|undefined reference to|cannot find) )",
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "missing-tool",
+        r"^(?:/bin/)?(?:ba|da)?sh: (?:line )?(?:\d+: )?[\w./+-]+: (?:command )?not found$"
+        r"|^(?:make|gmake)(?:\[\d+\])?: [\w.+-]+: (?:No such file or directory|Command not found)$"
+        r"|^env: .*: No such file or directory$|: line \d+: [\w./+-]+: command not found$",
+        _TOOL_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "expected-module-missing",
+        r"^driver-container: expected module |"
+        r"^(?:cp|install|mv|strip|objcopy|modinfo)(?: \S+)?: .*\.ko\b.*(?:No such file|not found)",
+        "make ended well without making this module: correct 'modules' in versions.yaml, or its Kbuild",
+    ),
+    make_rule(FailureClass.COMPILE, "containerfile-error", r"^driver-container: "),
+    make_rule(
+        FailureClass.COMPILE,
+        "no-rule",
+        r"\*\*\* No rule to make target|\*\*\* No targets specified and no makefile found",
+        "a source file or a target that the makefile names does not exist",
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "makefile-error",
+        r"^[^\s:*]{1,300}:\d+: \*\*\* ",
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "configure-failed",
+        r"^configure: error: ",
+        "the driver's own configure script refused: it may lack a tool, or an option in 'make'",
+    ),
+    make_rule(FailureClass.COMPILE, "compiler-error", r"(?:^|: )(?:fatal )?error: |: (?:Fatal e|E)rror: "),
+)
+
+_TIMEOUT_HINT = "see in the log which command waits, or raise build.timeout_minutes in versions.yaml"
+
+_LOOKS_LIKE_ERROR = re.compile(r"(?i)\b(?:error|fatal|failed|failure|cannot|can't|denied|not found|no such)\b")
+
+
+def classify_compile_log(text: str, *, exit_explanation: str) -> Failure:
+    """Say what made a compile fail.
+
+    Args:
+        text: the log; of a longer one only the last 4 MiB are read.
+        exit_explanation: how the command ended, as ``Outcome.explain()`` words it.
+    """
+    lines = tuple(meaningful_lines(text))
+    if found := _blame_surroundings(lines, exit_explanation):
+        return found
+    for line in lines:
+        for rule in _CAUSES:
+            if rule.pattern.search(line):
+                return describe(rule, line)
+    return Failure(
+        failure_class=FailureClass.COMPILE,
+        code="unknown",
+        detail=shorten(_most_telling(lines) or f"the compile {exit_explanation} and said nothing"),
+        hint="the log holds everything that was printed",
+    )
+
+
+def _blame_surroundings(lines: Sequence[str], exit_explanation: str) -> Failure | None:
+    hits = find_hits(lines)
+    if "disk-full" not in hits and "longer than" in exit_explanation:
+        return Failure(
+            failure_class=FailureClass.COMPILE,
+            code="timeout",
+            detail=f"the compile {exit_explanation}",
+            hint=_TIMEOUT_HINT,
+        )
+    if "SIGKILL" in exit_explanation:
+        hits.setdefault("out-of-memory", f"the compile {exit_explanation}")
+    return next((describe(rule, hits[rule.code]) for rule in SURROUNDINGS if rule.code in hits), None)
+
+
+def _most_telling(lines: Sequence[str]) -> str:
+    return next((line for line in lines if _LOOKS_LIKE_ERROR.search(line)), lines[-1] if lines else "").strip()

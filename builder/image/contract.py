@@ -1,0 +1,327 @@
+"""What KMM, certification and good manners demand of a kmod image; facts, not opinions, each with its source.
+
+KMM runs ``/bin/sh -c "mkdir -p ...; cp -R /opt/lib/modules/KERNEL ..."`` in the image, as the image's own user, and
+``modprobe -d`` in its worker, with what was copied (internal/pod/workerpodmanager.go). openshift-preflight checks
+labels, ``/licenses``, layers (at most 40) and packages (policy "container"). The kernel's own packages are Red Hat's to
+ship.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import sqlite3
+import struct
+from typing import TYPE_CHECKING
+
+from builder.errors import FormatError
+from builder.image.contents import list_modules
+from builder.image.depmod import INPUTS, check_depmod_data, make_depmod_data
+from builder.image.labels import KERNEL_LABEL
+from builder.image.leaks import find_setting_leaks
+from builder.kmod.elf import read_program
+from builder.kmod.finding import Check, Finding
+from builder.kmod.fit import MACHINES, check_modules, check_signatures, place_modules
+from builder.kmod.packing import is_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from builder.image.contents import ImageContents
+    from builder.image.overlay import ImageFile
+    from builder.kernel import Arch
+    from builder.kmod.fit import ExpectedSigner, PlacedModule
+    from builder.kmod.kernel_facts import KernelFacts
+
+MODULE_ROOT = "opt/lib/modules"
+FIRMWARE_ROOTS = ("firmware", "lib/firmware")
+_SHELL = "/bin/sh"
+_TOOLS = ("mkdir", "cp")
+# Where engines search if an image has no PATH.
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MOST_INTERPRETERS = 4
+REQUIRED_LABELS = ("name", "vendor", "version", "release", "summary", "description", "maintainer")
+_MOST_LAYERS = 40
+# openshift-preflight, check HasNoProhibitedPackages, the newer names of the same packages, and Debian's.
+_PROHIBITED = (
+    "grub", "grub2", "grub2-*", "kernel", "kernel-core", "kernel-debug*", "kernel-devel*", "kernel-doc",
+    "kernel-modules*", "kernel-tools*", "kernel-rt*", "kernel-64k*", "kmod-kvdo", "linux-firmware*", "kpatch*",
+    "linux-image-*", "linux-headers-*", "firmware-linux*", "firmware-misc-*", "grub-*",
+)  # fmt: skip
+_KERNEL_FILES = re.compile(
+    r"boot/vmlinuz.*|(usr/)?lib/modules/[^/]+/(vmlinuz|kernel/.*)|usr/src/kernels/.*|usr/src/linux-headers-.*"
+)
+_RPMTAG_NAME = 1000
+_LARGEST_HEADER = 64 * 1024**2
+
+
+def check_image(
+    image: ImageContents,
+    kernel: KernelFacts,
+    *,
+    expected: Iterable[str] | None,
+    signers: Sequence[ExpectedSigner] | None,
+    compiled_for: str = "",
+) -> tuple[list[PlacedModule], list[Finding]]:
+    """Check a final image as it would be pulled; returns its modules and what is wrong.
+
+    Args:
+        image: the image.
+        kernel: the kernel that it is for.
+        expected: names of the modules that must be there; None where that is not known.
+        signers: who must have signed; empty where nobody may have, None to leave signatures alone.
+        compiled_for: see ``fit.check_modules``.
+
+    Raises:
+        CommandError: depmod could not be run.
+    """
+    expected = None if expected is None else tuple(expected)
+    files = [(file.path, file.content or b"") for file in list_modules(image)]
+    modules, findings = place_modules(files)
+    findings += check_modules(modules, kernel, expected=expected, compiled_for=compiled_for)
+    if signers is not None:
+        findings += check_signatures(modules, signers)
+    if not modules and not expected:  # what is expected is told by its names
+        sentence = "there is nothing that could be loaded"
+        findings.append(Finding(check=Check.NO_MODULES, subject=f"/{MODULE_ROOT}", sentence=sentence))
+    findings += _check_places(modules, image, kernel.kernel.raw)
+    findings += _check_firmware(modules, image)
+    findings += _check_depmod(modules, image, kernel.kernel.raw)
+    findings += _check_machine(image, kernel.kernel.arch)
+    findings += _check_reader(modules, image)
+    findings += _check_settings(image, kernel.kernel.raw)
+    findings += _check_packages(image)
+    findings += _check_leaks(image)
+    return modules, findings
+
+
+def _check_places(modules: Sequence[PlacedModule], image: ImageContents, kernel_version: str) -> Iterator[Finding]:
+    """Check that what lies in an image is what ``cp -R`` copies out of it: it copies links as links."""
+    folder = f"{MODULE_ROOT}/{kernel_version}"
+    for item in image.ambiguities:
+        sentence = f"what a container sees there depends on the engine: {item.sentence}"
+        yield Finding(check=Check.LAYERS_AMBIGUOUS, subject=item.path, sentence=sentence)
+    for module in modules:
+        if not module.path.startswith(f"{folder}/") and f"/lib/modules/{kernel_version}/" in f"/{module.path}":
+            sentence = f"it must lie below {folder}/, where modprobe looks"
+            yield Finding(check=Check.WRONG_FOLDER, subject=module.path, sentence=sentence)
+    listed = image.files.get(f"{folder}/modules.dep")
+    paths = (listed.content or b"").decode(errors="backslashreplace") if listed else ""
+    for file in [image.files.get(folder), *image.below(folder)]:
+        # depmod is told of the kernel's own modules by a link, which on a node leads to those of the node.
+        if file is None or not file.link or file.link == f"/lib/modules/{kernel_version}":
+            continue
+        name = file.path.removeprefix(f"{folder}/")
+        is_used = is_module(name) or name.startswith("modules.") or f"{name}/" in paths or file.path == folder
+        if is_used:
+            sentence = f"it is a link to {file.link}, and copied as one, so on a node it may lead elsewhere"
+            yield Finding(check=Check.MODULE_IS_LINK, subject=file.path, sentence=sentence)
+
+
+def _check_machine(image: ImageContents, arch: Arch) -> Iterator[Finding]:
+    """Check that nodes of the kernel's architecture can run the image and the programs that KMM runs in it."""
+    for key, wanted in (("architecture", arch.oci), ("os", "linux")):
+        if (found := image.config.get(key)) != wanted:
+            sentence = f"it says {found!r}, and the kernel is for {wanted}: nodes do not pull it, or cannot run it"
+            yield Finding(check=Check.WRONG_ARCHITECTURE, subject=f"configuration, {key}", sentence=sentence)
+    path = next((word[5:] for word in reversed(image.environment) if word.startswith("PATH=")), _SEARCH_PATH)
+    for tool in (_SHELL, *_TOOLS):
+        places = [tool] if tool.startswith("/") else [f"{folder}/{tool}" for folder in path.split(":")]
+        found = (file for place in places if (file := image.find(place)) and file.is_file and file.mode & 0o111)
+        file = next(found, None)
+        if file is None:
+            sentence = (
+                f"KMM runs it in the image, and there is no such program{'' if tool == _SHELL else f' in {path}'}"
+            )
+            yield Finding(check=Check.TOOL_MISSING, subject=tool, sentence=sentence)
+        elif why := _why_not_runnable(image, file, arch):
+            yield Finding(check=Check.TOOL_CANNOT_RUN, subject=tool, sentence=f"/{file.path} {why}")
+
+
+def _why_not_runnable(image: ImageContents, file: ImageFile, arch: Arch) -> str:
+    """Say why a kernel of an architecture does not start a program; empty if it would."""
+    for _ in range(_MOST_INTERPRETERS):
+        program = read_program(file.head)
+        if program.machine and program.machine != MACHINES[arch]:
+            return f"is for ELF machine {program.machine[1]}, and {arch} is {MACHINES[arch][1]}"
+        if not program.machine and not program.interpreter:
+            return "is no program that a kernel could start"
+        if not program.interpreter:
+            return ""
+        needed = image.find(program.interpreter)
+        if needed is None or not needed.is_file or not needed.mode & 0o111:
+            return f"needs {program.interpreter}, which the image does not have"
+        if program.machine:
+            machine = read_program(needed.head).machine
+            return "" if machine == MACHINES[arch] else f"needs {program.interpreter}, which is for another machine"
+        file = needed
+    return "is a script whose interpreter is a script, and so on"
+
+
+def _check_reader(modules: Sequence[PlacedModule], image: ImageContents) -> Iterator[Finding]:
+    """Check that the image's own user exists, and may read what is copied; root may read everything."""
+    known = _read_users(image)
+    if image.user and not image.user.isdecimal() and image.user not in known:
+        sentence = f"containers run as {image.user} (USER), whom the image's /etc/passwd does not know: none starts"
+        yield Finding(check=Check.UNREADABLE_BY_USER, subject="configuration, User", sentence=sentence)
+    if known.get(image.user, image.user or "0") == "0":
+        return
+    paths = [module.path for module in modules] + [
+        file.path for root in FIRMWARE_ROOTS[:1] for file in image.below(root)
+    ]
+    parents = {path[:place] for path in paths for place, letter in enumerate(path) if letter == "/"}
+    for path in sorted({*paths, *parents}):
+        file = image.files.get(path)
+        wanted = 0o5 if file is not None and file.is_folder else 0o4
+        if file is not None and not file.link and file.mode & wanted != wanted:
+            sentence = f"its mode is {file.mode:04o}, and containers run as {image.user} (USER): KMM's copy would fail"
+            yield Finding(check=Check.UNREADABLE_BY_USER, subject=file.path, sentence=sentence)
+
+
+def _read_users(image: ImageContents) -> dict[str, str]:
+    """Return the numbers of users by name (passwd(5)); root is known without."""
+    file = image.find("etc/passwd")
+    text = (file.content or b"").decode(errors="backslashreplace") if file else ""
+    rows = (line.split(":") for line in text.splitlines())
+    return {"root": "0"} | {row[0]: row[2] for row in rows if len(row) > 2}  # noqa: PLR2004 - name, password, number
+
+
+def _check_firmware(modules: Iterable[PlacedModule], image: ImageContents) -> Iterator[Finding]:
+    for module in modules:
+        for name in module.object.modinfo.get("firmware", ()):
+            places = [f"{root}/{name}{suffix}" for root in FIRMWARE_ROOTS for suffix in ("", ".xz", ".zst")]
+            if not any(_is_copied(image, place) for place in places):
+                sentence = f"it asks for firmware {name}, which is not in the image at /{FIRMWARE_ROOTS[0]}/{name}"
+                yield Finding(check=Check.FIRMWARE_MISSING, subject=module.path, sentence=sentence)
+
+
+def _is_copied(image: ImageContents, path: str) -> bool:
+    """Tell whether a file is among what KMM copies: it is one, and links to it stay within the folder."""
+    file = image.find(path)
+    root = next(root for root in FIRMWARE_ROOTS if path.startswith(f"{root}/"))
+    return file is not None and file.is_file and file.path.startswith(f"{root}/")
+
+
+def _check_depmod(modules: Sequence[PlacedModule], image: ImageContents, kernel_version: str) -> list[Finding]:
+    folder = f"{MODULE_ROOT}/{kernel_version}"
+    prefix = f"{folder}/"
+    ours = {module.path.removeprefix(prefix): module.data for module in modules if module.path.startswith(prefix)}
+    found = {
+        file.path.removeprefix(prefix): file.content
+        for file in image.below(folder)
+        if file.content is not None and file.path.startswith(f"{prefix}modules.")
+    }
+    inputs = {name: found.pop(name) for name in INPUTS if name in found}
+    if not ours:
+        return []
+    return check_depmod_data(found, make_depmod_data(ours, inputs, kernel_version), folder)
+
+
+def _check_settings(image: ImageContents, kernel_version: str) -> Iterator[Finding]:
+    labels = image.labels
+    for label in REQUIRED_LABELS:
+        if not labels.get(label, "").strip():
+            yield Finding(check=Check.LABEL_MISSING, subject=label, sentence="certification demands this label")
+    for label in ("release", KERNEL_LABEL):
+        if labels.get(label, kernel_version) != kernel_version:
+            sentence = f"it says {labels[label]}, but the image is for {kernel_version}"
+            yield Finding(check=Check.WRONG_LABEL, subject=label, sentence=sentence)
+    if not any(file.is_file and file.size for file in image.below("licenses")):
+        yield Finding(
+            check=Check.LICENSES_FOLDER_EMPTY, subject="/licenses", sentence="certification demands a licence there"
+        )
+    if len(image.layers) > _MOST_LAYERS:
+        sentence = f"it has {len(image.layers)} layers; certification allows {_MOST_LAYERS}"
+        yield Finding(check=Check.TOO_MANY_LAYERS, subject="layers", sentence=sentence)
+
+
+def _check_packages(image: ImageContents) -> Iterator[Finding]:
+    try:
+        names = list(_list_packages(image))
+    except FormatError as error:
+        sentence = f"what is installed cannot be told: {error}"
+        yield Finding(check=Check.PACKAGES_UNREADABLE, subject="package database", sentence=sentence)
+        names = []
+    for name in sorted(set(names)):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in _PROHIBITED):
+            sentence = "it belongs to the kernel or the boot loader, which no driver image may contain"
+            yield Finding(check=Check.PROHIBITED_PACKAGE, subject=name, sentence=sentence)
+    kernel_files = sorted(path for path, file in image.files.items() if file.is_file and _KERNEL_FILES.fullmatch(path))
+    if kernel_files:
+        sentence = f"it belongs to the kernel, not to a driver ({len(kernel_files)} such files)"
+        yield Finding(check=Check.KERNEL_FILE, subject=kernel_files[0], sentence=sentence)
+
+
+def _list_packages(image: ImageContents) -> Iterator[str]:
+    for place in ("var/lib/dpkg/status", *sorted(file.path for file in image.below("var/lib/dpkg/status.d"))):
+        file = image.find(place)
+        if file is not None and not file.is_folder:
+            if file.content is None:
+                raise FormatError(f"/{place} leads to /{file.path}, where no package database should be")
+            text = file.content.decode(errors="replace")
+            yield from re.findall(r"^Package: (\S+)$", text, re.MULTILINE)
+    for folder in ("var/lib/rpm", "usr/lib/sysimage/rpm"):
+        database = image.find(f"{folder}/rpmdb.sqlite")
+        if database is not None and database.content is None:
+            raise FormatError(f"/{folder}/rpmdb.sqlite leads to /{database.path}, where no package database should be")
+        if database is not None and database.content is not None:
+            yield from read_rpm_names(database.content)
+        elif image.find(f"{folder}/Packages") or image.find(f"{folder}/Packages.db"):
+            raise FormatError("its RPM database is of a kind older than SQLite")
+
+
+def read_rpm_names(database: bytes) -> list[str]:
+    """Return the package names of an rpmdb.sqlite; the format of its headers is that of rpm's lib/header.c.
+
+    The database is hostile: only the plain table ``Packages`` is read, so no view, trigger or function in it runs.
+
+    Raises:
+        FormatError: not a database of that form, or a header in it is damaged.
+    """
+    connection = sqlite3.connect(":memory:")
+    steps = iter(range(len(database) // 8 + 10_000))
+    names, left = [], len(database)
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(len(database) + 1, _LARGEST_HEADER))
+        connection.deserialize(database)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.set_authorizer(_allow_packages)
+        connection.set_progress_handler(lambda: next(steps, None) is None, 100)
+        for (blob,) in connection.execute("SELECT blob FROM main.Packages"):
+            names.append(_read_rpm_name(blob))
+            # Pages that belong to several rows would make a small file endless.
+            left -= len(blob)
+            if left < 0:
+                raise FormatError("its rows hold more than the whole of it")
+    except (sqlite3.Error, MemoryError, OverflowError) as error:
+        raise FormatError(f"it is no database of RPM: {str(error) or type(error).__name__}") from None
+    finally:
+        connection.close()
+    return names
+
+
+def _allow_packages(action: int, name: str | None, column: str | None, _: str | None, inside: str | None) -> int:
+    """Tell SQLite what a query may do: read that one column, and not from within a view or trigger."""
+    is_read = action == sqlite3.SQLITE_READ and (name, column) == ("Packages", "blob")
+    return sqlite3.SQLITE_OK if not inside and (is_read or action == sqlite3.SQLITE_SELECT) else sqlite3.SQLITE_DENY
+
+
+def _read_rpm_name(blob: object) -> str:
+    if isinstance(blob, bytes) and len(blob) >= 8:  # noqa: PLR2004 - two counts
+        entries, _ = struct.unpack_from(">II", blob)
+        data = 8 + 16 * entries
+        for number in range(min(entries, (len(blob) - 8) // 16)):
+            tag, _, offset, _ = struct.unpack_from(">IIII", blob, 8 + 16 * number)
+            if tag == _RPMTAG_NAME:
+                return blob[data + offset : data + offset + 256].partition(b"\0")[0].decode(errors="backslashreplace")
+    raise FormatError("a package header of it is damaged")
+
+
+def _check_leaks(image: ImageContents) -> Iterator[Finding]:
+    for layer in image.layers:
+        for leak in layer.leaks:
+            sentence = f"{leak.kind} in layer {layer.digest[:19]}, also if a later layer deletes it"
+            yield Finding(check=Check.SECRET_IN_LAYER, subject=leak.path, sentence=sentence)
+    for leak in find_setting_leaks(image.environment):
+        yield Finding(check=Check.SECRET_IN_SETTINGS, subject=leak.path, sentence=f"{leak.kind} with a secret's name")

@@ -1,1 +1,0 @@
-"""Reading kernel objects: ELF, modinfo, symbol versions, compression, signatures, and Module.symvers. Pure."""

@@ -1,0 +1,389 @@
+"""Decides, for each cell, whether to build it, and says why. Pure: everything it looks at is an argument.
+
+A cell's key is the hash of its inputs. An image that carries the key in its name proves that the cell is done, on
+whatever machine and by whatever run it was made; evidence of the last build says what changed since.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from builder.digest import content_id
+from builder.errors import UsageError
+from builder.evidence.journal import CellEvidence, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping, Sequence
+
+    from builder.evidence.journal import BootEvidence
+    from builder.plan.matrix import Cell, LeftOut
+
+CELL_REPOSITORY = "localhost/kmodsmith/cell"
+KEY_FORMAT = "3"
+UNTRUSTED = "untrusted"
+# Part of every boot key: a change in what is tested makes old passes worth nothing.
+BOOT_FORMAT = "2"
+# Finding a toolkit in the store takes no time worth recording; anything above this was making one.
+_TOOLKIT_WAS_MADE_S = 0.5
+
+
+class Action(StrEnum):
+    BUILD = "build"
+    ASSEMBLE = "assemble"
+    BOOT = "boot"
+    TAG = "tag"
+    PROVE = "prove"
+    SKIP = "skip"
+    EXCLUDE = "exclude"
+    REFUSE = "refuse"
+
+
+class Reason(StrEnum):
+    """Why an action was chosen; stable codes, the sentence beside them is for people."""
+
+    NEVER_BUILT = "never-built"
+    SOURCE_CHANGED = "source-changed"
+    CONTAINERFILE_CHANGED = "containerfile-changed"
+    RECIPE_CHANGED = "recipe-changed"
+    TOOLKIT_CHANGED = "toolkit-changed"
+    BASE_CHANGED = "base-changed"
+    SIGNER_CHANGED = "signer-changed"
+    REUSE_CHANGED = "reuse-changed"
+    FORMAT_CHANGED = "format-changed"
+    FAILED_BEFORE = "failed-before"
+    IMAGE_GONE = "image-gone"
+    FORCED = "forced"
+    NAME_MISSING = "name-missing"
+    NOT_ON_RECORD = "not-on-record"
+    NOT_BOOTED = "not-booted"
+    BOOT_CHANGED = "boot-changed"
+    BOOT_FAILED_BEFORE = "boot-failed-before"
+    BOOT_ALWAYS = "boot-always"
+    UP_TO_DATE = "up-to-date"
+    PUBLISHED = "published"
+    REGISTRY_UNKNOWN = "registry-unknown"
+    EXCLUDED = "excluded"
+    KNOWN_BAD = "known-bad"
+    KERNEL_INCOMPLETE = "kernel-incomplete"
+    NO_TOOLKIT = "no-toolkit"
+    TOOLKIT_UNKNOWN = "toolkit-unknown"
+    NO_BOOTABLE_KERNEL = "no-bootable-kernel"
+    NOT_BUILT = "not-built"
+    DRIVER_EXCLUDES = "driver-excludes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellInputs:
+    """Everything that goes into a cell; each field is a digest, an identity or a version."""
+
+    source: str
+    containerfile: str
+    recipe: str
+    toolkit: str
+    base: str
+    driver: str
+    kernel: str
+    compress: str = "none"
+    compiled_for: str = ""
+    """The kernel that the modules are compiled for, where versions.yaml wants another one's; else empty."""
+    signers: str = ""
+    """Fingerprints of the certificates that sign, with their digest algorithms; empty for unsigned modules.
+
+    ``UNTRUSTED`` where versions.yaml is not trusted: such a cell is never taken for one that is.
+    """
+    format: str = KEY_FORMAT
+
+    @property
+    def key(self) -> str:
+        return content_id(asdict(self))
+
+    @property
+    def compile_key(self) -> str:
+        """The key of the compile alone: signers, base image, compression and folder do not matter to it."""
+        later = {"signers", "base", "compress", "compiled_for", "kernel"}
+        return content_id(
+            {name: value for name, value in asdict(self).items() if name not in later},
+            self.compiled_for or self.kernel,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A cell with what is known of it before deciding. ``refusal`` says why it cannot be built here.
+
+    ``boot_key`` names the boot test that its image has to pass; empty where none is wanted. ``boot_wish`` is its mode.
+    """
+
+    cell: Cell
+    image: str
+    inputs: CellInputs | None
+    refusal: tuple[Reason, str] | None = None
+    boot_key: str = ""
+    boot_wish: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What happens to a cell, why, and under which key. ``image`` is the name that people use."""
+
+    cell: Cell
+    action: Action
+    reason: Reason
+    explanation: str
+    image: str = ""
+    key: str = ""
+    inputs: CellInputs | None = None
+    boot_key: str = ""
+    """The boot test that comes before the image gets its name; empty where there is none, or it was passed."""
+
+    @property
+    def key_image(self) -> str:
+        return f"{CELL_REPOSITORY}:{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What a cell's registry says: the digest of an image of the same inputs, or why that is not known."""
+
+    digest: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The decided work, in order."""
+
+    decisions: tuple[Decision, ...]
+
+    def of(self, *actions: Action) -> tuple[Decision, ...]:
+        return tuple(decision for decision in self.decisions if decision.action in actions)
+
+    @property
+    def work(self) -> tuple[Decision, ...]:
+        return self.of(Action.BUILD, Action.ASSEMBLE, Action.BOOT, Action.TAG, Action.PROVE)
+
+
+def make_plan(
+    candidates: Iterable[Candidate],
+    left_out: Iterable[LeftOut] = (),
+    *,
+    evidence: Mapping[str, CellEvidence],
+    images: Mapping[str, str],
+    digests: Mapping[str, str] = MappingProxyType({}),
+    compiled: Container[str] = (),
+    boots: Mapping[str, BootEvidence] = MappingProxyType({}),
+    elsewhere: Mapping[str, Elsewhere] = MappingProxyType({}),
+    force: bool = False,
+    boot_always: bool = False,
+) -> Plan:
+    """Decide about every candidate.
+
+    Args:
+        candidates: the cells of the matrix with their inputs.
+        left_out: cells that versions.yaml leaves out, kept in the plan with their reason.
+        evidence: the latest evidence by cell id.
+        images: image ids by full name, as the container store has them now.
+        digests: of these images, too; where they are not given, evidence is believed to be about the image.
+        compiled: keys of compiles whose results are kept.
+        boots: the latest boot test by cell id.
+        elsewhere: what registries say of cells that are not built here, by cell id.
+        force: build even what is up to date.
+        boot_always: boot also what has passed.
+    """
+    decisions = []
+    for candidate in candidates:
+        previous = evidence.get(candidate.cell.id)
+        decision = _decide(candidate, previous, images, compiled, force=force)
+        decision = _demand_record(decision, previous, digests.get(decision.key_image, ""))
+        if (said := elsewhere.get(candidate.cell.id)) and decision.action in {Action.BUILD, Action.ASSEMBLE}:
+            decisions.append(_decide_elsewhere(decision, said))
+            continue
+        booted = boots.get(candidate.cell.id)
+        if booted and booted.digest != digests.get(decision.key_image, booted.digest):
+            booted = None  # another image of the same inputs passed it, or did not
+        decisions.append(_decide_boot(decision, candidate, booted, always=boot_always))
+    decisions += [
+        Decision(cell=entry.cell, action=Action.EXCLUDE, reason=Reason(entry.code), explanation=entry.reason)
+        for entry in left_out
+    ]
+    _refuse_shared_names(decisions)
+    return Plan(decisions=tuple(decisions))
+
+
+def _decide(
+    candidate: Candidate,
+    previous: CellEvidence | None,
+    images: Mapping[str, str],
+    compiled: Container[str],
+    *,
+    force: bool,
+) -> Decision:
+    if candidate.refusal is not None or candidate.inputs is None:
+        reason, explanation = candidate.refusal or (Reason.NO_TOOLKIT, "its inputs are not known")
+        action = Action.EXCLUDE if reason is Reason.DRIVER_EXCLUDES else Action.REFUSE
+        return Decision(cell=candidate.cell, action=action, reason=reason, explanation=explanation)
+    key = candidate.inputs.key
+    made = images.get(f"{CELL_REPOSITORY}:{key}")
+    if force:
+        action, reason, explanation = Action.BUILD, Reason.FORCED, "asked for with --force"
+    elif made is None:
+        action = Action.BUILD
+        reason, explanation = _why_build(candidate.inputs, key, previous)
+        if candidate.inputs.compile_key in compiled:
+            action, explanation = Action.ASSEMBLE, f"{explanation}; compiled already, so nothing is compiled"
+    elif images.get(candidate.image) != made:
+        action, reason = Action.TAG, Reason.NAME_MISSING
+        explanation = f"built, but {candidate.image} is not the name of it"
+    else:
+        action, reason, explanation = Action.SKIP, Reason.UP_TO_DATE, "its image is there and nothing changed"
+    if candidate.inputs.compiled_for:
+        explanation = f"{explanation}; its modules are those compiled for {candidate.inputs.compiled_for}"
+    return Decision(
+        cell=candidate.cell,
+        action=action,
+        reason=reason,
+        explanation=explanation,
+        image=candidate.image,
+        key=key,
+        inputs=candidate.inputs,
+    )
+
+
+def _demand_record(decision: Decision, previous: CellEvidence | None, digest: str) -> Decision:
+    """Have an image proven again that is there without its evidence: what is not on record is not green.
+
+    A run that was killed between naming the image and writing that down leaves one, and so does a lost work folder.
+    """
+    if decision.action not in {Action.SKIP, Action.TAG}:
+        return decision
+    if previous and previous.key == decision.key and previous.modules and digest in {"", previous.digest}:
+        return decision
+    sentence = "its image is there, but what it was proven by is not on record here"
+    return replace(decision, action=Action.PROVE, reason=Reason.NOT_ON_RECORD, explanation=sentence)
+
+
+def _decide_elsewhere(decision: Decision, said: Elsewhere) -> Decision:
+    """Leave alone what another machine published, and what nobody can say anything about (design, rule 4)."""
+    if said.digest:
+        sentence = f"its registry has it, made from the same inputs: {said.digest}"
+        return replace(decision, action=Action.SKIP, reason=Reason.PUBLISHED, explanation=sentence)
+    sentence = f"it is not built here, and whether its registry has it is not known: {said.problem}"
+    return replace(decision, action=Action.REFUSE, reason=Reason.REGISTRY_UNKNOWN, explanation=sentence)
+
+
+def _decide_boot(decision: Decision, candidate: Candidate, previous: BootEvidence | None, *, always: bool) -> Decision:
+    """Add a boot test to a decision, where its image has one to pass."""
+    boot_key = candidate.boot_key
+    if not boot_key:
+        return decision
+    if decision.action in {Action.BUILD, Action.ASSEMBLE}:
+        return replace(decision, boot_key=boot_key)
+    if decision.action not in {Action.SKIP, Action.TAG, Action.PROVE}:
+        return decision
+    if previous is None:
+        reason, explanation = Reason.NOT_BOOTED, "built, but never loaded on its kernel"
+    elif previous.key != boot_key:
+        reason, explanation = Reason.BOOT_CHANGED, "its image, its kernel or its test changed since it was booted"
+    elif not previous.satisfies(candidate.boot_wish):
+        reason, explanation = Reason.BOOT_CHANGED, "it was booted, but not with Secure Boot"
+    elif not previous.passed:
+        reason, explanation = Reason.BOOT_FAILED_BEFORE, f"its last boot test failed ({previous.code})"
+    elif always:
+        reason, explanation = Reason.BOOT_ALWAYS, "it passed before, and is to be booted all the same"
+    else:
+        return decision
+    return replace(decision, action=Action.BOOT, reason=reason, explanation=explanation, boot_key=boot_key)
+
+
+# In the order of what a vendor would call the cause when several inputs changed together.
+_CHANGES = (
+    ("source", Reason.SOURCE_CHANGED, "the driver's source changed"),
+    ("containerfile", Reason.CONTAINERFILE_CHANGED, "the Containerfile changed"),
+    ("recipe", Reason.RECIPE_CHANGED, "the driver's entry in versions.yaml changed"),
+    ("toolkit", Reason.TOOLKIT_CHANGED, "the kernel's toolkit changed"),
+    ("base", Reason.BASE_CHANGED, "the base image changed"),
+    ("compress", Reason.RECIPE_CHANGED, "the compression of its modules changed"),
+    ("compiled_for", Reason.REUSE_CHANGED, "which kernel its modules are compiled for changed"),
+    ("signers", Reason.SIGNER_CHANGED, "the signers changed"),
+)
+
+
+def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> tuple[Reason, str]:
+    if previous is None:
+        return Reason.NEVER_BUILT, "no build of it is known here"
+    now = asdict(inputs)
+    changed = [(reason, text) for name, reason, text in _CHANGES if previous.inputs.get(name, "") != now[name]]
+    if changed:
+        return changed[0][0], " and ".join(text for _, text in changed)
+    if previous.key != key:
+        return Reason.FORMAT_CHANGED, "kmodsmith itself builds cells differently now"
+    if previous.outcome is Outcome.FAILED:
+        failure = previous.failure.code if previous.failure else "no reason recorded"
+        return Reason.FAILED_BEFORE, f"its last build failed ({failure})"
+    return Reason.IMAGE_GONE, "it was built, but its image is no longer in the container store"
+
+
+def _refuse_shared_names(decisions: Sequence[Decision]) -> None:
+    seen: dict[str, str] = {}
+    for decision in decisions:
+        if not decision.image:
+            continue
+        other = seen.setdefault(decision.image, decision.cell.id)
+        if other != decision.cell.id:
+            raise UsageError(
+                f"{other} and {decision.cell.id} would both be named {decision.image}",
+                hint="give the drivers different 'image' names in versions.yaml",
+            )
+
+
+def predict_seconds(
+    plan: Plan,
+    history: Iterable[CellEvidence],
+    *,
+    missing_toolkits: int,
+    workers: int,
+    boots: Iterable[BootEvidence] = (),
+) -> float | None:
+    """Predict the wall time of a plan from recorded builds; None while nothing comparable was recorded.
+
+    Args:
+        plan: what would be done.
+        history: evidence of earlier builds, of any driver.
+        missing_toolkits: how many toolkits have to be made first.
+        workers: how many cells are worked on at once.
+        boots: evidence of earlier boot tests.
+    """
+    work = plan.of(Action.BUILD, Action.BOOT)
+    if not work:
+        return 0.0
+    building = [decision.cell.driver for decision in work if decision.action is Action.BUILD]
+    compiles = _predict_builds(building, history, missing_toolkits=missing_toolkits)
+    seconds = [item.seconds for item in boots]
+    booting = sum(bool(decision.boot_key) for decision in plan.work)
+    if compiles is None or (booting and not seconds):
+        return None
+    return (compiles + (booting * statistics.median(seconds) if booting else 0.0)) / min(workers, len(work))
+
+
+def _predict_builds(drivers: Sequence[str], history: Iterable[CellEvidence], *, missing_toolkits: int) -> float | None:
+    """Predict the seconds that one worker would need to build a cell of each driver."""
+    if not drivers:
+        return 0.0
+    by_driver: dict[str, list[float]] = {}
+    toolkits: list[float] = []
+    for item in history:
+        if item.outcome is not Outcome.BUILT or "compile" not in item.timings:
+            continue
+        by_driver.setdefault(item.driver, []).append(item.timings["compile"] + item.timings.get("assemble", 0.0))
+        if item.timings.get("toolkit", 0.0) > _TOOLKIT_WAS_MADE_S:
+            toolkits.append(item.timings["toolkit"])
+    if not by_driver:
+        return None
+    overall = statistics.median(seconds for times in by_driver.values() for seconds in times)
+    medians = {driver: statistics.median(times) for driver, times in by_driver.items()}
+    toolkit = statistics.median(toolkits) if toolkits else 0.0
+    return sum(medians.get(driver, overall) for driver in drivers) + missing_toolkits * toolkit

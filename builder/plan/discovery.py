@@ -1,0 +1,228 @@
+"""Verb discover: asks the kernel sources, writes the lock, and tells what changed and which cells that adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from builder.config.model import DebianKernels
+from builder.errors import (
+    CommandError,
+    FormatError,
+    HostError,
+    KmodsmithError,
+    LockFileError,
+    SourceError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    UsageError,
+)
+from builder.evidence.blame import describe_os_error, machine_fault
+from builder.host.locks import hold_lock_file, hold_project
+from builder.host.progress import no_progress
+from builder.plan.matrix import Selector, make_matrix
+from builder.sources.lock import Lock, LockedDebian, LockedOpenShift, write_lock
+from builder.sources.openshift.changes import Change
+from builder.sources.openshift.releases import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.config.model import Config, OpenShiftKernels
+    from builder.host.progress import Progress
+    from builder.plan.project import Project
+    from builder.sources.lock import LockedSource, SourceProblem
+
+_NO_WISH = Wish()
+
+
+@dataclass(slots=True)
+class Discovery:
+    """What came of asking the kernel sources; the lock is written."""
+
+    changes: list[Change] = field(default_factory=list)
+    cells: list[str] = field(default_factory=list)
+    """Cells, of all groups, that the new lock adds."""
+    problems: list[str] = field(default_factory=list)
+    """What could not be read; for all of it the lock keeps what it had."""
+    failures: list[KmodsmithError] = field(default_factory=list)
+    """Why sources failed as a whole; part of ``problems``, too."""
+    releases_read: int = 0
+    bytes_read: int = 0
+
+    @property
+    def bytes_per_release(self) -> int:
+        return self.bytes_read // max(1, self.releases_read)
+
+
+def discover_project(
+    project: Project,
+    sources: Sequence[str] = (),
+    *,
+    wish: Wish = _NO_WISH,
+    progress: Progress = no_progress,
+) -> Discovery:
+    """Ask kernel sources and write versions.lock.yaml, in one step at the end.
+
+    A source that fails, by whatever, keeps what the lock has of it, marked with the problem, and is reported; the
+    others are brought up to date.
+
+    Args:
+        project: its versions.yaml says what to ask; its lock is what is known.
+        sources: names of the sources to ask; empty: all.
+        wish: what to read again, for OpenShift, and what to believe.
+        progress: told how many releases are read, of how many.
+
+    Raises:
+        UsageError: there is no such source.
+        BusyError: another run is at work in this project, or writes its lock.
+    """
+    check_sources(project.config, sources)
+    with hold_project(project.work_dir), hold_lock_file(project.lock_file):
+        # What was read before may have been written anew since.
+        return _discover(project.reread(), sources, wish, progress)
+
+
+def _discover(project: Project, sources: Sequence[str], wish: Wish, progress: Progress) -> Discovery:
+    lock = project.lock if project.lock_file.exists() else Lock()
+    wanted = {name: project.config.sources[name] for name in sources} if sources else project.config.sources
+    found = {name: source for name, source in lock.sources.items() if name in project.config.sources}
+    discovery = Discovery()
+    for name in sorted(lock.sources.keys() - found.keys()):
+        detail = f"versions.yaml no longer names it; {len(lock.sources[name].kernels)} kernels leave with it"
+        discovery.changes.append(Change(kind="source gone", subject=name, detail=detail))
+    for name, settings in wanted.items():
+        known = lock.sources.get(name)
+        try:
+            if isinstance(settings, DebianKernels):
+                found[name] = _ask_debian(project, name, settings, known, discovery, wish=wish)
+            else:
+                found[name] = _ask_openshift(project, settings, known, discovery, wish=wish, progress=progress)
+        except Exception as error:  # noqa: BLE001 - each source has its own outcome, whatever ends it
+            problem, failure = _judge(error)
+            hint = f" ({failure.hint})" if failure.hint else ""
+            discovery.problems.append(f"source {name}: {failure.message}{hint}")
+            discovery.failures.append(failure)
+            if known is not None:
+                found[name] = known.model_copy(update={"problem": problem})
+    new = Lock(sources=found)
+    discovery.cells = _added_cells(project.config, lock, new)
+    if new != lock or not project.lock_file.exists():
+        write_lock(new, project.lock_file)
+    return discovery
+
+
+def check_sources(config: Config, names: Sequence[str]) -> None:
+    """Refuse a source that versions.yaml does not name.
+
+    Raises:
+        UsageError: there is no such source.
+    """
+    for unknown in set(names) - config.sources.keys():
+        raise UsageError(
+            f"there is no source {unknown!r} in versions.yaml", hint=f"there are {', '.join(config.sources)}"
+        )
+
+
+# What ended the reading of a source, as the lock words it; the first that fits counts.
+_PROBLEMS: tuple[tuple[type[KmodsmithError], SourceProblem], ...] = (
+    (SourceUnreachableError, "unreachable"),
+    (SourceRefusedError, "unreachable"),
+    (SourceError, "malformed"),
+    (FormatError, "malformed"),
+    (HostError, "host"),
+    (CommandError, "host"),
+)
+
+
+def _judge(error: Exception) -> tuple[SourceProblem, KmodsmithError]:
+    """Return the kind of what ended a source, and an error that people can read."""
+    for kind, problem in _PROBLEMS:
+        if isinstance(error, kind):
+            return problem, error
+    if isinstance(error, KmodsmithError):
+        return "malformed", SourceError(error.message, hint=error.hint)
+    if isinstance(error, OSError) and machine_fault(error):
+        return "host", HostError(describe_os_error(error), hint="look at the cache folder, its rights and its disk")
+    return "defect", KmodsmithError(f"defect in kmodsmith: {type(error).__name__}: {error}", hint="please report it")
+
+
+def _ask_debian(
+    project: Project,
+    name: str,
+    settings: DebianKernels,
+    known: LockedSource | None,
+    discovery: Discovery,
+    *,
+    wish: Wish,
+) -> LockedSource:
+    from builder.sources.debian import discover as debian  # noqa: PLC0415 - apt is not needed for the others
+
+    previous = known if isinstance(known, LockedDebian) else None
+    folder = project.cache_dir / "apt" / name
+    found = debian.discover(settings, previous, folder, datetime.now(UTC), accept_loss=wish.accept_loss)
+    discovery.changes += debian.describe_changes(previous, found.locked, found.lost)
+    discovery.problems += [f"source {name}: {problem}" for problem in found.problems]
+    return found.locked
+
+
+def _ask_openshift(
+    project: Project,
+    settings: OpenShiftKernels,
+    known: LockedSource | None,
+    discovery: Discovery,
+    *,
+    wish: Wish,
+    progress: Progress,
+) -> LockedSource:
+    from builder.registry.access import open_registries  # noqa: PLC0415 - httpx takes long to import
+    from builder.sources.openshift import changes  # noqa: PLC0415
+    from builder.sources.openshift import discover as openshift  # noqa: PLC0415
+
+    previous = known if isinstance(known, LockedOpenShift) else None
+    root = project.file.parent
+    access = open_registries(project.config.registry, root, project.cache_dir)
+    now = datetime.now(UTC)
+    try:
+        found = openshift.discover(
+            settings, previous, access.registry, root=root, now=now, wish=wish, progress=progress
+        )
+    finally:
+        access.registry.close()
+    discovery.changes += changes.describe_releases(previous, found.locked, found.lost, now=now)
+    discovery.problems += found.problems
+    discovery.releases_read += found.read
+    discovery.bytes_read += found.bytes_read
+    return found.locked
+
+
+def _added_cells(config: Config, old: Lock, new: Lock) -> list[str]:
+    before = {cell for group in config.groups for cell in _cells(config, old, group)}
+    return [
+        cell
+        for cell in dict.fromkeys(c for group in config.groups for c in _cells(config, new, group))
+        if cell not in before
+    ]
+
+
+def _cells(config: Config, lock: Lock, group: str) -> list[str]:
+    try:
+        return [cell.id for cell in make_matrix(config, lock, Selector(group=group)).cells]
+    except (LockFileError, UsageError):  # the group's source is not in the lock yet, or nothing of it matches
+        return []
+
+
+def complain(discovery: Discovery) -> KmodsmithError | None:
+    """Return what ends a run whose sources did not all answer; None where all did."""
+    if not discovery.problems:
+        return None
+    lines = "\n".join(f"  {problem}" for problem in discovery.problems)
+    error = SourceError(
+        f"not everything could be read; for the rest, the lock keeps what it had:\n{lines}",
+        hint="run it again later; what was read is kept and is not asked for again",
+    )
+    codes = {failure.exit_code for failure in discovery.failures}
+    if len(codes) == 1 and len(discovery.failures) == len(discovery.problems):  # a machine that lacks apt is no source
+        error.exit_code = codes.pop()
+    return error

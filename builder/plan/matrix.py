@@ -1,0 +1,176 @@
+"""Drivers times kernels: which cells exist, and which are left out with a stated reason. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from builder.errors import LockFileError, UsageError
+from builder.kernel import parse_kernel_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from builder.config.model import Config, Driver, Group
+    from builder.kernel import Arch, KernelVersion, Variant
+    from builder.sources.lock import Lock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One driver version for one kernel version."""
+
+    driver: str
+    driver_version: str
+    kernel: KernelVersion
+    source: str
+
+    @property
+    def id(self) -> str:
+        """Printable key; also the cell's folder below the work folder."""
+        return f"{self.driver}-{self.driver_version}/{self.kernel.raw}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A cell that is not built: code ``excluded`` or ``known-bad``, and what versions.yaml says about it.
+
+    Or ``kernel-incomplete``, and what its source lacks.
+    """
+
+    cell: Cell
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """What the command line asks for; empty means everything of the group."""
+
+    group: str | None = None
+    drivers: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    arches: tuple[Arch, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+    def takes_kernel(self, kernel: KernelVersion) -> bool:
+        return (
+            (not self.kernels or matches_any(kernel.raw, self.kernels))
+            and (not self.arches or kernel.arch in self.arches)
+            and (not self.variants or kernel.variant in self.variants)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    cells: tuple[Cell, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def matches_any(name: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
+    """Return the selected cells, in the order of drivers and then of kernels.
+
+    Raises:
+        UsageError: no such group, or the selectors match nothing.
+        LockFileError: the lock does not hold the group's kernel source.
+    """
+    group_name = selector.group or config.default_group
+    group = config.groups.get(group_name)
+    if group is None:
+        raise UsageError(f"there is no group {group_name!r} in versions.yaml", hint=nearest(group_name, config.groups))
+    drivers = [
+        driver for driver in config.drivers if not selector.drivers or matches_any(driver.name, selector.drivers)
+    ]
+    if not drivers:
+        names = [driver.name for driver in config.drivers]
+        raise UsageError(f"no driver matches {', '.join(selector.drivers)}", hint=nearest(selector.drivers[0], names))
+    kernels = [kernel for kernel in group_kernels(group, group_name, lock) if selector.takes_kernel(kernel)]
+    if not kernels:
+        raise UsageError(
+            f"no kernel of group {group_name!r} matches",
+            hint="'plan' without selectors shows the kernels of a group; '--group' chooses another",
+        )
+    cells = [_make_cell(driver, kernel, group.source) for driver in drivers for kernel in kernels]
+    left_out = {cell.id: entry for cell in cells if (entry := find_left_out(cell, config)) is not None}
+    for kernel, reason in _incomplete_kernels(group, kernels, lock):
+        for cell in (_make_cell(driver, kernel, group.source) for driver in drivers if selector.takes_kernel(kernel)):
+            left_out[cell.id] = LeftOut(cell=cell, code="kernel-incomplete", reason=reason)
+    return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
+
+
+def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion]:
+    """Return the kernels of a group, oldest first within each architecture."""
+    if group.source not in lock.sources:
+        raise LockFileError(
+            f"versions.lock.yaml has no kernels of source {group.source!r}, which group {name!r} needs",
+            hint=f"run 'nox -s discover -- --source {group.source}'",
+        )
+    kernels = [kernel for kernel in lock.kernel_versions(group.source) if _takes(group, kernel)]
+    if group.releases:
+        runs = lock.openshift(group.source).kernels
+        kernels = [
+            kernel
+            for kernel in kernels
+            if any(matches_any(version, group.releases) for version in runs[kernel.raw].releases)
+        ]
+    return _newest_of_each(kernels) if group.newest else kernels
+
+
+def _takes(group: Group, kernel: KernelVersion) -> bool:
+    return matches_any(kernel.raw, group.kernels) and kernel.arch in group.arches and kernel.variant in group.variants
+
+
+def _incomplete_kernels(
+    group: Group, chosen: Sequence[KernelVersion], lock: Lock
+) -> Iterator[tuple[KernelVersion, str]]:
+    """Yield the kernels of a group that its source does not have whole; of those before the newest nobody asks."""
+    reasons = lock.left_out(group.source)
+    kernels = []
+    for raw in reasons:
+        with contextlib.suppress(UsageError):  # a name that is no kernel's; discover told it
+            kernels.append(parse_kernel_version(raw))
+    wanted = [kernel for kernel in kernels if _takes(group, kernel)]
+    newest = set(_newest_of_each([*chosen, *wanted])) if group.newest else set(wanted)
+    yield from ((kernel, reasons[kernel.raw]) for kernel in wanted if kernel in newest)
+
+
+def _newest_of_each(kernels: list[KernelVersion]) -> list[KernelVersion]:
+    """Keep the newest kernel of each series, variant and architecture."""
+
+    def family(kernel: KernelVersion) -> tuple[str, str, str]:
+        return kernel.arch, kernel.series, kernel.variant
+
+    ordered = sorted(kernels, key=lambda kernel: (family(kernel), kernel.sort_key))
+    newest = [list(members)[-1] for _, members in groupby(ordered, key=family)]
+    return sorted(newest, key=lambda kernel: kernel.sort_key)
+
+
+def _make_cell(driver: Driver, kernel: KernelVersion, source: str) -> Cell:
+    return Cell(driver=driver.name, driver_version=driver.version, kernel=kernel, source=source)
+
+
+def find_left_out(cell: Cell, config: Config) -> LeftOut | None:
+    """Return why versions.yaml leaves a cell out; None if it does not."""
+    for entry in config.exclude:
+        if fnmatchcase(cell.driver, entry.driver) and fnmatchcase(cell.kernel.raw, entry.kernel):
+            return LeftOut(cell=cell, code="excluded", reason=entry.reason)
+    for bad in config.known_bad:
+        if fnmatchcase(cell.driver, bad.driver) and fnmatchcase(cell.kernel.raw, bad.kernel):
+            reason = f"{bad.reason} (owner {bad.owner}, until {bad.expires})"
+            return LeftOut(cell=cell, code="known-bad", reason=reason)
+    return None
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return a hint that names the word that was probably meant."""
+    known = list(words)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"

@@ -1,0 +1,237 @@
+"""Everything read from disk that planning needs: configuration, lock, drivers, and the identities of toolkits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.config.load import load_config
+from builder.config.model import BuildSettings
+from builder.config.tag_rules import image_names
+from builder.digest import content_id
+from builder.drivers.source import read_driver
+from builder.errors import LockFileError, UnknownToolkitError, UsageError
+from builder.evidence.journal import Journal
+from builder.kernel import Arch, parse_kernel_version
+from builder.plan.decide import BOOT_FORMAT, UNTRUSTED, Candidate, CellInputs, Reason
+from builder.sources.lock import LOCK_FILE_NAME, read_lock
+from builder.sources.provider import open_source
+from builder.store.compiled import CompiledResults
+from builder.store.jail import Jail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from builder.config.model import Config
+    from builder.drivers.source import DriverSource
+    from builder.plan.matrix import Cell
+    from builder.signing.access import SignerIdentity
+    from builder.sources.lock import Lock
+    from builder.sources.provider import KernelSource
+
+
+WORK_FOLDER = ".kmodsmith"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootWish:
+    """Which boot tests are wanted: the mode, and the image that kernels come from if not from their own source."""
+
+    mode: str = "auto"
+    os_image_digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A folder with a versions.yaml.
+
+    ``cache_dir`` is shared by projects and only holds what can be fetched again; ``outside`` are further folders that
+    versions.yaml may name things in; of an ``untrusted`` one nothing is signed, run on the host or published.
+    """
+
+    file: Path
+    work_dir: Path
+    cache_dir: Path
+    build_arch: Arch
+    outside: tuple[Path, ...] = ()
+    untrusted: bool = False
+
+    @cached_property
+    def told(self) -> set[str]:
+        """What was said already, and need not be said again by another step of the same run."""
+        return set()
+
+    @cached_property
+    def config(self) -> Config:
+        return load_config(self.file, today=datetime.now(UTC).date(), outside=self.outside, untrusted=self.untrusted)
+
+    def distrust(self) -> Project:
+        """Return the project with nothing of it trusted, and a work folder that its own files cannot have prepared.
+
+        Raises:
+            UsageError: the work folder was chosen, and lies in the project; or its files are links to others.
+        """
+        root = self.file.parent
+        for file in (self.file, self.lock_file):
+            if not file.resolve().is_relative_to(root.resolve()):
+                raise UsageError(f"{file} is a link out of the project, which is not trusted")
+        work_dir = self.work_dir
+        if work_dir == root / WORK_FOLDER:
+            work_dir = self.cache_dir / UNTRUSTED / content_id(str(root))[:16]
+        elif work_dir.resolve().is_relative_to(root.resolve()):
+            raise UsageError(
+                f"the work folder {work_dir} lies in the project, which is not trusted and may hold anything there",
+                hint="choose one outside with --work-dir, or none",
+            )
+        return replace(self, untrusted=True, work_dir=work_dir)
+
+    def reread(self) -> Project:
+        """Return the project as its files are now: what was read before is forgotten."""
+        return replace(self)
+
+    @property
+    def lock_file(self) -> Path:
+        return self.file.with_name(LOCK_FILE_NAME)
+
+    @cached_property
+    def lock(self) -> Lock:
+        return read_lock(self.lock_file)
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.work_dir / "journal.jsonl")
+
+    @cached_property
+    def drivers(self) -> dict[str, DriverSource]:
+        """Every driver's recipe and files; reads and hashes all sources once."""
+        return {driver.name: read_driver(driver) for driver in self.config.drivers}
+
+    @cached_property
+    def jail(self) -> Jail:
+        """Where what drivers bring is run; a file that is not trusted raises no limit."""
+        return Jail(self.config.build.limits(most=BuildSettings() if self.untrusted else None))
+
+    @property
+    def compiled(self) -> CompiledResults:
+        return CompiledResults(self.work_dir / "compiled")
+
+    def candidates(
+        self, cells: Iterable[Cell], signers: Sequence[SignerIdentity] = (), *, boot: BootWish | None = None
+    ) -> list[Candidate]:
+        """Return the cells with their inputs; with ``boot``, also with the boot tests that they have to pass."""
+        identities = _Identities(self.kernel_source)
+        signed_by = " ".join(f"{signer.certificate.fingerprint}:{signer.algorithm}" for signer in signers)
+        signed_by = UNTRUSTED if self.untrusted else signed_by
+        found = [self._candidate(cell, identities, signed_by) for cell in cells]
+        return found if boot is None else [self._with_boot_test(item, boot) for item in found]
+
+    def _with_boot_test(self, candidate: Candidate, boot: BootWish) -> Candidate:
+        if candidate.inputs is None:
+            return candidate
+        kernel = boot.os_image_digest or self.kernel_source(candidate.cell.source).boot_id(candidate.cell.kernel)
+        if not kernel:
+            sentence = (
+                "the lock names no bootable kernel for it, so its modules cannot be tested: run 'nox -s discover'"
+            )
+            return replace(candidate, inputs=None, refusal=(Reason.NO_BOOTABLE_KERNEL, sentence))
+        settings = self.drivers[candidate.cell.driver].boot.model_dump(mode="json")
+        # The mode is not part of the key: a pass under Secure Boot is also one without.
+        wish = boot.mode if boot.mode != "auto" else settings["mode"]
+        key = content_id("boot", BOOT_FORMAT, candidate.inputs.key, kernel, settings | {"mode": ""})
+        return replace(candidate, boot_key=key, boot_wish=wish)
+
+    def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
+        driver = self.drivers[cell.driver]
+        image = self.image_names([cell])[cell.id][0]
+        if sentence := driver.recipe.excludes(cell.kernel):
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.DRIVER_EXCLUDES, sentence))
+        matching = (item.compiled_for for item in driver.reuse if fnmatchcase(cell.kernel.raw, item.kernel))
+        compiled_for = next(matching, "")
+        try:
+            toolkit = identities.toolkit(_compile_cell(cell, compiled_for))
+            base = driver.base_image or identities.base(cell)
+        except LockFileError as error:
+            reason = Reason.TOOLKIT_UNKNOWN if isinstance(error, UnknownToolkitError) else Reason.NO_TOOLKIT
+            why = f"its modules are to be those of {compiled_for} (reuse): " if compiled_for else ""
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(reason, f"{why}{error.message}"))
+        inputs = CellInputs(
+            source=driver.tree.digest,
+            containerfile=driver.containerfile_digest,
+            recipe=driver.recipe.digest,
+            toolkit=toolkit,
+            base=base,
+            driver=f"{cell.driver} {cell.driver_version}",
+            kernel=cell.kernel.raw,
+            compress=driver.compress,
+            compiled_for=compiled_for if compiled_for != cell.kernel.raw else "",
+            signers=signed_by,
+        )
+        return Candidate(cell=cell, image=image, inputs=inputs)
+
+    def kernel_source(self, name: str) -> KernelSource:
+        """Return a kernel source as the lock has it; LockFileError if it does not."""
+        return open_source(self.config, self.lock, name, self.build_arch)
+
+    def image_names(self, cells: Iterable[Cell]) -> dict[str, tuple[str, ...]]:
+        """Return the full names of cells' images by cell id; the first is what people use."""
+        rules = self.config.publish.tags
+        return {
+            cell.id: image_names(self._repositories[cell.driver], cell.driver, cell.driver_version, cell.kernel, rules)
+            for cell in cells
+        }
+
+    @cached_property
+    def _repositories(self) -> dict[str, str]:
+        named = {driver.name: driver.image_name for driver in self.config.drivers}
+        return {name: f"localhost/{UNTRUSTED}/{name}" for name in named} if self.untrusted else named
+
+
+def _compile_cell(cell: Cell, compiled_for: str) -> Cell:
+    return replace(cell, kernel=parse_kernel_version(compiled_for)) if compiled_for else cell
+
+
+class _Identities:
+    """Toolkit and base identities, each worked out once: many cells share a kernel, all share a base."""
+
+    def __init__(self, source_of: Callable[[str], KernelSource]) -> None:
+        self._source_of = source_of
+        self._toolkits: dict[tuple[str, str], str] = {}
+        self._bases: dict[tuple[str, Arch], str] = {}
+
+    def toolkit(self, cell: Cell) -> str:
+        key = (cell.source, cell.kernel.raw)
+        if key not in self._toolkits:
+            self._toolkits[key] = self._source_of(cell.source).toolkit_id(cell.kernel)
+        return self._toolkits[key]
+
+    def base(self, cell: Cell) -> str:
+        key = (cell.source, cell.kernel.arch)
+        if key not in self._bases:
+            self._bases[key] = self._source_of(cell.source).base_id(cell.kernel.arch)
+        return self._bases[key]
+
+
+def open_project(folder: Path, work_dir: Path | None = None) -> Project:
+    """Name the places of a project; reads nothing yet.
+
+    Raises:
+        UsageError: the work folder was not chosen, and is a link, which somebody may have committed.
+    """
+    file = folder.absolute() / "versions.yaml"
+    if work_dir is None and (folder / WORK_FOLDER).is_symlink():
+        raise UsageError(
+            f"{folder / WORK_FOLDER} is a link, and everything that is built would be written through it",
+            hint="remove it, or choose a work folder with --work-dir",
+        )
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Project(
+        file=file,
+        work_dir=(work_dir or folder / WORK_FOLDER).absolute(),
+        cache_dir=Path(cache_home).absolute() / "kmodsmith",
+        build_arch=Arch(os.uname().machine),
+    )

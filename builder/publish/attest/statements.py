@@ -1,0 +1,126 @@
+"""What is attested of a cell's image: how it was built, what is in it, and which tests it passed.
+
+Predicates: SLSA provenance v1 (slsa.dev/spec/v1.0/provenance), in-toto test result v0.1, CycloneDX 1.6. All are made of
+evidence: the same evidence gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
+from builder.publish.attest.sbom import SBOM_PREDICATE, make_sbom
+
+if TYPE_CHECKING:
+    from builder.publish.attest.facts import CellFacts
+    from builder.sources.provider import BuildInput
+
+PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
+TEST_PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
+BUILD_TYPE = "urn:kmodsmith:build:cell:1"
+"""What the parameters mean: docs/publish.md, section "Provenance"."""
+FIT_TEST, SIGNATURE_TEST, BOOT_TEST = "fit", "module-signature", "boot"
+CELL_PREDICATES = (SIGNATURE_PREDICATE, PROVENANCE_PREDICATE, SBOM_PREDICATE, TEST_PREDICATE)
+"""What every published cell has, in this order."""
+
+
+def make_statements(facts: CellFacts) -> dict[str, bytes]:
+    """Return a cell's statements by predicate type."""
+    predicates: dict[str, dict[str, Any]] = {
+        SIGNATURE_PREDICATE: {},
+        PROVENANCE_PREDICATE: make_provenance(facts),
+        SBOM_PREDICATE: make_sbom(facts),
+        TEST_PREDICATE: make_test_result(facts),
+    }
+    return {
+        kind: make_statement(facts.repository, facts.digest, kind, predicate) for kind, predicate in predicates.items()
+    }
+
+
+def make_provenance(facts: CellFacts) -> dict[str, Any]:
+    """Return SLSA provenance: what was asked for, everything that went in, and who built it when."""
+    evidence, inputs = facts.evidence, facts.evidence.inputs
+    external = {
+        "driver": evidence.driver,
+        "version": facts.driver_version,
+        "kernel": evidence.kernel,
+        "arch": facts.arch,
+        "compress": inputs.get("compress", "none"),
+        **({"compiledFor": inputs["compiled_for"]} if inputs.get("compiled_for") else {}),
+        "recipe": dict(facts.recipe),
+    }
+    trees = [
+        {
+            "name": name,
+            "uri": f"urn:kmodsmith:{name}:{evidence.driver}@{facts.driver_version}",
+            "digest": {algorithm: digest},
+        }
+        for name, algorithm, digest in (
+            ("source", "kmodsmithTree", inputs.get("source", "")),
+            ("containerfile", "sha256", inputs.get("containerfile", "")),
+        )
+        if digest
+    ]
+    return {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": external,
+            "internalParameters": {
+                "cellKey": evidence.key,
+                "toolkitId": inputs.get("toolkit", ""),
+                "baseId": inputs.get("base", ""),
+                "recipeDigest": inputs.get("recipe", ""),
+                "moduleSigners": inputs.get("signers", ""),
+                "format": inputs.get("format", ""),
+                **({"derived": "yes"} if evidence.derived else {}),
+            },
+            "resolvedDependencies": [
+                *trees,
+                *(_describe(item, "toolkit") for item in facts.toolkit),
+                *(_describe(item, "base") for item in facts.base),
+            ],
+        },
+        "runDetails": {
+            "builder": {"id": facts.builder, "version": {"kmodsmith": facts.builder_version}},
+            # Of an image whose evidence was lost, nobody knows which run built it, and when.
+            "metadata": {} if evidence.derived else {"invocationId": evidence.run, "finishedOn": evidence.finished},
+        },
+    }
+
+
+def _describe(item: BuildInput, role: str) -> dict[str, Any]:
+    return {"name": item.name, "uri": item.uri, "digest": {"sha256": item.sha256}, "annotations": {"role": role}}
+
+
+def make_test_result(facts: CellFacts) -> dict[str, Any]:
+    """Return the tests that an image passed; only what passed is ever published."""
+    evidence, boot = facts.evidence, facts.boot
+    tests: dict[str, dict[str, Any]] = {
+        FIT_TEST: {
+            "kernel": evidence.kernel,
+            "modules": len(evidence.modules),
+            "symbols": sum(module.imports for module in evidence.modules),
+            "vermagic": sorted({module.vermagic for module in evidence.modules}),
+        }
+    }
+    if evidence.signers:
+        tests[SIGNATURE_TEST] = {"signers": list(evidence.signers)}
+    if boot is not None:
+        tests[BOOT_TEST] = {
+            "kernel": evidence.kernel,
+            "mode": boot.mode,
+            "acceleration": boot.acceleration,
+            "enrolled": boot.enrolled,
+            "signedBy": boot.signed_by,
+            "refusals": list(boot.refusals),
+            "allowed": list(boot.allowed),
+            "seconds": boot.seconds,
+            "finished": boot.finished,
+        }
+    return {
+        "result": "PASSED",
+        "configuration": [{"name": name, "annotations": annotations} for name, annotations in tests.items()],
+        "passedTests": list(tests),
+        "warnedTests": [],
+        "failedTests": [],
+    }

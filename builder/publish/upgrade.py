@@ -1,0 +1,239 @@
+"""Verb upgrade-check: does every driver have its image for all kernels of a release, before anybody upgrades to it?"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from builder.errors import KmodsmithError, UsageError
+from builder.plan.decide import CELL_REPOSITORY, Reason
+from builder.plan.matrix import Cell, find_left_out, matches_any, nearest
+from builder.publish.result import LOCAL
+from builder.pullspec import parse_pullspec
+from builder.sources.lock import LockedOpenShift, natural_key
+from builder.sources.openshift.releases import run_by, split_key
+from builder.store.images import list_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from builder.config.model import Config
+    from builder.kernel import Arch
+    from builder.plan.decide import Candidate
+    from builder.plan.project import Project
+    from builder.publish.reading import RegistryReader
+    from builder.sources.lock import LockedRelease, ReleaseState
+
+
+_STALE = "it was made of other inputs than versions.yaml, the sources and the lock name now"
+
+
+class Presence(StrEnum):
+    """Whether the right image is there. A registry that does not answer is no proof of absence (design, rule 4)."""
+
+    READY = "ready"
+    """It is made of what versions.yaml, the sources and the lock name now, and signed where images are to be."""
+    ABSENT = "absent"
+    STALE = "stale"
+    """Its name stands for an image of other inputs."""
+    UNSIGNED = "unsigned"
+    OTHER_KEY = "other-key"
+    """It is signed, but not by the key of publish.signer for its name."""
+    UNKNOWN = "unknown"
+    """There was no answer, or what it should be made of is not known here."""
+    NOT_WANTED = "not-wanted"
+    """versions.yaml or the driver itself leaves the kernel out."""
+    NO_KERNEL = "no-kernel"
+    """Which kernel the release runs there is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """One driver for one kernel of a release: the image that nodes would load, and whether it is there and right."""
+
+    release: str
+    arch: Arch
+    stream: str
+    state: ReleaseState
+    kernel: str
+    variant: str
+    driver: str
+    image: str
+    presence: Presence
+    digest: str = ""
+    why: str = ""
+
+    @property
+    def is_missing(self) -> bool:
+        return self.presence not in {Presence.READY, Presence.NOT_WANTED}
+
+
+def check_upgrade(
+    project: Project, version: str, *, drivers: Sequence[str] = (), arches: Sequence[Arch] = ()
+) -> list[Readiness]:
+    """Return a row for each driver and kernel of a release, per architecture, stream and variant.
+
+    Args:
+        project: its lock says which kernels the release runs.
+        version: of OpenShift, such as 4.18.12.
+        drivers: globs; empty: all.
+        arches: empty: all that the lock knows the release for.
+
+    Raises:
+        UsageError: the lock does not know the release.
+    """
+    found = [
+        (name, key, release)
+        for name, key, release in _find(project, version)
+        if not arches or split_key(key)[1] in arches
+    ]
+    if not found:
+        raise UsageError(f"versions.lock.yaml does not know release {version}", hint=_hint(project, version))
+    with _Presences(project) as presences:
+        return [
+            row
+            for name, key, release in found
+            for row in _check_release(project, name, key, release, drivers=drivers, presences=presences)
+        ]
+
+
+def _find(project: Project, version: str) -> Iterator[tuple[str, str, LockedRelease]]:
+    for name, source in project.lock.sources.items():
+        if isinstance(source, LockedOpenShift):
+            for key in sorted(source.releases, key=natural_key):
+                if split_key(key)[0] == version:
+                    yield name, key, source.releases[key]
+
+
+def _hint(project: Project, version: str) -> str:
+    known = {
+        split_key(key)[0]
+        for source in project.lock.sources.values()
+        if isinstance(source, LockedOpenShift)
+        for key in source.releases
+    }
+    return (
+        f"{nearest(version, known)}; a new release comes with 'nox -s discover', one of another minor with its channel "
+        "in versions.yaml"
+    )
+
+
+def _check_release(
+    project: Project, source: str, key: str, release: LockedRelease, *, drivers: Sequence[str], presences: _Presences
+) -> Iterator[Readiness]:
+    version, arch = split_key(key)
+    chosen = [driver for driver in project.config.drivers if not drivers or matches_any(driver.name, drivers)]
+    if not chosen:
+        raise UsageError(f"no driver matches {', '.join(drivers)}")
+    names = [driver.name for driver in chosen]
+    for tag, stream in sorted(release.streams.items()):
+        kernels = list(run_by(stream))
+        cells = [
+            Cell(driver=driver.name, driver_version=driver.version, kernel=kernel, source=source)
+            for driver in chosen
+            for kernel in kernels
+        ]
+        for candidate, keys in _with_keys(project, source, cells):
+            presence, digest, why = presences.of(project.config, candidate, keys)
+            cell = candidate.cell
+            yield Readiness(
+                release=version, arch=arch, stream=tag, state=stream.state, kernel=cell.kernel.raw,
+                variant=cell.kernel.variant, driver=cell.driver, image=candidate.image, presence=presence,
+                digest=digest, why=why,
+            )  # fmt: skip
+        if not kernels:
+            yield from _unknown_kernel(version, arch, names, tag, stream.state)
+    if not release.streams:
+        yield from _unknown_kernel(version, arch, names, "", release.states[0])
+
+
+def _unknown_kernel(
+    version: str, arch: Arch, drivers: Iterable[str], tag: str, state: ReleaseState
+) -> Iterator[Readiness]:
+    for driver in drivers:
+        yield Readiness(
+            release=version, arch=arch, stream=tag, state=state, kernel="", variant="", driver=driver, image="",
+            presence=Presence.NO_KERNEL,
+            why="which kernel it runs is not known: run 'nox -s discover' with a pull secret",
+        )  # fmt: skip
+
+
+def _with_keys(project: Project, source: str, cells: Sequence[Cell]) -> Iterator[tuple[Candidate, frozenset[str]]]:
+    """Return cells with the keys that their images may have: one for each way to sign that a group of theirs has."""
+    from builder.signing.access import read_identities  # noqa: PLC0415 - cryptography takes long to import
+
+    groups = [name for name, group in project.config.groups.items() if group.source == source]
+    signers = [read_identities(project.config, name) for name in groups] or [()]
+    ways = {tuple((item.certificate.fingerprint, item.algorithm) for item in way): way for way in signers}
+    for of_cell in zip(*(project.candidates(cells, way) for way in ways.values()), strict=True):
+        yield of_cell[0], frozenset(item.inputs.key for item in of_cell if item.inputs)
+
+
+_Answer = tuple[Presence, str, str]
+"""Presence, digest where there is an image, and why it is not the right one."""
+
+
+class _Presences:
+    """Looks for images where their names say that they are: in the container store, or in a registry."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._store = list_images()
+        self._held = ExitStack()
+        self._reader: RegistryReader | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def of(self, config: Config, candidate: Candidate, keys: frozenset[str]) -> _Answer:
+        if left_out := find_left_out(candidate.cell, config):
+            return Presence.NOT_WANTED, "", left_out.reason
+        if candidate.refusal and candidate.refusal[0] is Reason.DRIVER_EXCLUDES:
+            return Presence.NOT_WANTED, "", candidate.refusal[1]
+        why = candidate.refusal[1] if candidate.refusal else ""
+        try:
+            is_local = candidate.image.startswith(LOCAL)
+            look = self._look_in_store if is_local else self._look_in_registry
+            found = look(candidate.image, keys)
+        except KmodsmithError as error:
+            return Presence.UNKNOWN, "", error.message
+        if found is None:
+            return Presence.ABSENT, "", why or "it was never built, or not published"
+        if found[0] is Presence.STALE and not keys:
+            return Presence.UNKNOWN, found[1], f"what it should be made of is not known here: {why}"
+        return found
+
+    def _look_in_store(self, name: str, keys: frozenset[str]) -> _Answer | None:
+        image = self._store.get(name)
+        if image is None:
+            return None
+        made = {kept.id for key in keys if (kept := self._store.get(f"{CELL_REPOSITORY}:{key}"))}
+        return (Presence.READY, image.digest, "") if image.id in made else (Presence.STALE, image.digest, _STALE)
+
+    def _look_in_registry(self, name: str, keys: frozenset[str]) -> _Answer | None:
+        place = parse_pullspec(name)
+        reader = self._open()
+        found = reader.find(place)
+        if found is None:
+            return None
+        where, standing = found
+        if standing.key not in keys or standing.is_list:
+            return Presence.STALE, standing.digest, _STALE
+        if reader.is_signed(where, standing.digest, name=place):
+            return Presence.READY, standing.digest, ""
+        if reader.attachments.signatures(where.at(standing.digest)):
+            sentence = "none of its signatures is by the key of publish.signer for this name"
+            return Presence.OTHER_KEY, standing.digest, sentence
+        return Presence.UNSIGNED, standing.digest, "it has no signature"
+
+    def _open(self) -> RegistryReader:
+        from builder.publish.reading import open_reader  # noqa: PLC0415 - httpx takes long to import
+
+        if self._reader is None:
+            self._reader = self._held.enter_context(open_reader(self._project))
+        return self._reader

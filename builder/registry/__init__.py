@@ -1,0 +1,1 @@
+"""The OCI distribution protocol: read, write, credentials, and pulling into the store."""

@@ -1,0 +1,63 @@
+"""Findings in YAML for KMM, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from builder.show.table import make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from builder.emit.kmm.lint import Choice, LintResult
+
+FORMAT_VERSION = 1
+
+
+def emit_lint(result: LintResult) -> str:
+    """Return a line for each finding, as compilers write them, and a line that counts."""
+    lines = [
+        f"{item.mistake.file}:{item.mistake.line}:{item.mistake.column}: {item.severity}: {item.field}: "
+        f"{item.mistake.message} [{item.code}]"
+        for item in sorted(result.findings, key=lambda item: item.mistake)
+    ]
+    counts = Counter(str(item.severity) for item in result.findings)
+    parts = ", ".join(_count(number, severity) for severity, number in sorted(counts.items())) or "nothing wrong"
+    return "\n".join([*lines, f"{_count(result.objects, 'object')} of KMM: {parts}"])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def emit_choices(choices: Sequence[Choice]) -> RenderableType:
+    table = make_table("module", "kernel", "mapping", "image")
+    for item in choices:
+        number = "none" if item.mapping is None else f"kernelMappings[{item.mapping}]"
+        table.add_row(item.module, item.kernel, number, item.image or "its nodes are left alone")
+    return table
+
+
+def emit_lint_json(result: LintResult, choices: Sequence[Choice]) -> str:
+    findings = [
+        {
+            "file": str(item.mistake.file),
+            "line": item.mistake.line,
+            "column": item.mistake.column,
+            "path": item.mistake.path,
+            "object": item.subject,
+            "severity": item.severity,
+            "code": item.code,
+            "message": item.mistake.message,
+        }
+        for item in result.findings
+    ]
+    chosen = [
+        {"module": item.module, "kernel": item.kernel, "mapping": item.mapping, "image": item.image} for item in choices
+    ]
+    data = {"format": FORMAT_VERSION, "objects": result.objects, "findings": findings, "choices": chosen}
+    return json.dumps(data, indent=2) + "\n"

@@ -1,0 +1,125 @@
+"""What was published, and what registries have, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from builder.show.table import make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from builder.publish.audit import Audit
+    from builder.publish.bundle import BundleReport, Loaded
+    from builder.publish.published import LeftOutCell
+    from builder.publish.result import PublishResult
+    from builder.publish.verify import Verification
+
+FORMAT_VERSION = 1
+_STATUS_STYLE = {
+    "published": "green",
+    "completed": "green",
+    "there": "dim",
+    "waiting": "yellow",
+    "conflict": "bold red",
+    "unsigned": "red",
+    "unknown": "yellow",
+    "not-built": "red",
+}
+_DRIFT_STYLE = {
+    "none": "green",
+    "missing": "red",
+    "different": "bold red",
+    "unsigned": "red",
+    "waiting": "yellow",
+    "extra": "yellow",
+    "unknown": "yellow",
+}
+
+
+def emit_publish_table(results: Sequence[PublishResult], *, wide: bool) -> RenderableType:
+    """Return results, a row for each cell; why something is not published stands below."""
+    table = make_table("cell", "status", *(("digest", "names, or why not") if wide else ()))
+    for result in results:
+        table.add_row(
+            result.cell,
+            Text(result.status, style=_STATUS_STYLE.get(result.status, "dim")),
+            *((result.digest.removeprefix("sha256:")[:12], result.why or ", ".join(result.names)) if wide else ()),
+        )
+    return table
+
+
+def emit_publish_summary(results: Sequence[PublishResult]) -> str:
+    counts = Counter(result.status for result in results)
+    parts = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    blobs, size = sum(result.blobs_sent for result in results), sum(result.bytes_sent for result in results)
+    attached = sum(result.attached for result in results)
+    return f"{parts}; {blobs} blobs with {size} bytes sent, {attached} signatures and attestations added"
+
+
+def emit_publish_json(results: Sequence[PublishResult]) -> str:
+    return _dump([asdict(result) for result in results], "cells")
+
+
+def emit_audit_table(audits: Sequence[Audit], *, wide: bool) -> RenderableType:
+    """Return what is wrong with tags, a row for each; tags that are right are only counted."""
+    table = make_table("status", "name", *(("why",) if wide else ()))
+    for audit in audits:
+        if audit.drift != "none":
+            digests = f" (recorded {audit.recorded}, found {audit.found})" if audit.recorded and audit.found else ""
+            why = (f"{audit.why}{digests}",) if wide else ()
+            table.add_row(Text(audit.drift, style=_DRIFT_STYLE[audit.drift]), audit.name, *why)
+    return table
+
+
+def emit_audit_summary(audits: Sequence[Audit]) -> str:
+    counts = Counter("as it should be" if audit.drift == "none" else str(audit.drift) for audit in audits)
+    parts = ", ".join(f"{number} {drift}" for drift, number in sorted(counts.items()))
+    return f"{len(audits)} tags: {parts or 'none'}"
+
+
+def emit_audit_json(audits: Sequence[Audit]) -> str:
+    return _dump([asdict(audit) for audit in audits], "tags")
+
+
+def emit_verification(verification: Verification) -> RenderableType:
+    """Return all checks of an image, and what came of them."""
+    table = make_table("", "check", "finding")
+    several = len({check.subject for check in verification.checks}) > 1
+    for check in verification.checks:
+        mark = Text("ok" if check.passed else "WRONG", style="green" if check.passed else "bold red")
+        of = f" {check.subject.removeprefix('sha256:')[:12]}" if several else ""
+        table.add_row(mark, f"{check.name}{of}", check.finding)
+    verdict = "is what was signed" if verification.passed else "is NOT to be trusted"
+    style = "green" if verification.passed else "bold red"
+    return Group(
+        Text(f"{verification.image} ({verification.digest})"), table, Text(f"the image {verdict}", style=style)
+    )
+
+
+def emit_verification_json(verification: Verification) -> str:
+    data = {"format": FORMAT_VERSION, "passed": verification.passed, **asdict(verification)}
+    return json.dumps(data, indent=2) + "\n"
+
+
+def emit_bundle_json(report: BundleReport, left_out: Sequence[LeftOutCell]) -> str:
+    images = [{"name": name, "digest": digest} for name, digest in report.images]
+    facts = {"file": report.file, "blobs": report.blobs, "bytes": report.size}
+    data = {"format": FORMAT_VERSION, **facts, "images": images, "left_out": [asdict(item) for item in left_out]}
+    return json.dumps(data, indent=2) + "\n"
+
+
+def emit_loaded_json(loaded: Sequence[Loaded]) -> str:
+    return _dump([asdict(item) for item in loaded], "names")
+
+
+def _dump(rows: list[dict[str, object]], title: str) -> str:
+    return json.dumps({"format": FORMAT_VERSION, title: rows}, indent=2) + "\n"

@@ -1,0 +1,92 @@
+"""Plans and results as JSON, the form for CI and other programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from builder.evidence.clusters import cluster
+from builder.show.table import failures_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.build.result import CellResult
+    from builder.plan.decide import Decision, Plan
+
+FORMAT_VERSION = 1
+
+
+def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int) -> str:
+    """Return the plan; ``predicted_s`` is null while there are no recorded timings."""
+    counts = Counter(decision.action for decision in plan.decisions)
+    return _dump(
+        {
+            "format": FORMAT_VERSION,
+            "counts": dict(sorted(counts.items())),
+            "predicted_s": predicted_s,
+            "workers": workers,
+            "cells": [_decision(decision) for decision in plan.decisions],
+        }
+    )
+
+
+def emit_results_json(results: Sequence[CellResult], *, run_id: str, wall_s: float) -> str:
+    """Return the results and the clusters of their failures."""
+    counts = Counter(result.status for result in results)
+    return _dump(
+        {
+            "format": FORMAT_VERSION,
+            "run": run_id,
+            "wall_s": round(wall_s, 3),
+            "counts": dict(sorted(counts.items())),
+            "cells": [_result(result) for result in results],
+            "failures": [
+                {
+                    "failure_class": item.failure.failure_class,
+                    "code": item.failure.code,
+                    "detail": item.failure.detail,
+                    "location": item.failure.location,
+                    "cells": list(item.cells),
+                }
+                for item in cluster(failures_of(results))
+            ],
+        }
+    )
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    cell = decision.cell
+    return {
+        "cell": cell.id,
+        "driver": cell.driver,
+        "driver_version": cell.driver_version,
+        "kernel": cell.kernel.raw,
+        "arch": cell.kernel.arch,
+        "variant": cell.kernel.variant,
+        "action": decision.action,
+        "reason": decision.reason,
+        "explanation": decision.explanation,
+        "key": decision.key or None,
+        "boot_key": decision.boot_key or None,
+        "image": decision.image or None,
+        "inputs": asdict(decision.inputs) if decision.inputs else None,
+    }
+
+
+def _result(result: CellResult) -> dict[str, Any]:
+    failure = result.failure
+    return _decision(result.decision) | {
+        "status": result.status,
+        "duration_s": round(result.duration_s, 3),
+        "digest": result.digest or None,
+        "log": result.log or None,
+        "failure": asdict(failure) if failure else None,
+        "boot": asdict(result.boot) if result.boot else None,
+    }
+
+
+def _dump(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=2) + "\n"

@@ -1,0 +1,156 @@
+"""Plans and results as tables for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from builder.build.result import Status
+from builder.evidence.clusters import cluster
+from builder.plan.decide import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from builder.build.result import CellResult
+    from builder.errors import Failure
+    from builder.evidence.clusters import Cluster
+    from builder.evidence.journal import BootEvidence
+    from builder.plan.decide import Plan
+
+_ACTION_STYLE = {
+    Action.BUILD: "bold",
+    Action.ASSEMBLE: "bold",
+    Action.BOOT: "bold",
+    Action.TAG: "bold",
+    Action.PROVE: "bold",
+    Action.SKIP: "dim",
+    Action.EXCLUDE: "dim",
+    Action.REFUSE: "red",
+}
+_STATUS_STYLE = {
+    Status.BUILT: "green",
+    Status.ASSEMBLED: "green",
+    Status.BOOTED: "green",
+    Status.TAGGED: "green",
+    Status.PROVEN: "green",
+    Status.SKIPPED: "dim",
+    Status.EXCLUDED: "dim",
+    Status.REFUSED: "red",
+    Status.UNPROVEN: "yellow",
+    Status.FAILED: "bold red",
+}
+
+
+_NEVER_WRAPPED = {"cell", "action", "status", "time", "kernel", "release", "variant", "arch"}
+
+
+def emit_plan_table(plan: Plan, *, wide: bool) -> RenderableType:
+    """Return the plan, a row for each cell; ``wide`` adds what a narrow terminal has no room for."""
+    table = make_table("cell", "action", "reason", *(("key",) if wide else ()))
+    for decision in plan.decisions:
+        table.add_row(
+            decision.cell.id,
+            Text(decision.action, style=_ACTION_STYLE[decision.action]),
+            f"{decision.reason}: {decision.explanation}",
+            *((decision.key[:12],) if wide else ()),
+        )
+    return table
+
+
+def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> str:
+    """Return the plan in one sentence, with the predicted time where there is something to predict from."""
+    counts = Counter(decision.action for decision in plan.decisions)
+    parts = [f"{counts[action]} to {action}" for action in Action if counts[action]]
+    sentence = f"{len(plan.decisions)} cells: {', '.join(parts) or 'nothing'}"
+    if not plan.of(Action.BUILD):
+        return sentence
+    if predicted_s is None:
+        return f"{sentence}; no recorded timings to predict from"
+    return f"{sentence}; about {format_duration(predicted_s)} with {workers} at once"
+
+
+def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> RenderableType:
+    """Return the results, a row for each cell, and below them each cause of failure once."""
+    has_boots = any(result.boot for result in results)
+    columns = (*(("boot",) if has_boots else ()), *(("digest",) if wide else ()))
+    table = make_table("cell", "status", "why", "time", *columns)
+    for result in results:
+        failure = result.failure
+        table.add_row(
+            result.decision.cell.id,
+            Text(result.status, style=_STATUS_STYLE[result.status]),
+            f"{failure.failure_class}: {failure.code}" if failure else result.decision.reason,
+            format_duration(result.duration_s) if result.duration_s else "",
+            *((_describe_boot(result.boot),) if has_boots else ()),
+            *((result.digest.removeprefix("sha256:")[:12],) if wide else ()),
+        )
+    return Group(table, *(_emit_cluster(item) for item in cluster(failures_of(results))))
+
+
+def _describe_boot(boot: BootEvidence | None) -> str:
+    if boot is None:
+        return ""
+    tested = {"signers": "signed", "throwaway": "signed copies", "nobody": "unsigned"}[boot.signed_by]
+    return f"{boot.mode}, {tested}, {boot.acceleration}, {boot.seconds:.1f} s"
+
+
+def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:
+    """Return the failures by cell id, in the form that ``failure.cluster`` takes."""
+    return {result.decision.cell.id: result.failure for result in results if result.failure}
+
+
+def emit_results_summary(results: Sequence[CellResult], wall_s: float) -> str:
+    counts = Counter(result.status for result in results)
+    parts = [f"{counts[status]} {status}" for status in Status if counts[status]]
+    return "\n".join([*_refusals(results), f"{', '.join(parts)} in {format_duration(wall_s)}"])
+
+
+def _refusals(results: Sequence[CellResult]) -> list[str]:
+    """Return why cells were refused, a line for the first of each reason: a code alone tells nobody what to do."""
+    refused = [result.decision for result in results if result.status is Status.REFUSED]
+    counts = Counter(decision.reason for decision in refused)
+    first = {decision.reason: decision for decision in reversed(refused)}
+    return [
+        f"refused {first[reason].cell.id}{f' and {number - 1} more' if number > 1 else ''}: {first[reason].explanation}"
+        for reason, number in counts.items()
+    ]
+
+
+def format_duration(seconds: float) -> str:
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def make_table(*columns: str) -> Table:
+    """Return an empty table in the one look that all of them have."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in _NEVER_WRAPPED)
+    return table
+
+
+def _emit_cluster(item: Cluster) -> RenderableType:
+    failure = item.failure
+    cells = len(item.cells)
+    lines = Text()
+    lines.append(f"{failure.failure_class}: {failure.code}", style="bold red")
+    lines.append(f" in {cells} cell{'s' if cells != 1 else ''}\n")
+    if failure.location:
+        lines.append(f"  {failure.location}\n")
+    lines.append(f"  {failure.detail}\n")
+    if failure.hint:
+        lines.append(f"  {failure.hint}\n", style="italic")
+    lines.append(f"  whole log: nox -s log -- {item.cells[0]}\n", style="dim")
+    lines.append("  " + ", ".join(item.cells), style="dim")
+    return Padding(lines, (0, 0, 1, 0))

@@ -1,0 +1,1 @@
+"""The Debian archive as a kernel source: kernels, headers, toolkits made of packages."""

@@ -1,0 +1,369 @@
+"""Kernel source Debian: real kernels, with headers and bootable images, without an account.
+
+``discover`` writes down the exact packages of every kernel's toolkit, so that identities of toolkits follow from the
+lock alone. Names and dependencies: the Debian kernel handbook, chapter 4; seen in bookworm's 6.1 and 6.12.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from debian.debian_support import Version
+
+from builder.digest import content_id
+from builder.errors import LockFileError, SourceError, UsageError
+from builder.kernel import Arch, parse_kernel_version
+from builder.sources.debian.apt import Apt, Archive
+from builder.sources.lock import LockedDebian, LockedKernel, LockedPackage
+from builder.sources.losses import distrust
+from builder.sources.openshift.changes import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from builder.config.model import DebianKernels
+    from builder.kernel import KernelVersion
+    from builder.sources.debian.apt import Package
+
+# Part of every identity: a change in how toolkits or base images are put together makes new ones.
+RECIPE_VERSION = "3"
+# What the Driver Toolkit offers to a driver's build, without git and rpm (facts/seed-and-openshift.md section 2);
+# libelf1, libssl3 and pahole are what the prebuilt tools of linux-kbuild need.
+_TOOLS = (
+    "bash", "bc", "binutils", "bison", "bzip2", "coreutils", "cpio", "dash", "diffutils", "findutils", "flex", "gawk",
+    "grep", "gzip", "kmod", "libc6-dev", "libelf1", "libssl3", "make", "openssl", "pahole", "patch", "perl-base",
+    "sed", "tar", "xz-utils", "zstd",
+)  # fmt: skip
+# sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
+_RUNTIME = ("busybox-static", "base-files")
+_GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gnu"}
+_HEADERS = "linux-headers-"
+_WANTED = re.compile(r"linux-(headers|kbuild|compiler|image)-.*(?<!-dbg)")
+
+
+_FLAVOUR = re.compile(r"\d+\.\d+\.\d+[a-z0-9+.~-]{0,100}?-((?:rt-|cloud-)?(?:amd64|arm64))")
+
+
+@dataclass(slots=True, kw_only=True)
+class DebianAnswer:
+    """A source's new lock, and what is to be said about it."""
+
+    locked: LockedDebian
+    lost: dict[str, str]
+    """Kernels that left, with the stated reason."""
+    problems: list[str]
+    """What is not believed or not whole; the lock holds the older answers."""
+
+
+def discover(
+    source: DebianKernels,
+    previous: LockedDebian | None,
+    work_dir: Path,
+    now: datetime,
+    *,
+    accept_loss: bool = False,
+) -> DebianAnswer:
+    """Ask the archive which kernels have headers and which packages make their toolkits.
+
+    A kernel whose packages are not all there is left out with the reason, or keeps its older answer; the others go on.
+
+    Args:
+        source: the source in versions.yaml.
+        previous: what the lock holds of it.
+        work_dir: where apt keeps its lists.
+        now: date of the answer.
+        accept_loss: believe an answer that lost many kernels at once.
+
+    Raises:
+        SourceUnreachableError: the archive did not answer; the previous answer stays valid.
+        SourceError: its answer cannot be trusted or has no kernel in it.
+    """
+    archives = [Archive(url=archive.url, suites=archive.suites) for archive in source.archives]
+    keyring = Path(source.keyring)
+    targets = sorted({parse_kernel_version(f"6.1.0-1-{flavour}").arch for flavour in source.flavours})
+    apts = {arch: Apt(work_dir / arch, arch, archives, keyring) for arch in {*targets, *source.build_arches}}
+    for apt in apts.values():
+        apt.update()
+    index = {arch: _by_name(apt.packages(_WANTED)) for arch, apt in apts.items()}
+    collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
+    for arch in targets:
+        collector.add_arch(arch, source.flavours)
+    if not collector.kernels:
+        reasons = "; ".join(sorted(set(collector.left_out.values())))
+        without = "no kernel headers of the configured flavours"
+        raise SourceError(f"the Debian archive has {f'no kernel that is whole: {reasons}' if reasons else without}")
+    keeper = _Keeper(collector, previous)
+    keeper.judge(source.flavours, accept_loss=accept_loss)
+    found = keeper.lock(f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    if previous is not None and previous.model_copy(update={"resolved": found.resolved}) == found:
+        found = previous
+    return DebianAnswer(locked=found, lost=keeper.lost, problems=keeper.problems)
+
+
+def describe_changes(previous: LockedDebian | None, new: LockedDebian, lost: Mapping[str, str]) -> list[Change]:
+    """Return what a new answer adds, drops, leaves out and changes, kernel by kernel.
+
+    Args:
+        previous: the answer before; None at the first look.
+        new: the answer now.
+        lost: kernels that left, with the stated reason.
+    """
+    old_kernels: Mapping[str, LockedKernel] = previous.kernels if previous else {}
+    old_left_out: Mapping[str, str] = previous.left_out if previous else {}
+    changes = [Change(kind="new kernel", subject=raw) for raw in new.kernels.keys() - old_kernels.keys()]
+    changes += [
+        Change(kind="kernel gone", subject=raw, detail=lost.get(raw, ""))
+        for raw in old_kernels.keys() - new.kernels.keys()
+    ]
+    changes += [
+        Change(kind="kernel left out", subject=raw, detail=reason)
+        for raw, reason in new.left_out.items()
+        if old_left_out.get(raw) != reason
+    ]
+    for raw in new.kernels.keys() & old_kernels.keys():
+        if new.kernels[raw].package_version != old_kernels[raw].package_version:
+            detail = f"headers {old_kernels[raw].package_version} -> {new.kernels[raw].package_version}"
+            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
+        elif new.kernels[raw].image != old_kernels[raw].image:
+            detail = f"boots {new.kernels[raw].image or 'nothing any more'}"
+            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
+    if previous:
+        for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):
+            if packages := sorted({*new.package_sets[name]} - {*previous.package_sets[name]}):
+                changes.append(Change(kind="packages changed", subject=name, detail=", ".join(packages)))
+    return sorted(changes, key=lambda change: (change.kind, change.subject))
+
+
+def toolkit_packages(source: LockedDebian, kernel: KernelVersion, build_arch: Arch) -> tuple[tuple[str, ...], ...]:
+    """Return the packages of a toolkit, layer by layer: toolchain, then each header package.
+
+    Raises:
+        LockFileError: the lock was made without this kernel, or without this build architecture.
+    """
+    locked = source.kernels.get(kernel.raw)
+    if locked is None:
+        raise LockFileError(f"the lock has no kernel {kernel.raw} in this source", hint="run 'nox -s discover'")
+    if build_arch not in locked.toolchains:
+        raise LockFileError(
+            f"the lock has no toolkit of {kernel.raw} for a machine that is {build_arch}",
+            hint="add it to 'build_arches' of the source in versions.yaml and run 'nox -s discover'",
+        )
+    toolchain = source.package_sets[locked.toolchains[build_arch]]
+    return (toolchain, *((name,) for name in locked.headers[build_arch]))
+
+
+def toolkit_id(source: LockedDebian, kernel: KernelVersion, build_arch: Arch) -> str:
+    layers = toolkit_packages(source, kernel, build_arch)
+    return content_id("toolkit", RECIPE_VERSION, kernel.raw, [source.digests(layer) for layer in layers])
+
+
+def runtime_id(source: LockedDebian, arch: Arch) -> str:
+    packages = source.package_sets.get(f"runtime-{arch}")
+    if packages is None:
+        raise LockFileError(
+            f"the lock has no small base image for {arch}",
+            hint="run 'nox -s discover' once its kernels are in the source, or give drivers a base_image",
+        )
+    return content_id("runtime", RECIPE_VERSION, arch, source.digests(packages))
+
+
+def _by_name(packages: Iterable[Package]) -> dict[str, list[Package]]:
+    """Group packages by name, the newest version last."""
+    found: dict[str, list[Package]] = {}
+    for package in sorted(packages, key=lambda package: Version(package.version)):
+        found.setdefault(package.name, []).append(package)
+    return found
+
+
+def flavour_of(raw: str) -> str:
+    """Return a kernel's flavour as Debian spells it; empty where the text names no kernel."""
+    match = _FLAVOUR.fullmatch(raw)
+    return match[1] if match else ""
+
+
+class _Keeper:
+    """Brings an answer together with the one before: what is not whole, or not believed, keeps its older answer."""
+
+    def __init__(self, answer: _Collector, previous: LockedDebian | None) -> None:
+        self._answer = answer
+        self._previous = previous
+        self._stale: dict[str, str] = {}
+        self.lost: dict[str, str] = {}
+        self.problems: list[str] = []
+
+    def judge(self, flavours: Sequence[str], *, accept_loss: bool) -> None:
+        """Decide about every kernel that was known and is not in the answer."""
+        if self._previous is None:
+            return
+        missing: dict[str, list[str]] = {}
+        for raw in sorted(self._previous.kernels.keys() - self._answer.kernels.keys()):
+            flavour = flavour_of(raw)
+            if flavour not in flavours:
+                self.lost[raw] = f"versions.yaml no longer asks for {flavour or 'it'}"
+            elif raw in self._answer.left_out:
+                self._keep(raw, self._previous)
+                self.problems.append(f"{raw}: {self._answer.left_out.pop(raw)}; its older answer is kept")
+            else:
+                missing.setdefault(flavour, []).append(raw)
+        for flavour, kernels in missing.items():
+            known = sum(flavour_of(raw) == flavour for raw in self._previous.kernels)
+            is_empty = not any(flavour_of(raw) == flavour for raw in self._answer.kernels)
+            sentence = distrust(len(kernels), known, "kernels", is_empty=is_empty, accept=accept_loss)
+            if sentence:
+                self.problems.append(f"{flavour}: {sentence}")
+            for raw in kernels:
+                if sentence:
+                    self._keep(raw, self._previous)
+                else:
+                    self.lost[raw] = "the archive serves no headers for it any more"
+
+    def _keep(self, raw: str, previous: LockedDebian) -> None:
+        """Take a kernel over from the older answer, with the packages that it needs."""
+        kernel = previous.kernels[raw]
+        arch = parse_kernel_version(raw).arch
+        self._answer.kernels[raw] = kernel
+        self._stale[raw] = previous.stale.get(raw, previous.resolved)
+        for name in {*kernel.toolchains.values(), f"runtime-{arch}"} & previous.package_sets.keys():
+            self._answer.package_sets.setdefault(name, previous.package_sets[name])
+        for name in previous.packages:
+            self._answer.packages.setdefault(name, previous.packages[name])
+
+    def lock(self, resolved: str) -> LockedDebian:
+        """Return what the lock will hold; packages that only what was left out needs are not in it."""
+        kernels = self._answer.kernels
+        toolchains = {name for kernel in kernels.values() for name in kernel.toolchains.values()}
+        runtimes = {f"runtime-{parse_kernel_version(raw).arch}" for raw in kernels}
+        sets = {name: packages for name, packages in self._answer.package_sets.items() if name in toolchains | runtimes}
+        used = {name for packages in sets.values() for name in packages}
+        for kernel in kernels.values():
+            used |= {name for packages in kernel.headers.values() for name in packages} | ({kernel.image} - {""})
+        return LockedDebian(
+            provider="debian",
+            resolved=resolved,
+            kernels=kernels,
+            package_sets=sets,
+            packages={name: package for name, package in self._answer.packages.items() if name in used},
+            left_out=self._answer.left_out,
+            stale=self._stale,
+        )
+
+
+class _Collector:
+    """Gathers the parts of a LockedDebian while kernels are looked at."""
+
+    def __init__(
+        self,
+        *,
+        index: Mapping[Arch, Mapping[str, list[Package]]],
+        apts: Mapping[Arch, Apt],
+        build_arches: Sequence[Arch],
+    ) -> None:
+        self._index = index
+        self._apts = apts
+        self._build_arches = build_arches
+        self.left_out: dict[str, str] = {}
+        """Kernels whose packages are not all there, with the reason."""
+        self.kernels: dict[str, LockedKernel] = {}
+        self.package_sets: dict[str, tuple[str, ...]] = {}
+        self.packages: dict[str, LockedPackage] = {}
+
+    def add_arch(self, arch: Arch, flavours: Sequence[str]) -> None:
+        """Add the kernels of an architecture, and the small base image that all of them need."""
+        fault = ""
+        try:
+            self.add_set(f"runtime-{arch}", arch, _RUNTIME, with_dependencies=False)
+        except SourceError as error:
+            fault = error.message
+        for raw in self._served(arch, flavours):
+            try:
+                if fault:
+                    raise SourceError(fault)  # noqa: TRY301 - said of each kernel that needs it
+                self._add_kernel(raw, arch)
+            except (SourceError, UsageError) as error:
+                self.left_out[raw] = " ".join(error.message.split())
+
+    def _served(self, arch: Arch, flavours: Sequence[str]) -> list[str]:
+        """Return the kernels of an architecture that the archive has headers for, usable or not."""
+        names = {name.removeprefix(_HEADERS) for name in (*self._index[arch], *self._apts[arch].unusable)}
+        wanted = {flavour for flavour in flavours if flavour.endswith(arch.oci)}
+        return sorted(name for name in names if flavour_of(name) in wanted)
+
+    def _add_kernel(self, raw: str, arch: Arch) -> None:
+        parse_kernel_version(raw)
+        headers = self._newest(f"{_HEADERS}{raw}", arch)
+        gcc = self._gcc_of(headers)
+        common = self._dependency(headers, arch, r"linux-headers-\S+-common\S*")
+        toolchains, locked_headers = {}, {}
+        for build_arch in self._build_arches:
+            kbuild = self._dependency(headers, arch, r"linux-kbuild-\S+", served_by=build_arch)
+            toolchains[build_arch] = self._add_toolchain(build_arch, arch, gcc)
+            self._check_tools(kbuild, toolchains[build_arch])
+            locked_headers[build_arch] = tuple(self._add(package) for package in (kbuild, common, headers))
+        self.kernels[raw] = LockedKernel(
+            package_version=headers.version,
+            toolchains=toolchains,
+            headers=locked_headers,
+            image=self._image_of(raw, arch),
+        )
+
+    def _newest(self, name: str, arch: Arch) -> Package:
+        packages = self._index[arch].get(name)
+        if not packages:
+            raise SourceError(self._apts[arch].unusable.get(name, f"the archive does not have {name}"))
+        return packages[-1]
+
+    def _image_of(self, raw: str, arch: Arch) -> str:
+        """Return the package of the bootable kernel, signed by Debian where there is one; empty where there is none."""
+        for name in (f"linux-image-{raw}", f"linux-image-{raw}-unsigned"):
+            if packages := self._index[arch].get(name):
+                return self._add(packages[-1])
+        return ""
+
+    def _gcc_of(self, headers: Package) -> str:
+        # 6.12 depends on gcc-12 itself, 6.1 on linux-compiler-gcc-12-x86.
+        match = re.search(r"\bgcc-(\d+)\b", headers.depends)
+        if match is None:
+            raise SourceError(f"{headers.name} does not say which gcc its kernel was built with: {headers.depends}")
+        return match[1]
+
+    def _dependency(self, of: Package, arch: Arch, name: str, *, served_by: Arch | None = None) -> Package:
+        """Return the package that a dependency names, in the exact version if it asks for one."""
+        match = re.search(rf"(?:^|[ ,])({name}?)(?: \((=|>=) ([^)]+)\))?(?:,|$)", of.depends)
+        candidates = self._index[served_by or arch].get(match[1], []) if match else []
+        if match and match[2] == "=":
+            candidates = [package for package in candidates if package.version == match[3]]
+        if not candidates:
+            why = self._apts[served_by or arch].unusable.get(match[1], "") if match else ""
+            sentence = f"{of.name} {of.version} needs a package like {name} that the archive does not have"
+            raise SourceError(f"{sentence}: {why}" if why else sentence)
+        return candidates[-1]
+
+    def _check_tools(self, kbuild: Package, toolchain: str) -> None:
+        """Refuse a toolchain without what the kernel's build tools depend on: it would fail in the compile."""
+        there = {name.split("_", 1)[0] for name in self.package_sets[toolchain]}
+        needed = {alternatives.split()[0] for alternatives in kbuild.depends.split(",") if alternatives.strip()}
+        if missing := sorted(needed - there):
+            raise SourceError(f"{kbuild.name} depends on {', '.join(missing)}, which our toolkits do not contain")
+
+    def _add_toolchain(self, build_arch: Arch, target: Arch, gcc: str) -> str:
+        name = f"toolchain-{build_arch}-{target}-gcc-{gcc}"
+        compiler = f"gcc-{gcc}" if build_arch is target else f"gcc-{gcc}-{_GNU_TRIPLET[target]}"
+        # A cross toolkit needs the native compiler as well: kbuild compiles host programs of some drivers with it.
+        self.add_set(name, build_arch, (*_TOOLS, f"gcc-{gcc}", *([compiler] if build_arch is not target else [])))
+        return name
+
+    def add_set(self, name: str, arch: Arch, wishes: Sequence[str], *, with_dependencies: bool = True) -> None:
+        if name not in self.package_sets:
+            packages = self._apts[arch].resolve(wishes)
+            chosen = [package for package in packages if with_dependencies or package.name in wishes]
+            self.package_sets[name] = tuple(self._add(package) for package in chosen)
+
+    def _add(self, package: Package) -> str:
+        self.packages[package.key] = LockedPackage(
+            url=package.url, size=package.size, installed=package.installed, sha256=package.sha256
+        )
+        return package.key

@@ -1,0 +1,1 @@
+"""OpenShift and OKD releases as a kernel source: graph, payload, toolkit by registry metadata."""

@@ -1,0 +1,119 @@
+"""What changed between two answers of a kernel source, in an order that people can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from builder.kernel import parse_kernel_version
+from builder.sources.lock import LockedOpenShift, natural_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from builder.sources.lock import LockedRelease
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between two answers of a source: its kind, what it is about, and what is to be said of it."""
+
+    kind: str
+    subject: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}{f': {self.detail}' if self.detail else ''}"
+
+
+def describe_releases(
+    previous: LockedOpenShift | None, new: LockedOpenShift, lost: Mapping[str, str], *, now: datetime
+) -> list[Change]:
+    """Return what a new answer of OpenShift adds, drops and changes: kernels first, then releases.
+
+    Args:
+        previous: the answer before; None at the first look.
+        new: the answer now.
+        lost: releases that left, with the stated reason.
+        now: what ages are counted to (UTC).
+    """
+    old = previous or LockedOpenShift(provider=new.provider, resolved=new.resolved, releases={}, kernels={})
+    return [*_kernel_changes(old, new, lost), *_release_changes(old, new, lost, now)]
+
+
+def _kernel_changes(old: LockedOpenShift, new: LockedOpenShift, lost: Mapping[str, str]) -> Iterator[Change]:
+    for raw in _in_order(new.kernels.keys() - old.kernels.keys()):
+        kernel = new.kernels[raw]
+        toolkit = "" if kernel.toolkit else "; no toolkit for it is known"
+        yield Change(kind="new kernel", subject=raw, detail=f"of {_list(kernel.releases)}{toolkit}")
+    for raw in _in_order(old.kernels.keys() - new.kernels.keys()):
+        arch = parse_kernel_version(raw).arch
+        reasons = {
+            lost.get(f"{version}-{arch}", "a new reading names another") for version in old.kernels[raw].releases
+        }
+        yield Change(kind="kernel gone", subject=raw, detail="; ".join(sorted(reasons)))
+    for raw in _in_order(new.kernels.keys() & old.kernels.keys()):
+        before, after = old.kernels[raw].toolkit, new.kernels[raw].toolkit
+        if before != after:
+            detail = f"built with {after or 'no toolkit any more'}, before with {before or 'none'}"
+            yield Change(kind="toolkit chosen", subject=raw, detail=detail)
+
+
+def _release_changes(
+    old: LockedOpenShift, new: LockedOpenShift, lost: Mapping[str, str], now: datetime
+) -> Iterator[Change]:
+    for key in sorted(new.releases.keys() - old.releases.keys(), key=natural_key):
+        release = new.releases[key]
+        yield Change(kind="new release", subject=key, detail=f"{_channels(release, now)}; {_streams(release)}")
+    for key in sorted(old.releases.keys() - new.releases.keys(), key=natural_key):
+        yield Change(kind="release gone", subject=key, detail=lost.get(key, ""))
+    for key in sorted(new.releases.keys() & old.releases.keys(), key=natural_key):
+        before, after = old.releases[key], new.releases[key]
+        if added := after.channels.keys() - before.channels.keys():
+            yield Change(kind="promoted", subject=key, detail=f"now in {', '.join(sorted(added))}")
+        if removed := before.channels.keys() - after.channels.keys():
+            yield Change(kind="withdrawn", subject=key, detail=f"no longer in {', '.join(sorted(removed))}")
+        if before.states != after.states or before.problem != after.problem:
+            yield Change(kind="state changed", subject=key, detail=f"{_streams(before)} -> {_streams(after)}")
+        elif before.payload and before.payload != after.payload:
+            yield Change(kind="payload changed", subject=key, detail=f"{before.payload} -> {after.payload}")
+
+
+def _channels(release: LockedRelease, now: datetime) -> str:
+    return ", ".join(
+        f"in {name} {f'for {format_age(since, now)}' if since else 'since before the first look'}"
+        for name, since in release.channels.items()
+    )
+
+
+def _streams(release: LockedRelease) -> str:
+    known = [f"{tag} {stream.state}" for tag, stream in sorted(release.streams.items())]
+    return ", ".join([*known, *([f"last reading: {release.problem}"] if release.problem else [])]) or "not read"
+
+
+def format_age(since: str, now: datetime) -> str:
+    """Return how long ago a UTC date of the lock was, in one unit; empty if it is not known."""
+    if not since:
+        return ""
+    seconds = (now - parse_date(since)).total_seconds()
+    for unit, name in ((_DAY_S, "days"), (_HOUR_S, "hours"), (_MINUTE_S, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit:.0f} {name}"
+    return "a minute"
+
+
+def parse_date(text: str) -> datetime:
+    """Return a date of the lock: ``2026-11-23T18:39:49Z``, or a day."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return ", ".join(words)
+
+
+def _in_order(kernels: set[str]) -> list[str]:
+    return sorted(kernels, key=lambda raw: parse_kernel_version(raw).sort_key)

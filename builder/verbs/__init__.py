@@ -1,0 +1,1 @@
+"""The command line: one verb's arguments and wiring, no logic."""
