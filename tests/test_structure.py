@@ -154,7 +154,7 @@ def test_only_run_starts_processes() -> None:
 
 
 def test_there_are_pure_modules() -> None:
-    assert len(_PURE) > 40
+    assert len(_PURE) > 35, "a docstring that lost its word is a module that nobody holds"
 
 
 @pytest.mark.parametrize("module", _PURE)

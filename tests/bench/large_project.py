@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import VERSIONS_YAML, make_source
+from fakes.project import VERSIONS_YAML, make_source
 
 from builder.sources.lock import Lock, write_lock
 

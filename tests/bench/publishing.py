@@ -23,8 +23,8 @@ _ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(_ROOT / "tests")]
 
 from integration.registry_server import RegistryServer, serve_registry  # noqa: E402 - the tests' folder is no package
-from large_project import write_large_project  # noqa: E402
 
+from bench.large_project import write_large_project  # noqa: E402
 from builder.build.runs import NO_BOOTS, plan_project  # noqa: E402
 from builder.digest import sha256_of  # noqa: E402
 from builder.evidence.journal import CellEvidence, ModuleRecord, Outcome  # noqa: E402

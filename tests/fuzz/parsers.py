@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import yaml
-from conftest import KERNELS, VERSIONS_YAML, make_source
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
-from fake_registry import FakeRegistry, digest_of
+from fakes.project import KERNELS, VERSIONS_YAML, make_source
+from fakes.registry import FakeRegistry, digest_of
+from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
 from pydantic import ValidationError
-from samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
 
 from builder.boot.bzimage import unpack_kernel
 from builder.boot.console import Transcript

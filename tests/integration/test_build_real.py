@@ -337,7 +337,7 @@ def _add_vendor_drivers(project: Path) -> None:
 
 
 def test_ten_mistakes_at_once(machine: Machine, project: Path) -> None:
-    from test_config import TEN_MISTAKES
+    from fakes.project import TEN_MISTAKES
 
     (project / "versions.yaml").write_text(TEN_MISTAKES)
     done = machine.builder(project, "build")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from samples import tar_member, write_raw_layer
+from fakes.samples import tar_member, write_raw_layer
 
 from builder.errors import FormatError
 from builder.image.contents import LayerCache, read_oci_layout
@@ -18,7 +18,7 @@ from builder.image.layout import write_image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from samples import Row
+    from fakes.samples import Row
 
     from builder.image.contents import ImageContents
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from image_keys import make_image_signer
-from list_shop import make_decision, make_shared, put_image
+from fakes.image_keys import make_image_signer
+from fakes.lists import make_decision, make_shared, put_image
 
 from builder.evidence.journal import Journal
 from builder.publish.attachments import Attachments

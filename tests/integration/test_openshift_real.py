@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from openshift_world import CONTENT, World
+from fakes.openshift_world import CONTENT, World
 from programs import give_up
 
 from builder.kernel import Arch

@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from fakes.project import TEN_MISTAKES, VERSIONS_YAML
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from builder.config.load import load_config
+from builder.config.model import Config, DebianKernels
+from builder.errors import ConfigError
+from builder.kernel import Arch
+
+_TODAY = date(2026, 11, 23)
+_ROOT = Path(__file__).parents[2]
+
+
+def _load(folder: Path, text: str) -> Config:
+    (folder / "versions.yaml").write_text(text)
+    return load_config(folder / "versions.yaml", today=_TODAY)
+
+
+def _mistakes(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        _load(folder, text)
+    return [f"{item.line}: {item.path}: {item.message}" for item in caught.value.mistakes]
+
+
+def test_reads_the_real_file() -> None:
+    config = load_config(_ROOT / "versions.yaml", today=_TODAY)
+    assert config.default_group == "laptop"
+    assert config.groups["laptop"].newest
+    driver = config.drivers[0]
+    assert driver.image_name == "localhost/ptemplate"
+    assert driver.command == "make modules"
+    assert driver.containerfile_file == _ROOT / "driver-container" / "Containerfile"
+
+
+def test_defaults(project_dir: Path) -> None:
+    config = _load(project_dir, VERSIONS_YAML)
+    assert config.build.jobs == "auto"
+    source = config.sources["debian"]
+    assert isinstance(source, DebianKernels)
+    assert source.build_arches == (Arch.X86_64,)
+    assert config.groups["all"].arches == tuple(Arch)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("source", "a" * 300),
+        ("source", "a/" * 3000 + "x"),
+        ("dkms", "d" * 5000),
+        ("containerfile", "é" * 200),
+        ("dkms", '"a\\0b"'),
+    ],
+)
+def test_names_that_no_file_can_have(project_dir: Path, key: str, name: str) -> None:
+    text = VERSIONS_YAML.replace(
+        "    source: src\n", f"    {key}: {name}\n" + ("" if key == "source" else "    source: src\n")
+    )
+    assert any("is no name that a file can have" in mistake for mistake in _mistakes(project_dir, text))
+
+
+def test_several_drivers_side_by_side(project_dir: Path) -> None:
+    entry = VERSIONS_YAML[VERSIONS_YAML.index("  - name") : VERSIONS_YAML.index("sources:")]
+    text = VERSIONS_YAML.replace("sources:", entry.replace("demo", "other") + "sources:", 1)
+    assert [driver.name for driver in _load(project_dir, text).drivers] == ["demo", "other"]
+
+
+_DIGEST = f"sha256:{'0' * 64}"
+
+
+def _with(place: str, line: str) -> str:
+    """Return a file with one more key: of the driver, of the Debian source, or at the end."""
+    old, new = {
+        "driver": ("maintainer: M", f"maintainer: M\n    {line}"),
+        "debian": ("debian: {provider: debian}", f"debian: {{provider: debian, {line}}}"),
+        "ocp": ("debian: {provider: debian}", f"debian: {{provider: debian}}\n  ocp: {{provider: openshift, {line}}}"),
+        "end": ("default_group: few", f"default_group: few\n{line}"),
+    }[place]
+    return VERSIONS_YAML.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "line", "expected"),
+    [
+        ("driver", "image: repo:latest", "'repo:latest' cannot name an image: it names no registry and its tag comes from publish.tags; write 'localhost/repo' for this machine's store, or 'quay.io/organisation/repo'"),
+        ("driver", "image: demo", "it names no registry; write 'localhost/demo' for this machine's store"),
+        ("driver", "image: org/demo", "it names no registry; write 'localhost/demo'"),
+        ("driver", "image: quay.io/org/demo:1", "its tag comes from publish.tags; write 'quay.io/org/demo'"),
+        ("driver", f"image: quay.io/org/demo@{_DIGEST}", "its tag comes from publish.tags; write 'quay.io/org/demo'"),
+        ("driver", "image: Quay.io/Org/demo", "it must be in small letters; write 'quay.io/org/demo'"),
+        ("driver", "image: quay.io:99999/org/demo", "99999 is no port"),
+        ("driver", "image: 'quay.io/org//demo-'", "is not the name of an image"),
+        ("driver", "image: quay.io", "it names no registry"),
+        ("driver", "image: localhost/kmodsmith/cell", "are kmodsmith's own, and prune removes them"),
+        ("driver", f"base_image: ubi9@{_DIGEST}", "is not a full image name"),
+        ("driver", f"base_image: library/debian@{_DIGEST}", "it names no registry"),
+        ("driver", f"base_image: https://quay.io/x@{_DIGEST}", "is not a full image name"),
+        ("driver", "reuse: [{kernel: 'x', compiled_for: '6.1', reason: r}]", "'6.1' is not a kernel version"),
+        ("driver", "kmm: {selector: {'a b': x}}", "cannot be the key of a label"),
+        ("driver", "kmm: {selector: {a: 'b c'}}", "does not have the right form"),
+        ("driver", "kmm: {tolerations: [{value: x}]}", "key is required, unless operator is Exists"),
+        ("driver", "kmm: {tolerations: [{operator: Exists, value: x}]}", "value says nothing where operator is Exists"),
+        ("driver", "boot: {allow: [{pattern: '.*', reason: r, expires: 2099-01-01}]}", "matches everything"),
+        ("driver", "boot: {files: [a/x, b/x], smoke_test: s}", "files has two that would both be x"),
+        ("driver", "boot: {timeouts: {load: 99999999999999999999}}", "less than or equal to 86400"),
+        ("debian", "archives: [{url: 'http://u:p@deb.test/debian', suites: [s]}]", "a password does not belong"),
+        ("debian", "archives: [{url: 'http://[deb.test/debian', suites: [s]}]", "is not an address"),
+        ("debian", "archives: [{url: 'http://deb.test:0x50/debian', suites: [s]}]", "is not an address"),
+        ("debian", "archives: [{url: 'http://deb.test/debian?x', suites: [s]}]", "must not have a query"),
+        ("debian", "archives: [{url: 'http://deb.test/debian', suites: [stable/]}]", "does not have the right form"),
+        ("debian", "build_arches: [ppc64le]", "are made for machines that are x86_64 or aarch64, not ppc64le"),
+        ("ocp", "channels: [fast-4.18], graph: 'ftp://x/graph'", "is neither an address that begins with http"),
+        ("ocp", "channels: [fast-4.18], graph: '{chanel}.json'", "has the unknown field {chanel}"),
+        ("ocp", "channels: [fast-4.18], graph: '{channel[0]}'", "has the unknown field {channel[0]}"),
+        ("ocp", "channels: [fast-4.18], graph: '{0}'", "has the unknown field {0}"),
+        ("ocp", "channels: [fast-4.18], graph: 'https://x/{channel}'", "an address is asked with channel and arch"),
+        ("ocp", "releases: ['ocp-release/x:4.18']", "it names no registry"),
+        ("end", "registry: {mirrors: [{source: quay, mirrors: [m.test]}]}", "must begin with a registry's host"),
+        ("end", "registry: {mirrors: [{source: quay.io/a//.., mirrors: [m.test]}]}", "does not have the right form"),
+        ("end", "registry: {mirrors: [{source: Quay.io, mirrors: [m.test]}]}", "would never be found: write quay.io"),
+        ("end", "registry: {mirrors: [{source: quay.io, mirrors: [m.test]}, {source: quay.io, mirrors: [n.test]}]}", "registry.mirrors[1].source: quay.io has mirrors already"),
+        ("end", "exclude: [{kernel: '*', driver: dmeo, reason: r}]", "exclude[0].driver: there is no driver 'dmeo': did you mean 'demo'?"),
+        ("end", "known_bad: [{kernel: '*', driver: x*, reason: r, owner: o, expires: 2099-01-01}]", "there is no driver 'x*'"),
+        ("end", "signers: {s: {certificate: c.pem, pkcs11: 'pkcs11:token=t'}}", "it does not say which PKCS#11 library"),
+        ("end", "build: {timeout_minutes: 99999999999999999999}", "less than or equal to 10080"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_at_the_end_is_refused_at_load(project_dir: Path, place: str, line: str, expected: str) -> None:
+    mistakes = _mistakes(project_dir, _with(place, line))
+    assert any(expected in mistake for mistake in mistakes), mistakes
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("driver", "image: localhost/demo"),
+        ("driver", "image: localhost:5000/demo"),
+        ("driver", "image: registry.site.example:8443/a/b_c/d-e"),
+        ("driver", f"base_image: quay.io/org/base:9@{_DIGEST}"),
+        ("driver", f"base_image: localhost/base@{_DIGEST}"),
+        ("driver", "kmm: {selector: {node-role.kubernetes.io/worker: '', a.b_c: d}}"),
+        ("driver", "kmm: {tolerations: [{operator: Exists}]}"),
+        ("debian", "archives: [{url: 'http://mirror.test:8080/my_debian~x', suites: [bookworm/updates]}]"),
+        ("ocp", "channels: [fast-4.18], graph: 'graphs/{channel}_{arch}.json'"),
+        ("end", "registry: {mirrors: [{source: quay.io/org, mirrors: ['m.test:5000', 'm.test/a_b']}]}"),
+        ("end", "exclude: [{kernel: '*', driver: 'de*', reason: r}]"),
+    ],
+)
+def test_what_works_is_taken(project_dir: Path, place: str, line: str) -> None:
+    _load(project_dir, _with(place, line))
+
+
+def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
+    entry = VERSIONS_YAML[VERSIONS_YAML.index("  - name") : VERSIONS_YAML.index("sources:")]
+    second = entry.replace("name: demo", "name: other\n    image: localhost/demo")
+    (mistake,) = _mistakes(project_dir, VERSIONS_YAML.replace("sources:", f"{second}sources:", 1))
+    assert mistake.startswith("11: drivers[1].image: its images and those of demo would have the same names, such as ")
+    longer = VERSIONS_YAML.replace("1.2.0", f"1.2.0-{'x' * 110}")
+    assert "3: drivers[0].version: " in _mistakes(project_dir, longer)[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("name: demo", "name: Demo.X", "2: drivers[0].name: 'Demo.X' does not have the right form"),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {module: dmeo}",
+            "10: drivers[0].kmm.module: there is no module 'dmeo': did you mean 'demo'?",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {loading_order: [a, demo]}",
+            "drivers[0].kmm.loading_order[0]: there is no module 'a'",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {loading_order: [demo]}",
+            "loading_order needs at least two modules, each once",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {module: demo, loading_order: [demo, x]}",
+            "loading_order must end with module (demo)",
+        ),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {in_cluster_build: {source: x}}",
+            "drivers[0].kmm.in_cluster_build.source: 'x' does not have the right form",
+        ),
+        ("maintainer: M", "maintainer: M\n    kmm: {selectro: {}}", "is not a known key: did you mean 'selector'?"),
+        (
+            "maintainer: M",
+            "maintainer: M\n    kmm: {tolerations: [{kye: a}]}",
+            "is not a known key: did you mean 'key'?",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {signer: {public_key: k.pub}}",
+            "give exactly one of key_file, pkcs11 and command, not none",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {signer: {public_key: k.pub, key_fiel: k}}",
+            "is not a known key: did you mean 'key_file'?",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {tags: [version]}",
+            "would be the same tag for every image",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {tags: ['{version}-{release}']}",
+            "the first must hold {kernel}",
+        ),
+        ("default_group: few", "default_group: few\npublish: {tags: ['{kernel} x']}", "gives no tag"),
+        ("default_group: few", "default_group: few\npublish: {tags: ['{kernel']}", "is no pattern of a tag"),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {builder: laptop}",
+            "publish.builder: 'laptop' does not have the right form",
+        ),
+        ("version: 1.2.0", "version: v1.2.0", "3: drivers[0].version: write it without the letter: 1.2.0"),
+        (
+            "version: 1.2.0",
+            "version: 1.2",
+            "3: drivers[0].version: must be text, but YAML reads 1.2 as a number: put it in quotes",
+        ),
+        ("version: 1.2.0", "version: '1.2'", "3: drivers[0].version: '1.2' is not a semantic version"),
+        ("source: src", "source: scr", "4: drivers[0].source: there is no folder scr"),
+        ("    vendor: V\n", "", "2: drivers[0]: 'vendor' is required and missing"),
+        ("vendor: V", "vendro: V", "6: drivers[0].vendro: is not a known key: did you mean 'vendor'?"),
+        ("modules: [demo]", "modules: [demo, demo]", "modules names a module twice"),
+        ("modules: [demo]", "modules: [demo.ko]", "does not have the right form"),
+        ("modules: [demo]", "make: make", "modules is required"),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    make: m\n    dkms: d",
+            "give either make or dkms, not both",
+        ),
+        ("modules: [demo]", "modules: [demo]\n    dkms: d", "there is no file d in src"),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    build_args: {DTK_AUTO: x}",
+            "kmodsmith sets DTK_AUTO itself",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    base_image: ubi:9",
+            "drivers[0].base_image: 'ubi:9' does not have the right form",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    licenses: [GPL]",
+            "drivers[0].licenses[0]: there is no file GPL in src",
+        ),
+        ("modules: [demo]", "modules: [demo]\n    firmware: ['a b']", "holds a space"),
+        ("modules: [demo]", "modules: [demo]\n    containerfile: none", "there is no file none"),
+        (
+            "vendor: V",
+            "vendor: NO",
+            "drivers[0].vendor: must be text, but YAML reads it as true or false: put it in quotes",
+        ),
+        ("provider: debian", "provider: debain", "'debain' is not allowed: did you mean 'debian'?"),
+        (
+            "source: debian, newest",
+            "source: debain, newest",
+            "there is no source 'debain': did you mean 'debian'?",
+        ),
+        ("arches: [x86_64]", "arches: [x86-64]", "'x86-64' is not allowed: did you mean 'x86_64'?"),
+        ("newest: true", "newest: maybe", "must be true or false, not text"),
+        ("default_group: few", "default_group: fwe", "there is no group 'fwe': did you mean 'few'?"),
+        (
+            "default_group: few",
+            "default_group: few\nbuild: {jobs: 0}",
+            "must be auto or a number of at least 1, not 0",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: o}]",
+            "'expires' is required and missing",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\nknown_bad: [{kernel: x, reason: r, owner: jo, expires: 2026-11-22}]",
+            "expired on 2026-11-22: ask its owner (jo) whether to fix, renew or remove it",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {smoke_test: none.sh}",
+            "drivers[0].boot.smoke_test: there is no file none.sh in src",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {files: [a]}",
+            "drivers[0].boot.files[0]: there is no file a in src",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {memori: 1}",
+            "drivers[0].boot.memori: is not a known key: did you mean 'memory'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {timeouts: {laod: 1}}",
+            "is not a known key: did you mean 'load'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {mode: secre}",
+            "'secre' is not allowed: did you mean 'secure'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {parameters: [{name: x, modules: {dmeo: a=1}}]}",
+            "there is no module 'dmeo': did you mean 'demo'?",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {parameters: [{name: x, modules: {demo: a=1, other: b=1}, refused: true}]}",
+            "refused is about one module",
+        ),
+        (
+            "modules: [demo]",
+            'modules: [demo]\n    boot: {allow: [{pattern: "[", reason: r, expires: 2999-01-01}]}',
+            "is not a regular expression",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    boot: {allow: [{pattern: x, reason: r, expires: 2026-11-22}]}",
+            "drivers[0].boot.allow[0].expires: expired on 2026-11-22: repair what it excuses",
+        ),
+        ("drivers:", "drivers: {}\nx:", "1: drivers: must be a list, not a mapping"),
+    ],
+)
+def test_names_the_place_and_the_remedy(project_dir: Path, old: str, new: str, expected: str) -> None:
+    assert any(expected in mistake for mistake in _mistakes(project_dir, VERSIONS_YAML.replace(old, new, 1)))
+
+
+def test_an_entry_that_expires_today_is_still_valid(project_dir: Path) -> None:
+    entry = "\nknown_bad: [{kernel: x, reason: r, owner: jo, expires: 2026-11-23}]"
+    assert _load(project_dir, VERSIONS_YAML + entry).known_bad
+
+
+def test_ten_mistakes_are_reported_at_once(project_dir: Path) -> None:
+    mistakes = _mistakes(project_dir, TEN_MISTAKES)
+    lines = [int(mistake.split(":")[0]) for mistake in mistakes]
+    assert lines == [2, 3, 5, 6, 7, 12, 14, 14, 17, 17]
+
+
+_FRAGMENTS = st.sampled_from(
+    [
+        "drivers",
+        "name",
+        "[",
+        "]",
+        "{",
+        "}",
+        ":",
+        "- ",
+        "\n",
+        "  ",
+        "&a",
+        "*a",
+        "!!x",
+        "1.0",
+        "2027-01-01",
+        "'",
+        '"',
+        "\x00",
+        "é",
+        "~",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(_FRAGMENTS, max_size=30), cut=st.integers(0, len(VERSIONS_YAML)))
+def test_no_text_escapes_as_another_error(tmp_path: Path, pieces: list[str], cut: int) -> None:
+    (tmp_path / "src").mkdir(exist_ok=True)
+    text = VERSIONS_YAML[:cut] + "".join(pieces) + VERSIONS_YAML[cut:]
+    try:
+        _load(tmp_path, text)
+    except ConfigError as error:
+        assert error.mistakes

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.evidence import make_evidence
+
+from builder.evidence.journal import Journal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_last_word_about_a_cell_counts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "deep" / "journal.jsonl")
+    journal.note("run-started", run="r")
+    journal.record(make_evidence("one", "old"))
+    journal.record(make_evidence("two"))
+    journal.record(make_evidence("one", "new"))
+    again = Journal(tmp_path / "deep" / "journal.jsonl")
+    assert again.cells == journal.cells == {"one": make_evidence("one", "new"), "two": make_evidence("two")}
+
+
+def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record(make_evidence("one"))
+    Journal(file).record(make_evidence("two"))
+    whole = file.read_bytes()
+    for cut in range(whole.index(b"\n") + 1, len(whole)):
+        file.write_bytes(whole[:cut])
+        journal = Journal(file)
+        assert set(journal.cells) <= {"one", "two"}
+        assert "one" in journal.cells
+        journal.record(make_evidence("three"))
+        assert "three" in Journal(file).cells
+    assert "the last line was incomplete" in caplog.text
+    assert "unreadable" not in caplog.text
+
+
+def test_a_damaged_line_in_the_middle_is_told_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record(make_evidence("one"))
+    file.write_bytes(file.read_bytes() + b'{"type":"cell","cell":3}\n\xff\xfe\n')
+    Journal(file).record(make_evidence("two"))
+    assert set(Journal(file).cells) == {"one", "two"}
+    assert "journal.jsonl:2: unreadable line" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modules": "text"}, {"modules": [5]}, {"modules": ["text"]}, {"modules": [{"name": 5}]}, {"failure": "text"},
+        {"failure": []}, {"failure": {"failure_class": []}}, {"firmware": {"a": 1}}, {"inputs": []}, {"cell": ["c"]},
+        {"outcome": {}}, {"timings": {"compile": "x"}}, {"signers": 5}, {"digest": None},
+    ],
+)  # fmt: skip
+def test_a_line_of_other_kinds_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, object]
+) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record(make_evidence("good"))
+    line = json.loads(file.read_text())
+    file.write_text("\n".join([json.dumps(line | change).replace('{"type": "', '{"type":"'), file.read_text()]))
+    assert list(Journal(file).cells) == ["good"]
+    assert "unreadable line passed over: it is no evidence of a cell" in caplog.text

@@ -1,0 +1,152 @@
+"""One image with its facts, and the registry that it is put into."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from builder.evidence.journal import BootEvidence, CellEvidence, Journal, ModuleRecord, Outcome
+from builder.image.manifests import OCI_MANIFEST, make_descriptor
+from builder.kernel import parse_kernel_version
+from builder.plan.decide import Action, Decision, Reason
+from builder.plan.matrix import Cell
+from builder.publish.attachments import Artifact, Attachments
+from builder.publish.attest.bundle import (
+    BUNDLE_TYPE,
+    PREDICATE_ANNOTATION,
+    sign_statement,
+)
+from builder.publish.attest.facts import CellFacts
+from builder.publish.attest.statements import CELL_PREDICATES, make_statements
+from builder.publish.publisher import Publisher
+from builder.publish.signatory import Signatory
+from builder.publish.verify import Verifier
+from builder.pullspec import parse_pullspec
+from fakes.image_keys import make_image_signer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from builder.publish.verify import Verification
+    from builder.registry.reader import Registry
+    from builder.signing.image_key import OpenImageSigner
+    from fakes.registry import FakeRegistry
+
+
+REPOSITORY = "org/drv"
+
+
+NAME = parse_pullspec(f"quay.test/{REPOSITORY}:1.0.0-6.1.0-9-amd64")
+
+
+KERNEL = "6.1.0-9-amd64"
+
+
+MODULE = b"\x7fELF a module"
+
+
+SIGNER, OTHER = make_image_signer(), make_image_signer()
+
+
+def _layer(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return data.getvalue()
+
+
+@dataclass
+class Shop:
+    """One image with its facts; the registry that it is put into."""
+
+    server: FakeRegistry
+    registry: Registry
+    attachments: Attachments
+    facts: CellFacts
+    folder: Path
+
+    @property
+    def image(self) -> Any:
+        return NAME.at(self.facts.digest)
+
+    def sign(
+        self, facts: CellFacts | None = None, signer: OpenImageSigner = SIGNER, predicates: Any = CELL_PREDICATES
+    ) -> int:
+        known = facts or self.facts
+
+        def make() -> tuple[dict[str, Any], dict[str, bytes], str]:
+            manifest = self.server.manifests[REPOSITORY, self.facts.digest]
+            subject = make_descriptor(OCI_MANIFEST, self.facts.digest, len(manifest))
+            return subject, make_statements(known), known.evidence.finished
+
+        return Signatory(self.attachments, signer).complete(self.image, [str(NAME)], predicates, make)
+
+    def attach(self, kind: str, statement: bytes, *, listed_as: str = "", signer: OpenImageSigner = SIGNER) -> None:
+        """Attach one statement, whatever it says."""
+        bundle = sign_statement(statement, signer.key, signer.sign)
+        artifact = Artifact(kind=BUNDLE_TYPE, content=bundle, annotations={PREDICATE_ANNOTATION: listed_as or kind})
+        manifest = self.server.manifests[REPOSITORY, self.facts.digest]
+        self.attachments.add(self.image, make_descriptor(OCI_MANIFEST, self.facts.digest, len(manifest)), [artifact])
+
+    def verify(self, name: str = str(NAME), **options: Any) -> Verification:
+        """Read everything anew."""
+        registry, _, attachments = self.server.open(self.folder / f"cache-{len(self.server.log)}")
+        return Verifier(registry, attachments, [SIGNER.key], **options).verify(parse_pullspec(name))
+
+    def wrong(self, name: str = str(NAME), **options: Any) -> dict[str, str]:
+        """Return what is wrong, by check."""
+        verification = self.verify(name, **options)
+        assert verification.passed is all(check.passed for check in verification.checks)
+        return {check.name: check.finding for check in verification.checks if not check.passed}
+
+
+def make_shop(server: FakeRegistry, folder: Path, files: dict[str, bytes] | None = None) -> Shop:
+    registry, _, attachments = server.open(folder / "cache")
+    layer = server.put_blob(REPOSITORY, _layer(files or {f"opt/lib/modules/{KERNEL}/extra/a.ko": MODULE}))
+    labels = {
+        "io.kmodsmith.kernel": KERNEL,
+        "io.kmodsmith.cell.key": "k" * 64,
+        "io.kmodsmith.toolkit.id": "t" * 64,
+    }
+    config = {"architecture": "amd64", "os": "linux", "config": {"Labels": labels}}
+    described = server.put_blob(REPOSITORY, json.dumps(config).encode())
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described, "layers": [layer]}
+    digest = server.put_manifest(REPOSITORY, manifest, NAME.reference)
+    cell = f"drv-1.0.0/{KERNEL}"
+    evidence = CellEvidence(
+        cell=cell, driver="drv", kernel=KERNEL, key="k" * 64, outcome=Outcome.BUILT, digest=digest, run="r",
+        inputs={"source": "s" * 64, "toolkit": "t" * 64, "containerfile": "c" * 64}, finished="2026-11-23T00:00:00Z",
+        modules=(ModuleRecord(name="a.ko", sha256=hashlib.sha256(MODULE).hexdigest(), size=len(MODULE)),),
+        signers=("5" * 64,),
+    )  # fmt: skip
+    boot = BootEvidence(
+        cell=cell, key="b", digest=digest, passed=True, run="r", finished="2026-11-23T00:00:00Z", mode="secure",
+        acceleration="tcg", enrolled="e", signed_by="signers", seconds=1.0,
+    )  # fmt: skip
+    facts = CellFacts(
+        evidence=evidence, boot=boot, repository=f"quay.test/{REPOSITORY}", digest=digest, driver_version="1.0.0",
+        arch="amd64", vendor="V", description="D", toolkit=(), base=(), builder="urn:b", builder_version="0", recipe={},
+    )  # fmt: skip
+    return Shop(server, registry, attachments, facts, folder)
+
+
+def make_publisher(shop: Shop, journal: Journal, signatory: Signatory | None) -> Publisher:
+    _, uploader, _ = shop.server.open(shop.folder / "publish-cache")
+    return Publisher(shop.registry, uploader, journal, signatory=signatory, scratch=shop.folder, run_id="r")
+
+
+def make_cell(key: str = "k" * 64) -> Decision:
+    kernel = parse_kernel_version(KERNEL)
+    cell = Cell(driver="drv", driver_version="1.0.0", kernel=kernel, source="debian")
+    return Decision(cell=cell, action=Action.SKIP, reason=Reason.UP_TO_DATE, explanation="", image=str(NAME), key=key)
+
+
+def never() -> CellFacts:
+    raise AssertionError("nothing is attested of what others made")

@@ -1,0 +1,158 @@
+"""Bundles: what goes in comes out, and files that somebody made by hand harm nobody."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.registry import FakeRegistry, digest_of
+
+from builder.errors import FormatError, UsageError
+from builder.image.manifests import OCI_MANIFEST
+from builder.publish.bundle import BundleLoader, BundleWriter, LoadStatus, check_target
+from builder.pullspec import parse_pullspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAME = parse_pullspec("quay.test/org/drv:1.0")
+
+
+def _put_image(server: FakeRegistry, marker: bytes = b"x") -> str:
+    layer = server.put_blob("org/drv", b"layer of " + marker)
+    config = server.put_blob("org/drv", b'{"config": {}}')
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]}
+    return server.put_manifest("org/drv", manifest, "1.0")
+
+
+def _write(server: FakeRegistry, folder: Path, digest: str) -> Path:
+    registry, _, attachments = server.open(folder / "cache")
+    (folder / "blobs").mkdir(exist_ok=True)
+    writer = BundleWriter(registry, attachments, folder / "blobs")
+    writer.add(_NAME, digest)
+    writer.write(folder / "bundle.tar")
+    return folder / "bundle.tar"
+
+
+def _load(server: FakeRegistry, file: Path, folder: Path) -> list[Any]:
+    _, uploader, attachments = server.open(folder / "target-cache")
+    (folder / "unpacked").mkdir(exist_ok=True)
+    return BundleLoader(uploader, attachments, folder / "unpacked").load(file, "mirror.test/site")
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    source, target = FakeRegistry(), FakeRegistry()
+    digest = _put_image(source)
+    file = _write(source, tmp_path, digest)
+    (loaded,) = _load(target, file, tmp_path)
+    assert (loaded.name, loaded.digest, loaded.status) == ("mirror.test/site/org/drv:1.0", digest, LoadStatus.LOADED)
+    assert target.manifests["site/org/drv", "1.0"] == source.manifests["org/drv", digest]
+    assert {name for _, name in target.blobs} == {name for _, name in source.blobs}
+    assert _load(target, file, tmp_path)[0].status is LoadStatus.THERE
+
+
+def test_a_name_that_stands_for_something_else_is_left_alone(tmp_path: Path) -> None:
+    source, target = FakeRegistry(), FakeRegistry()
+    file = _write(source, tmp_path, _put_image(source))
+    target.put_manifest("site/org/drv", {"mediaType": OCI_MANIFEST, "layers": [], "config": {}}, "1.0")
+    before = target.manifests["site/org/drv", "1.0"]
+    (loaded,) = _load(target, file, tmp_path)
+    assert loaded.status is LoadStatus.CONFLICT
+    assert "final tags are never moved" in loaded.why
+    assert target.manifests["site/org/drv", "1.0"] == before
+
+
+def test_the_name_comes_last(tmp_path: Path) -> None:
+    source, target = FakeRegistry(), FakeRegistry()
+    _load(target, _write(source, tmp_path, _put_image(source)), tmp_path)
+    writes = [line for line in target.log if line.startswith("PUT")]
+    assert writes[-1] == "PUT /v2/site/org/drv/manifests/1.0"
+
+
+def _forge(file: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
+    with tarfile.open(file, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.type = (len(content), kind) if kind == tarfile.REGTYPE else (0, kind)
+            archive.addfile(member, io.BytesIO(content))
+    return file
+
+
+def _index(*entries: dict[str, Any]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "manifests": list(entries)}).encode()
+
+
+def _entry(content: bytes, **annotations: str) -> dict[str, Any]:
+    notes = {"io.kmodsmith.bundle.role": "image", "io.kmodsmith.bundle.of": f"quay.test/org/drv@{digest_of(content)}"}
+    return {
+        "mediaType": OCI_MANIFEST,
+        "digest": digest_of(content),
+        "size": len(content),
+        "annotations": notes | annotations,
+    }
+
+
+_BLOB = b'{"layers": []}'
+_ODD = b'{"layers": [], "config": "text"}'
+_BLOB_NAME = f"blobs/sha256/{digest_of(_BLOB).removeprefix('sha256:')}"
+_LACKS = json.dumps({"layers": [{"digest": f"sha256:{'9' * 64}", "size": 1}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({"../../etc/passwd": b"x"}, "belongs into no bundle"),
+        ({"blobs/sha256/../x": b"x"}, "belongs into no bundle"),
+        ({f"blobs/sha256/{'0' * 64}": b"x"}, "is damaged: blob 000"),
+        ({"oci-layout": b"{}"}, "it has no index.json"),
+        ({"index.json": b"not json"}, "it is no list of manifests"),
+        ({"index.json": _index({"digest": "../x", "size": 1})}, "it is no list of manifests"),
+        ({"index.json": _index(_entry(b"[]")), f"blobs/sha256/{digest_of(b'[]')[7:]}": b"[]"}, "it is no manifest of an artefact"),
+        ({"index.json": _index(_entry(_ODD)), f"blobs/sha256/{digest_of(_ODD)[7:]}": _ODD}, "it is no manifest of an artefact: config"),
+        ({"index.json": _index(_entry(_BLOB))}, "does not have blob"),
+        ({"index.json": _index(_entry(_BLOB, **{"io.kmodsmith.bundle.role": "x"}))}, "was not written by 'bundle'"),
+        ({"index.json": _index(_entry(_BLOB, **{"io.kmodsmith.bundle.of": "x"})), _BLOB_NAME: _BLOB}, "is not a full image name"),
+        (
+            {"index.json": _index(_entry(_LACKS)), f"blobs/sha256/{digest_of(_LACKS)[7:]}": _LACKS},
+            "does not have blob",
+        ),
+    ],
+)  # fmt: skip
+def test_forged_files_are_refused(tmp_path: Path, members: dict[str, bytes], sentence: str) -> None:
+    server = FakeRegistry()
+    with pytest.raises(FormatError, match=sentence):
+        _load(server, _forge(tmp_path / "bundle.tar", members), tmp_path)
+    assert not [line for line in server.log if line.startswith("PUT") and "manifests" in line]
+    assert [
+        file.name for file in tmp_path.iterdir() if file.name not in {"bundle.tar", "target-cache", "unpacked"}
+    ] == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE])
+def test_only_plain_files_are_taken(tmp_path: Path, kind: bytes) -> None:
+    with pytest.raises(FormatError, match="belongs into no bundle"):
+        _load(FakeRegistry(), _forge(tmp_path / "bundle.tar", {_BLOB_NAME: b""}, kind), tmp_path)
+
+
+def test_a_file_that_is_no_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bundle.tar").write_bytes(b"rubbish" * 1000)
+    with pytest.raises(FormatError, match="is no bundle"):
+        _load(FakeRegistry(), tmp_path / "bundle.tar", tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    server = FakeRegistry()
+    registry, _, attachments = server.open(tmp_path / "cache")
+    writer = BundleWriter(registry, attachments, tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="cannot be written"):
+        writer.write(tmp_path / "file" / "bundle.tar")
+
+
+@pytest.mark.parametrize("target", ["", "no registry", "host/UPPER", "host:x"])
+def test_a_target_must_be_a_registry(target: str) -> None:
+    with pytest.raises(UsageError, match="is no registry"):
+        check_target(target)

@@ -1,0 +1,384 @@
+"""The Debian kernel source, with an apt-get that serves a small archive."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.config.model import DebianArchive, DebianKernels
+from builder.errors import LockFileError, SourceError, SourceUnreachableError
+from builder.kernel import Arch, parse_kernel_version
+from builder.sources.debian.apt import Apt
+from builder.sources.debian.discover import describe_changes, discover, runtime_id, toolkit_id, toolkit_packages
+from builder.sources.lock import Lock, read_lock, write_lock
+
+if TYPE_CHECKING:
+    from fakes.tools import FakeTools
+
+    from builder.sources.lock import LockedDebian
+
+_NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+_SOURCE = DebianKernels(
+    provider="debian",
+    archives=(DebianArchive(url="http://deb.test/debian", suites=("stable",)),),
+    flavours=("amd64", "rt-amd64", "arm64"),
+    keyring="/keys.gpg",
+)
+
+
+def _digest(name: str, version: str) -> str:
+    return f"{name}{version}".encode().hex()[:64].rjust(64, "0")
+
+
+def _stanza(name: str, version: str = "1", depends: str = "", arch: str = "amd64") -> str:
+    lines = [f"Package: {name}", f"Version: {version}", f"Architecture: {arch}", "Installed-Size: 3"]
+    lines += [f"Depends: {depends}"] if depends else []
+    lines += [f"Filename: pool/{name}_{version}.deb", "Size: 100", f"SHA256: {_digest(name, version)}"]
+    return "\n".join(lines)
+
+
+def _headers(
+    raw: str,
+    version: str = "1",
+    *,
+    common: str,
+    kbuild: str = "linux-kbuild-6.1",
+    gcc: str = "linux-compiler-gcc-12-x86",
+) -> str:
+    return _stanza(f"linux-headers-{raw}", version, f"{common} (= {version}), {kbuild} (>= 1), {gcc}")
+
+
+_COMMON = [
+    _stanza("linux-kbuild-6.1", depends="libc6 (>= 2), pahole"),
+    _stanza("linux-headers-6.1.0-9-common", arch="all"),
+    _stanza("linux-headers-6.1.0-9-common-rt", arch="all"),
+    _stanza("linux-compiler-gcc-12-x86", depends="gcc-12 (>= 12)"),
+    *(
+        _stanza(name)
+        for name in ("gcc-12", "gcc-12-aarch64-linux-gnu", "libc6", "pahole", "busybox-static", "base-files")
+    ),
+]
+_AMD64 = [
+    *_COMMON,
+    _headers("6.1.0-9-amd64", common="linux-headers-6.1.0-9-common"),
+    _headers("6.1.0-9-rt-amd64", common="linux-headers-6.1.0-9-common-rt"),
+]
+_ARM64 = [
+    *_COMMON,
+    _stanza("linux-headers-6.1.0-9-arm64", depends="linux-headers-6.1.0-9-common (= 1), linux-kbuild-6.1, gcc-12"),
+]
+
+
+def _ask(previous: LockedDebian | None, work_dir: Path, now: datetime = _NOW) -> LockedDebian:
+    """Ask for an answer that has nothing to complain about."""
+    answer = discover(_SOURCE, previous, work_dir, now)
+    assert not answer.problems
+    return answer.locked
+
+
+def _serve(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[str] = _ARM64, update: str = "") -> None:
+    """Put an apt-get on PATH whose update writes the package lists and whose install names everything."""
+    data = folder / "archive"
+    data.mkdir(exist_ok=True)
+    for arch, stanzas in (("amd64", amd64), ("arm64", arm64)):
+        (data / arch).write_text("\n\n".join(stanzas) + "\n")
+    names = ("libc6", "pahole", "gcc-12", "gcc-12-aarch64-linux-gnu", "busybox-static", "base-files")
+    (data / "uris").write_text("".join(f"'u' f 1 SHA256:{_digest(name, '1')}\n" for name in names))
+    write = f'for arch in amd64 arm64; do cat "{data}/$arch" >"$folder/state/lists/my%5fnames_${{arch}}"; done'
+    tools.add(
+        "apt-get",
+        f"""folder=${{APT_CONFIG%/*}}; arch=amd64; case $folder in *aarch64) arch=arm64 ;; esac
+case "$1" in
+update) {update or write} ;;
+indextargets) echo "http://deb.test/debian/ $folder/state/lists/my%5fnames_$arch" ;;
+install) cat "{data}/uris" ;;
+esac""",
+    )
+
+
+@pytest.fixture
+def found(fake_tools: FakeTools, tmp_path: Path) -> LockedDebian:
+    _serve(fake_tools, tmp_path, _AMD64)
+    return _ask(None, tmp_path / "work")
+
+
+def test_lists_kernels_of_all_flavours_and_architectures(found: LockedDebian) -> None:
+    assert sorted(found.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64", "6.1.0-9-rt-amd64"]
+    rt = found.kernels["6.1.0-9-rt-amd64"]
+    assert rt.headers[Arch.X86_64] == (
+        "linux-kbuild-6.1_1_amd64",
+        "linux-headers-6.1.0-9-common-rt_1_all",
+        "linux-headers-6.1.0-9-rt-amd64_1_amd64",
+    )
+    assert found.kernels["6.1.0-9-arm64"].toolchains == {Arch.X86_64: "toolchain-x86_64-aarch64-gcc-12"}
+    assert found.resolved == "2026-11-23T00:00:00Z"
+    assert set(found.package_sets["runtime-x86_64"]) == {"busybox-static_1_amd64", "base-files_1_amd64"}
+
+
+def test_the_signed_kernel_is_preferred_and_a_missing_one_is_not_invented(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    images = [
+        _stanza("linux-image-6.1.0-9-amd64"),
+        _stanza("linux-image-6.1.0-9-amd64-unsigned"),
+        _stanza("linux-image-6.1.0-9-amd64-dbg"),
+        _stanza("linux-image-6.1.0-9-rt-amd64-unsigned", "2"),
+    ]
+    _serve(fake_tools, tmp_path, [*_AMD64, *images])
+    found = _ask(None, tmp_path / "work")
+    assert {raw: kernel.image for raw, kernel in found.kernels.items()} == {
+        "6.1.0-9-amd64": "linux-image-6.1.0-9-amd64_1_amd64",
+        "6.1.0-9-rt-amd64": "linux-image-6.1.0-9-rt-amd64-unsigned_2_amd64",
+        "6.1.0-9-arm64": "",
+    }
+    assert not any("dbg" in name for name in found.packages)
+
+
+def test_apt_never_sees_the_hosts_configuration(found: LockedDebian, fake_tools: FakeTools, tmp_path: Path) -> None:
+    assert found.kernels
+    text = (tmp_path / "work" / "x86_64" / "apt.conf").read_text()
+    assert 'Dir::Etc::parts "/dev/null";' in text
+    assert f'Dir::State::status "{tmp_path}/work/x86_64/status";' in text
+    assert "[signed-by=/keys.gpg]" in (tmp_path / "work" / "x86_64" / "sources.list").read_text()
+    assert ["update", "-o", "APT::Update::Error-Mode=any"] in fake_tools.calls("apt-get")
+
+
+def test_an_unchanged_archive_leaves_the_lock_unchanged(found: LockedDebian, tmp_path: Path) -> None:
+    later = _ask(found, tmp_path / "work", datetime(2027, 1, 1, tzinfo=UTC))
+    assert later is found
+    assert describe_changes(found, later, {}) == []
+
+
+def test_changes_are_told_kernel_by_kernel(found: LockedDebian, fake_tools: FakeTools, tmp_path: Path) -> None:
+    newer = [
+        *_COMMON,
+        _stanza("linux-headers-6.1.0-9-common", "2", arch="all"),
+        _stanza("linux-headers-6.1.0-10-common", arch="all"),
+        _headers("6.1.0-9-amd64", "2", common="linux-headers-6.1.0-9-common"),
+        _headers("6.1.0-10-amd64", common="linux-headers-6.1.0-10-common"),
+        _headers("6.1.0-10-rt-amd64", common="linux-headers-6.1.0-10-common"),
+    ]
+    _serve(fake_tools, tmp_path, newer)
+    answer = discover(_SOURCE, found, tmp_path / "work", _NOW)
+    new = answer.locked
+    assert [str(change) for change in describe_changes(found, new, answer.lost)] == [
+        "kernel changed 6.1.0-9-amd64: headers 1 -> 2",
+        "kernel gone 6.1.0-9-rt-amd64: the archive serves no headers for it any more",
+        "new kernel 6.1.0-10-amd64",
+        "new kernel 6.1.0-10-rt-amd64",
+    ]
+    assert new.kernels["6.1.0-9-amd64"].headers[Arch.X86_64][1] == "linux-headers-6.1.0-9-common_2_all"
+
+
+def _kernels(*numbers: int, flavours: tuple[str, ...] = ("", "rt-")) -> list[str]:
+    """Stanzas of the headers of kernels 6.1.0-<number>, with what they need."""
+    return [
+        *_COMMON,
+        *(_stanza(f"linux-headers-6.1.0-{number}-common", arch="all") for number in numbers),
+        *(
+            _headers(f"6.1.0-{number}-{flavour}amd64", common=f"linux-headers-6.1.0-{number}-common")
+            for number in numbers
+            for flavour in flavours
+        ),
+    ]
+
+
+def test_a_kernel_that_is_not_whole_is_left_out_with_the_reason(fake_tools: FakeTools, tmp_path: Path) -> None:
+    _serve(fake_tools, tmp_path, [item for item in _AMD64 if "common-rt\n" not in item])
+    answer = discover(_SOURCE, None, tmp_path / "work", _NOW)
+    assert sorted(answer.locked.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64"]
+    (raw, reason), *others = answer.locked.left_out.items()
+    assert (raw, others, answer.problems) == ("6.1.0-9-rt-amd64", [], [])
+    assert reason.startswith("linux-headers-6.1.0-9-rt-amd64 1 needs a package like linux-headers-")
+    assert f"kernel left out {raw}: {reason}" in map(str, describe_changes(None, answer.locked, answer.lost))
+    assert not any("rt-amd64" in name for name in answer.locked.packages), "nothing stays of what is left out"
+    write_lock(Lock(sources={"debian": answer.locked}), tmp_path / "lock.yaml")
+    read = read_lock(tmp_path / "lock.yaml")
+    assert read.left_out("debian") == {raw: reason}
+    again = discover(_SOURCE, read.debian("debian"), tmp_path / "work", _NOW).locked
+    assert again == answer.locked
+    assert describe_changes(answer.locked, again, {}) == [], "it is told once"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("Filename: pool/../../x.deb", "Url is 'http://deb.test/debian/pool/../../x.deb'"),
+        ("Filename: pool/x.txt", "Url is"),
+        ("Filename: pool/x y.deb", "Url is"),
+        ("Size: -1", "Size is '-1'"),
+        (f"Size: {'9' * 5000}", "Size is"),
+        ("SHA256: 00", "SHA256 is '00'"),
+        ("Version: 1_2", "Version is '1_2'"),
+        ("Version: :", "Invalid version string"),
+        ("Installed-Size: lots", "Installed-Size is 'lots'"),
+        ("Architecture: ../..", "Architecture is"),
+        (f"Depends: {'linux-headers-x' * 1000}", "Depends has 15000 characters"),
+    ],
+)
+def test_a_hostile_stanza_costs_its_own_kernel_only(
+    fake_tools: FakeTools, tmp_path: Path, wrong: str, words: str
+) -> None:
+    field = wrong.partition(":")[0]
+    lines = _AMD64[-1].split("\n")
+    changed = "\n".join(wrong if line.startswith(f"{field}:") else line for line in lines)
+    _serve(fake_tools, tmp_path, [*_AMD64[:-1], changed])
+    answer = discover(_SOURCE, None, tmp_path / "work", _NOW)
+    assert sorted(answer.locked.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64"]
+    assert words in answer.locked.left_out["6.1.0-9-rt-amd64"]
+
+
+@pytest.mark.parametrize(
+    "name", ["6.1.0: {x}-amd64", "6.1.0-9\x1b[2J-amd64", "6.1.0/../x-amd64", f"6.1.0-{'9' * 5000}-amd64"]
+)
+def test_a_hostile_name_gets_neither_into_the_lock_nor_onto_a_terminal(
+    fake_tools: FakeTools, tmp_path: Path, name: str
+) -> None:
+    _serve(fake_tools, tmp_path, [*_AMD64, _stanza(f"linux-headers-{name}")])
+    answer = discover(_SOURCE, None, tmp_path / "work", _NOW)
+    assert not answer.locked.left_out
+    write_lock(Lock(sources={"debian": answer.locked}), tmp_path / "lock.yaml")
+    assert read_lock(tmp_path / "lock.yaml").debian("debian") == answer.locked
+    said = [*map(str, describe_changes(None, answer.locked, answer.lost)), *answer.problems]
+    assert all(line.isprintable() for line in said)
+
+
+def test_a_known_kernel_that_is_no_longer_whole_keeps_its_older_answer(
+    found: LockedDebian, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    _serve(fake_tools, tmp_path, [item for item in _AMD64 if "common-rt\n" not in item])
+    for day in (1, 2):
+        answer = discover(_SOURCE, found, tmp_path / "work", datetime(2027, 1, day, tzinfo=UTC))
+        assert answer.locked.kernels == found.kernels
+        assert answer.locked.packages == found.packages
+        assert answer.locked.stale == {"6.1.0-9-rt-amd64": "2026-11-23T00:00:00Z"}, "the date of the answer stays"
+        (problem,) = answer.problems
+        assert problem.startswith("6.1.0-9-rt-amd64: ")
+        assert problem.endswith("its older answer is kept")
+        found = answer.locked
+    _serve(fake_tools, tmp_path, _AMD64)
+    assert _ask(found, tmp_path / "work").stale == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ((1, 2, 3, 4, 5), (2, 3, 4, 5, 6), 2),
+        ((1, 2, 3, 4, 5), (4, 5), 6),
+        ((1, 2, 3, 4, 5), (5,), 0),
+        ((1,), (2,), 2),
+        ((1, 2), (), 0),
+    ],
+)
+def test_nobody_withdraws_many_kernels_at_once(
+    fake_tools: FakeTools, tmp_path: Path, before: tuple[int, ...], after: tuple[int, ...], lost: int
+) -> None:
+    _serve(fake_tools, tmp_path, _kernels(*before))
+    known = _ask(None, tmp_path / "work")
+    _serve(fake_tools, tmp_path, _kernels(*after))
+    answer = discover(_SOURCE, known, tmp_path / "work", _NOW)
+    assert len(answer.lost) == lost
+    gone = known.kernels.keys() - answer.locked.kernels.keys()
+    assert gone == answer.lost.keys(), "nothing leaves without a reason"
+    assert bool(answer.problems) is (lost == 0)
+    if lost == 0:
+        assert "say --accept-loss" in answer.problems[0]
+        assert answer.locked.stale.keys() == known.kernels.keys() - {f"6.1.0-{number}-{flavour}" for number in after for flavour in ("amd64", "rt-amd64")} - {"6.1.0-9-arm64"}  # fmt: skip
+        believed = discover(_SOURCE, known, tmp_path / "work", _NOW, accept_loss=True)
+        assert (believed.problems, believed.locked.stale) == ([], {})
+        assert len(believed.lost) == 2 * len(set(before) - set(after))
+
+
+def test_a_flavour_that_is_no_longer_asked_for_leaves_at_once(found: LockedDebian, tmp_path: Path) -> None:
+    narrower = _SOURCE.model_copy(update={"flavours": ("amd64", "arm64")})
+    answer = discover(narrower, found, tmp_path / "work", _NOW)
+    assert sorted(discover(narrower, None, tmp_path / "work", _NOW).locked.kernels) == [
+        "6.1.0-9-amd64",
+        "6.1.0-9-arm64",
+    ]
+    assert answer.lost == {"6.1.0-9-rt-amd64": "versions.yaml no longer asks for rt-amd64"}
+    assert (sorted(answer.locked.kernels), answer.problems) == (["6.1.0-9-amd64", "6.1.0-9-arm64"], [])
+
+
+def test_an_index_that_apt_does_not_name_or_that_is_not_text(fake_tools: FakeTools, tmp_path: Path) -> None:
+    _serve(fake_tools, tmp_path, _AMD64)
+    (tmp_path / "archive" / "amd64").write_bytes(b"Package: x\xff\n")
+    with pytest.raises(SourceError, match="cannot be read"):
+        discover(_SOURCE, None, tmp_path / "work", _NOW)
+    fake_tools.add("apt-get", "exit 0")
+    with pytest.raises(SourceError, match="serves no package index"):
+        discover(_SOURCE, None, tmp_path / "work", _NOW)
+
+
+@pytest.mark.parametrize(
+    ("update", "error", "words"),
+    [
+        ("echo 'Err: Could not resolve deb.test' >&2; exit 100", SourceUnreachableError, "did not answer"),
+        ("echo 'E: Unable to connect to deb.test:http:' >&2; exit 100", SourceUnreachableError, "did not answer"),
+        ("echo 'E: Failed to fetch x  Hash Sum mismatch' >&2; exit 100", SourceUnreachableError, "did not answer"),
+        ("echo 'E: The following signatures were invalid' >&2; exit 100", SourceError, "apt refused"),
+    ],
+)
+def test_no_answer_is_not_an_empty_archive(
+    fake_tools: FakeTools, tmp_path: Path, update: str, error: type[SourceError], words: str
+) -> None:
+    _serve(fake_tools, tmp_path, _AMD64, update=update)
+    with pytest.raises(SourceError, match=words) as caught:
+        discover(_SOURCE, None, tmp_path / "work", _NOW)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("stanzas", "words"),
+    [
+        (_COMMON[4:], "no kernel headers"),
+        ([item for item in _AMD64 if "-common" not in item.partition("\n")[0]], "needs a package like linux-headers"),
+        ([item.replace("linux-compiler-gcc-12-x86", "cc") for item in _AMD64], "does not say which gcc"),
+        (
+            [item.replace("pahole", "newtool") if "kbuild-6.1\n" in item else item for item in _AMD64],
+            "depends on newtool, which our toolkits do not contain",
+        ),
+        ([item.replace("Size: 100", "Size: many") for item in _AMD64], "needs a package|nothing usable|apt resolved"),
+    ],
+)
+def test_an_archive_that_does_not_fit_together(
+    fake_tools: FakeTools, tmp_path: Path, stanzas: list[str], words: str
+) -> None:
+    _serve(fake_tools, tmp_path, stanzas, arm64=_COMMON[4:])
+    with pytest.raises(SourceError, match=words):
+        discover(_SOURCE, None, tmp_path / "work", _NOW)
+
+
+def test_identities_follow_from_the_packages(found: LockedDebian) -> None:
+    kernel = parse_kernel_version("6.1.0-9-amd64")
+    identity = toolkit_id(found, kernel, Arch.X86_64)
+    changed = found.packages | {
+        "gcc-12_1_amd64": found.packages["gcc-12_1_amd64"].model_copy(update={"sha256": "f" * 64})
+    }
+    assert toolkit_id(found.model_copy(update={"packages": changed}), kernel, Arch.X86_64) != identity
+    assert toolkit_id(found, parse_kernel_version("6.1.0-9-rt-amd64"), Arch.X86_64) != identity
+    assert runtime_id(found, Arch.X86_64) != runtime_id(found, Arch.AARCH64)
+
+
+def test_a_machine_that_the_lock_does_not_know(found: LockedDebian) -> None:
+    with pytest.raises(LockFileError, match="for a machine that is aarch64"):
+        toolkit_packages(found, parse_kernel_version("6.1.0-9-amd64"), Arch.AARCH64)
+
+
+def test_two_runs_that_want_the_same_lists_wait_for_each_other(fake_tools: FakeTools, tmp_path: Path) -> None:
+    """apt-get itself fails where another one has its lists."""
+    script = (
+        'mkdir "$APT_CONFIG.held" || { echo "E: Could not get lock"; exit 100; }; sleep 0.05; rm -r "$APT_CONFIG.held"'
+    )
+    fake_tools.add("apt-get", script)
+    apts = [Apt(tmp_path / "debian" / "x86_64", Arch.X86_64, (), Path("/keys.gpg")) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for run in [pool.submit(apt.update) for apt in apts]:
+            run.result()
+    assert len(fake_tools.calls("apt-get")) == 2
