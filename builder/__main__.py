@@ -13,20 +13,11 @@ from rich.console import Console
 from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, HostError, KmodsmithError
 from builder.evidence.blame import describe_os_error, machine_fault
 from builder.host.run import stop_all
-from builder.verbs import cli_emit, cli_matrix, cli_modules, cli_publish
-from builder.verbs.cli import cli, with_trust
+from builder.verbs.root import root
 
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
-
-
-for verb in (*cli_matrix.VERBS, *cli_modules.VERBS, *cli_publish.VERBS, *cli_emit.VERBS):
-    cli.add_command(verb)
-# What writes where others read, opens keys, uses secrets, or would remove what trusted runs made.
-_NEED_TRUST = frozenset({"bundle", "keys", "nightly", "prune", "publish", "sign"})
-for verb in cli.commands.values():
-    with_trust(verb, needs_trust=verb.name in _NEED_TRUST)
 
 
 def main() -> NoReturn:
@@ -38,7 +29,7 @@ def run_cli(arguments: list[str]) -> int:
     errors = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result = cli.main(args=arguments, prog_name="python -m builder", standalone_mode=False)
+        result = root.main(args=arguments, prog_name="python -m builder", standalone_mode=False)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:

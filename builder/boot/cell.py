@@ -15,7 +15,7 @@ from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence.journal import BootEvidence
 from builder.host.places import read_inside
 from builder.image.contents import list_modules
-from builder.image.contract import MODULE_ROOT
+from builder.image.labels import MODULE_ROOT
 from builder.kmod.finding import raise_findings
 from builder.kmod.fit import place_modules
 from builder.registry.pull import open_puller

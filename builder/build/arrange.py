@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.errors import CellError, FailureClass
-from builder.image.contract import MODULE_ROOT
 from builder.image.depmod import INPUTS, make_depmod_data
+from builder.image.labels import MODULE_ROOT
 from builder.kmod.packing import is_module, pack_module
 from builder.store.result import File, Link, make_result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -133,16 +132,3 @@ class LiveReporter(_Base):
 def choose_reporter(console: Console, total: int) -> LiveReporter | PlainReporter:
     """Return the live picture for a terminal, plain lines for anything else."""
     return LiveReporter(console, total) if console.is_terminal else PlainReporter(console, total)
-
-
-def set_up_logging(console: Console, *, verbose: bool) -> None:
-    """Send the log to stderr: warnings always, commands and their ends with ``--verbose``."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
-
-    root = logging.getLogger("builder")
-    root.handlers = [Handler()]
-    root.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    root.propagate = False

@@ -20,12 +20,12 @@ from builder.host.locks import hold_project
 from builder.host.places import replace_file
 from builder.host.run import run
 from builder.image.contents import LayerCache, list_modules
-from builder.image.contract import MODULE_ROOT
 from builder.image.labels import (
     CELL_LABEL,
     DEVELOPMENT_LABEL,
     KERNEL_LABEL,
     KEY_LABEL,
+    MODULE_ROOT,
     ORIGIN_CELL_LABEL,
     ORIGIN_DIGEST_LABEL,
     SIGNED_LABEL,

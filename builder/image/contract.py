@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from builder.errors import FormatError
 from builder.image.contents import list_modules
 from builder.image.depmod import INPUTS, check_depmod_data, make_depmod_data
-from builder.image.labels import KERNEL_LABEL
+from builder.image.labels import KERNEL_LABEL, MODULE_ROOT
 from builder.image.leaks import find_setting_leaks
 from builder.kmod.elf import read_program
 from builder.kmod.finding import Check, Finding
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from builder.kmod.fit import ExpectedSigner, PlacedModule
     from builder.kmod.kernel_facts import KernelFacts
 
-MODULE_ROOT = "opt/lib/modules"
 FIRMWARE_ROOTS = ("firmware", "lib/firmware")
 _SHELL = "/bin/sh"
 _TOOLS = ("mkdir", "cp")

@@ -23,3 +23,5 @@ ORIGIN_CELL_LABEL = "io.kmodsmith.origin.cell"
 """Of an image with new signatures: the cell that it was."""
 ORIGIN_DIGEST_LABEL = "io.kmodsmith.origin.digest"
 """... and the image."""
+
+MODULE_ROOT = "opt/lib/modules"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.errors import CellError, FailureClass
-from builder.image.contract import MODULE_ROOT
+from builder.image.labels import MODULE_ROOT
 from builder.kmod.packing import is_module
 
 if TYPE_CHECKING:

@@ -331,7 +331,7 @@ def test_a_defect_is_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
     def explode(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("builder.verbs.cli.plan_project", explode)
+    monkeypatch.setattr("builder.verbs.plan.plan_project", explode)
     code, _, err = bench.run("plan")
     assert code == 1
     assert "defect in kmodsmith: ZeroDivisionError: oops" in err

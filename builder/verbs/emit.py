@@ -1,4 +1,4 @@
-"""The verb emit: files for clusters and hosts, made of what is configured and published."""
+"""The verb emit."""
 
 from __future__ import annotations
 
@@ -8,34 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from builder.emit.kmm.facts import read_kmm_facts
+from builder.emit.kmm.files import emit_kmm
 from builder.emit.kmm.version import Flavour, KmmVersion
-from builder.errors import ConfigError, UsageError
+from builder.emit.policy.facts import emit_policy_files
+from builder.errors import UsageError
 from builder.host.places import write_below
-from builder.verbs.cli import make_selector, show_progress, with_selectors
+from builder.verbs.kmm_options import with_kmm
+from builder.verbs.options import make_selector, with_selectors
+from builder.verbs.session import Session, show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from builder.errors import Mistake
-    from builder.verbs.cli import Session
-
-_KMM = (
-    click.option(
-        "--kmm", "version", type=click.Choice([item.value for item in KmmVersion]), default="2.6", show_default=True,
-        help="Version of KMM in the clusters; fields that came later are not known to it.",
-    ),
-    click.option(
-        "--flavour", type=click.Choice([item.value for item in Flavour]), default="openshift", show_default=True,
-        help="OpenShift's operator, or upstream's.",
-    ),
-)  # fmt: skip
-
-
-def with_kmm(function: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Add the options that say which KMM the clusters run."""
-    for option in reversed(_KMM):
-        function = option(function)
-    return function
+    from collections.abc import Mapping
 
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -56,8 +40,6 @@ def policy(session: Session, *, output: Path, as_json: bool) -> None:
     policy.json and registries.d.yaml are for /etc/containers of podman and CRI-O hosts; clusterimagepolicy.yaml is for
     OpenShift, whose machine config operator writes both. Images of other repositories are left alone.
     """
-    from builder.emit.policy.facts import emit_policy_files  # noqa: PLC0415 - cryptography takes long to import
-
     _tell(session, emit_policy_files(session.project), output, as_json=as_json)
 
 
@@ -95,9 +77,6 @@ def kmm(
     emit kmm --group openshift
     emit kmm --group openshift --kmm 2.7 --release '4.18.*' --output deploy/kmm
     """
-    from builder.emit.kmm.facts import read_kmm_facts  # noqa: PLC0415
-    from builder.emit.kmm.files import emit_kmm  # noqa: PLC0415 - httpx and cryptography take long to import
-
     with show_progress(session.err, "images asked for") as progress:
         found = read_kmm_facts(session.project, make_selector(selectors), releases=releases, progress=progress)
     for item in found.left_out:
@@ -125,56 +104,3 @@ def _tell(session: Session, files: Mapping[str, str], folder: Path, *, as_json: 
     for name, content in files.items():
         file = write_below(folder, name, content)
         session.out.print(str(file), markup=False, soft_wrap=True)
-
-
-@click.group()
-def lint() -> None:
-    """Check files that people wrote."""
-
-
-@lint.command("kmm")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@with_kmm
-@click.option(
-    "--kernel", "kernels", multiple=True, help="Show which image this kernel (uname -r) would get; repeatable."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
-@click.pass_obj
-def lint_kmm(
-    session: Session, *, files: tuple[Path, ...], version: str, flavour: str, kernels: tuple[str, ...], as_json: bool
-) -> int:
-    """Check YAML for KMM without a cluster: what its admission would refuse, and traps that it does not see.
-
-    Unknown fields (a cluster drops them silently), fields newer than KMM, kernelMappings with RE2's own semantics and
-    in KMM's order, modprobe, signing, tolerations, host paths, name lengths, keys of Secrets and ConfigMaps in the same
-    files. Exit codes: 0 nothing refused, 3 errors.
-
-    \b
-    lint kmm module.yaml --kmm 2.7
-    lint kmm module.yaml --kernel 5.14.0-427.68.1.el9_4.x86_64+rt
-    """
-    from builder.config.yamlfile import read_documents  # noqa: PLC0415
-    from builder.emit.kmm.lint import choose_images, lint  # noqa: PLC0415
-    from builder.show.lint import emit_choices, emit_lint, emit_lint_json  # noqa: PLC0415 - see builder.verbs.cli
-
-    documents = []
-    mistakes: list[Mistake] = []
-    for file in files:
-        try:
-            documents += read_documents(file)
-        except ConfigError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise ConfigError(mistakes)
-    result = lint(documents, KmmVersion(version), Flavour(flavour))
-    choices = choose_images(documents, kernels)
-    if as_json:
-        session.out.file.write(emit_lint_json(result, choices))
-    else:
-        session.out.print(emit_lint(result), markup=False, soft_wrap=True)
-        if choices:
-            session.out.print(emit_choices(choices))
-    return ConfigError.exit_code if result.has_errors else 0
-
-
-VERBS = (emit, lint)

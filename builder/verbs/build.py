@@ -1,0 +1,47 @@
+"""The verb build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.build.runs import BootOptions, build_project
+from builder.verbs.options import BOOT_OPTION, make_selector, with_selectors
+from builder.verbs.results import tell_results
+
+if TYPE_CHECKING:
+    from builder.build.runs import FindElsewhere
+    from builder.verbs.session import Session
+
+
+@click.command()
+@with_selectors
+@click.option("--force", is_flag=True, help="Build even what is up to date.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
+@click.option("--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped.")
+@click.option(
+    "--unless-published", is_flag=True, help="Leave alone what its registry has already, made from the same inputs."
+)
+@BOOT_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.pass_obj
+def build(
+    session: Session, /, *, force: bool, jobs: int | None, locked: bool, unless_published: bool, when: str | None,
+    as_json: bool, **selectors: Any,
+) -> int:  # fmt: skip
+    """Build the driver container of every selected cell that is not up to date.
+
+    Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
+    command goes on where it was. Exit codes: 0 all there, 10-17 cells failed in one class, 20 in several.
+    """
+    elsewhere: FindElsewhere | None = None
+    if unless_published:
+        from builder.publish.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
+
+        elsewhere = find_elsewhere
+    report = build_project(
+        session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
+        boot=BootOptions(when=when), elsewhere=elsewhere,
+    )  # fmt: skip
+    return tell_results(session, report, as_json=as_json)

@@ -1,0 +1,36 @@
+"""The verb drift."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.build.stages import compare_two
+from builder.show.proof import emit_drift
+from builder.verbs.options import make_selector, with_selectors
+
+if TYPE_CHECKING:
+    from builder.verbs.session import Session
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@with_selectors
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@click.pass_obj
+def drift(session: Session, /, *, before: str, after: str, as_json: bool, **selectors: Any) -> None:
+    """Show which symbols that a driver uses differ between the kernels BEFORE and AFTER.
+
+    \b
+    drift --group debian 6.1.0-55-amd64 6.1.0-56-amd64
+    """
+    drifts = compare_two(session.project, make_selector(selectors), before, after)
+    if as_json:
+        rows = {driver: [asdict(item) for item in items] for driver, items in drifts.items()}
+        session.out.file.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        session.out.print(emit_drift(drifts, before, after))

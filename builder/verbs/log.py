@@ -1,0 +1,30 @@
+"""The verb log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.errors import UsageError
+
+if TYPE_CHECKING:
+    from builder.verbs.session import Session
+
+
+@click.command()
+@click.argument("cell", required=False)
+@click.pass_obj
+def log(session: Session, cell: str | None) -> None:
+    """Print the build log of a cell (its id, or a kernel); without one, of the last cell that failed."""
+    cells = session.project.journal.cells
+    wanted = [item for item in cells.values() if cell in {item.cell, item.kernel}] if cell else [
+        item for item in cells.values() if item.failure
+    ]  # fmt: skip
+    if not wanted:
+        raise UsageError(f"no build of {cell!r} is known" if cell else "no failed build is known")
+    latest = max(wanted, key=lambda item: item.finished)
+    file = session.project.work_dir / latest.log
+    if not file.is_file():
+        raise UsageError(f"the log {file} is no longer there")
+    session.out.file.write(file.read_text(errors="replace"))

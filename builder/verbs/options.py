@@ -1,0 +1,110 @@
+"""Options of several verbs: what is selected, and what is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.errors import UsageError
+from builder.kernel import Arch, Variant
+from builder.plan.matrix import Selector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from builder.verbs.session import Session
+
+
+SELECTORS = (
+    click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
+    click.option("--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable."),
+    click.option(
+        "--kernel",
+        "kernels",
+        multiple=True,
+        metavar="GLOB",
+        help="Only these kernels (uname -r); repeatable.",
+    ),
+    click.option(
+        "--arch",
+        "arches",
+        multiple=True,
+        type=click.Choice([arch.value for arch in Arch]),
+        help="Only this architecture.",
+    ),
+    click.option(
+        "--variant",
+        "variants",
+        multiple=True,
+        type=click.Choice([variant.value for variant in Variant]),
+        help="Only this variant.",
+    ),
+)
+
+BOOT_OPTION = click.option(
+    "--boot", "when", type=click.Choice(["always", "changed", "never"]),
+    help="Which cells are loaded on their kernels; default: build.boot of versions.yaml.",
+)  # fmt: skip
+
+
+def with_selectors(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    for option in reversed(SELECTORS):
+        function = option(function)
+    return function
+
+
+def with_trust(verb: click.Command, *, needs_trust: bool) -> None:
+    """Give a verb, and all verbs below it, the options that say what of a project is trusted; it sees none of them."""
+    allow = click.Option(
+        ["--allow-outside"], multiple=True, metavar="DIR", expose_value=False, callback=_allow_outside,
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="versions.yaml may name things in this folder, too, not only in its own; repeatable.",
+    )  # fmt: skip
+    distrust = click.Option(
+        ["--untrusted"], is_flag=True, expose_value=False, envvar="KMODSMITH_UNTRUSTED",
+        callback=partial(_distrust, needs_trust=needs_trust),
+        help="versions.yaml is a stranger's: no host commands, no signers, no secrets. Also: KMODSMITH_UNTRUSTED=1.",
+    )  # fmt: skip
+    verb.params += [allow, distrust]
+    for inner in verb.commands.values() if isinstance(verb, click.Group) else ():
+        with_trust(inner, needs_trust=needs_trust)
+
+
+def _allow_outside(context: click.Context, _option: click.Parameter, folders: tuple[Path, ...]) -> None:
+    session: Session = context.obj
+    if folders:
+        outside = (*session.project.outside, *(folder.absolute() for folder in folders))
+        context.obj = replace(session, project=replace(session.project, outside=outside))
+
+
+def _distrust(context: click.Context, _option: click.Parameter, wanted: bool, *, needs_trust: bool) -> None:
+    session: Session = context.obj
+    if not wanted or session.project.untrusted:
+        return
+    if needs_trust:
+        raise UsageError(
+            f"'{context.info_name}' cannot be done with --untrusted: it needs keys, secrets, or images that others use",
+            hint="run it where versions.yaml was reviewed; see docs/security.md",
+        )
+    context.obj = replace(session, project=session.project.distrust())
+    if context.info_name not in {"plan", "build", "boot"}:
+        return
+    session.err.print(
+        "untrusted: no host command, no key and no secret is used; images stay unsigned, are named "
+        f"localhost/untrusted/..., and never count as others. Results: {context.obj.project.work_dir}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def make_selector(options: dict[str, Any]) -> Selector:
+    return Selector(
+        group=options["group"],
+        drivers=options["drivers"],
+        kernels=options["kernels"],
+        arches=tuple(Arch(name) for name in options["arches"]),
+        variants=tuple(Variant(name) for name in options["variants"]),
+    )

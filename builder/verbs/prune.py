@@ -1,0 +1,26 @@
+"""The verb prune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.build.runs import prune_project
+
+if TYPE_CHECKING:
+    from builder.verbs.session import Session
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.pass_obj
+def prune(session: Session, *, dry_run: bool) -> None:
+    """Remove toolkits, cells and compile results that no group of versions.yaml needs any more.
+
+    Other projects that share the store make theirs again when they need them.
+    """
+    names = prune_project(session.project, dry_run=dry_run)
+    for name in names:
+        session.out.print(name, markup=False)
+    session.out.print(f"{len(names)} {'would be ' if dry_run else ''}removed", markup=False)

@@ -1,0 +1,46 @@
+"""The verb publish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from builder.errors import FailureClass
+from builder.publish.cells import Force, publish_project
+from builder.show.publish import emit_publish_json, emit_publish_summary, emit_publish_table
+from builder.verbs.options import make_selector, with_selectors
+from builder.verbs.session import WIDE, Session, show_progress
+
+
+@click.command()
+@with_selectors
+@click.option(
+    "--force", "forced", multiple=True, metavar="CELL", help="Move tags of this cell (its id, globs); repeatable."
+)
+@click.option("--reason", default="", help="Why tags are moved; required with --force, and recorded.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.pass_obj
+def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_json: bool, **selectors: Any) -> int:
+    """Put the images of the selected cells into their registries.
+
+    Only images that are built, proven and (where versions.yaml wants it) booted; the driver's 'image' names the
+    registry. Blobs that are there are not sent again; the manifest goes in by digest and is looked at there; tags are
+    written last, and never moved: another image under the same tag is a conflict. Killed or interrupted, the same
+    command goes on. Secrets come from podman login, or registry.auth_files. Exit codes: 0 all there, or a list waits
+    for other machines, 16 not.
+
+    \b
+    publish
+    publish --group openshift-418 --driver mydriver
+    publish --force 'mydriver-1.4.0/*' --reason 'the key of 1.4.0 leaked'
+    """
+    force = Force(cells=forced, reason=reason)
+    with show_progress(session.err, "images published") as progress:
+        results = publish_project(session.project, make_selector(selectors), force=force, progress=progress)
+    if as_json:
+        session.out.file.write(emit_publish_json(results))
+    else:
+        session.out.print(emit_publish_table(results, wide=session.out.width >= WIDE))
+        session.out.print(emit_publish_summary(results), markup=False)
+    return FailureClass.PUBLISH.exit_code if any(result.is_failure for result in results) else 0

@@ -1,0 +1,30 @@
+"""How the results of cells are told and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from builder.build.result import exit_code_of
+from builder.show.junit import emit_junit
+from builder.show.report import emit_results_json
+from builder.show.table import emit_results_summary, emit_results_table
+from builder.verbs.session import WIDE
+
+if TYPE_CHECKING:
+    from builder.build.runs import BuildReport
+    from builder.verbs.session import Session
+
+
+def tell_results(session: Session, report: BuildReport, *, as_json: bool | None) -> int:
+    """Print results (not if ``as_json`` is None), write them to the work folder, and return the exit code."""
+    project = session.project
+    as_text = emit_results_json(report.results, run_id=report.run_id, wall_s=report.wall_s)
+    if report.run_id:
+        (project.work_dir / "results.json").write_text(as_text)
+        (project.work_dir / "junit.xml").write_text(emit_junit(report.results))
+    if as_json:
+        session.out.file.write(as_text)
+    elif as_json is not None:
+        session.out.print(emit_results_table(report.results, wide=session.out.width >= WIDE))
+        session.out.print(emit_results_summary(report.results, report.wall_s), markup=False)
+    return exit_code_of(report.results)
