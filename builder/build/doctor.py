@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import HostError, KmodsmithError
+from builder.errors import ConfigError, HostError, KmodsmithError
 from builder.host.disk import GIB
 from builder.host.memory import available_memory
 from builder.host.run import Command, find_tool, run
@@ -18,6 +18,8 @@ from builder.kernel import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from builder.plan.project import Project
 
 _INSTALL_TIMEOUT_S = 1800.0
 _ROOM_BYTES = 5 * GIB
@@ -332,3 +334,13 @@ def _examine_memory() -> Finding:
         remedy = "build one cell at a time: --jobs 1"
         return Finding(name="memory", status=FindingStatus.WARN, message=message, remedy=remedy)
     return Finding(name="memory", status=FindingStatus.OK, message=message)
+
+
+def booted_arches(project: Project) -> tuple[Arch, ...]:
+    """Return the architectures whose kernels a build without selectors boots; none where nothing is configured."""
+    try:
+        config = project.config
+    except ConfigError:  # what builds will say so; a doctor that does not start is of no help
+        return ()
+    group = config.groups[config.default_group]
+    return () if config.build.boot == "never" else group.arches

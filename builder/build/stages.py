@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.build.assemble import read_image_id
+from builder.build.equipment import open_facts, open_toolkits
 from builder.build.prove import prove_image, read_image
-from builder.build.runs import NO_BOOTS, open_facts, open_toolkits, plan_project
 from builder.errors import FormatError, LockFileError, UsageError
 from builder.evidence.journal import make_run_id
 from builder.host.locks import hold_project
@@ -38,6 +38,7 @@ from builder.kmod.fit import ExpectedSigner, check_signatures, place_modules
 from builder.kmod.kernel_facts import read_kernel_facts
 from builder.kmod.packing import is_module, pack_module, unpack_module
 from builder.kmod.signature import split_signature
+from builder.plan.planning import NO_BOOTS, plan_project
 from builder.signing.access import check_certificate, open_signers, read_certificate, read_named_identities
 from builder.signing.modules import SigningJob, SigningLog, read_file, sign_content
 from builder.store.build import ImageBuild

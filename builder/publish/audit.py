@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from builder.build.runs import NO_BOOTS, plan_project
 from builder.errors import FormatError, SourceError
 from builder.host.progress import no_progress
+from builder.plan.planning import NO_BOOTS, plan_project
 from builder.publish.attest.bundle import SIGNATURE_PREDICATE
 from builder.publish.attest.statements import CELL_PREDICATES
 from builder.publish.cells import find_shared_names, name_cells

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder import __version__
-from builder.build.runs import BootOptions, plan_project
 from builder.errors import UsageError
 from builder.evidence.journal import is_strong_enough, make_run_id
 from builder.host.locks import hold_project
@@ -19,6 +18,7 @@ from builder.host.run import obey, stop_all
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Reason
 from builder.plan.matrix import Selector, make_matrix, matches_any
+from builder.plan.planning import BootOptions, plan_project
 from builder.publish.attest.facts import CellFacts
 from builder.publish.result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
 from builder.sources.provider import image_input
@@ -27,9 +27,9 @@ from builder.store.images import hold_store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from builder.build.runs import Planned
     from builder.host.progress import Progress
     from builder.plan.decide import Decision
+    from builder.plan.planning import Planned
     from builder.plan.project import Project
     from builder.publish.publisher import Publisher
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.build.runs import BootOptions, BuildReport, build_project
+from builder.build.runs import BuildReport, build_project
 from builder.evidence.journal import Outcome
 from builder.host.progress import no_progress
 from builder.plan.discovery import Discovery, discover_project
+from builder.plan.planning import BootOptions
 from builder.publish.cells import publish_project
 from builder.publish.elsewhere import find_elsewhere
 from builder.publish.result import LOCAL

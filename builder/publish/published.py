@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.build.runs import NO_BOOTS, plan_project
 from builder.errors import UsageError
 from builder.host.progress import no_progress
+from builder.plan.planning import NO_BOOTS, plan_project
 from builder.publish.cells import find_shared_names, name_cells
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL, PublishedCell

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.build.runs import BootOptions, boot_project
+from builder.build.runs import boot_project
+from builder.plan.planning import BootOptions
 from builder.verbs.options import make_selector, with_selectors
 from builder.verbs.results import tell_results
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.build.runs import BootOptions, build_project
+from builder.build.runs import build_project
+from builder.plan.planning import BootOptions
 from builder.verbs.options import BOOT_OPTION, make_selector, with_selectors
 from builder.verbs.results import tell_results
 
 if TYPE_CHECKING:
-    from builder.build.runs import FindElsewhere
+    from builder.plan.planning import FindElsewhere
     from builder.verbs.session import Session
 
 

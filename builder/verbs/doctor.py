@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.build.runs import booted_arches
+from builder.build.doctor import booted_arches
 from builder.errors import ConfigError, HostError
 
 if TYPE_CHECKING:

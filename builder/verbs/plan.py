@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from builder.build.runs import BootOptions, plan_project
+from builder.plan.planning import BootOptions, plan_project
 from builder.show.report import emit_plan_json
 from builder.show.table import emit_plan_summary, emit_plan_table
 from builder.verbs.options import BOOT_OPTION, make_selector, with_selectors

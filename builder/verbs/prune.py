@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.build.runs import prune_project
+from builder.build.prune import prune_project
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session

@@ -34,7 +34,6 @@ from bench.discovery import measure_discovery  # noqa: E402
 from bench.publishing import measure_publishing  # noqa: E402
 from builder.boot.kernel_image import DebianKernelImages, unpacked_kernel  # noqa: E402
 from builder.build.prove import read_image  # noqa: E402
-from builder.build.runs import plan_project  # noqa: E402
 from builder.build.stages import open_source_facts  # noqa: E402
 from builder.config.model import DebianKernels  # noqa: E402
 from builder.image.contents import LayerCache, list_modules  # noqa: E402
@@ -42,6 +41,7 @@ from builder.image.layout import write_image, write_layer  # noqa: E402
 from builder.kernel import Arch, parse_kernel_version  # noqa: E402
 from builder.kmod.fit import check_modules, place_modules  # noqa: E402
 from builder.plan.matrix import Selector  # noqa: E402
+from builder.plan.planning import plan_project  # noqa: E402
 from builder.plan.project import open_project  # noqa: E402
 from builder.signing.create import create_development_key  # noqa: E402
 from builder.sources.debian.apt import Apt, Archive  # noqa: E402

@@ -25,12 +25,12 @@ sys.path[:0] = [str(_ROOT / "tests")]
 from integration.registry_server import RegistryServer, serve_registry  # noqa: E402 - the tests' folder is no package
 
 from bench.large_project import write_large_project  # noqa: E402
-from builder.build.runs import NO_BOOTS, plan_project  # noqa: E402
 from builder.digest import sha256_of  # noqa: E402
 from builder.evidence.journal import CellEvidence, ModuleRecord, Outcome  # noqa: E402
 from builder.image.labels import KEY_LABEL  # noqa: E402
 from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
 from builder.plan.matrix import Selector  # noqa: E402
+from builder.plan.planning import NO_BOOTS, plan_project  # noqa: E402
 from builder.plan.project import open_project  # noqa: E402
 from builder.publish.attachments import Attachments  # noqa: E402
 from builder.publish.attest.facts import CellFacts  # noqa: E402

@@ -13,13 +13,13 @@ from fakes.image_keys import make_image_signer
 from fakes.lists import make_decision, make_shared, names_of, put_image
 from fakes.registry import FakeRegistry
 
-from builder.build.runs import BootOptions
 from builder.digest import sha256_of
 from builder.evidence.journal import Journal, PublishEvidence
 from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
 from builder.plan.decide import Action, Decision, Plan, Reason
 from builder.plan.matrix import Selector
+from builder.plan.planning import BootOptions
 from builder.publish import cells, published
 from builder.publish.attest.simple_signing import signature_tag
 from builder.publish.audit import Drift, _Auditor, _Tag

@@ -1,0 +1,229 @@
+"""Opens what a run works with, in the order in which the cheapest refusal comes first; all is closed in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from builder.boot.cell import CellBooter, open_cell_booter
+from builder.boot.stage import Booter
+from builder.build.cells import Workshop
+from builder.build.reporter import Reporter, choose_reporter
+from builder.host.disk import Demand, check_disk, check_writable
+from builder.host.locks import hold_project
+from builder.plan.decide import Action, Plan
+from builder.plan.planning import kernels_by_source
+from builder.registry.pull import open_puller
+from builder.signing.access import OpenSigner, check_certificate, open_signers
+from builder.signing.modules import SigningLog
+from builder.sources.debian.toolkit import DebianToolkits
+from builder.sources.kernel_files import FactsOfKernels
+from builder.sources.openshift.toolkit import PulledToolkits
+from builder.sources.provider import OpenShiftSource
+from builder.store.images import (
+    find_graph_root,
+    hold_store,
+    remove_leftovers,
+)
+from builder.store.jail import evict, find_rooms, remove_room
+from builder.store.result_folder import remove_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+    from builder.drivers.source import StagedDriver
+    from builder.plan.planning import BootOptions, Planned
+    from builder.plan.project import Project
+    from builder.sources.debian.toolkit import Toolkits
+
+
+_WORKER_BYTES = 1024**3
+
+
+_WORK_DIR_BYTES = 256 * 1024**2
+
+
+@contextlib.contextmanager
+def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOptions) -> Iterator[Workshop]:
+    """Lock the project and the store, and open all that the plan's work needs.
+
+    Raises:
+        BusyError: another run is at work in this project.
+        HostError: this machine lacks a program, or disk.
+        SignerError: a key cannot sign.
+    """
+    with ExitStack() as held:
+        held.enter_context(hold_project(project.work_dir))
+        check_writable(project.cache_dir)
+        held.enter_context(hold_store(lambda: _clear_leftovers(project, err)))
+        # Before anything is compiled: a key that cannot sign, or a missing emulator, should not cost an hour first.
+        signers = _open_signers(project, planned, held)
+        drivers = _stage_drivers(project, planned.plan)
+        booter = _open_booter(project, planned, boot, err, held, drivers=drivers)
+        toolkits = {
+            source: open_toolkits(project, source, held)
+            for source in {decision.cell.source for decision in planned.plan.work}
+        }
+        if planned.plan.of(Action.BUILD):
+            err.print(f"compiles run in {project.jail.walls}", markup=False)
+        check_disk(_disk_demands(project, planned, toolkits, booter))
+        for source, kernels in kernels_by_source(planned.plan).items():
+            toolkits[source].prefetch(kernels)
+        reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
+        yield _make_workshop(project, planned, reporter, toolkits, signers, drivers=drivers, booter=booter)
+
+
+def _clear_leftovers(project: Project, err: Console) -> None:
+    """Remove what killed runs left in the store and in the work folder."""
+    for leftover in remove_leftovers():
+        err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
+    for room in find_rooms(find_graph_root()):
+        evict(room)
+        remove_room(room)
+    for scratch in (*project.work_dir.glob("cell-*"), *project.work_dir.glob("toolkits-*")):
+        with contextlib.suppress(OSError):
+            remove_folder(scratch)
+
+
+def _open_signers(project: Project, planned: Planned, held: ExitStack) -> Sequence[OpenSigner]:
+    if not planned.signers or not planned.plan.of(Action.BUILD, Action.ASSEMBLE):
+        return ()
+    for signer in planned.signers:
+        check_certificate(signer, now=datetime.now(UTC))
+    return held.enter_context(open_signers(project.config, planned.signers))
+
+
+def _make_workshop(
+    project: Project,
+    planned: Planned,
+    reporter: Reporter,
+    toolkits: dict[str, Toolkits],
+    signers: Sequence[OpenSigner],
+    *,
+    drivers: Mapping[str, StagedDriver],
+    booter: CellBooter | None,
+) -> Workshop:
+    settings = project.config.build
+    cores = len(os.sched_getaffinity(0))
+    facts = {name: open_facts(project, name, source) for name, source in toolkits.items()}
+    return Workshop(
+        work_dir=project.work_dir,
+        drivers=drivers,
+        booter=booter,
+        journal=project.journal,
+        reporter=reporter,
+        toolkit_for=lambda source, kernel: toolkits[source].ensure(kernel),
+        base_for=lambda decision: toolkits[decision.cell.source].ensure_runtime(decision.cell.kernel.arch),
+        facts_for=lambda decision: facts[decision.cell.source].of(decision.cell.kernel),
+        compiled=project.compiled,
+        identities=planned.signers,
+        signers=signers,
+        signing_log=SigningLog(project.work_dir / "signing.jsonl"),
+        workers=planned.workers,
+        make_jobs=max(1, cores // planned.workers),
+        jail=project.jail,
+        timeout_s=settings.timeout_minutes * 60.0,
+        retries=settings.retries,
+    )
+
+
+def _stage_drivers(project: Project, plan: Plan) -> dict[str, StagedDriver]:
+    names = {decision.cell.driver for decision in plan.work}
+    return {name: project.drivers[name].stage(project.work_dir / "sources") for name in names}
+
+
+def _open_booter(
+    project: Project,
+    planned: Planned,
+    options: BootOptions,
+    err: Console,
+    held: ExitStack,
+    *,
+    drivers: Mapping[str, StagedDriver],
+) -> CellBooter | None:
+    """Return what boots cells, if any is to be booted.
+
+    Raises:
+        HostError: what guests need is not installed.
+    """
+    booted = [decision for decision in planned.plan.work if decision.boot_key]
+    if not booted:
+        return None
+    booter = Booter(
+        project.cache_dir / "boot",
+        mode=options.mode,
+        acceleration=options.acceleration,
+        say=lambda text: err.print(text, markup=False),
+    )
+    cells = [decision.cell for decision in booted]
+    booter.check((cell.kernel.arch, project.drivers[cell.driver].boot.mode) for cell in cells)
+    opened = open_cell_booter(
+        project,
+        booter,
+        drivers=drivers,
+        certificates=[signer.certificate for signer in planned.signers],
+        sources={cell.source for cell in cells},
+        os_image=options.os_image,
+    )
+    return held.enter_context(opened)
+
+
+def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKernels:
+    """Return the facts of a source's kernels; a toolkit is made only where they were never extracted."""
+    return FactsOfKernels(
+        folder=project.cache_dir / "kernels",
+        identity_of=project.kernel_source(source).toolkit_id,
+        toolkit_of=toolkits.ensure,
+        jail=project.jail,
+    )
+
+
+def _disk_demands(
+    project: Project, planned: Planned, toolkits: dict[str, Toolkits], booter: CellBooter | None
+) -> list[Demand]:
+    installed = download = 0
+    booted = [decision.cell for decision in planned.plan.work if decision.boot_key]
+    kernel_bytes = booter.missing_bytes(booted) if booter else 0
+    for source, kernels in kernels_by_source(planned.plan).items():
+        estimate = toolkits[source].estimate_bytes(kernels)
+        installed, download = installed + estimate[0], download + estimate[1]
+    return [
+        Demand(
+            purpose="toolkits and images",
+            folder=find_graph_root(),
+            size=installed + planned.workers * _WORKER_BYTES,
+        ),
+        Demand(purpose="downloads", folder=project.cache_dir, size=download),
+        Demand(purpose="kernels to boot", folder=project.cache_dir, size=kernel_bytes),
+        Demand(purpose="logs and layers", folder=project.work_dir, size=installed + _WORK_DIR_BYTES),
+    ]
+
+
+def open_toolkits(project: Project, source: str, held: ExitStack) -> Toolkits:
+    """Return a source's toolkits, to be closed with ``held``."""
+    named = project.kernel_source(source)
+    toolkits: Toolkits
+    if isinstance(named, OpenShiftSource):
+        toolkits = _open_pulled_toolkits(project, named)
+    else:
+        toolkits = DebianToolkits(named, cache_dir=project.cache_dir, work_dir=project.work_dir)
+    held.callback(toolkits.close)
+    return toolkits
+
+
+def _open_pulled_toolkits(project: Project, source: OpenShiftSource) -> Toolkits:
+    runtime = None
+    if source.runtime is not None:
+        runtime = DebianToolkits(source.runtime, cache_dir=project.cache_dir, work_dir=project.work_dir)
+    return PulledToolkits(
+        source,
+        open_puller(
+            project.config.registry, project.file.parent, cache_dir=project.cache_dir, work_dir=project.work_dir
+        ),
+        runtime,
+    )

@@ -1,0 +1,67 @@
+"""Removes what no cell of any group needs any more."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from builder.errors import LockFileError
+from builder.host.locks import hold_project
+from builder.kernel import parse_kernel_version
+from builder.plan.matrix import Selector
+from builder.plan.planning import NO_BOOTS, plan_project
+from builder.store.images import (
+    TOOLKIT_PREFIX,
+    hold_store,
+    list_images,
+    remove_images,
+)
+
+if TYPE_CHECKING:
+    from builder.kernel import KernelVersion
+    from builder.plan.project import Project
+    from builder.sources.provider import KernelSource
+
+
+def prune_project(project: Project, *, dry_run: bool) -> list[str]:
+    """Remove kmodsmith's images and compile results that no cell of any group needs any more; returns their names.
+
+    Names that people use (``localhost/<driver>:...``) are theirs and stay.
+
+    Raises:
+        BusyError: another run is at work in this project, or uses the container store.
+    """
+    if dry_run:
+        return _remove_superfluous(project, dry_run=True)
+    with hold_project(project.work_dir), hold_store(alone=True):
+        return _remove_superfluous(project, dry_run=False)
+
+
+def _remove_superfluous(project: Project, *, dry_run: bool) -> list[str]:
+    needed: set[str] = set()
+    compiles: set[str] = set()
+    for group in project.config.groups:
+        decisions = plan_project(project, Selector(group=group), boot=NO_BOOTS).plan.decisions
+        needed |= {decision.key_image for decision in decisions if decision.key}
+        compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
+    # A source that versions.yaml does not name any more is needed by no cell.
+    for name in project.config.sources.keys() & project.lock.sources.keys():
+        for kernel in map(parse_kernel_version, project.lock.sources[name].kernels):
+            needed |= _images_of(project.kernel_source(name), kernel)
+    superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
+    results = sorted(project.compiled.keys() - compiles)
+    if not dry_run:
+        remove_images(superfluous)
+        for key in results:
+            project.compiled.drop(key)
+    return [*superfluous, *(f"result of compile {key}" for key in results)]
+
+
+def _images_of(source: KernelSource, kernel: KernelVersion) -> set[str]:
+    """Return toolkit and base image of a kernel, as far as there are any for this machine."""
+    names = set()
+    with contextlib.suppress(LockFileError):
+        names.add(source.toolkit_image(kernel))
+    with contextlib.suppress(LockFileError):
+        names.add(source.base_image(kernel.arch))
+    return names

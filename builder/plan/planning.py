@@ -1,0 +1,170 @@
+"""Reads everything and decides: the plan of a project, with the state of the store that it was made from."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from builder.errors import UsageError
+from builder.host.memory import available_memory
+from builder.plan.decide import Action, Elsewhere, Plan, make_plan, predict_seconds
+from builder.plan.matrix import Selector, make_matrix
+from builder.plan.project import BootWish
+from builder.store.images import (
+    Image,
+    list_images,
+    read_digest,
+)
+
+if TYPE_CHECKING:
+    from builder.kernel import KernelVersion
+    from builder.plan.decide import Decision
+    from builder.plan.project import Project
+    from builder.signing.access import SignerIdentity
+
+
+_log = logging.getLogger(__name__)
+
+FindElsewhere = Callable[["Project", Sequence["Decision"]], dict[str, Elsewhere]]
+"""Asks registries for cells that are not built here: ``builder.publish.elsewhere.find_elsewhere``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan with the state of the store that it was made from, and what it will probably cost."""
+
+    plan: Plan
+    signers: Sequence[SignerIdentity]
+    images: dict[str, Image]
+    workers: int
+    predicted_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootOptions:
+    """What the command line says of boot tests; ``when`` is a policy, or None for that of versions.yaml."""
+
+    when: str | None = None
+    mode: str = "auto"
+    acceleration: str = "auto"
+    os_image: str | None = None
+
+    def policy(self, project: Project) -> str:
+        return self.when or project.config.build.boot
+
+    def wish(self, policy: str) -> BootWish | None:
+        if policy == "never":
+            return None
+        if self.os_image is None:
+            return BootWish(mode=self.mode)
+        if self.os_image not in list_images():
+            raise UsageError(
+                f"the container store has no image {self.os_image}",
+                hint="'buildah images' lists full names; pull it first",
+            )
+        return BootWish(mode=self.mode, os_image_digest=read_digest(self.os_image))
+
+
+NO_OPTIONS = BootOptions()
+
+
+NO_BOOTS = BootOptions(when="never")
+
+
+def plan_project(
+    project: Project,
+    selector: Selector,
+    *,
+    force: bool = False,
+    jobs: int | None = None,
+    boot: BootOptions = NO_OPTIONS,
+    elsewhere: FindElsewhere | None = None,
+) -> Planned:
+    """Read everything and decide; starts no process but one listing of the container store.
+
+    With ``elsewhere``, what is not built here is asked for in registries, and what they have is left alone.
+    """
+    policy = boot.policy(project)
+    matrix = make_matrix(project.config, project.lock, selector)
+    signers = read_signers(project, selector)
+    images = list_images()
+    ids = {name: image.id for name, image in images.items()}
+    decide = partial(
+        make_plan,
+        project.candidates(matrix.cells, signers, boot=boot.wish(policy)),
+        matrix.left_out,
+        evidence=project.journal.cells,
+        images=ids,
+        digests={name: image.digest for name, image in images.items()},
+        compiled=project.compiled.keys(),
+        boots=project.journal.boots,
+        force=force,
+        boot_always=policy == "always",
+    )
+    plan = decide()
+    if elsewhere and not force and (missing := plan.of(Action.BUILD, Action.ASSEMBLE)):
+        plan = decide(elsewhere=elsewhere(project, missing))
+    workers = choose_workers(project, plan, jobs)
+    predicted_s = predict_seconds(
+        plan,
+        project.journal.cells.values(),
+        missing_toolkits=len(_toolkit_names(project, plan) - images.keys()),
+        workers=workers,
+        boots=project.journal.boots.values(),
+    )
+    return Planned(plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s)
+
+
+def read_signers(project: Project, selector: Selector) -> tuple[SignerIdentity, ...]:
+    """Return the signers of the selected group; reads no certificate where there are none, or none may sign.
+
+    A certificate that may not sign now is told once, and stops only what signs (``_open_signers``).
+
+    Raises:
+        SignerError: the group demands something else, or a certificate cannot be read.
+    """
+    group = selector.group or project.config.default_group
+    settings = project.config.groups.get(group)
+    if settings is None or project.untrusted or (not settings.signers and settings.signing == "optional"):
+        return ()
+    from builder.signing.access import check_policy, find_complaints, read_identities  # noqa: PLC0415 - slow to import
+
+    identities = read_identities(project.config, group)
+    check_policy(project.config, group, identities)
+    for complaint in find_complaints(identities, now=datetime.now(UTC)):
+        if complaint not in project.told:
+            project.told.add(complaint)
+            _log.warning("%s: nothing new can be signed by it", complaint)
+    return identities
+
+
+def choose_workers(project: Project, plan: Plan, jobs: int | None) -> int:
+    """Return how many cells to build at once: as asked, else by cores, available memory and work."""
+    settings = project.config.build
+    wanted = jobs or (settings.jobs if isinstance(settings.jobs, int) else None)
+    if wanted is None:
+        by_memory = available_memory() // (settings.memory_per_job * 1024**2)
+        # One more than there are cores: a cell waits for the disk for a tenth of its time.
+        wanted = min(len(os.sched_getaffinity(0)) + 1, by_memory)
+    return max(1, min(wanted, len(plan.work)))
+
+
+def kernels_by_source(plan: Plan) -> dict[str, list[KernelVersion]]:
+    """Return the kernels that are built for, in the order in which their cells come up."""
+    kernels: dict[str, dict[KernelVersion, None]] = {}
+    for decision in plan.of(Action.BUILD):
+        kernels.setdefault(decision.cell.source, {})[decision.cell.kernel] = None
+    return {source: list(ordered) for source, ordered in kernels.items()}
+
+
+def _toolkit_names(project: Project, plan: Plan) -> set[str]:
+    return {
+        project.kernel_source(source).toolkit_image(kernel)
+        for source, kernels in kernels_by_source(plan).items()
+        for kernel in kernels
+    }
