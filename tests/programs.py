@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from builder.build.doctor import BOOT_TOOLS, TEST_TOOLS, TOOLS
+from builder.doctor.tools import BOOT_TOOLS, TEST_TOOLS, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ def refuse_unlisted(event: str, arguments: Sequence[object]) -> None:
         return
     name = place.rpartition("/")[2]
     if name not in BROUGHT:
-        raise AssertionError(f"a test starts {name}, which no Tool of builder/build/doctor.py brings to a bare machine")
+        raise AssertionError(f"a test starts {name}, which no Tool of builder/doctor/tools.py brings to a bare machine")
 
 
 def started_by(file: Path) -> Iterator[tuple[int, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.build.stages import compare_kernels
+from builder.build.compare import compare_kernels
 from builder.show.proof import emit_compat, emit_compat_json
 from builder.verbs.options import make_selector, with_selectors
 

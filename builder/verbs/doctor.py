@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.build.doctor import booted_arches
+from builder.doctor.certificates import examine_certificates
+from builder.doctor.condition import Condition, State
+from builder.doctor.examine import booted_arches, examine
+from builder.doctor.install import install_missing
+from builder.doctor.tools import BOOT_TOOLS
 from builder.errors import ConfigError, HostError
+from builder.plan.project import Project
+from builder.verbs.session import Session
 
 if TYPE_CHECKING:
-    from builder.build.doctor import Finding
+    from builder.doctor.condition import Condition
     from builder.plan.project import Project
     from builder.verbs.session import Session
 
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--boot", is_flag=True, help="Look also at what boot tests need, of all architectures.")
 @click.option("--tests", is_flag=True, help="Look also at what the project's own tests need.")
 @click.option("--quiet", is_flag=True, help="Print only what is not in order.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the conditions as JSON.")
 @click.pass_obj
 def doctor(session: Session, *, install: bool, boot: bool, tests: bool, quiet: bool, as_json: bool) -> int:
     """Check whether this machine can build, and say what to do where it cannot.
@@ -31,30 +37,26 @@ def doctor(session: Session, *, install: bool, boot: bool, tests: bool, quiet: b
     What boot tests need is looked at where versions.yaml wants them (build.boot), for the default group. A certificate
     of a signer that expires within 30 days, or may not sign, is a warning.
     """
-    from builder.build.doctor import BOOT_TOOLS, FindingStatus, examine, install_missing  # noqa: PLC0415 - see cli()
-
     cache_dir = session.project.cache_dir
     arches = tuple(BOOT_TOOLS) if boot or tests else booted_arches(session.project)
-    findings = examine(cache_dir, tests=tests, boot=arches)
-    if install and install_missing(findings, say=lambda text: session.err.print(text, markup=False)):
-        findings = examine(cache_dir, tests=tests, boot=arches)
-    findings += _look_at_certificates(session.project)
+    conditions = examine(cache_dir, tests=tests, boot=arches)
+    if install and install_missing(conditions, say=lambda text: session.err.print(text, markup=False)):
+        conditions = examine(cache_dir, tests=tests, boot=arches)
+    conditions += _look_at_certificates(session.project)
     if as_json:
-        session.out.file.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+        session.out.file.write(json.dumps([asdict(condition) for condition in conditions], indent=2) + "\n")
     else:
-        for finding in findings:
-            if not quiet or finding.status is not FindingStatus.OK:
-                session.out.print(str(finding), markup=False, soft_wrap=True)
-    return 0 if all(finding.is_fine for finding in findings) else HostError.exit_code
+        for condition in conditions:
+            if not quiet or condition.status is not State.OK:
+                session.out.print(str(condition), markup=False, soft_wrap=True)
+    return 0 if all(condition.is_fine for condition in conditions) else HostError.exit_code
 
 
-def _look_at_certificates(project: Project) -> list[Finding]:
+def _look_at_certificates(project: Project) -> list[Condition]:
     try:
         config = project.config
     except ConfigError:  # what builds will say so, as for booted_arches
         return []
     if not config.signers or project.untrusted:
         return []
-    from builder.build.doctor_certificates import examine_certificates  # noqa: PLC0415 - cryptography takes long to import
-
     return examine_certificates(config, now=datetime.now(UTC))

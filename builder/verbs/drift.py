@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.build.stages import compare_two
+from builder.build.compare import compare_two
 from builder.show.proof import emit_drift
 from builder.verbs.options import make_selector, with_selectors
 

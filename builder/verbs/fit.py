@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.build.stages import fit_image
+from builder.build.fit_image import fit_image
 from builder.show.proof import emit_proof, emit_proof_json
 
 if TYPE_CHECKING:

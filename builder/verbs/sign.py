@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.build.stages import sign_image, sign_targets
+from builder.build.resign import sign_image, sign_targets
 from builder.errors import UsageError
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 from bench.discovery import measure_discovery  # noqa: E402
 from bench.publishing import measure_publishing  # noqa: E402
 from builder.boot.kernel_image import DebianKernelImages, unpacked_kernel  # noqa: E402
+from builder.build.fit_image import open_source_facts  # noqa: E402
 from builder.build.prove import read_image  # noqa: E402
-from builder.build.stages import open_source_facts  # noqa: E402
 from builder.config.model import DebianKernels  # noqa: E402
 from builder.image.contents import LayerCache, list_modules  # noqa: E402
 from builder.image.layout import write_image, write_layer  # noqa: E402

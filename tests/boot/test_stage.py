@@ -23,8 +23,9 @@ from builder.boot.machine import Firmware, Guest, emulator_of, find_firmware, ma
 from builder.boot.secure_boot import GuestKeys, read_kernel_signers
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck
-from builder.build.doctor import FindingStatus, examine
 from builder.config.model import BootTest
+from builder.doctor.condition import State
+from builder.doctor.examine import examine
 from builder.errors import CellError, FormatError, HostError
 from builder.evidence.journal import BootEvidence, Journal
 from builder.kernel import Arch, parse_kernel_version
@@ -702,11 +703,11 @@ def test_a_weaker_pass_does_not_replace_a_stronger_one(
 def test_the_doctor_looks_at_what_boot_tests_need(
     fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.build.doctor.find_tool", lambda name: None if name.startswith("qemu") else name)
+    monkeypatch.setattr("builder.doctor.examine.find_tool", lambda name: None if name.startswith("qemu") else name)
     monkeypatch.setattr("builder.boot.machine.find_firmware.__defaults__", ((tmp_path,),))
     fake_tools.add("buildah", 'case "$*" in --version) echo buildah version 1.30.0 ;; *) echo overlay / ;; esac')
     found = {item.name: item for item in examine(tmp_path, user_id=0, boot=[Arch.AARCH64])}
-    assert found["qemu-system-aarch64"].status is found["firmware for aarch64"].status is FindingStatus.MISSING
+    assert found["qemu-system-aarch64"].status is found["firmware for aarch64"].status is State.MISSING
     assert "qemu-efi-aarch64" in found["firmware for aarch64"].remedy
     assert "qemu-system-x86_64" not in found
     assert "software emulation" in found["acceleration"].message

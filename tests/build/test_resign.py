@@ -50,7 +50,7 @@ def test_an_image_with_other_signatures_is_no_cell_any_more(
     def sign(*_: object, cell: str) -> Iterator[SigningJob]:
         yield SigningJob(signers=[in_memory_signer()], log=SigningLog(bench.folder / "log"), cell=cell, run="r")
 
-    monkeypatch.setattr("builder.build.stages._signing", sign)
+    monkeypatch.setattr("builder.build.resign._signing", sign)
     bench.run("sign", "--signer", "vendor", _IMAGE, "--tag", "localhost/demo:signed")
     (build,) = [call for call in fake_tools.calls("buildah") if "--label" in call]
     given = {option: {after for word, after in pairwise(build) if word == option} for option in build}

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from programs import BROUGHT, need, refuse_unlisted, started_by
 
-from builder.build.doctor import TOOLS, FindingStatus, examine, install_commands, install_missing
+from builder.doctor.condition import State
+from builder.doctor.examine import examine
+from builder.doctor.install import install_commands, install_missing
+from builder.doctor.tools import TOOLS
 from builder.errors import HostError
 from builder.host import limits
 from builder.verbs.root import VERBS
@@ -22,7 +25,7 @@ def _only_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tools outside of PATH are not there, whatever this machine has."""
     import shutil
 
-    monkeypatch.setattr("builder.build.doctor.find_tool", shutil.which)
+    monkeypatch.setattr("builder.doctor.examine.find_tool", shutil.which)
     monkeypatch.setattr("builder.store.jail.find_tool", shutil.which)
     monkeypatch.setattr("builder.store.jail.find_grouping", lambda: limits._Systemd(is_root=True))
 
@@ -41,27 +44,27 @@ def _trust(root: Path) -> None:
     (root / "etc/ssl/certs/ca-certificates.crt").touch()
 
 
-def _statuses(folder: Path, user_id: int = 0) -> dict[str, FindingStatus]:
+def _statuses(folder: Path, user_id: int = 0) -> dict[str, State]:
     return {finding.name: finding.status for finding in examine(folder, user_id=user_id, root=folder)}
 
 
 def test_a_ready_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
     _add_all(fake_tools)
     _trust(tmp_path)
-    assert set(_statuses(tmp_path, user_id=1000).values()) == {FindingStatus.OK}
+    assert set(_statuses(tmp_path, user_id=1000).values()) == {State.OK}
     assert "newuidmap" not in _statuses(tmp_path, user_id=0)
 
 
 @pytest.mark.parametrize(
     ("version", "store", "name", "status"),
     [
-        ("1.27.9", "overlay /x", "buildah", FindingStatus.BROKEN),
-        ("", "overlay /x", "buildah", FindingStatus.BROKEN),
-        ("1.28.0", "vfs /x", "container store", FindingStatus.WARN),
+        ("1.27.9", "overlay /x", "buildah", State.BROKEN),
+        ("", "overlay /x", "buildah", State.BROKEN),
+        ("1.28.0", "vfs /x", "container store", State.WARN),
     ],
 )
 def test_what_is_not_in_order(
-    fake_tools: FakeTools, tmp_path: Path, version: str, store: str, name: str, status: FindingStatus
+    fake_tools: FakeTools, tmp_path: Path, version: str, store: str, name: str, status: State
 ) -> None:
     _add_all(fake_tools, version, store)
     assert _statuses(tmp_path)[name] is status
@@ -71,7 +74,7 @@ def test_a_machine_that_cannot_lock_compiles_up(fake_tools: FakeTools, tmp_path:
     _add_all(fake_tools)
     fake_tools.add("bwrap", "echo 'bwrap: Creating new namespace failed' >&2; exit 1")
     finding = {finding.name: finding for finding in examine(tmp_path, user_id=0, root=tmp_path)}["jail"]
-    assert finding.status is FindingStatus.BROKEN
+    assert finding.status is State.BROKEN
     assert "Creating new namespace failed" in finding.message
     assert "docs/security.md" in finding.remedy
 
@@ -81,12 +84,12 @@ def test_a_jail_without_control_groups_is_a_warning(
 ) -> None:
     _add_all(fake_tools)
     monkeypatch.setattr("builder.store.jail.find_grouping", lambda: None)
-    assert _statuses(tmp_path)["jail"] is FindingStatus.WARN
+    assert _statuses(tmp_path)["jail"] is State.WARN
 
 
 def test_a_bare_machine(fake_tools: FakeTools, tmp_path: Path) -> None:
     statuses = _statuses(tmp_path, user_id=1000)
-    assert [name for name, status in statuses.items() if status is FindingStatus.MISSING] == [
+    assert [name for name, status in statuses.items() if status is State.MISSING] == [
         *(tool.name for tool in TOOLS),
         "certificates",
     ]
@@ -139,7 +142,7 @@ def test_who_may_not_install_is_told_the_command(
     fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("builder.build.doctor.find_tool", lambda _name: None)
+    monkeypatch.setattr("builder.doctor.examine.find_tool", lambda _name: None)
     (tmp_path / "os-release").write_text("ID=debian\n")
     with pytest.raises(HostError) as caught:
         install_missing(examine(tmp_path, user_id=1000, root=tmp_path), say=print, os_release=tmp_path / "os-release")
