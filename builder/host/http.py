@@ -42,7 +42,8 @@ def with_retries(read: Callable[[], _T], *, sleep: Callable[[float], None] = tim
             return read()
         except SourceUnreachableError as error:
             if attempt == _TRIES - 1:
-                raise SourceUnreachableError(error.message, hint="try again later; what was read is kept") from None
+                hint = error.hint or "try again later; what was read is kept"
+                raise SourceUnreachableError(error.message, hint=hint) from None
             asked_s = error.pause_s if isinstance(error, BusyServerError) else None
             sleep(pause_s(attempt) if asked_s is None else min(asked_s, _LONGEST_PAUSE_S))
     raise AssertionError

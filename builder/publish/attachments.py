@@ -26,7 +26,7 @@ from builder.image.manifests import (
     referrers_tag,
 )
 from builder.publish.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
-from builder.registry.reader import Descriptor
+from builder.registry.manifest import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from builder.publish.attest.simple_signing import ImageSignature
     from builder.pullspec import Pullspec
     from builder.registry.reader import Registry
+    from builder.registry.tags import Tags
     from builder.registry.writer import Uploader
 
 _log = logging.getLogger(__name__)
@@ -55,13 +56,12 @@ class Artifact:
 
 
 class Attachments:
-    """Reads and adds what is attached to images; every image is named by digest. Safe to use from several threads."""
+    """Reads what is attached to images; every image is named by digest. Safe to use from several threads."""
 
-    def __init__(self, registry: Registry, uploader: Uploader) -> None:
+    def __init__(self, registry: Registry, tags: Tags) -> None:
         self._registry = registry
-        self._uploader = uploader
+        self._tags = tags
         self._without_list: set[str] = set()
-        self._once = Once()
 
     def signatures(self, image: Pullspec) -> list[ImageSignature]:
         """Return the signatures of an image, of whoever made them.
@@ -70,50 +70,24 @@ class Attachments:
             SourceError: refused, or no answer.
             FormatError: what is there is no list of signatures.
         """
-        content = self._uploader.read_manifest(image.at(signature_tag(image.reference)))
+        content = self._tags.read_manifest(image.at(signature_tag(image.reference)))
         return [] if content is None else _within(image, lambda: parse_signature_image(content))
 
     def payload(self, image: Pullspec, signature: ImageSignature) -> bytes:
-        """Return what was signed; raises as ``signatures`` does."""
+        """Return what was signed. Errors are those of ``signatures``."""
         return self._registry.blob(image, Descriptor(signature.payload_digest, signature.payload_size))
 
-    def add_signatures(self, image: Pullspec, new: Sequence[tuple[bytes, ImageSignature]]) -> None:
-        """Add signatures with their payloads to those that are there; raises as ``signatures`` does."""
-        for payload, _ in new:
-            self._uploader.send_content(image, payload)
-        place = image.at(signature_tag(image.reference))
-
-        def add() -> bytes | None:
-            there = self.signatures(image)
-            missing = [item for _, item in new if item not in there]
-            if not missing:
-                return None
-            manifest, config = make_signature_image([*there, *missing])
-            self._uploader.send_content(image, config)
-            return manifest
-
-        self._add_to_list(place, OCI_MANIFEST, add)
-
-    def _add_to_list(self, place: Pullspec, media_type: str, make: Callable[[], bytes | None]) -> None:
-        """Write a list that others write, too, until what ``make`` adds is in it; then it gives None."""
-        for attempt in range(_TRIES):
-            content = make()
-            if content is None:
-                return
-            try:
-                self._uploader.send_manifest(place, content, media_type, once=True)
-            except SourceUnreachableError:  # it may have been written all the same, and again by others since
-                self._registry.pause(attempt)
-        raise SourceUnreachableError(f"{place}: what is added to it does not stay there")
-
     def referrers(self, image: Pullspec) -> list[Entry]:
-        """Return what refers to an image, from the registry's own list and from the tag; raises as ``signatures``."""
+        """Return what refers to an image, from the registry's own list and from the tag.
+
+        Errors are those of ``signatures``.
+        """
         return [*self._listed(image), *self._tagged(image)]
 
     def _listed(self, image: Pullspec) -> list[Entry]:
         if image.host in self._without_list:
             return []
-        content = self._uploader.read_referrers(image)
+        content = self._tags.read_referrers(image)
         if content is None:
             self._without_list.add(image.host)
             return []
@@ -137,11 +111,11 @@ class Attachments:
     def _tagged(self, image: Pullspec) -> list[Entry]:
         if image.host not in self._without_list:
             return []
-        content = self._uploader.read_manifest(image.at(referrers_tag(image.reference)))
+        content = self._tags.read_manifest(image.at(referrers_tag(image.reference)))
         return [] if content is None else _within(image, lambda: parse_open_index(content))
 
     def blob(self, image: Pullspec, entry: Entry) -> bytes:
-        """Return the one blob of an artefact that is about an image; raises as ``signatures`` does."""
+        """Return the one blob of an artefact that is about an image. Errors are those of ``signatures``."""
         digest = entry.digest
         artifact = self._artifact(image, digest)
         if artifact.subject is None or artifact.subject.digest != image.reference or len(artifact.layers) != 1:
@@ -152,6 +126,32 @@ class Attachments:
     def _artifact(self, image: Pullspec, digest: str) -> ArtifactManifest:
         content = self._registry.manifest_bytes(image.at(digest))
         return _within(image, lambda: parse_artifact(content))
+
+
+class AttachmentWriter(Attachments):
+    """Reads and adds what is attached to images. Safe to use from several threads."""
+
+    def __init__(self, registry: Registry, uploader: Uploader) -> None:
+        super().__init__(registry, uploader.tags)
+        self._uploader = uploader
+        self._once = Once()
+
+    def add_signatures(self, image: Pullspec, new: Sequence[tuple[bytes, ImageSignature]]) -> None:
+        """Add signatures with their payloads to those that are there. Errors are those of ``signatures``."""
+        for payload, _ in new:
+            self._uploader.send_content(image, payload)
+        place = image.at(signature_tag(image.reference))
+
+        def add() -> bytes | None:
+            there = self.signatures(image)
+            missing = [item for _, item in new if item not in there]
+            if not missing:
+                return None
+            manifest, config = make_signature_image([*there, *missing])
+            self._uploader.send_content(image, config)
+            return manifest
+
+        self._add_to_list(place, OCI_MANIFEST, add)
 
     def add(self, image: Pullspec, subject: Mapping[str, object], artifacts: Sequence[Artifact]) -> None:
         """Attach artefacts to an image.
@@ -174,7 +174,7 @@ class Attachments:
         self.add_manifests(image, manifests)
 
     def add_manifests(self, image: Pullspec, manifests: Sequence[bytes]) -> None:
-        """Attach artefacts whose blobs are there, by their manifests; raises as ``add``."""
+        """Attach artefacts whose blobs are there, by their manifests. Errors are those of ``add``."""
         is_listed = True
         for manifest in manifests:
             is_listed &= self._uploader.send_manifest(image.at(sha256_of(manifest)), manifest, OCI_MANIFEST)
@@ -187,13 +187,25 @@ class Attachments:
         place = image.at(referrers_tag(image.reference))
 
         def add() -> bytes | None:
-            content = self._uploader.read_manifest(place)
+            content = self._tags.read_manifest(place)
             there = [] if content is None else _within(image, lambda: list_objects(content))
             known = {item.get("digest") for item in there if isinstance(item.get("digest"), str)}
             missing = [manifest for manifest in manifests if sha256_of(manifest) not in known]
             return make_index([*there, *(referrer_of(manifest) for manifest in missing)]) if missing else None
 
         self._add_to_list(place, OCI_INDEX, add)
+
+    def _add_to_list(self, place: Pullspec, media_type: str, make: Callable[[], bytes | None]) -> None:
+        """Write a list that others write, too, until what ``make`` adds is in it; then it gives None."""
+        for attempt in range(_TRIES):
+            content = make()
+            if content is None:
+                return
+            try:
+                self._uploader.send_manifest(place, content, media_type, once=True)
+            except SourceUnreachableError:  # it may have been written all the same, and again by others since
+                self._registry.transport.pause(attempt)
+        raise SourceUnreachableError(f"{place}: what is added to it does not stay there")
 
 
 def _within(image: Pullspec, read: Callable[[], _T]) -> _T:

@@ -169,7 +169,7 @@ class _Auditor:
         for repository in sorted({name.rpartition(":")[0] for name in known}):
             place = parse_pullspec(f"{repository}:latest")
             try:
-                tags = self.reader.uploader.list_tags(place)
+                tags = self.reader.tags.list_tags(place)
             except SourceError as error:
                 found.append(Audit(name=repository, cell="", drift=Drift.UNKNOWN, why=error.message))
                 continue

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from builder.host.progress import Progress
     from builder.image.archive import Content
     from builder.image.manifests import Entry
-    from builder.publish.attachments import Attachments
+    from builder.publish.attachments import Attachments, AttachmentWriter
     from builder.pullspec import Pullspec
-    from builder.registry.reader import Descriptor, Registry
+    from builder.registry.manifest import Descriptor
+    from builder.registry.reader import Registry
     from builder.registry.writer import Uploader
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -202,7 +203,7 @@ class BundleLoader:
         folder: for blobs of the bundle.
     """
 
-    def __init__(self, uploader: Uploader, attachments: Attachments, folder: Path) -> None:
+    def __init__(self, uploader: Uploader, attachments: AttachmentWriter, folder: Path) -> None:
         self._uploader = uploader
         self._attachments = attachments
         self._folder = folder
@@ -250,14 +251,14 @@ class BundleLoader:
 
     def _name(self, entry: Entry, place: Pullspec) -> Loaded:
         result = Loaded(name=str(place), digest=entry.digest, status=LoadStatus.LOADED)
-        standing = self._uploader.resolve(place)
+        standing = self._uploader.tags.resolve(place)
         if standing == entry.digest:
             return replace(result, status=LoadStatus.THERE)
         if standing is not None:
             why = f"it stands for {standing}, and the bundle has {entry.digest}: final tags are never moved"
             return replace(result, status=LoadStatus.CONFLICT, why=why)
         self._uploader.send_manifest(place, _read(self._folder, entry.digest), entry.media_type)
-        if (now := self._uploader.resolve(place)) != entry.digest:
+        if (now := self._uploader.tags.resolve(place)) != entry.digest:
             raise SourceError(f"{place} stands for {now} after it was written")
         return result
 

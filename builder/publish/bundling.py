@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import UsageError
 from builder.host.progress import no_progress
-from builder.publish.attachments import Attachments
+from builder.publish.attachments import AttachmentWriter
 from builder.publish.bundle import BundleLoader, BundleWriter, check_target
 from builder.publish.published import read_published
 from builder.publish.reading import open_reader, settings_for
@@ -63,7 +63,7 @@ def load_bundle(
     # Beside the file, where there is room for one more of it; TMPDIR names another place.
     folder = os.environ.get("TMPDIR") or file.parent
     with closing(registry), tempfile.TemporaryDirectory(dir=folder, prefix=".bundle-") as scratch:
-        uploader = Uploader(registry)
-        return BundleLoader(uploader, Attachments(registry, uploader), Path(scratch)).load(
+        uploader = Uploader(registry.transport)
+        return BundleLoader(uploader, AttachmentWriter(registry, uploader), Path(scratch)).load(
             file, target, progress=progress
         )

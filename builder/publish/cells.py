@@ -210,7 +210,7 @@ class _Job:
 
 @contextmanager
 def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames], force: Force) -> Iterator[_Job]:
-    from builder.publish.attachments import Attachments  # noqa: PLC0415 - httpx and cryptography take long to import
+    from builder.publish.attachments import AttachmentWriter  # noqa: PLC0415 - httpx and cryptography take long to import
     from builder.publish.publisher import Publisher  # noqa: PLC0415
     from builder.publish.signatory import Signatory  # noqa: PLC0415
     from builder.registry.access import open_registries  # noqa: PLC0415
@@ -219,8 +219,8 @@ def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames]
 
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
     with closing(registry), open_image_signer(project.config) as signer:
-        uploader = Uploader(registry)
-        signatory = Signatory(Attachments(registry, uploader), signer) if signer else None
+        uploader = Uploader(registry.transport)
+        signatory = Signatory(AttachmentWriter(registry, uploader), signer) if signer else None
         publisher = Publisher(
             registry, uploader, project.journal, signatory=signatory, scratch=project.work_dir, run_id=make_run_id()
         )

@@ -219,7 +219,7 @@ class Publisher:
         return replace(result, status=PublishStatus.PUBLISHED, attached=attached)
 
     def _standing(self, name: Pullspec) -> Standing | None:
-        return read_standing(self._registry, self._uploader, name)
+        return read_standing(self._registry, self._uploader.tags, name)
 
     def _attest(self, names: CellNames, digest: str, manifest: bytes, facts: Callable[[], CellFacts]) -> int:
         """Sign an image for all its names, and attach its statements."""
@@ -284,10 +284,10 @@ class Publisher:
             if self._once.get(place, partial(self._uploader.send_blob, name, digest, file)):
                 sent, blobs = sent + file.stat().st_size, blobs + 1
         self._uploader.send_manifest(name, image.manifest, image.media_type)
-        if self._uploader.resolve(name) != image.digest:
+        if self._uploader.tags.resolve(name) != image.digest:
             raise SourceError(f"{name}: the registry took the manifest, and does not have it")
         for digest in image.blobs:
-            if not self._uploader.has_blob(name, digest):
+            if not self._uploader.tags.has_blob(name, digest):
                 self._once.forget((name.host, name.repository, digest))
                 raise SourceError(f"{name}: the registry took blob {digest}, and does not have it")
         return replace(result, bytes_sent=result.bytes_sent + sent, blobs_sent=result.blobs_sent + blobs)
@@ -296,11 +296,11 @@ class Publisher:
         """Give an image a final name, unless somebody else did in the meantime, or the run was interrupted."""
         check_stop()
         digest = sha256_of(manifest)
-        standing = self._uploader.resolve(name)
+        standing = self._uploader.tags.resolve(name)
         if standing not in {None, digest} and not replaced:
             raise _conflict(f"{name} was given to {standing} a moment ago, and this image is {digest}")
         self._uploader.send_manifest(name, manifest, media_type)
-        if (now := self._uploader.resolve(name)) != digest:
+        if (now := self._uploader.tags.resolve(name)) != digest:
             raise SourceError(f"{name} stands for {now} after it was written")
 
     def _record(

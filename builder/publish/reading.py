@@ -14,8 +14,8 @@ from builder.image.manifests import OCI_INDEX, OCI_MANIFEST
 from builder.publish.attachments import Attachments
 from builder.publish.attest.simple_signing import is_signed_as
 from builder.registry.access import open_registries
-from builder.registry.reader import MANIFEST_TYPES
-from builder.registry.writer import Uploader
+from builder.registry.manifest import MANIFEST_TYPES
+from builder.registry.tags import Tags
 from builder.signing.image_key import read_image_key
 from builder.sources.openshift.payload import parse_labels
 
@@ -42,14 +42,14 @@ class Standing:
     is_list: bool = False
 
 
-def read_standing(registry: Registry, uploader: Uploader, name: Pullspec) -> Standing | None:
+def read_standing(registry: Registry, tags: Tags, name: Pullspec) -> Standing | None:
     """Return what a tag stands for now; None only if the registry says that there is no such tag.
 
     Raises:
         SourceError: refused, or no answer.
         FormatError: what is there is no image.
     """
-    content = uploader.read_manifest(name)
+    content = tags.read_manifest(name)
     if content is None:
         return None
     registry.remember(content)
@@ -68,13 +68,13 @@ class RegistryReader:
     """Looks into registries without the right to write; ``keys`` is empty where images are not signed."""
 
     registry: Registry
-    uploader: Uploader
+    tags: Tags
     attachments: Attachments
     keys: Sequence[PublicKey]
 
     def standing(self, name: Pullspec) -> Standing | None:
         """Return what a tag stands for; None and errors are those of ``read_standing``."""
-        return read_standing(self.registry, self.uploader, name)
+        return read_standing(self.registry, self.tags, name)
 
     def find(self, name: Pullspec) -> tuple[Pullspec, Standing] | None:
         """Return what a name stands for and where: at the first of its mirrors that has it, or where it is from.
@@ -120,11 +120,11 @@ def open_reader(project: Project) -> Iterator[RegistryReader]:
     key = read_image_key(project.config)
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
     with closing(registry):
-        uploader = Uploader(registry, actions="pull")
+        tags = Tags(registry.transport)
         yield RegistryReader(
             registry=registry,
-            uploader=uploader,
-            attachments=Attachments(registry, uploader),
+            tags=tags,
+            attachments=Attachments(registry, tags),
             keys=[key] if key else [],
         )
 

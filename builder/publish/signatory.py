@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from builder.image.manifests import Entry
-    from builder.publish.attachments import Attachments
+    from builder.publish.attachments import Attachments, AttachmentWriter
     from builder.pullspec import Pullspec
     from builder.signing.image_key import OpenImageSigner
     from builder.signing.public_key import PublicKey
@@ -25,7 +25,7 @@ _CONTENT = "dev.sigstore.bundle.content"
 class Signatory:
     """Signs with one key; safe to use from several threads."""
 
-    def __init__(self, attachments: Attachments, signer: OpenImageSigner) -> None:
+    def __init__(self, attachments: AttachmentWriter, signer: OpenImageSigner) -> None:
         self._attachments = attachments
         self._signer = signer
 

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from builder.publish.attachments import Attachments
     from builder.publish.attest.bundle import Statement
     from builder.pullspec import Pullspec
-    from builder.registry.reader import Manifest, Registry
+    from builder.registry.manifest import Manifest
+    from builder.registry.reader import Registry
     from builder.signing.public_key import PublicKey
 
 TESTS = (FIT_TEST, SIGNATURE_TEST, BOOT_TEST)

@@ -14,7 +14,7 @@ from builder.publish.reading import settings_for
 from builder.publish.verify import Verifier
 from builder.pullspec import parse_pullspec
 from builder.registry.access import open_registries
-from builder.registry.writer import Uploader
+from builder.registry.tags import Tags
 from builder.signing.image_key import read_image_key, read_public_key
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def verify_image(
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         registry = open_registries(settings, project.file.parent, Path(scratch)).registry
         with closing(registry):
-            attachments = Attachments(registry, Uploader(registry, actions="pull"))
+            attachments = Attachments(registry, Tags(registry.transport))
             verifier = Verifier(registry, attachments, keys, without=without, boot=boot, signed_as=signed_as or "")
             return verifier.verify(name)
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.registry.reader import Credentials, Registry, default_auth_files
+from builder.registry.credentials import Credentials, default_auth_files
+from builder.registry.reader import Registry
+from builder.registry.transport import Connection, Transport
 
 if TYPE_CHECKING:
     from builder.config.model import RegistrySettings
@@ -29,16 +31,15 @@ def open_registries(settings: RegistrySettings, root: Path, cache_dir: Path) -> 
     """
     files = [root / Path(name).expanduser() for name in settings.auth_files]
     credentials = Credentials([] if settings.is_anonymous else [*files, *default_auth_files()])
-    registry = Registry(
-        credentials,
-        cache_dir / "registry",
+    connection = Connection(
         mirrors={mirror.source: mirror.mirrors for mirror in settings.mirrors},
-        never_contact=[
+        never_contact=frozenset(
             mirror.source for mirror in settings.mirrors if mirror.mirrorSourcePolicy == "NeverContactSource"
-        ],
-        plain_http=settings.plain_http,
-        unverified_tls=settings.unverified_tls,
+        ),
+        plain_http=frozenset(settings.plain_http),
+        unverified_tls=frozenset(settings.unverified_tls),
         token_services=settings.token_services,
         timeout_s=settings.timeout,
     )
-    return RegistryAccess(registry, credentials, frozenset([*settings.plain_http, *settings.unverified_tls]))
+    registry = Registry(Transport(credentials, connection), cache_dir / "registry")
+    return RegistryAccess(registry, credentials, connection.plain_http | connection.unverified_tls)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from builder.digest import sha256_of
-from builder.errors import FormatError, SourceError, SourceGoneError, SourceUnreachableError
-from builder.foreign import Parsed, parse_json
-from builder.registry.reader import Request
+from builder.errors import SourceError, SourceUnreachableError
+from builder.registry.tags import Tags
+from builder.registry.transport import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,57 +21,24 @@ if TYPE_CHECKING:
     import httpx
 
     from builder.pullspec import Pullspec
-    from builder.registry.reader import Registry
+    from builder.registry.transport import Transport
 
-_LARGEST_ANSWER = 4 * 1024**2
 _PIECE = 8 * 1024**2
-_MOST_PAGES = 1000
 _RIGHTS = "pull,push"
-# How registries say, other than by 404, that they have no list of referrers.
-_NO_REFERRERS = frozenset({400, 405, 501})
-_NEXT = re.compile(r'<([^>]+)>; *rel="?next"?')
 
 
 class Uploader:
     """Writes into repositories; safe to use from several threads. Counts what it sent.
 
     Args:
-        registry: carries the requests.
-        actions: the rights that tokens are asked for; ``pull`` is enough for who only reads.
+        transport: carries the requests.
     """
 
-    def __init__(self, registry: Registry, *, actions: str = _RIGHTS) -> None:
-        self._registry = registry
-        self._actions = actions
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.tags = Tags(transport, actions=_RIGHTS)
         self.bytes_sent = 0
         self.blobs_sent = 0
-
-    def resolve(self, name: Pullspec) -> str | None:
-        """Return the digest that a tag stands for now; None only if the registry says that there is no such tag.
-
-        Raises:
-            SourceError: refused, or no answer: then nothing is known about the tag.
-        """
-        content = self.read_manifest(name)
-        return None if content is None else sha256_of(content)
-
-    def read_manifest(self, name: Pullspec) -> bytes | None:
-        """Return what a tag stands for now; None and errors are those of ``resolve``."""
-
-        def read(answer: httpx.Response) -> bytes:
-            return self._registry.read_body(answer, _LARGEST_ANSWER, str(name))
-
-        request = Request(actions=self._actions)
-        try:
-            return self._registry.retrying(
-                lambda: self._registry.exchange(name, f"manifests/{name.reference}", read, request)
-            )
-        except SourceGoneError:
-            return None
-
-    def has_blob(self, name: Pullspec, digest: str) -> bool:
-        """Tell whether a repository has a blob. Raises as ``resolve`` does."""
-        return self._registry.retrying(lambda: _has_blob(self._registry, name, digest, self._actions))
 
     def send_blob(self, name: Pullspec, digest: str, file: Path) -> bool:
         """Send a blob, unless the repository has it; returns whether it was sent.
@@ -79,26 +46,29 @@ class Uploader:
         Raises:
             SourceError: the registry refuses it, or gives no answer after several tries.
         """
-        if self.has_blob(name, digest):
+        if self.tags.has_blob(name, digest):
             return False
-        upload = _BlobUpload(self._registry, name, digest, file)
-        self._registry.retrying(upload.go_on)
+        upload = _BlobUpload(self._transport, self.tags, name, digest, file)
+        self._transport.retrying(upload.go_on)
         self.bytes_sent += upload.sent
         self.blobs_sent += 1
         return True
 
     def send_content(self, name: Pullspec, content: bytes) -> bool:
-        """Send a small blob, unless the repository has it; returns whether it was. Raises as ``send_blob`` does."""
+        """Send a small blob, unless the repository has it; returns whether it was sent.
+
+        Errors are those of ``send_blob``.
+        """
         digest = sha256_of(content)
-        if self.has_blob(name, digest):
+        if self.tags.has_blob(name, digest):
             return False
 
         def send() -> None:
-            place = self._registry.exchange(name, "blobs/uploads/", _read_place, _send("POST", b"", 202))
-            last = _with_digest(_known(place, name), digest)
-            self._registry.exchange(name, last, lambda _: None, _send("PUT", content, 201))
+            place = self._transport.exchange(name, "blobs/uploads/", _read_place, _request("POST", b"", 202))
+            last = _with_digest(_require_place(place, name), digest)
+            self._transport.exchange(name, last, lambda _: None, _request("PUT", content, 201))
 
-        self._registry.retrying(send)
+        self._transport.retrying(send)
         self.bytes_sent += len(content)
         self.blobs_sent += 1
         return True
@@ -106,7 +76,8 @@ class Uploader:
     def send_manifest(self, name: Pullspec, content: bytes, media_type: str, *, once: bool = False) -> bool:
         """Put a manifest under a tag or under its digest; returns whether the registry lists it as a referrer.
 
-        Source of the answer: distribution-spec 1.1, "Pushing Manifests with Subject". Raises as ``send_blob`` does.
+        Source of the answer: distribution-spec 1.1, "Pushing Manifests with Subject". Errors are those of
+        ``send_blob``.
 
         Args:
             name: where to.
@@ -126,80 +97,21 @@ class Uploader:
             return str(answer.headers.get("Docker-Content-Digest", "")), "OCI-Subject" in answer.headers
 
         def send() -> tuple[str, bool]:
-            return self._registry.exchange(name, f"manifests/{name.reference}", read, request)
+            return self._transport.exchange(name, f"manifests/{name.reference}", read, request)
 
-        told, is_listed = send() if once else self._registry.retrying(send)
+        told, is_listed = send() if once else self._transport.retrying(send)
         digest = sha256_of(content)
         if told and told != digest:
             raise SourceError(f"{name}: the registry made {told} of the manifest {digest}")
         return is_listed
 
-    def read_referrers(self, image: Pullspec) -> list[bytes] | None:
-        """Return the registry's own lists of what refers to an image, page by page; None if it has no such lists.
-
-        Raises as ``resolve`` does.
-        """
-
-        def read(answer: httpx.Response) -> tuple[bytes | None, str]:
-            if answer.status_code in _NO_REFERRERS:
-                return None, ""
-            content = self._registry.read_body(answer, _LARGEST_ANSWER, f"{image} (referrers)")
-            return content, str(answer.headers.get("Link", ""))
-
-        pages: list[bytes] = []
-        path = f"referrers/{image.reference}"
-        request = Request(actions=self._actions, accepted=_NO_REFERRERS | {200})
-        for _ in range(_MOST_PAGES):
-            try:
-                content, link = self._registry.retrying(
-                    lambda path=path: self._registry.exchange(image, path, read, request)  # type: ignore[misc]
-                )
-            except SourceGoneError:
-                return pages or None
-            if content is None:
-                return None
-            pages.append(content)
-            if (following := _NEXT.match(link)) is None:
-                return pages
-            path = following[1]
-        raise SourceError(f"{image}: its list of referrers has no end")
-
-    def list_tags(self, name: Pullspec) -> list[str]:
-        """Return all tags of a repository; empty if there is no such repository. Raises as ``resolve`` does."""
-        tags: list[str] = []
-        path = "tags/list?n=1000"
-        for _ in range(_MOST_PAGES):
-            try:
-                found, link = self._registry.retrying(lambda path=path: self._read_tags(name, path))  # type: ignore[misc]
-            except SourceGoneError:
-                return []
-            tags += found
-            if (following := _NEXT.match(link)) is None:
-                return tags
-            path = following[1]
-        raise SourceError(f"{name}: its list of tags has no end")
-
-    def _read_tags(self, name: Pullspec, path: str) -> tuple[list[str], str]:
-        def read(answer: httpx.Response) -> tuple[list[str], str]:
-            content = self._registry.read_body(answer, _LARGEST_ANSWER, f"{name} (tags)")
-            try:
-                tags = parse_json(_Tags, content, "list of tags").tags or []
-            except FormatError as error:
-                raise SourceError(f"{name}: what the registry answers is wrong: {error.message}") from None
-            return tags, str(answer.headers.get("Link", ""))
-
-        return self._registry.exchange(name, path, read, Request(actions=self._actions))
-
-
-class _Tags(Parsed):
-    tags: list[str] | None
-
 
 class _BlobUpload:
     """One upload in pieces. ``go_on`` may be called again after a failure: it asks the registry how far it came."""
 
-    def __init__(self, registry: Registry, name: Pullspec, digest: str, file: Path) -> None:
-        self._registry = registry
+    def __init__(self, transport: Transport, tags: Tags, name: Pullspec, digest: str, file: Path) -> None:
+        self._transport = transport
+        self._tags = tags
         self._name = name
         self._digest = digest
         self._file = file
@@ -209,17 +121,19 @@ class _BlobUpload:
     def go_on(self) -> None:
         was_begun = bool(self._place)
         done = self._find_out() if was_begun else 0
-        if was_begun and not self._place and _has_blob(self._registry, self._name, self._digest, _RIGHTS):
+        if was_begun and not self._place and self._tags.ask_for_blob(self._name, self._digest):
             return  # only the answer to its last request was lost
         if not self._place:
-            self._place = self._ask("blobs/uploads/", _send("POST", b"", 202))
+            self._place = self._ask("blobs/uploads/", _request("POST", b"", 202))
             done = 0
         for start, piece in self._pieces(done):
             end = start + len(piece) - 1
-            self._place = self._ask(self._place, _send("PATCH", piece, 202, 204, **{"Content-Range": f"{start}-{end}"}))
+            self._place = self._ask(
+                self._place, _request("PATCH", piece, 202, 204, **{"Content-Range": f"{start}-{end}"})
+            )
             self.sent += len(piece)
         last = _with_digest(self._place, self._digest)
-        self._registry.exchange(self._name, last, lambda _: None, _send("PUT", b"", 201))
+        self._transport.exchange(self._name, last, lambda _: None, _request("PUT", b"", 201))
 
     def _find_out(self) -> int:
         """Return how many bytes the registry has; an upload that it no longer knows starts again."""
@@ -229,7 +143,7 @@ class _BlobUpload:
             return answer.headers.get("Range", ""), answer.headers.get("Location", "")
 
         try:
-            told, place = self._registry.exchange(self._name, self._place, read, request)
+            told, place = self._transport.exchange(self._name, self._place, read, request)
         except SourceUnreachableError:
             raise
         except SourceError:
@@ -253,28 +167,20 @@ class _BlobUpload:
 
     def _ask(self, path: str, request: Request) -> str:
         """Send a part of the upload; returns where it goes on."""
-        return _known(self._registry.exchange(self._name, path, _read_place, request), self._name)
-
-
-def _has_blob(registry: Registry, name: Pullspec, digest: str, actions: str) -> bool:
-    try:
-        registry.exchange(name, f"blobs/{digest}", lambda _: None, Request(method="HEAD", actions=actions))
-    except SourceGoneError:
-        return False
-    return True
+        return _require_place(self._transport.exchange(self._name, path, _read_place, request), self._name)
 
 
 def _read_place(answer: httpx.Response) -> str:
     return str(answer.headers.get("Location", ""))
 
 
-def _known(place: str, name: Pullspec) -> str:
+def _require_place(place: str, name: Pullspec) -> str:
     if not place:
         raise SourceError(f"{name}: the registry does not say where its upload is")
     return place
 
 
-def _send(method: str, content: bytes, *accepted: int, **headers: str) -> Request:
+def _request(method: str, content: bytes, *accepted: int, **headers: str) -> Request:
     types = {"Content-Type": "application/octet-stream"}
     return Request(
         method=method, content=content, headers=types | headers, actions=_RIGHTS, accepted=frozenset(accepted)

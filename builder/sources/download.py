@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from builder.errors import DamagedError, SourceError, SourceGoneError, SourceUnreachableError
-from builder.host.http import check_status, read_chunks
+from builder.host.http import check_status, read_chunks, with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_TRIES = 4
-_PAUSE_S = 1.0
 _GONE = frozenset({404, 410})
 
 
@@ -71,16 +69,13 @@ class Downloads:
             SourceError: it served something else than the lock names, or refused.
         """
         target = self.path(package)
-        for attempt in range(_TRIES):
-            if self._is_good(package, target):
-                return target
-            try:
+
+        def fetch() -> Path:
+            if not self._is_good(package, target):
                 self._fetch_once(package, target)
-            except SourceUnreachableError:
-                if attempt == _TRIES - 1:
-                    raise
-                self._sleep(_PAUSE_S * 2**attempt)
-        return target
+            return target
+
+        return with_retries(fetch, sleep=self._sleep)
 
     def _is_good(self, package: LockedPackage, target: Path) -> bool:
         """Tell whether a file is there and whole; one that is not is removed."""

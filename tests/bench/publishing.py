@@ -32,7 +32,7 @@ from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor  # noqa:
 from builder.plan.matrix import Selector  # noqa: E402
 from builder.plan.planning import NO_BOOTS, plan_project  # noqa: E402
 from builder.plan.project import open_project  # noqa: E402
-from builder.publish.attachments import Attachments  # noqa: E402
+from builder.publish.attachments import AttachmentWriter  # noqa: E402
 from builder.publish.attest.facts import CellFacts  # noqa: E402
 from builder.publish.attest.statements import CELL_PREDICATES, make_statements  # noqa: E402
 from builder.publish.signatory import Signatory  # noqa: E402
@@ -163,8 +163,8 @@ def _fill(folder: Path) -> None:
     registry = open_registries(project.config.registry, project.file.parent, folder / "cache").registry
     with closing(registry), open_image_signer(project.config) as signer:
         assert signer is not None
-        uploader = Uploader(registry)
-        signatory = Signatory(Attachments(registry, uploader), signer)
+        uploader = Uploader(registry.transport)
+        signatory = Signatory(AttachmentWriter(registry, uploader), signer)
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(lambda decision: _put(uploader, signatory, decision), decisions))
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from fakes.bench import FEW, Bench
+from fakes.registry import pretend_registry
 from fakes.signers import certify
 
 from builder.boot.stage import Booter, BootReport, BootRequest
@@ -33,7 +34,7 @@ from builder.errors import (
 )
 from builder.evidence.journal import Journal
 from builder.registry.access import RegistryAccess
-from builder.registry.reader import Credentials, Registry
+from builder.registry.credentials import Credentials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -518,10 +519,10 @@ def test_what_passed_its_boot_test_is_published_also_where_every_build_boots_aga
     )
     booting["6.1.0-10-amd64"] = (_OOPS,)
     bench.build()
-    transport = httpx.MockTransport(lambda _: httpx.Response(403))
 
     def open_pretended(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
-        return RegistryAccess(Registry(Credentials(), cache_dir, transport=transport), Credentials(), frozenset())
+        registry = pretend_registry(lambda _: httpx.Response(403), cache_dir)
+        return RegistryAccess(registry, Credentials(), frozenset())
 
     monkeypatch.setattr("builder.registry.access.open_registries", open_pretended)
     code, out, _ = bench.run("publish", "--json")

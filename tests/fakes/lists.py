@@ -18,7 +18,7 @@ from builder.publish.signatory import Signatory
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
-    from builder.publish.attachments import Attachments
+    from builder.publish.attachments import AttachmentWriter
     from builder.registry.writer import Uploader
     from builder.signing.image_key import OpenImageSigner
 
@@ -43,7 +43,12 @@ def make_shared(shared: str, *decisions: Decision) -> SharedName:
 
 
 def put_image(
-    uploader: Uploader, attachments: Attachments, arch: str, shared: str, signer: OpenImageSigner | None, key: str = ""
+    uploader: Uploader,
+    attachments: AttachmentWriter,
+    arch: str,
+    shared: str,
+    signer: OpenImageSigner | None,
+    key: str = "",
 ) -> str:
     """Put an image without layers under its own name, as a machine that publishes does; returns its digest."""
     names = names_of(arch, shared)

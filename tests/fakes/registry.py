@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from builder.publish.attachments import Attachments
-from builder.registry.reader import Credentials, Registry
+from builder.publish.attachments import AttachmentWriter
+from builder.registry.credentials import Credentials
+from builder.registry.reader import Registry
+from builder.registry.transport import Connection, Transport
 from builder.registry.writer import Uploader
 
 if TYPE_CHECKING:
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 
 def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def pretend_registry(
+    answer: Callable[[httpx.Request], httpx.Response], folder: Path, *secrets: Path, **connection: Any
+) -> Registry:
+    """Open registries that ``answer`` plays, with a cache in ``folder``; what waits does not wait, unless said."""
+    options: dict[str, Any] = {"carrier": httpx.MockTransport(answer), "sleep": lambda _: None} | connection
+    return Registry(Transport(Credentials(secrets), Connection(**options)), folder)
 
 
 @dataclass
@@ -34,10 +44,10 @@ class FakeRegistry:
     pending: bytearray = field(default_factory=bytearray)
     log: list[str] = field(default_factory=list)
 
-    def open(self, folder: Path) -> tuple[Registry, Uploader, Attachments]:
-        registry = Registry(Credentials(), folder, transport=httpx.MockTransport(self), sleep=lambda _: None)
-        uploader = Uploader(registry)
-        return registry, uploader, Attachments(registry, uploader)
+    def open(self, folder: Path) -> tuple[Registry, Uploader, AttachmentWriter]:
+        registry = pretend_registry(self, folder)
+        uploader = Uploader(registry.transport)
+        return registry, uploader, AttachmentWriter(registry, uploader)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer as a network does: in a stream that can be read once."""

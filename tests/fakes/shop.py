@@ -14,7 +14,7 @@ from builder.image.manifests import OCI_MANIFEST, make_descriptor
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Decision, Reason
 from builder.plan.matrix import Cell
-from builder.publish.attachments import Artifact, Attachments
+from builder.publish.attachments import Artifact, AttachmentWriter
 from builder.publish.attest.bundle import (
     BUNDLE_TYPE,
     PREDICATE_ANNOTATION,
@@ -68,7 +68,7 @@ class Shop:
 
     server: FakeRegistry
     registry: Registry
-    attachments: Attachments
+    attachments: AttachmentWriter
     facts: CellFacts
     folder: Path
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
-from fakes.registry import FakeRegistry, digest_of
+from fakes.registry import FakeRegistry, digest_of, pretend_registry
 from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
 from pydantic import ValidationError
 
@@ -79,7 +79,8 @@ from builder.publish.reading import read_standing
 from builder.publish.signatory import stated_predicates
 from builder.publish.verify import Verifier
 from builder.pullspec import parse_pullspec
-from builder.registry.reader import Credentials, Registry
+from builder.registry.credentials import Credentials
+from builder.registry.tags import Tags
 from builder.registry.writer import Uploader
 from builder.show.lint import emit_choices, emit_lint, emit_lint_json
 from builder.show.proof import emit_signing_log
@@ -106,6 +107,8 @@ from fuzz import mutate
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
+
+    from builder.registry.reader import Registry
 
 _TESTS = Path(__file__).parent.parent
 _DATA = _TESTS / "data"
@@ -187,8 +190,7 @@ class _Server:
 def _registry(folder: Path, *answers: httpx.Response) -> Registry:
     secrets = folder / "auth.json"
     secrets.write_text('{"auths": {"quay.test": {"auth": "dTpw"}}}')
-    transport = httpx.MockTransport(_Server(*answers))
-    return Registry(Credentials([secrets]), folder / "cache", transport=transport, sleep=lambda _: None)
+    return pretend_registry(_Server(*answers), folder / "cache", secrets)
 
 
 def _ok(content: bytes) -> httpx.Response:
@@ -216,8 +218,8 @@ def _run_headers(data: bytes, folder: Path) -> None:
     blob.write_bytes(b"content")
     digest = digest_of(b"content")
     requests: list[Callable[[Uploader, Registry], object]] = [
-        lambda uploader, _: uploader.list_tags(_NAME),
-        lambda uploader, _: uploader.read_referrers(_NAME.at(_DIGEST)),
+        lambda uploader, _: uploader.tags.list_tags(_NAME),
+        lambda uploader, _: uploader.tags.read_referrers(_NAME.at(_DIGEST)),
         lambda uploader, _: uploader.send_manifest(_NAME, b"{}", OCI_MANIFEST),
         lambda uploader, _: uploader.send_blob(_NAME, digest, blob),
         lambda _, registry: registry.manifest(_NAME),
@@ -228,7 +230,7 @@ def _run_headers(data: bytes, folder: Path) -> None:
             _registry(folder, httpx.Response(404), *answers) if request is requests[3] else _registry(folder, *answers)
         )
         try:
-            request(Uploader(registry), registry)
+            request(Uploader(registry.transport), registry)
         except KmodsmithError as error:
             problems.append(error)
     if problems:
@@ -261,7 +263,7 @@ def _run_standing(data: bytes, folder: Path) -> None:
     config = server.put_blob("org/drv", data)
     server.put_manifest("org/drv", {"mediaType": OCI_MANIFEST, "config": config, "layers": []}, "1")
     registry, uploader, _ = server.open(folder / "cache")
-    read_standing(registry, uploader, _NAME)
+    read_standing(registry, uploader.tags, _NAME)
     labels, _ = parse_labels(data)
     kernel_of_labels(labels, Arch.X86_64)
 
@@ -1063,7 +1065,7 @@ PARSERS: tuple[Parser, ...] = (
     ),
     _json(
         "tags",
-        lambda data, folder: Uploader(_registry(folder, _ok(data))).list_tags(_NAME),
+        lambda data, folder: Tags(_registry(folder, _ok(data)).transport).list_tags(_NAME),
         {"name": "org/drv", "tags": ["a", "b"]},
     ),
     _json(

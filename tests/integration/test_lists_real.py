@@ -13,12 +13,14 @@ from fakes.image_keys import make_image_signer
 from fakes.lists import make_decision, make_shared, put_image
 
 from builder.evidence.journal import Journal
-from builder.publish.attachments import Attachments
+from builder.publish.attachments import AttachmentWriter
 from builder.publish.publisher import Publisher
 from builder.publish.result import PublishResult, PublishStatus, SharedName
 from builder.publish.signatory import Signatory
 from builder.pullspec import parse_pullspec
-from builder.registry.reader import Credentials, Registry
+from builder.registry.credentials import Credentials
+from builder.registry.reader import Registry
+from builder.registry.transport import Connection, Transport
 from builder.registry.writer import Uploader
 from integration.registry_server import RegistryServer, serve_registry
 
@@ -47,9 +49,10 @@ class _Machine:
 
     def __init__(self, server: RegistryServer, folder: Path) -> None:
         folder.mkdir()
-        self.registry = Registry(Credentials([server.auth_file(folder)]), folder / "cache", plain_http=[server.host])
-        self.uploader = Uploader(self.registry)
-        self.attachments = Attachments(self.registry, self.uploader)
+        transport = Transport(Credentials([server.auth_file(folder)]), Connection(plain_http=frozenset({server.host})))
+        self.registry = Registry(transport, folder / "cache")
+        self.uploader = Uploader(transport)
+        self.attachments = AttachmentWriter(self.registry, self.uploader)
         self._publisher = Publisher(
             self.registry, self.uploader, Journal(folder / "journal.jsonl"),
             signatory=Signatory(self.attachments, _SIGNER), scratch=folder, run_id="r",
@@ -97,7 +100,7 @@ def test_two_machines_publish_their_parts_at_once(server: RegistryServer, machin
         again = [machine.publish(_shared(name)) for machine in machines]
         assert {result.status for result in again} == {PublishStatus.THERE}
         assert len({result.digest for result in again}) == 1
-        content = machines[0].uploader.read_manifest(parse_pullspec(name))
+        content = machines[0].uploader.tags.read_manifest(parse_pullspec(name))
         assert content is not None
         listed = json.loads(content)["manifests"]
         assert [entry["platform"]["architecture"] for entry in listed] == list(_ARCHES)
@@ -109,6 +112,6 @@ def test_a_stranger_who_may_write_tags_gets_no_part(server: RegistryServer, mach
     machines[1].put("arm64", name, signer=make_image_signer())
     result = machines[0].publish(_shared(name))
     assert result.status is PublishStatus.UNSIGNED
-    assert machines[0].uploader.resolve(parse_pullspec(name)) is None
+    assert machines[0].uploader.tags.resolve(parse_pullspec(name)) is None
     machines[1].put("arm64", name)
     assert machines[0].publish(_shared(name)).status is PublishStatus.PUBLISHED

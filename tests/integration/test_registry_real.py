@@ -9,7 +9,9 @@ import pytest
 
 from builder.errors import SourceError, SourceGoneError
 from builder.pullspec import parse_pullspec
-from builder.registry.reader import Credentials, Registry
+from builder.registry.credentials import Credentials
+from builder.registry.reader import Registry
+from builder.registry.transport import Connection, Transport
 from integration.registry_server import RegistryServer, serve_registry
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def test_reads_one_file_of_a_pushed_image(machine: Machine, server: RegistryServ
     auth = server.auth_file(tmp_path)
     to = f"{server.host}/org/toolkit:1"
     machine.buildah("push", "--tls-verify=false", "--authfile", str(auth), "localhost/toolkit:1", f"docker://{to}")
-    registry = Registry(Credentials([auth]), tmp_path / "cache", plain_http=[server.host])
+    plain = Connection(plain_http=frozenset({server.host}))
+    registry = Registry(Transport(Credentials([auth]), plain), tmp_path / "cache")
     manifest = registry.manifest(parse_pullspec(to))
     pinned = parse_pullspec(f"{server.host}/org/toolkit@{manifest.digest}")
     found = registry.files(pinned, manifest.layers[-1], {"etc/driver-toolkit-release.json"}, largest_layer=10**6)
@@ -43,7 +46,7 @@ def test_reads_one_file_of_a_pushed_image(machine: Machine, server: RegistryServ
     assert json.loads(registry.blob(pinned, manifest.config))["os"] == "linux"
     with pytest.raises(SourceGoneError, match="does not exist"):
         registry.manifest(parse_pullspec(f"{server.host}/org/toolkit:2"))
-    wrong = Registry(Credentials([server.auth_file(tmp_path, "user:wrong")]), tmp_path / "c", plain_http=[server.host])
+    wrong = Registry(Transport(Credentials([server.auth_file(tmp_path, "user:wrong")]), plain), tmp_path / "c")
     with pytest.raises(SourceError, match="refuses access") as caught:
         wrong.manifest(parse_pullspec(to))
     assert "is wrong" in (caught.value.hint or "")

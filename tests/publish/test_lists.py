@@ -80,7 +80,7 @@ class _Shop:
     def reader(self) -> RegistryReader:
         registry, uploader, attachments = self.server.open(self.folder / "reader")
         keys = [_SIGNER.key] if self.is_signing else []
-        return RegistryReader(registry=registry, uploader=uploader, attachments=attachments, keys=keys)
+        return RegistryReader(registry=registry, tags=uploader.tags, attachments=attachments, keys=keys)
 
     def audit(self, shared: SharedName = _BOTH, name: str = _LIST) -> tuple[Drift, str]:
         auditor = _Auditor(journal=Journal(self.folder / "journal.jsonl"), reader=self.reader())

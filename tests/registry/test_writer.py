@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from fakes.registry import pretend_registry
 
-from builder.config.tag_rules import image_names, normalize_tag
-from builder.errors import SourceError, SourceUnreachableError, UsageError
-from builder.kernel import parse_kernel_version
+from builder.errors import SourceError
 from builder.pullspec import parse_pullspec
-from builder.registry.reader import Credentials, Registry
 from builder.registry.writer import Uploader
 
 if TYPE_CHECKING:
@@ -94,8 +92,7 @@ def server() -> _Server:
 @pytest.fixture
 def uploader(server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploader:
     monkeypatch.setattr("builder.registry.writer._PIECE", 10)
-    registry = Registry(Credentials(), tmp_path / "cache", transport=httpx.MockTransport(server), sleep=lambda _: None)
-    return Uploader(registry)
+    return Uploader(pretend_registry(server, tmp_path / "cache").transport)
 
 
 @pytest.fixture
@@ -154,33 +151,12 @@ def test_a_blob_that_arrives_damaged_is_refused_by_the_registry(
     assert server.blobs == {}
 
 
-def test_absent_and_unknown_are_two_answers(server: _Server, uploader: Uploader) -> None:
-    assert uploader.resolve(_NAME) is None
-    server.faults.append(lambda _: httpx.Response(500))
-    with pytest.raises(SourceUnreachableError, match="HTTP 500"):
-        uploader.resolve(_NAME)
-    server.faults[:] = [lambda _: httpx.Response(403)]
-    with pytest.raises(SourceError, match="refuses access"):
-        uploader.resolve(_NAME)
-    with pytest.raises(SourceError, match="refuses access"):
-        uploader.has_blob(_NAME, _digest(b""))
-
-
 def test_a_registry_that_makes_something_else_of_a_manifest(server: _Server, uploader: Uploader) -> None:
     uploader.send_manifest(_NAME, b"{}", "application/vnd.oci.image.manifest.v1+json")
-    assert uploader.resolve(_NAME) == _digest(b"{}")
+    assert uploader.tags.resolve(_NAME) == _digest(b"{}")
     server.faults.append(lambda _: httpx.Response(201, headers={"Docker-Content-Digest": _digest(b"other")}))
     with pytest.raises(SourceError, match="the registry made sha256"):
         uploader.send_manifest(_NAME, b"{}", "application/vnd.oci.image.manifest.v1+json")
-
-
-def test_tags_come_in_pages(server: _Server, uploader: Uploader) -> None:
-    assert uploader.list_tags(_NAME) == ["a", "b"]
-    server.faults.append(lambda _: httpx.Response(404))
-    assert uploader.list_tags(_NAME) == []
-    server.faults[:] = [lambda _: httpx.Response(200, json=["no"])]
-    with pytest.raises(SourceError, match="it is no list of tags"):
-        uploader.list_tags(_NAME)
 
 
 def test_an_expired_token_is_asked_for_again(tmp_path: Path, blob: Path) -> None:
@@ -204,30 +180,10 @@ def test_an_expired_token_is_asked_for_again(tmp_path: Path, blob: Path) -> None
 
     secrets = tmp_path / "auth.json"
     secrets.write_text(json.dumps({"auths": {"quay.test": {"auth": "dTpzZWNyZXQ="}}}))
-    registry = Registry(Credentials([secrets]), tmp_path / "cache", transport=httpx.MockTransport(streamed))
-    assert Uploader(registry).send_blob(_NAME, _digest(blob.read_bytes()), blob)
+    registry = pretend_registry(streamed, tmp_path / "cache", secrets)
+    assert Uploader(registry.transport).send_blob(_NAME, _digest(blob.read_bytes()), blob)
     assert len(tokens) > 1
     assert set(tokens) == {"repository:org/name:pull,push"}
-
-
-@pytest.mark.parametrize(
-    ("version", "kernel", "rules", "tags"),
-    [
-        ("1.4.0", "5.14.0-427.68.1.el9_4.x86_64+rt", ["version-kernel"], ["1.4.0-5.14.0-427.68.1.el9_4.x86_64_rt"]),
-        ("1.4.0+b7", "5.14.0-427.68.1.el9_4.aarch64+64k", ["kernel", "version-kernel"],
-         ["5.14.0-427.68.1.el9_4.aarch64_64k", "1.4.0_b7-5.14.0-427.68.1.el9_4.aarch64_64k"]),
-        ("2.0.0-rc.1", "6.12.117+deb12-amd64", ["version-kernel"], ["2.0.0-rc.1-6.12.117_deb12-amd64"]),
-    ],
-)  # fmt: skip
-def test_tags(version: str, kernel: str, rules: list[str], tags: list[str]) -> None:
-    names = image_names("quay.io/org/name", "name", version, parse_kernel_version(kernel), rules)
-    assert [name.partition(":")[2] for name in names] == tags
-
-
-def test_a_tag_that_is_too_long_is_an_error_before_anything_is_built() -> None:
-    with pytest.raises(UsageError, match="128 are allowed"):
-        image_names("a/b", "b", f"1.0.0-{'x' * 120}", parse_kernel_version("6.1.0-9-amd64"), ["version-kernel"])
-    assert normalize_tag("a+b/c d") == "a_b_c_d"
 
 
 def test_a_blob_whose_last_answer_was_lost_is_not_sent_again(server: _Server, uploader: Uploader, blob: Path) -> None:

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from builder.errors import (
-    BusyServerError,
     SourceError,
     SourceGoneError,
     SourceRefusedError,
@@ -67,7 +66,21 @@ def test_tries_again_after_a_passing_fault(tmp_path: Path, fault: bytes | int | 
     pauses: list[float] = []
     server = _Server(fault, fault, _CONTENT)
     assert _downloads(tmp_path, server, pauses.append).fetch(_PACKAGE).read_bytes() == _CONTENT
-    assert pauses == [1.0, 2.0]
+    assert pauses == [0.5, 1.0]
+
+
+def test_an_archive_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    busy = httpx.Response(429, headers={"Retry-After": "7"})
+    answers = iter([busy, httpx.Response(200, stream=httpx.ByteStream(_CONTENT))])
+    _downloads(tmp_path, lambda _: next(answers), pauses.append).fetch(_PACKAGE)
+    assert pauses == [7.0]
+
+
+def test_what_the_archive_never_answered_names_what_to_look_at(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreachableError) as caught:
+        _downloads(tmp_path, _Server(httpx.ConnectError("no route"))).fetch(_PACKAGE)
+    assert caught.value.hint == "look at the network and proxy settings; what was fetched is kept"
 
 
 @pytest.mark.parametrize(
@@ -79,8 +92,8 @@ def test_tries_again_after_a_passing_fault(tmp_path: Path, fault: bytes | int | 
         (407, SourceRefusedError, 1),
         (_CONTENT[:-1] + b"X", SourceError, 1),
         (_CONTENT + b"more", SourceError, 1),
-        (500, BusyServerError, 4),
-        (httpx.ReadTimeout("slow"), SourceUnreachableError, 4),
+        (500, SourceUnreachableError, 5),
+        (httpx.ReadTimeout("slow"), SourceUnreachableError, 5),
     ],
 )
 def test_names_what_cannot_be_had(

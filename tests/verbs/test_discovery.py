@@ -11,6 +11,7 @@ import pytest
 import yaml
 from fakes.image_keys import make_image_signer
 from fakes.openshift_world import World, digest_of
+from fakes.registry import pretend_registry
 
 from builder.__main__ import run_cli
 from builder.errors import (
@@ -32,8 +33,8 @@ from builder.kernel import Arch, parse_kernel_version
 from builder.plan.project import open_project
 from builder.publish.attest.simple_signing import ImageSignature, make_payload, make_signature_image, signature_tag
 from builder.registry.access import RegistryAccess, open_registries
+from builder.registry.credentials import Credentials
 from builder.registry.pull import Puller
-from builder.registry.reader import Credentials, Registry
 from builder.sources.lock import LockedOpenShift, LockedStream, ReleaseState, read_lock, write_lock
 from builder.sources.openshift.toolkit import PulledToolkits
 from builder.sources.provider import OpenShiftSource, open_source
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from fakes.tools import FakeTools
 
+    from builder.registry.reader import Registry
     from builder.signing.image_key import OpenImageSigner
 
 _K1 = "5.14.0-427.50.1.el9_4.x86_64"
@@ -100,9 +102,8 @@ def site(
     made = _Site(project_dir, World(), capsys)
 
     def open_pretended(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
-        credentials = Credentials()
-        registry = Registry(credentials, cache_dir / "registry", transport=httpx.MockTransport(made.world))
-        return RegistryAccess(registry, credentials, frozenset())
+        registry = pretend_registry(made.world, cache_dir / "registry")
+        return RegistryAccess(registry, Credentials(), frozenset())
 
     monkeypatch.setattr("builder.registry.access.open_registries", open_pretended)
     monkeypatch.setattr("builder.publish.reading.open_registries", open_pretended)
@@ -399,10 +400,7 @@ def test_upgrade_check_looks_at_mirrors_and_a_dead_one_makes_it_unknown(
     mirror = "mirror.test:5000/copies"
 
     def open_mirrored(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
-        registry = Registry(
-            Credentials(), cache_dir / "registry", transport=httpx.MockTransport(site.world),
-            mirrors={"quay.test/drivers": [mirror]}, sleep=lambda _: None,
-        )  # fmt: skip
+        registry = pretend_registry(site.world, cache_dir / "registry", mirrors={"quay.test/drivers": [mirror]})
         return RegistryAccess(registry, Credentials(), frozenset())
 
     monkeypatch.setattr("builder.publish.reading.open_registries", open_mirrored)
@@ -515,14 +513,8 @@ def test_pulls_go_to_mirrors_first_and_hand_over_one_secret_in_a_file(
     secrets.write_text(
         json.dumps({"auths": {"quay.test": {"auth": "dTpzZWNyZXQ="}, "other.test": {"auth": "dTpvdGhlcg=="}}})
     )
-    credentials = Credentials([secrets])
-    registry = Registry(
-        credentials,
-        tmp_path / "cache",
-        transport=httpx.MockTransport(site.world),
-        mirrors={"quay.test": ["mirror.test"]},
-    )
-    puller = Puller(RegistryAccess(registry, credentials, frozenset({"quay.test"})), work_dir=tmp_path)
+    registry = pretend_registry(site.world, tmp_path / "cache", mirrors={"quay.test": ["mirror.test"]})
+    puller = Puller(RegistryAccess(registry, Credentials([secrets]), frozenset({"quay.test"})), work_dir=tmp_path)
     source = open_project(site.folder).kernel_source("ocp")
     assert isinstance(source, OpenShiftSource)
     toolkits = PulledToolkits(source, puller, None)
@@ -560,10 +552,7 @@ def test_a_toolkit_that_cannot_be_pulled(
     fake_tools.add("buildah", f'case "$1" in images) echo "[]";; *) {answer};; esac')
     if answer is None:
         site.world.manifests.clear()
-    registry = Registry(
-        Credentials(), tmp_path / "cache", transport=httpx.MockTransport(site.world), sleep=lambda _: None,
-        mirrors={"quay.test": ["mirror.test"]},
-    )  # fmt: skip
+    registry = pretend_registry(site.world, tmp_path / "cache", mirrors={"quay.test": ["mirror.test"]})
     puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
     source = open_project(site.folder).kernel_source("ocp")
     assert isinstance(source, OpenShiftSource)
@@ -595,7 +584,7 @@ def test_what_a_failed_pull_says_of_the_toolkit(
     site.release("4.17.1", _K1)
     site.run("discover", "--source", "ocp")
     fake_tools.add("buildah", f'case "$1" in images) echo "[]";; *) echo \'{printed}\' >&2; exit 125;; esac')
-    registry = Registry(Credentials(), tmp_path / "c", transport=httpx.MockTransport(site.world), sleep=lambda _: None)
+    registry = pretend_registry(site.world, tmp_path / "c")
     puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
     source = open_project(site.folder).kernel_source("ocp")
     assert isinstance(source, OpenShiftSource)
@@ -613,10 +602,7 @@ def test_a_place_that_did_not_answer_may_have_the_toolkit(site: _Site, fake_tool
         'for last; do :; done; case "$1 $last" in images*) echo "[]";; *mirror.test*) echo "i/o timeout" >&2; exit 125;; '
         '*) echo "manifest unknown" >&2; exit 125;; esac',
     )
-    registry = Registry(
-        Credentials(), tmp_path / "c", transport=httpx.MockTransport(site.world), sleep=lambda _: None,
-        mirrors={"quay.test": ["mirror.test"]},
-    )  # fmt: skip
+    registry = pretend_registry(site.world, tmp_path / "c", mirrors={"quay.test": ["mirror.test"]})
     puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
     source = open_project(site.folder).kernel_source("ocp")
     assert isinstance(source, OpenShiftSource)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.project import KERNELS, make_source
-from fakes.registry import FakeRegistry
+from fakes.registry import FakeRegistry, pretend_registry
 from fakes.shop import NAME, SIGNER, make_cell, make_publisher, make_shop, never
 
 from builder.boot.stage import Booter
@@ -30,7 +30,7 @@ from builder.publish.attest.statements import PROVENANCE_PREDICATE
 from builder.publish.cells import publish_project
 from builder.publish.result import CellNames, PublishStatus
 from builder.registry.access import RegistryAccess
-from builder.registry.reader import Credentials, Registry
+from builder.registry.credentials import Credentials
 from builder.sources.debian import discover as debian
 from builder.sources.lock import Lock, LockedNodeKernel, LockedOpenShift, LockedRelease, read_lock, write_lock
 
@@ -53,13 +53,10 @@ class _KilledError(BaseException):
 @pytest.fixture
 def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     """A registry that the project publishes to, signed; the archive has nothing new."""
-    import httpx
-
     server = FakeRegistry(lists_referrers=True)
 
     def open_pretended(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
-        transport = httpx.MockTransport(server)
-        return RegistryAccess(Registry(Credentials(), cache_dir, transport=transport), Credentials(), frozenset())
+        return RegistryAccess(pretend_registry(server, cache_dir), Credentials(), frozenset())
 
     def nothing_new(_settings: object, previous: Any, *_: object, **__: object) -> debian.DebianAnswer:
         return debian.DebianAnswer(locked=previous, lost={}, problems=[])

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from builder.config.model import OpenShiftKernels
     from builder.host.progress import Progress
     from builder.kernel import KernelVersion
-    from builder.registry.reader import Manifest, Registry
+    from builder.registry.manifest import Manifest
+    from builder.registry.reader import Registry
     from builder.sources.openshift.payload import GraphNode, OsStream, ToolkitRelease
     from builder.sources.openshift.releases import Roll, Wish
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from fakes.openshift_world import CONTENT, RELEASES, World, digest_of, make_layer
+from fakes.registry import pretend_registry
 
 from builder.config.model import OpenShiftKernels
 from builder.errors import SourceError
 from builder.host.http import with_retries
 from builder.kernel import parse_kernel_version
-from builder.registry.reader import Credentials, Registry
 from builder.sources.lock import Lock, LockedOpenShift, ReleaseState, format_lock, read_lock
 from builder.sources.openshift.changes import describe_releases, format_age
 from builder.sources.openshift.discover import Discovered, discover
@@ -60,9 +60,8 @@ class Lab:
     def discover(self, *, cache: str = "cache", **wishes: bool) -> Discovered:
         auth = self.folder / "auth.json"
         auth.write_text(self.auths)
-        transport = httpx.MockTransport(self.world)
-        registry = Registry(Credentials([auth]), self.folder / cache, transport=transport, sleep=self.slept.append)
-        client = httpx.Client(transport=transport)
+        registry = pretend_registry(self.world, self.folder / cache, auth, sleep=self.slept.append)
+        client = httpx.Client(transport=httpx.MockTransport(self.world))
         settings = OpenShiftKernels.model_validate({"provider": "openshift"} | self.settings)
         found = discover(
             settings, self.locked, registry, root=self.folder, now=self.now, wish=Wish(**wishes), client=client
@@ -758,10 +757,12 @@ class _Redirecting(World):
 def test_a_mirror_instead_of_the_registry(lab: Lab) -> None:
     payload = lab.release("4.17.1")
     mirrored = replace(lab.world, requests=[])
-    registry = Registry(
-        Credentials(), lab.folder / "mirror", transport=httpx.MockTransport(mirrored),
-        mirrors={"quay.test/openshift-release-dev": ["mirror.test:5000/ocp"]}, never_contact=["quay.test/openshift-release-dev"],
-    )  # fmt: skip
+    registry = pretend_registry(
+        mirrored,
+        lab.folder / "mirror",
+        mirrors={"quay.test/openshift-release-dev": ["mirror.test:5000/ocp"]},
+        never_contact=frozenset({"quay.test/openshift-release-dev"}),
+    )
     mirrored.manifests = {
         (repository.replace("openshift-release-dev", "ocp"), reference): value
         for (repository, reference), value in lab.world.manifests.items()

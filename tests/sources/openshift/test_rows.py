@@ -9,12 +9,12 @@ import httpx
 import pytest
 from fakes.openshift_rows import make_lock, read_promotions, read_rows
 from fakes.openshift_world import World
+from fakes.registry import pretend_registry
 
 from builder.config.load import load_config
 from builder.config.model import OpenShiftKernels
 from builder.kernel import parse_kernel_version
 from builder.plan.matrix import Selector, make_matrix
-from builder.registry.reader import Credentials, Registry
 from builder.sources.lock import Lock, LockedOpenShift, ReleaseState, read_lock
 from builder.sources.openshift.changes import describe_releases
 from builder.sources.openshift.discover import discover
@@ -91,7 +91,7 @@ def test_a_year_of_promotions_day_by_day(tmp_path: Path) -> None:
     )
     config = load_config(_ROOT / "versions.yaml", today=_FIRST)
     transport = httpx.MockTransport(world)
-    registry = Registry(Credentials(), tmp_path, transport=transport)
+    registry = pretend_registry(world, tmp_path)
     client = httpx.Client(transport=transport)
     lock: LockedOpenShift | None = None
     cells: set[str] = set()
