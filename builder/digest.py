@@ -1,13 +1,9 @@
-"""Digests as registries spell them, and the identities that kmodsmith derives from plain values."""
+"""Digests as registries spell them, and the identities that kmodsmith derives from plain values. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def sha256_of(content: bytes) -> str:
@@ -18,9 +14,3 @@ def sha256_of(content: bytes) -> str:
 def content_id(*parts: object) -> str:
     """Hash of plain values in canonical JSON: the one way in which kmodsmith derives identities."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def file_digest(file: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -112,6 +112,11 @@ class Mistake:
         return f"{self.file}:{self.line}:{self.column}:{place} {self.message}"
 
 
+def format_path(path: Sequence[str | int]) -> str:
+    """Return a place in YAML or JSON as people write it: ``drivers[0].modules``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
 class ConfigError(KmodsmithError):
     exit_code = 3
 

@@ -37,7 +37,7 @@ _WORLD = frozenset(
         "signal",
         "socket",
         "subprocess",
-        "sys",
+        "",
         "tempfile",
         "threading",
         "time",
@@ -154,7 +154,7 @@ def test_only_run_starts_processes() -> None:
 
 
 def test_there_are_pure_modules() -> None:
-    assert len(_PURE) > 35, "a docstring that lost its word is a module that nobody holds"
+    assert len(_PURE) > 60, "a docstring that lost its word is a module that nobody holds"
 
 
 @pytest.mark.parametrize("module", _PURE)
@@ -163,6 +163,7 @@ def test_what_is_pure_touches_nothing(module: str) -> None:
     imported = _imports(module, as_it_runs=True)
     assert not {name for name in imported & _MODULES.keys() if not _is_pure(name) and name != "builder"}
     assert not imported & _WORLD
+    assert not {name for name in _attributes(module) if name.startswith("sys.")} - {"sys.version_info"}
     called = {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         for node in ast.walk(_tree(module))

@@ -1,21 +1,16 @@
 """Takes the kernel out of an x86 boot image, so that no guest spends its first two seconds on unpacking it.
 
-Format: Documentation/arch/x86/boot.rst, fields ``setup_sects``, ``payload_offset`` and ``payload_length``.
+Format: Documentation/arch/x86/boot.rst, fields ``setup_sects``, ``payload_offset`` and ``payload_length``. Pure.
 """
 
 from __future__ import annotations
 
 import lzma
 import struct
-import sys
 import zlib
 
+from builder.compression import zstd
 from builder.errors import FormatError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 _MAGIC = b"HdrS"
 _SECTOR = 512

@@ -12,7 +12,7 @@ from builder.boot.script import TEST_NAME
 from builder.boot.stage import BootRequest
 from builder.boot.verdict import raise_problems
 from builder.errors import CellError, FailureClass, FormatError
-from builder.evidence.journal import BootEvidence
+from builder.evidence.records import BootEvidence
 from builder.host.places import read_inside
 from builder.image.contents import list_modules
 from builder.image.labels import MODULE_ROOT

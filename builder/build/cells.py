@@ -20,7 +20,8 @@ from builder.build.prove import prove_image, prove_result, read_image
 from builder.build.result import CellResult, Status
 from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence.blame import describe_error, is_understood, is_worth_another_try
-from builder.evidence.journal import CellEvidence, Journal, Outcome, make_run_id
+from builder.evidence.journal import Journal, make_run_id
+from builder.evidence.records import CellEvidence, Outcome
 from builder.host.once import Once
 from builder.host.run import obey, stop_all
 from builder.image.contents import LayerCache
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from builder.build.reporter import Reporter
     from builder.drivers.source import StagedDriver
     from builder.errors import Failure
-    from builder.evidence.journal import FileRecord, ModuleRecord
+    from builder.evidence.records import FileRecord, ModuleRecord
     from builder.image.contents import ImageContents
     from builder.kernel import KernelVersion
     from builder.kmod.finding import Finding

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.evidence.journal import FileRecord, ModuleRecord
+from builder.evidence.records import FileRecord, ModuleRecord
 from builder.image.contents import export_image, read_exported, read_oci_layout
 from builder.image.contract import check_image
 from builder.kmod.fit import check_modules, place_modules

@@ -1,4 +1,4 @@
-"""Results: how each cell of a plan ended. Table, JSON, JUnit and exit code are views of the same list."""
+"""Results: how each cell of a plan ended. Table, JSON, JUnit and exit code are views of the same list. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from builder.errors import Failure
-    from builder.evidence.journal import BootEvidence
+    from builder.evidence.records import BootEvidence
     from builder.plan.decide import Decision
 
 

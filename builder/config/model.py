@@ -2,7 +2,7 @@
 
 The JSON schema and the reference page are generated from these classes (``emit/reference.py``). Values keep the
 spelling of the file; ``Driver.source_dir`` and its like give the absolute places, so that host paths never get into
-a cell's key.
+a cell's key. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.config.regexp import compile_regexp
 from builder.config.tag_rules import check_tag_rule, is_own_tag
 from builder.errors import FormatError, SignerError, UsageError
-from builder.host.limits import Limits
+from builder.host.bounds import Limits
 from builder.kernel import Arch, Variant, parse_kernel_version
 from builder.pullspec import find_host_problem, find_repository_problem, parse_pullspec
 

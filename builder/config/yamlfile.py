@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from builder.errors import ConfigError, FormatError, Mistake
+from builder.errors import ConfigError, FormatError, Mistake, format_path
 from builder.host.places import open_regular
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ class YamlFile:
         nearest = next(path[:length] for length in range(len(path), -1, -1) if path[:length] in known or not length)
         place = known.get(nearest, Place(1, 1))
         return Mistake(file=self.file, line=place.line, column=place.column, path=format_path(path), message=message)
-
-
-def format_path(path: Path_) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
 
 
 def read_yaml(file: Path) -> YamlFile:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.digest import file_digest
 from builder.drivers.recipe import make_recipe
 from builder.drivers.tree import read_tree
 from builder.errors import UsageError
+from builder.host.places import file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path

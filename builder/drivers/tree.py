@@ -14,9 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.digest import content_id, file_digest
+from builder.digest import content_id
 from builder.errors import FormatError, UsageError
-from builder.host.places import open_regular
+from builder.host.places import file_digest, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The JSON schema and the reference page of versions.yaml, both made from its declaration."""
+"""The JSON schema and the reference page of versions.yaml, both made from its declaration. Pure."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from builder.errors import FailureClass
+from builder.host.bounds import Limits
 from builder.host.run import Command, find_tool, run
 
 if TYPE_CHECKING:
@@ -28,15 +29,6 @@ _NUMBERS = itertools.count()
 _MOST_FILES = 2_000_000
 # Below this much free disk nothing else on the machine works any more.
 _RESERVE_BYTES = 256 * _MIB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one compile may use."""
-
-    memory_bytes: int
-    processes: int
-    disk_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

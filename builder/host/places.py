@@ -5,6 +5,7 @@ versions.yaml and sources come from strangers (pull requests), and links are par
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -147,3 +148,9 @@ def replace_file(file: Path, content: bytes, *, mode: int = 0o644) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def file_digest(file: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

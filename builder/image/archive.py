@@ -2,22 +2,18 @@
 
 Python's tarfile believes what headers say: it reads extended headers of any length (0.4 MB of a layer became 1.2 GiB),
 fills the holes of sparse files, and before 3.11.10 needs a quadratic time for pax headers. So only the headers' own 512
-bytes are left to it. The formats: POSIX.1-2017 pax, and GNU tar's long names ("Basic Tar Format").
+bytes are left to it. The formats: POSIX.1-2017 pax, and GNU tar's long names ("Basic Tar Format"). Pure.
 """
 
 from __future__ import annotations
 
 import gzip
 import lzma
-import sys
 import tarfile
 import zlib
 from typing import TYPE_CHECKING, cast
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from builder.compression import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

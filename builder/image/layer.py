@@ -1,7 +1,7 @@
 """Reads single files out of an image layer that comes over the network, with bounds for everything. Touches nothing.
 
 The layer is streamed: it is neither kept nor unpacked. What was found may be believed only when the whole layer has
-its digest, so it is read to its end.
+its digest, so it is read to its end. Pure.
 """
 
 from __future__ import annotations

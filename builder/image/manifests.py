@@ -1,6 +1,6 @@
 """Artefacts that belong to an image: manifests with a subject, and the lists that name them.
 
-Format: OCI image-spec 1.1 (manifest, guidelines for artefacts) and distribution-spec 1.1 (referrers, tag schema).
+Format: OCI image-spec 1.1 (manifest, guidelines for artefacts) and distribution-spec 1.1 (referrers, tag schema). Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""On which other kernels would a module load? Decided by what kernels compare: symbol CRCs and vermagic flags."""
+"""On which other kernels would a module load? Decided by what kernels compare: symbol CRCs and vermagic flags. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Would these modules load on this kernel? Every question that the kernel's loader asks, asked before.
 
 The kernel's side: kernel/module/main.c and kernel/module/version.c (vermagic, symbols, CRCs, namespaces, licences),
-include/uapi/linux/elf-em.h (machines).
+include/uapi/linux/elf-em.h (machines). Pure.
 """
 
 from __future__ import annotations

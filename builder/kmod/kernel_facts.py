@@ -1,4 +1,4 @@
-"""What a kernel demands of a module: its vermagic, its exported symbols, and which modules it brings itself."""
+"""What a kernel demands of a module: its vermagic, its exported symbols, and which modules it brings itself. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from builder.kmod.kernel_object import module_name
 from builder.kmod.symvers import KernelSymbols
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
     from builder.kernel import KernelVersion
 
+NEEDED_FILES = ("Module.symvers", "utsrelease.h", "arch-vermagic.h", "vermagic.h", "auto.conf")
+MODULE_LISTS = ("modules.builtin", "modules.dep")
+"""Files that a toolkit may lack; each line begins with a module."""
 _DIRECTIVE = re.compile(r"#\s*(ifdef|ifndef|if|elif|else|endif|define)\b\s*(.*)")
 _DEFINED = re.compile(r"!?\s*defined\s*\(?\s*(\w+)\s*\)?")
 _TOKEN = re.compile(r'"([^"]*)"|(\w+)')
@@ -39,25 +41,27 @@ class KernelFacts:
         return "modversions" in self.vermagic.split()
 
 
-def read_kernel_facts(folder: Path, kernel: KernelVersion) -> KernelFacts:
-    """Read the files of a folder that ``builder.sources.kernel_files`` filled, or of any folder with the same.
+def make_kernel_facts(files: Mapping[str, str], kernel: KernelVersion, *, origin: str) -> KernelFacts:
+    """Return what the files of a kernel say.
+
+    Args:
+        files: texts by name: all of ``NEEDED_FILES``; of ``MODULE_LISTS`` what there is.
+        kernel: the kernel that they must belong to.
+        origin: where they come from, for errors.
 
     Raises:
-        FormatError: a file is missing or not what it should be, or they belong to another kernel.
+        FormatError: a file is not what it should be, or they belong to another kernel.
     """
-    symvers = folder / "Module.symvers"
     try:
-        symbols = KernelSymbols(_read(symvers))
+        symbols = KernelSymbols(files["Module.symvers"])
     except FormatError as error:
-        raise FormatError(f"{symvers}: {error.message}") from None
-    vermagic = evaluate_vermagic(
-        [_read(folder / name) for name in ("utsrelease.h", "arch-vermagic.h", "vermagic.h")],
-        _read_configuration(_read(folder / "auto.conf")),
-    )
+        raise FormatError(f"{origin}/Module.symvers: {error.message}") from None
+    headers = [files[name] for name in ("utsrelease.h", "arch-vermagic.h", "vermagic.h")]
+    vermagic = evaluate_vermagic(headers, _read_configuration(files["auto.conf"]))
     version = vermagic.partition(" ")[0]
     if version != kernel.raw:
-        raise FormatError(f"{folder} belongs to kernel {version}, not to {kernel}")
-    built_in, loadable = (_read_names(folder / name) for name in ("modules.builtin", "modules.dep"))
+        raise FormatError(f"{origin} belongs to kernel {version}, not to {kernel}")
+    built_in, loadable = (_read_names(files.get(name, "")) for name in MODULE_LISTS)
     return KernelFacts(
         kernel=kernel,
         vermagic=vermagic,
@@ -67,10 +71,9 @@ def read_kernel_facts(folder: Path, kernel: KernelVersion) -> KernelFacts:
     )
 
 
-def _read_names(file: Path) -> frozenset[str]:
-    """Return the modules that each line of a file begins with; none where a toolkit lacks the file."""
-    lines = _read(file).splitlines() if file.is_file() else []
-    return frozenset(module_name(line.partition(":")[0]) for line in lines) - {""}
+def _read_names(text: str) -> frozenset[str]:
+    """Return the modules that each line begins with."""
+    return frozenset(module_name(line.partition(":")[0]) for line in text.splitlines()) - {""}
 
 
 def evaluate_vermagic(headers: Iterable[str], configuration: frozenset[str]) -> str:
@@ -141,10 +144,3 @@ def _read_configuration(text: str) -> frozenset[str]:
         for name, separator, value in (line.partition("=") for line in text.splitlines())
         if separator and name.startswith("CONFIG_")
     )
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(errors="backslashreplace")
-    except OSError as error:
-        raise FormatError(f"{file} cannot be read: {error.strerror}") from None

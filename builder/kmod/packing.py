@@ -1,19 +1,14 @@
-"""Compressed modules (``.ko.xz``, ``.ko.zst``, ``.ko.gz``), read within bounds and written as kernels read them."""
+"""Compressed modules (``.ko.xz``, ``.ko.zst``, ``.ko.gz``), bounded, and as kernels can read them. Pure."""
 
 from __future__ import annotations
 
 import gzip
 import lzma
-import sys
 import zlib
 from typing import TYPE_CHECKING
 
+from builder.compression import zstd
 from builder.errors import FormatError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

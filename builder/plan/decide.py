@@ -1,7 +1,7 @@
 """Decides, for each cell, whether to build it, and says why. Pure: everything it looks at is an argument.
 
 A cell's key is the hash of its inputs. An image that carries the key in its name proves that the cell is done, on
-whatever machine and by whatever run it was made; evidence of the last build says what changed since.
+whatever machine and by whatever run it was made; evidence of the last build says what changed since. Pure.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from builder.digest import content_id
 from builder.errors import UsageError
-from builder.evidence.journal import CellEvidence, Outcome
+from builder.evidence.records import CellEvidence, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from builder.evidence.journal import BootEvidence
+    from builder.evidence.records import BootEvidence
     from builder.plan.matrix import Cell, LeftOut
 
 CELL_REPOSITORY = "localhost/kmodsmith/cell"

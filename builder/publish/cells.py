@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.errors import UsageError
-from builder.evidence.journal import is_strong_enough, make_run_id
+from builder.evidence.journal import make_run_id
+from builder.evidence.records import is_strong_enough
 from builder.host.locks import hold_project
 from builder.host.progress import no_progress
 from builder.host.run import obey, stop_all

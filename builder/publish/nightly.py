@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.build.runs import BuildReport, build_project
-from builder.evidence.journal import Outcome
+from builder.evidence.records import Outcome
 from builder.host.progress import no_progress
 from builder.plan.discovery import Discovery, discover_project
 from builder.plan.planning import BootOptions

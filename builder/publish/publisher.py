@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.digest import sha256_of
 from builder.errors import CellError, FailureClass, FormatError, SourceError
-from builder.evidence.journal import PublishEvidence
+from builder.evidence.records import PublishEvidence
 from builder.foreign import read_json
 from builder.host.once import Once
 from builder.host.run import check_stop

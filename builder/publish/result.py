@@ -1,4 +1,4 @@
-"""Names under which cells are published, and how the publishing of each ended."""
+"""Names under which cells are published, and how the publishing of each ended. Pure."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from builder.errors import FormatError
-from builder.evidence.journal import boot_strength, is_strong_enough
+from builder.evidence.records import boot_strength, is_strong_enough
 from builder.foreign import Parsed, parse_data, read_json
 from builder.image.contents import LayerCache, list_modules, read_exported
 from builder.image.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL

@@ -1,4 +1,4 @@
-"""Results as JUnit XML, which every CI system can show."""
+"""Results as JUnit XML, which every CI system can show. Pure."""
 
 from __future__ import annotations
 

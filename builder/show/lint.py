@@ -1,4 +1,4 @@
-"""Findings in YAML for KMM, for people and for programs."""
+"""Findings in YAML for KMM, for people and for programs. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was published, and what registries have, for people and for programs."""
+"""What was published, and what registries have, for people and for programs. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans and results as JSON, the form for CI and other programs."""
+"""Plans and results as JSON, the form for CI and other programs. Pure."""
 
 from __future__ import annotations
 

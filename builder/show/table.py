@@ -1,4 +1,4 @@
-"""Plans and results as tables for people."""
+"""Plans and results as tables for people. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from builder.build.result import CellResult
     from builder.errors import Failure
     from builder.evidence.clusters import Cluster
-    from builder.evidence.journal import BootEvidence
+    from builder.evidence.records import BootEvidence
     from builder.plan.decide import Plan
 
 _ACTION_STYLE = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from builder.kmod.kernel_facts import read_kernel_facts
+from builder.errors import FormatError
+from builder.kmod.kernel_facts import MODULE_LISTS, NEEDED_FILES, make_kernel_facts
 from builder.store.extract import extract_files
 
 if TYPE_CHECKING:
@@ -93,3 +94,20 @@ def extract_kernel_facts(toolkit_image: str, kernel: KernelVersion, target: Path
         target,
         jail=jail,
     )
+
+
+def read_kernel_facts(folder: Path, kernel: KernelVersion) -> KernelFacts:
+    """Read a folder that ``extract_kernel_facts`` filled, or any folder with the same files.
+
+    Raises:
+        FormatError: a file is missing or not what it should be, or they belong to another kernel.
+    """
+    names = (*NEEDED_FILES, *(name for name in MODULE_LISTS if (folder / name).is_file()))
+    return make_kernel_facts({name: _read(folder / name) for name in names}, kernel, origin=str(folder))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="backslashreplace")
+    except OSError as error:
+        raise FormatError(f"{file} cannot be read: {error.strerror}") from None

@@ -14,9 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.digest import file_digest
 from builder.errors import CellError, FormatError
-from builder.host.places import open_regular
+from builder.host.places import file_digest, open_regular
 from builder.image.archive import BROKEN, read_tar
 from builder.store.result import CompileResult, File, Folder, Link, make_result, refuse
 from builder.store.result_folder import Bounds

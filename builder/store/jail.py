@@ -32,7 +32,8 @@ from builder.store.images import find_store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from builder.host.limits import Group, Grouping, Limits
+    from builder.host.bounds import Limits
+    from builder.host.limits import Group, Grouping
     from builder.store.images import Store
 
 _VARIABLE = "KMODSMITH_JAIL"

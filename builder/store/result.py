@@ -1,7 +1,7 @@
 """What a compile leaves behind, as data: folders, files and links by path, with rules that hold for all of them.
 
 A compile runs code of strangers, so its result folder is read once (``result_folder.read_result``) and never looked
-into again. Everything later, from the proof of fit to the final image, works on this structure.
+into again. Everything later, from the proof of fit to the final image, works on this structure. Pure.
 """
 
 from __future__ import annotations

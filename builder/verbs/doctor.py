@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.doctor.certificates import examine_certificates
-from builder.doctor.condition import Condition, State
+from builder.doctor.condition import State
 from builder.doctor.examine import booted_arches, examine
 from builder.doctor.install import install_missing
 from builder.doctor.tools import BOOT_TOOLS
 from builder.errors import ConfigError, HostError
-from builder.plan.project import Project
-from builder.verbs.session import Session
 
 if TYPE_CHECKING:
     from builder.doctor.condition import Condition

@@ -26,7 +26,7 @@ from integration.registry_server import RegistryServer, serve_registry  # noqa: 
 
 from bench.large_project import write_large_project  # noqa: E402
 from builder.digest import sha256_of  # noqa: E402
-from builder.evidence.journal import CellEvidence, ModuleRecord, Outcome  # noqa: E402
+from builder.evidence.records import CellEvidence, ModuleRecord, Outcome  # noqa: E402
 from builder.image.labels import KEY_LABEL  # noqa: E402
 from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
 from builder.plan.matrix import Selector  # noqa: E402

@@ -27,7 +27,8 @@ from builder.config.model import BootTest
 from builder.doctor.condition import State
 from builder.doctor.examine import examine
 from builder.errors import CellError, FormatError, HostError
-from builder.evidence.journal import BootEvidence, Journal
+from builder.evidence.journal import Journal
+from builder.evidence.records import BootEvidence
 from builder.kernel import Arch, parse_kernel_version
 from builder.kmod.fit import place_modules
 from builder.kmod.signature import split_signature

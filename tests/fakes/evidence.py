@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder.errors import Failure, FailureClass
-from builder.evidence.journal import CellEvidence, ModuleRecord, Outcome
+from builder.evidence.records import CellEvidence, ModuleRecord, Outcome
 
 
 def make_evidence(cell: str, key: str = "k") -> CellEvidence:

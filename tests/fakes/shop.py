@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builder.evidence.journal import BootEvidence, CellEvidence, Journal, ModuleRecord, Outcome
+from builder.evidence.records import BootEvidence, CellEvidence, ModuleRecord, Outcome
 from builder.image.manifests import OCI_MANIFEST, make_descriptor
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Decision, Reason
@@ -31,6 +31,7 @@ from fakes.image_keys import make_image_signer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from builder.evidence.journal import Journal
     from builder.publish.verify import Verification
     from builder.registry.reader import Registry
     from builder.signing.image_key import OpenImageSigner

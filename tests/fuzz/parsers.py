@@ -44,15 +44,8 @@ from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.errors import Failure, FailureClass, FormatError, KmodsmithError
 from builder.evidence.clusters import cluster
 from builder.evidence.compile_log import classify_compile_log
-from builder.evidence.journal import (
-    BootEvidence,
-    CellEvidence,
-    FileRecord,
-    Journal,
-    ModuleRecord,
-    Outcome,
-    PublishEvidence,
-)
+from builder.evidence.journal import Journal
+from builder.evidence.records import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome, PublishEvidence
 from builder.image.contents import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
 from builder.image.contract import _check_packages, _check_settings, read_rpm_names
 from builder.image.depmod import check_depmod_data
@@ -61,7 +54,7 @@ from builder.image.leaks import find_leaks
 from builder.image.manifests import OCI_MANIFEST, make_artifact, make_index, parse_artifact, parse_index, referrer_of
 from builder.image.overlay import ImageFile
 from builder.kernel import Arch, parse_kernel_version
-from builder.kmod.kernel_facts import evaluate_vermagic, read_kernel_facts
+from builder.kmod.kernel_facts import evaluate_vermagic
 from builder.kmod.kernel_object import read_kernel_object
 from builder.kmod.packing import unpack_module
 from builder.kmod.signature import append_signature, parse_certificate, split_signature
@@ -90,6 +83,7 @@ from builder.signing.modules import SigningLog
 from builder.signing.public_key import parse_public_key
 from builder.sources.debian.apt import Apt
 from builder.sources.debian.deb import find_members, read_members
+from builder.sources.kernel_files import read_kernel_facts
 from builder.sources.lock import Lock, format_lock, read_lock
 from builder.sources.openshift.payload import (
     kernel_of_labels,

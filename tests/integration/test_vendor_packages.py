@@ -15,11 +15,11 @@ from builder.errors import ConfigError
 from builder.kernel import Arch, parse_kernel_version
 from builder.kmod.finding import Check
 from builder.kmod.fit import check_modules, place_modules
-from builder.kmod.kernel_facts import read_kernel_facts
 from builder.kmod.kernel_object import read_kernel_object
 from builder.sources.debian.apt import Apt, Archive
 from builder.sources.debian.deb import read_members
 from builder.sources.download import Downloads
+from builder.sources.kernel_files import read_kernel_facts
 from builder.sources.lock import LockedPackage, read_lock
 
 if TYPE_CHECKING:

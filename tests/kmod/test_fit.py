@@ -35,8 +35,9 @@ from builder.image.layout import Entry
 from builder.image.leaks import find_leaks
 from builder.kmod.finding import Check, Finding, raise_findings
 from builder.kmod.fit import check_modules, place_modules
-from builder.kmod.kernel_facts import evaluate_vermagic, read_kernel_facts
+from builder.kmod.kernel_facts import evaluate_vermagic
 from builder.kmod.packing import pack_module
+from builder.sources.kernel_files import read_kernel_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from builder.errors import Failure, FailureClass, UsageError
-from builder.evidence.journal import BootEvidence, CellEvidence, ModuleRecord, Outcome
+from builder.evidence.records import BootEvidence, CellEvidence, ModuleRecord, Outcome
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import (
     Action,

@@ -14,7 +14,8 @@ from fakes.lists import make_decision, make_shared, names_of, put_image
 from fakes.registry import FakeRegistry
 
 from builder.digest import sha256_of
-from builder.evidence.journal import Journal, PublishEvidence
+from builder.evidence.journal import Journal
+from builder.evidence.records import PublishEvidence
 from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
 from builder.plan.decide import Action, Decision, Plan, Reason

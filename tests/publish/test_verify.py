@@ -26,7 +26,8 @@ from fakes.shop import (
 )
 
 from builder.errors import FormatError, SignerError, SourceError, UsageError
-from builder.evidence.journal import FileRecord, Journal, ModuleRecord
+from builder.evidence.journal import Journal
+from builder.evidence.records import FileRecord, ModuleRecord
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, referrers_tag
 from builder.publish import cells
 from builder.publish.attachments import Artifact

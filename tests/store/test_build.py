@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.host.limits import Limits
+from builder.host.bounds import Limits
 from builder.kernel import parse_kernel_version
 from builder.store import jail as jail_module
 from builder.store.build import ImageBuild

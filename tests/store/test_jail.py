@@ -8,7 +8,8 @@ import pytest
 
 from builder.errors import CellError, HostError, UsageError
 from builder.host import limits as limits_module
-from builder.host.limits import DiskWatch, Limits, find_grouping
+from builder.host.bounds import Limits
+from builder.host.limits import DiskWatch, find_grouping
 from builder.host.seccomp import jail_filter
 from builder.plan.project import open_project
 from builder.store import jail as jail_module

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.build.arrange import move_modules
-from builder.digest import file_digest
 from builder.errors import CellError, FailureClass, FormatError
+from builder.host.places import file_digest
 from builder.image.depmod import make_depmod_data
 from builder.kernel import parse_kernel_version
 from builder.store.compiled import CompiledResults

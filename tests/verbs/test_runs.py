@@ -20,7 +20,8 @@ from builder.boot.stage import Booter
 from builder.build import cells as build_module
 from builder.build.runs import BuildReport
 from builder.errors import FailureClass
-from builder.evidence.journal import Journal, PublishEvidence
+from builder.evidence.journal import Journal
+from builder.evidence.records import PublishEvidence
 from builder.host.line_file import LineFile
 from builder.host.locks import hold_lock_file, hold_project, share_store
 from builder.plan.discovery import discover_project

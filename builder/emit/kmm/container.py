@@ -1,4 +1,4 @@
-"""Rules of ``moduleLoader.container``: images, mappings, modprobe, signing in the cluster."""
+"""Rules of ``moduleLoader.container``: images, mappings, modprobe, signing in the cluster. Pure."""
 
 from __future__ import annotations
 

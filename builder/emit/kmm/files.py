@@ -1,4 +1,4 @@
-"""Everything that the Kernel Module Management operator needs for a driver, as files."""
+"""Everything that the Kernel Module Management operator needs for a driver, as files. Pure."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Looks through files of YAML for objects of KMM, and at what they need of each other."""
+"""Looks through files of YAML for objects of KMM, and at what they need of each other. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builder.config.yamlfile import format_path
 from builder.emit.kmm.fields import SPECS
 from builder.emit.kmm.mapping import choose_mapping, image_of
 from builder.emit.kmm.problem import Problem, Severity
 from builder.emit.kmm.rules import find_problems
+from builder.errors import format_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

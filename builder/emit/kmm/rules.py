@@ -2,7 +2,7 @@
 
 Source of the refusals: the CRD schemas and internal/webhook of kernel-module-management and its OpenShift edition,
 releases 2.4 to 2.7. Where the webhook's own test is weaker than what it is for (an image without a tag in a registry
-with a port), ours is stricter.
+with a port), ours is stricter. Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Forms of text that Kubernetes itself demands (apimachinery, pkg/util/validation)."""
+"""Forms of text that Kubernetes itself demands (apimachinery, pkg/util/validation). Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Statements about images, signed: in-toto statements in DSSE envelopes in sigstore bundles, as cosign 3 reads them.
 
 Formats: in-toto attestation v1 (statement), secure-systems-lab/dsse v1 (envelope), sigstore protobuf-specs
-``dev.sigstore.bundle`` v0.3 (bundle), sigstore/cosign specs/BUNDLE_SPEC.md (its place in a registry).
+``dev.sigstore.bundle`` v0.3 (bundle), sigstore/cosign specs/BUNDLE_SPEC.md (its place in a registry). Pure.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from builder.evidence.journal import BootEvidence, CellEvidence
+    from builder.evidence.records import BootEvidence, CellEvidence
     from builder.sources.provider import BuildInput
 
 

@@ -16,7 +16,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 if TYPE_CHECKING:
-    from builder.evidence.journal import ModuleRecord
+    from builder.evidence.records import ModuleRecord
     from builder.publish.attest.facts import CellFacts
     from builder.sources.provider import BuildInput
 

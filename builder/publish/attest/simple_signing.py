@@ -1,7 +1,7 @@
 """Image signatures as podman, CRI-O and cosign 2 read them: simple signing payloads in an image tagged ``.sig``.
 
 Formats: containers/image, docs/containers-signature.5 (payload); sigstore/cosign, specs/SIGNATURE_SPEC.md (image).
-
+Pure.
 """
 
 from __future__ import annotations

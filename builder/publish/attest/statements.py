@@ -1,7 +1,7 @@
 """What is attested of a cell's image: how it was built, what is in it, and which tests it passed.
 
 Predicates: SLSA provenance v1 (slsa.dev/spec/v1.0/provenance), in-toto test result v0.1, CycloneDX 1.6. All are made of
-evidence: the same evidence gives the same bytes.
+evidence: the same evidence gives the same bytes. Pure.
 """
 
 from __future__ import annotations

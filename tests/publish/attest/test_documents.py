@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import FormatError
-from builder.evidence.journal import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome
+from builder.evidence.records import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome
 from builder.foreign import read_json
 from builder.image.manifests import make_index, parse_artifact, parse_index, referrer_of
 from builder.publish.attest.bundle import make_statement, open_bundle, sign_statement
