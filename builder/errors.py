@@ -55,7 +55,7 @@ class FailureClass(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        return 10 + list(FailureClass).index(self)
+        return _EXIT_CODES[self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,18 @@ class Failure:
     detail: str
     hint: str | None = None
     location: str | None = None
+
+
+_EXIT_CODES = {
+    FailureClass.TOOLKIT: 10,
+    FailureClass.COMPILE: 11,
+    FailureClass.UNRESOLVED_SYMBOL: 12,
+    FailureClass.FIT: 13,
+    FailureClass.SIGN: 14,
+    FailureClass.BOOT: 15,
+    FailureClass.PUBLISH: 16,
+    FailureClass.INFRASTRUCTURE: 17,
+}
 
 
 # What steers a terminal or no file can hold: it comes out of names and texts that others wrote.

@@ -89,7 +89,7 @@ class KernelVersion:
         return _NOT_IN_TAG.sub("_", self.raw)
 
     @property
-    def release(self) -> str:
+    def noarch(self) -> str:
         """The version without its architecture: ``5.14.0-427.68.1.el9_4+rt``, ``6.1.0-56-cloud``."""
         return re.sub(rf"[.-]({self.arch}|{self.arch.oci})(?=\+|$)", "", self.raw)
 

@@ -85,3 +85,15 @@ def test_kernels_are_equal_by_their_string_alone() -> None:
 def test_what_uname_cannot_say(raw: str) -> None:
     with pytest.raises(UsageError, match="is not a kernel version"):
         parse_kernel_version(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "noarch"),
+    [
+        ("5.14.0-427.68.1.el9_4.x86_64+rt", "5.14.0-427.68.1.el9_4+rt"),
+        ("5.14.0-427.68.1.el9_4.aarch64", "5.14.0-427.68.1.el9_4"),
+        ("6.1.0-56-cloud-amd64", "6.1.0-56-cloud"),
+    ],
+)
+def test_without_its_architecture(raw: str, noarch: str) -> None:
+    assert parse_kernel_version(raw).noarch == noarch

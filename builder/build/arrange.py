@@ -12,7 +12,7 @@ from builder.store.result import File, Link, make_result
 
 if TYPE_CHECKING:
     from builder.kernel import KernelVersion
-    from builder.store.result import CompileResult, Entry
+    from builder.store.result import CompileResult, ResultEntry
 
 
 def move_modules(result: CompileResult, compiled_for: KernelVersion, kernel: KernelVersion) -> CompileResult:
@@ -23,7 +23,7 @@ def move_modules(result: CompileResult, compiled_for: KernelVersion, kernel: Ker
     """
     before, after = f"{MODULE_ROOT}/{compiled_for.raw}", f"{MODULE_ROOT}/{kernel.raw}"
 
-    def move(path: str, entry: Entry) -> tuple[str, Entry]:
+    def move(path: str, entry: ResultEntry) -> tuple[str, ResultEntry]:
         if path != before and not path.startswith(f"{before}/"):
             return path, entry
         is_host = path == f"{before}/host" and isinstance(entry, Link)

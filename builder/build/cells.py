@@ -21,7 +21,7 @@ from builder.build.result import CellResult, Status
 from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence.blame import describe_error, is_understood, is_worth_another_try
 from builder.evidence.journal import Journal, make_run_id
-from builder.evidence.records import CellEvidence, Outcome
+from builder.evidence.records import CellEvidence, CellOutcome
 from builder.host.once import Once
 from builder.host.run import obey, stop_all
 from builder.image.contents import LayerCache
@@ -212,7 +212,7 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         driver=decision.cell.driver,
         kernel=decision.cell.kernel.raw,
         key=decision.key,
-        outcome=Outcome.FAILED if failure else Outcome.BUILT,
+        outcome=CellOutcome.FAILED if failure else CellOutcome.BUILT,
         inputs=asdict(decision.inputs) if decision.inputs else {},
         run=shop.run_id,
         finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",

@@ -16,14 +16,14 @@ from builder.plan.planning import NO_BOOTS, plan_project
 from builder.store.images import hold_store
 
 if TYPE_CHECKING:
-    from builder.kmod.compat import Drift, Verdict
+    from builder.kmod.compat import Compatibility, Drift
     from builder.kmod.fit import PlacedModule
     from builder.plan.decide import Decision
     from builder.plan.matrix import Selector
     from builder.plan.project import Project
 
 
-def compare_kernels(project: Project, selector: Selector) -> dict[str, list[Verdict]]:
+def compare_kernels(project: Project, selector: Selector) -> dict[str, list[Compatibility]]:
     """Judge, for each driver, every built image of the selection for every kernel of the selection.
 
     Raises:
@@ -32,7 +32,7 @@ def compare_kernels(project: Project, selector: Selector) -> dict[str, list[Verd
     with ExitStack() as held:
         held.enter_context(hold_store())
         built = _read_built(project, selector)
-        verdicts: dict[str, list[Verdict]] = {}
+        verdicts: dict[str, list[Compatibility]] = {}
         facts = {source: open_source_facts(project, source, held) for source in {item.cell.source for item, _ in built}}
         for kernel, source in dict.fromkeys((item.cell.kernel, item.cell.source) for item, _ in built):
             known = facts[source].of(kernel)

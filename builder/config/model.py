@@ -745,7 +745,7 @@ class PublishSettings(_Model):
     tags: Annotated[tuple[TagRule, ...], Field(min_length=1)] = ("version-kernel",)
     """Tags of an image, the first being the one that plans show. version-kernel: `{version}-{kernel}`. kernel: the
     kernel alone, as KMM's day-1 wants it; then the driver's version belongs into the name of the image. Or a pattern
-    of {driver}, {version}, {kernel}, {release} (the kernel without its architecture), {arch} and {variant}: where
+    of {driver}, {version}, {kernel}, {kernel_noarch} (the kernel without its architecture), {arch} and {variant}: where
     images of several architectures get the same tag, it stands for a list of them. None is ever moved."""
     signer: ImageSigner | None = None
     """Who signs images; without it they are published unsigned, and nothing is attested."""

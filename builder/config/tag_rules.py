@@ -29,7 +29,7 @@ def normalize_tag(text: str) -> str:
 RULES = {"version-kernel": "{version}-{kernel}", "kernel": "{kernel}"}
 """Tag rules that have a name: side by side in one repository, and what KMM's day-1 looks for."""
 
-_FIELDS = frozenset({"driver", "version", "kernel", "release", "arch", "variant"})
+_FIELDS = frozenset({"driver", "version", "kernel", "kernel_noarch", "arch", "variant"})
 
 
 def check_tag_rule(rule: str) -> None:
@@ -44,6 +44,8 @@ def check_tag_rule(rule: str) -> None:
         fields = {str(name) for _, name, _, _ in parts}
     except ValueError as error:
         raise UsageError(f"{rule!r} is no pattern of a tag: {error}") from None
+    if "release" in fields:
+        raise UsageError(f"{rule!r}: a kernel without its architecture is {{kernel_noarch}}; releases are OpenShift's")
     if unknown := fields - _FIELDS:
         raise UsageError(
             f"{rule!r} has the unknown field {{{min(unknown)}}}; known: {', '.join(sorted(_FIELDS))}; or it is one of "
@@ -74,7 +76,7 @@ def image_names(
         "driver": driver,
         "version": version,
         "kernel": kernel.raw,
-        "release": kernel.release,
+        "kernel_noarch": kernel.noarch,
         "arch": kernel.arch.oci,
         "variant": str(kernel.variant),
     }

@@ -20,7 +20,7 @@ _MOST_DEPTH = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Mark:
     """1-based line and column."""
 
     line: int
@@ -33,14 +33,14 @@ class YamlFile:
 
     file: Path
     data: Any
-    places: dict[Path_, Place] = field(default_factory=dict)
-    key_places: dict[Path_, Place] = field(default_factory=dict)
+    places: dict[Path_, Mark] = field(default_factory=dict)
+    key_places: dict[Path_, Mark] = field(default_factory=dict)
 
     def mistake(self, path: Path_, message: str, *, at_key: bool = False) -> Mistake:
         """Return a mistake at a path, or at the nearest thing around it that exists."""
         known = self.key_places if at_key and path in self.key_places else self.places
         nearest = next(path[:length] for length in range(len(path), -1, -1) if path[:length] in known or not length)
-        place = known.get(nearest, Place(1, 1))
+        place = known.get(nearest, Mark(1, 1))
         return Mistake(file=self.file, line=place.line, column=place.column, path=format_path(path), message=message)
 
 
@@ -136,7 +136,7 @@ def _trick(event: yaml.Event, depth: int) -> str | None:
 def _convert(node: yaml.Node | None, path: Path_, result: YamlFile, mistakes: list[Mistake]) -> Any:
     if node is None:
         return None
-    result.places[path] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+    result.places[path] = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
     if isinstance(node, yaml.SequenceNode):
         return [_convert(item, (*path, number), result, mistakes) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -149,7 +149,7 @@ def _convert_items(
 ) -> Iterator[tuple[str, Any]]:
     for key_node, value_node in node.value:
         key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
-        place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        place = Mark(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         below = (*path, key)
         if below in result.key_places:
             first = result.key_places[below].line

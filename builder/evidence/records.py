@@ -9,7 +9,7 @@ from enum import StrEnum
 from builder.errors import Failure  # noqa: TC001 - pydantic reads annotations
 
 
-class Outcome(StrEnum):
+class CellOutcome(StrEnum):
     BUILT = "built"
     FAILED = "failed"
 
@@ -51,7 +51,7 @@ class CellEvidence:
     driver: str
     kernel: str
     key: str
-    outcome: Outcome
+    outcome: CellOutcome
     inputs: Mapping[str, str]
     run: str
     finished: str

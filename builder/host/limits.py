@@ -40,7 +40,7 @@ class LimitHit:
     sentence: str
 
 
-class Group(Protocol):
+class ControlGroup(Protocol):
     """Control groups of one compile."""
 
     @property
@@ -61,7 +61,7 @@ class Grouping(Protocol):
     @property
     def name(self) -> str: ...
 
-    def make(self, limits: Limits) -> Group: ...
+    def make(self, limits: Limits) -> ControlGroup: ...
 
 
 class _Folders:
@@ -109,7 +109,7 @@ class _Version1:
     def name(self) -> str:
         return "control groups (version 1)"
 
-    def make(self, limits: Limits) -> Group:
+    def make(self, limits: Limits) -> ControlGroup:
         name = f"kmodsmith-{os.getpid()}-{next(_NUMBERS)}"
         memory, pids = self.memory / name, self.pids / name
         files = {
@@ -130,7 +130,7 @@ class _Version2:
     def name(self) -> str:
         return "control groups (version 2)"
 
-    def make(self, limits: Limits) -> Group:
+    def make(self, limits: Limits) -> ControlGroup:
         folder = self.parent / f"kmodsmith-{os.getpid()}-{next(_NUMBERS)}"
         values = {"memory.max": str(limits.memory_bytes), "pids.max": str(limits.processes), "memory.oom.group": "1"}
         events = {"memory": (folder / "memory.events", "oom_kill"), "processes": (folder / "pids.events", "max")}
@@ -160,7 +160,7 @@ class _Systemd:
     def name(self) -> str:
         return "control groups (systemd)"
 
-    def make(self, limits: Limits) -> Group:
+    def make(self, limits: Limits) -> ControlGroup:
         manager = () if self.is_root else ("--user",)
         bounds = (
             f"MemoryMax={limits.memory_bytes}", "MemorySwapMax=0", f"TasksMax={limits.processes}", "OOMPolicy=kill",

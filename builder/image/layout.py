@@ -22,7 +22,7 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class LayerBlob:
     """An uncompressed layer file; ``digest`` is its SHA-256 without prefix, ``size`` in bytes."""
 
     file: Path
@@ -31,7 +31,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LayerEntry:
     """A file, link or folder that we add to a layer ourselves."""
 
     path: str
@@ -50,7 +50,9 @@ class Entry:
         return member
 
 
-def write_layer(file: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], own: Sequence[Entry] = ()) -> Layer:
+def write_layer(
+    file: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], own: Sequence[LayerEntry] = ()
+) -> LayerBlob:
     """Write a layer: our own entries first, then the members; the first of equal paths stays.
 
     Raises:
@@ -70,12 +72,12 @@ def write_layer(file: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], ow
                 raise SourceError(f"two packages of one layer hold {member.name}")
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Layer(file=file, digest=digest, size=file.stat().st_size)
+    return LayerBlob(file=file, digest=digest, size=file.stat().st_size)
 
 
 def write_image(
     folder: Path,
-    layers: Sequence[Layer],
+    layers: Sequence[LayerBlob],
     *,
     arch: str,
     environment: Mapping[str, str],

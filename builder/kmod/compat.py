@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Compatibility:
     """Whether modules that were compiled for one kernel would load on another, and if not, why.
 
     ``changed`` are symbols whose CRC differs, ``missing`` those that the kernel does not export; ``other`` are the
@@ -35,7 +35,7 @@ class Verdict:
         return not (self.changed or self.missing or self.other)
 
 
-def judge(modules: Sequence[PlacedModule], compiled_for: str, kernel: KernelFacts) -> Verdict:
+def judge(modules: Sequence[PlacedModule], compiled_for: str, kernel: KernelFacts) -> Compatibility:
     """Judge the modules of one image for one kernel."""
     siblings = {name: export for module in modules for name, export in module.object.exports.items()}
     changed = {
@@ -53,7 +53,7 @@ def judge(modules: Sequence[PlacedModule], compiled_for: str, kernel: KernelFact
     elsewhere = {Check.WRONG_FOLDER, Check.WRONG_SYMBOL_VERSION, Check.SYMBOL_MISSING}
     findings = check_modules(modules, kernel, expected=None, compiled_for=compiled_for)
     other = {finding.check.value for finding in findings} - {check.value for check in elsewhere}
-    return Verdict(
+    return Compatibility(
         compiled_for=compiled_for,
         kernel=kernel.kernel.raw,
         changed=tuple(sorted(changed)),

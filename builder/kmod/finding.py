@@ -66,10 +66,18 @@ class Check(StrEnum):
 
     @property
     def failure_class(self) -> FailureClass:
-        if self is Check.SYMBOL_MISSING:
-            return FailureClass.UNRESOLVED_SYMBOL
-        is_signing = "sign" in self or self is Check.WRONG_DIGEST_ALGORITHM
-        return FailureClass.SIGN if is_signing else FailureClass.FIT
+        return _CLASSES.get(self, FailureClass.FIT)
+
+
+_CLASSES = {
+    Check.SYMBOL_MISSING: FailureClass.UNRESOLVED_SYMBOL,
+    Check.SIGNATURE_UNREADABLE: FailureClass.SIGN,
+    Check.SIGNATURE_MISSING: FailureClass.SIGN,
+    Check.SIGNATURE_UNEXPECTED: FailureClass.SIGN,
+    Check.SIGNED_BY_OTHER: FailureClass.SIGN,
+    Check.SIGNATURE_INVALID: FailureClass.SIGN,
+    Check.WRONG_DIGEST_ALGORITHM: FailureClass.SIGN,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

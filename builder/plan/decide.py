@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from builder.digest import content_id
 from builder.errors import UsageError
-from builder.evidence.records import CellEvidence, Outcome
+from builder.evidence.records import CellEvidence, CellOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -321,7 +321,7 @@ def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> t
         return changed[0][0], " and ".join(text for _, text in changed)
     if previous.key != key:
         return Reason.FORMAT_CHANGED, "kmodsmith itself builds cells differently now"
-    if previous.outcome is Outcome.FAILED:
+    if previous.outcome is CellOutcome.FAILED:
         failure = previous.failure.code if previous.failure else "no reason recorded"
         return Reason.FAILED_BEFORE, f"its last build failed ({failure})"
     return Reason.IMAGE_GONE, "it was built, but its image is no longer in the container store"
@@ -376,7 +376,7 @@ def _predict_builds(drivers: Sequence[str], history: Iterable[CellEvidence], *, 
     by_driver: dict[str, list[float]] = {}
     toolkits: list[float] = []
     for item in history:
-        if item.outcome is not Outcome.BUILT or "compile" not in item.timings:
+        if item.outcome is not CellOutcome.BUILT or "compile" not in item.timings:
             continue
         by_driver.setdefault(item.driver, []).append(item.timings["compile"] + item.timings.get("assemble", 0.0))
         if item.timings.get("toolkit", 0.0) > _TOOLKIT_WAS_MADE_S:

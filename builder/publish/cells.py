@@ -141,7 +141,7 @@ def name_cells(project: Project, selector: Selector) -> dict[str, CellNames]:
             if other != cell.id:
                 raise UsageError(
                     f"{other} and {cell.id} would both be published as {name}",
-                    hint="put {kernel}, or {release} and {variant}, into that pattern of publish.tags",
+                    hint="put {kernel}, or {kernel_noarch} and {variant}, into that pattern of publish.tags",
                 )
     return {
         cell.id: CellNames(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.build.runs import BuildReport, build_project
-from builder.evidence.records import Outcome
+from builder.evidence.records import CellOutcome
 from builder.host.progress import no_progress
 from builder.plan.discovery import Discovery, discover_project
 from builder.plan.planning import BootOptions
@@ -107,7 +107,7 @@ def measure_freshness(project: Project, results: Iterable[CellResult]) -> list[F
         if not isinstance(source, LockedOpenShift) or cell.kernel.raw not in source.kernels:
             continue
         built = evidence.get(cell.id)
-        is_known = built is not None and built.outcome is Outcome.BUILT and not built.derived
+        is_known = built is not None and built.outcome is CellOutcome.BUILT and not built.derived
         ready = built.finished if built and is_known and result.digest else ""
         seen = source.kernels[cell.kernel.raw].seen
         hours = (parse_date(ready) - parse_date(seen)).total_seconds() / _HOUR_S if seen and ready else None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from builder.emit.kmm.lint import Choice, LintResult
+    from builder.emit.kmm.lint import ImageChoice, LintResult
 
 FORMAT_VERSION = 1
 
@@ -34,7 +34,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def emit_choices(choices: Sequence[Choice]) -> RenderableType:
+def emit_choices(choices: Sequence[ImageChoice]) -> RenderableType:
     table = make_table("module", "kernel", "mapping", "image")
     for item in choices:
         number = "none" if item.mapping is None else f"kernelMappings[{item.mapping}]"
@@ -42,7 +42,7 @@ def emit_choices(choices: Sequence[Choice]) -> RenderableType:
     return table
 
 
-def emit_lint_json(result: LintResult, choices: Sequence[Choice]) -> str:
+def emit_lint_json(result: LintResult, choices: Sequence[ImageChoice]) -> str:
     findings = [
         {
             "file": str(item.mistake.file),

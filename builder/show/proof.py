@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from builder.build.prove import Proof
-    from builder.kmod.compat import Drift, Verdict
+    from builder.kmod.compat import Compatibility, Drift
 
 _MOST_NAMES = 6
 
@@ -55,7 +55,7 @@ def emit_signing_log(entries: Sequence[Mapping[str, str]]) -> RenderableType:
     return Group(table, Text(f"{len(made)} signatures; no line was changed or removed"))
 
 
-def emit_compat(verdicts: Mapping[str, Sequence[Verdict]]) -> RenderableType:
+def emit_compat(verdicts: Mapping[str, Sequence[Compatibility]]) -> RenderableType:
     """Return a table kernel by kernel for each driver, and below it the symbols that stand in the way.
 
     Columns carry numbers: thirty kernel versions fit into no terminal. ``+`` loads, a number counts the symbols
@@ -64,7 +64,7 @@ def emit_compat(verdicts: Mapping[str, Sequence[Verdict]]) -> RenderableType:
     parts: list[RenderableType] = []
     for driver, items in verdicts.items():
         numbers = {kernel: number for number, kernel in enumerate(dict.fromkeys(item.kernel for item in items), 1)}
-        rows: dict[str, dict[str, Verdict]] = {}
+        rows: dict[str, dict[str, Compatibility]] = {}
         for item in items:
             rows.setdefault(item.compiled_for, {})[item.kernel] = item
         table = _table("", f"{driver}, compiled for", *(str(number) for number in numbers.values()))
@@ -78,7 +78,7 @@ def emit_compat(verdicts: Mapping[str, Sequence[Verdict]]) -> RenderableType:
     return Group(*parts)
 
 
-def emit_compat_json(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
+def emit_compat_json(verdicts: Mapping[str, Sequence[Compatibility]]) -> str:
     return _dump(
         {driver: [asdict(item) | {"loads": item.loads} for item in items] for driver, items in verdicts.items()}
     )
@@ -97,7 +97,7 @@ def emit_drift(drifts: Mapping[str, Sequence[Drift]], before: str, after: str) -
     return Group(*parts)
 
 
-def _mark(verdict: Verdict) -> Text:
+def _mark(verdict: Compatibility) -> Text:
     if verdict.loads:
         return Text("+", style="green")
     if verdict.other:
@@ -105,7 +105,7 @@ def _mark(verdict: Verdict) -> Text:
     return Text(str(len(verdict.changed) + len(verdict.missing)), style="red")
 
 
-def _list_causes(items: Sequence[Verdict]) -> Text:
+def _list_causes(items: Sequence[Compatibility]) -> Text:
     """Name the symbols that stand in the way most often."""
     counts: dict[str, int] = {}
     for item in items:

@@ -3,7 +3,7 @@
 Both run the same Containerfile. The first stops at its stage ``build`` with a folder of the host mounted where that
 stage leaves its results (``/out``); the second takes the folder instead of the stage ``modules``, so its result is
 byte for byte what one uninterrupted build would have made. Between the two, modules are plain files on the host:
-the place where they are proven and signed. (Exporting a stage instead of mounting costs 0.4 s of CPU a cell.)
+the mount where they are proven and signed. (Exporting a stage instead of mounting costs 0.4 s of CPU a cell.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from builder.host.run import Command
 from builder.image.labels import CELL_LABEL, KERNEL_LABEL, KEY_LABEL
-from builder.store.jail import Place
+from builder.store.jail import Mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -72,8 +72,8 @@ class ImageBuild:
 
         Its id is written to ``id_file``.
         """
-        content = Place(host=modules, inside="/modules")
-        told = Place(host=id_file.parent, inside="/told", is_writable=True)
+        content = Mount(host=modules, inside="/modules")
+        told = Mount(host=id_file.parent, inside="/told", is_writable=True)
         options = ["--isolation", "oci", "--runtime", REFUSING_RUNTIME, "--platform", f"linux/{kernel.arch.oci}"]
         options += ["--build-context", f"{RESULT_STAGE}={self.jail.locate(content)}"]
         options += ["--iidfile", f"{self.jail.locate(told)}/{id_file.name}"]
@@ -95,11 +95,11 @@ class ImageBuild:
         )
 
     @property
-    def _inputs(self) -> tuple[Place, Place]:
-        return Place(host=self.containerfile, inside="/Containerfile"), Place(host=self.context, inside="/context")
+    def _inputs(self) -> tuple[Mount, Mount]:
+        return Mount(host=self.containerfile, inside="/Containerfile"), Mount(host=self.context, inside="/context")
 
     def _argv(
-        self, arguments: Mapping[str, str], options: Sequence[str], locate: Callable[[Place], str]
+        self, arguments: Mapping[str, str], options: Sequence[str], locate: Callable[[Mount], str]
     ) -> tuple[str, ...]:
         argv = ["buildah", "build", "--quiet", "--layers=false", "--pull-never", *_REPRODUCIBLE, *options]
         for name, value in sorted(arguments.items()):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
     from builder.image.archive import Content
-    from builder.store.result import Entry
+    from builder.store.result import ResultEntry
 
 _BOUNDS = Bounds()
 # For every entry a header, filled up, and another two blocks with a long name.
@@ -84,7 +84,7 @@ def _check_digest(stream: BufferedReader, digest: str) -> None:
     stream.seek(0)
 
 
-def _describe(path: str, entry: Entry) -> tarfile.TarInfo:
+def _describe(path: str, entry: ResultEntry) -> tarfile.TarInfo:
     member = tarfile.TarInfo(path)
     member.mode = 0o755
     match entry:
@@ -97,7 +97,7 @@ def _describe(path: str, entry: Entry) -> tarfile.TarInfo:
     return member
 
 
-def _read_entries(stream: BufferedReader) -> Iterator[tuple[str, Entry]]:
+def _read_entries(stream: BufferedReader) -> Iterator[tuple[str, ResultEntry]]:
     size = 0
     members = read_tar(stream, most=_LARGEST_FILE, may_be_packed=False)
     for number, (member, content) in enumerate(members):
@@ -109,7 +109,7 @@ def _read_entries(stream: BufferedReader) -> Iterator[tuple[str, Entry]]:
             yield path, _read_entry(member, content)
 
 
-def _read_entry(member: tarfile.TarInfo, content: Content) -> Entry:
+def _read_entry(member: tarfile.TarInfo, content: Content) -> ResultEntry:
     if member.isdir():
         return Folder()
     if member.issym():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from builder.host.bounds import Limits
-    from builder.host.limits import Group, Grouping
+    from builder.host.limits import ControlGroup, Grouping
     from builder.store.images import Store
 
 _VARIABLE = "KMODSMITH_JAIL"
@@ -61,7 +61,7 @@ _LAST_WORDS = "'nox -s doctor' tells more; docs/security.md has what a pod needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Mount:
     """A file or folder of the host, and where it is inside of a room."""
 
     host: Path
@@ -127,23 +127,23 @@ class Jail:
                 held.callback(group.close)
             yield Room(folder, self._store, self._limits, walls, group)
 
-    def on_store(self, argv: Sequence[str], places: Sequence[Place]) -> tuple[str, ...]:
-        """Return the words that run buildah on the container store itself, with nothing else of the host but places."""
+    def on_store(self, argv: Sequence[str], mounts: Sequence[Mount]) -> tuple[str, ...]:
+        """Return the words that run buildah on the container store itself, with nothing else of the host but mounts."""
         if not self.walls.has_room:
             return (*_own_users(), *argv)
-        own = [Place(host=folder, inside=str(folder), is_writable=True) for folder in self._store.folders]
-        settings = [Place(host=file, inside=str(file)) for file in (*_USERS, *self._store.settings)]
-        return (*_own_users(), *_bubblewrap([*own, *settings, *places]), *argv)
+        own = [Mount(host=folder, inside=str(folder), is_writable=True) for folder in self._store.folders]
+        settings = [Mount(host=file, inside=str(file)) for file in (*_USERS, *self._store.settings)]
+        return (*_own_users(), *_bubblewrap([*own, *settings, *mounts]), *argv)
 
-    def locate(self, place: Place) -> str:
+    def locate(self, mount: Mount) -> str:
         """Return the path by which a place is reached inside."""
-        return place.inside if self.walls.has_room else str(place.host)
+        return mount.inside if self.walls.has_room else str(mount.host)
 
 
 class Room:
     """One compile's room: encloses what buildah is to do, and knows afterwards which limit stopped it."""
 
-    def __init__(self, folder: Path, store: Store, limits: Limits, walls: Walls, group: Group | None) -> None:
+    def __init__(self, folder: Path, store: Store, limits: Limits, walls: Walls, group: ControlGroup | None) -> None:
         self._folder = folder
         self._store = store
         self._limits = limits
@@ -153,12 +153,12 @@ class Room:
         _write_settings(folder, store, self.locate(self._scratch), self.locate(self._below))
 
     @property
-    def _scratch(self) -> Place:
-        return Place(host=self._folder, inside="/room", is_writable=True)
+    def _scratch(self) -> Mount:
+        return Mount(host=self._folder, inside="/room", is_writable=True)
 
     @property
-    def _below(self) -> Place:
-        return Place(host=self._store.graph_root, inside="/store")
+    def _below(self) -> Mount:
+        return Mount(host=self._store.graph_root, inside="/store")
 
     @property
     def results(self) -> Path:
@@ -169,9 +169,9 @@ class Room:
     def results_inside(self) -> str:
         return f"{self.locate(self._scratch)}/out"
 
-    def locate(self, place: Place) -> str:
+    def locate(self, mount: Mount) -> str:
         """Return the path by which a place is reached inside."""
-        return place.inside if self._walls.has_room else str(place.host)
+        return mount.inside if self._walls.has_room else str(mount.host)
 
     def confinement(self) -> tuple[str, ...]:
         """Return the options of ``buildah build`` that confine each RUN."""
@@ -188,7 +188,7 @@ class Room:
         return (*words, *(word for name, value in bounds.items() for word in ("--ulimit", f"{name}={value}:{value}")))
 
     def command(
-        self, argv: Sequence[str], places: Sequence[Place], *, environment: Mapping[str, str], log_file: Path | None,
+        self, argv: Sequence[str], mounts: Sequence[Mount], *, environment: Mapping[str, str], log_file: Path | None,
         timeout_s: float,
     ) -> Command:  # fmt: skip
         """Return a command of buildah, inside; of the environment it gets nothing but what is given."""
@@ -199,7 +199,7 @@ class Room:
         }  # fmt: skip
         inner = ("env", "-i", *(f"{name}={value}" for name, value in given.items()), *argv)
         return Command(
-            argv=(*(self._group.prefix if self._group else ()), *_own_users(), *self._enclose(inner, places)),
+            argv=(*(self._group.prefix if self._group else ()), *_own_users(), *self._enclose(inner, mounts)),
             log_file=log_file,
             timeout_s=timeout_s,
             watch=self._watch.look,
@@ -222,15 +222,15 @@ class Room:
             sentence = f"compile ran into its limits: {sentences[kind]}"
             raise CellError(FailureClass.COMPILE, f"{kind}-limit", sentence, hint=_LIMIT_HINT)
 
-    def _enclose(self, argv: Sequence[str], places: Sequence[Place]) -> tuple[str, ...]:
+    def _enclose(self, argv: Sequence[str], mounts: Sequence[Mount]) -> tuple[str, ...]:
         if not self._walls.has_room:
             return tuple(argv)
-        etc = [Place(host=self._folder / "etc" / name, inside=f"/etc/{name}") for name in _ETC]
-        places = [self._scratch, self._below, *etc, *places]
+        etc = [Mount(host=self._folder / "etc" / name, inside=f"/etc/{name}") for name in _ETC]
+        mounts = [self._scratch, self._below, *etc, *mounts]
         program = self._folder / "filter"
         if not program.stat().st_size:
-            return (*_bubblewrap(places), *argv)
-        return ("sh", "-c", 'exec 9<"$0"; exec "$@"', str(program), *_bubblewrap(places, "--seccomp", "9"), *argv)
+            return (*_bubblewrap(mounts), *argv)
+        return ("sh", "-c", 'exec 9<"$0"; exec "$@"', str(program), *_bubblewrap(mounts, "--seccomp", "9"), *argv)
 
 
 _LIMIT_HINT = "build.compile_memory, compile_processes and compile_disk of versions.yaml set the limits"
@@ -296,7 +296,7 @@ def _make_room(base: Path) -> Path:
     return folder
 
 
-def _make_group(grouping: Grouping | None, limits: Limits) -> Group | None:
+def _make_group(grouping: Grouping | None, limits: Limits) -> ControlGroup | None:
     try:
         return grouping.make(limits) if grouping else None
     except OSError as error:
@@ -314,8 +314,8 @@ def _write_settings(folder: Path, store: Store, scratch: str, below: str) -> Non
     (folder / "filter").write_bytes(jail_filter(os.uname().machine))
 
 
-def _bubblewrap(places: Sequence[Place], *options: str) -> tuple[str, ...]:
-    """Return the words that start a program in namespaces of its own, with a root folder of places and programs."""
+def _bubblewrap(mounts: Sequence[Mount], *options: str) -> tuple[str, ...]:
+    """Return the words that start a program in namespaces of its own, with a root folder of mounts and programs."""
     # As process 1 bubblewrap would wait without capabilities, and so be traceable for whoever runs as the same user.
     words = [
         "bwrap",
@@ -340,8 +340,8 @@ def _bubblewrap(places: Sequence[Place], *options: str) -> tuple[str, ...]:
         "--remount-ro", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/sys", "--remount-ro", "/sys",  # noqa: S108 - its own
         "--dir", "/var/tmp",  # noqa: S108
     ]  # fmt: skip
-    for place in places:
-        words += ["--bind" if place.is_writable else "--ro-bind", str(place.host), place.inside]
+    for mount in mounts:
+        words += ["--bind" if mount.is_writable else "--ro-bind", str(mount.host), mount.inside]
     return (*words, "--")
 
 

@@ -48,14 +48,14 @@ class Link:
     target: str
 
 
-Entry = Folder | File | Link
+ResultEntry = Folder | File | Link
 
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
     """Entries by path relative to the image's root, sorted, each folder before what is in it. See ``make_result``."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, ResultEntry]
 
     def modules(self) -> list[tuple[str, bytes]]:
         """Return path and content of every module, in the order of the paths."""
@@ -79,14 +79,14 @@ class CompileResult:
         return isinstance(item, File) and item.is_program
 
 
-def make_result(entries: Iterable[tuple[str, Entry]]) -> CompileResult:
+def make_result(entries: Iterable[tuple[str, ResultEntry]]) -> CompileResult:
     """Check entries against the rules and return them as a result; folders that are not named are added.
 
     Raises:
         CellError: of class compile; its code says which rule is broken: ``result-name``, ``result-link``,
             ``result-twice``, ``module-not-a-file``.
     """
-    found: dict[str, Entry] = {}
+    found: dict[str, ResultEntry] = {}
     for path, entry in entries:
         check_path(path)
         if path in found:
@@ -122,7 +122,7 @@ def refuse(code: str, sentence: str, *, hint: str | None = None) -> CellError:
     return CellError(FailureClass.COMPILE, code, f"what the build left in /out cannot be used: {sentence}", hint=hint)
 
 
-def _add_parents(found: dict[str, Entry]) -> None:
+def _add_parents(found: dict[str, ResultEntry]) -> None:
     whole: set[str] = set()
     for path in list(found):
         parent = posixpath.dirname(path)
@@ -133,7 +133,7 @@ def _add_parents(found: dict[str, Entry]) -> None:
             parent = posixpath.dirname(parent)
 
 
-def _check_link(path: str, target: str, entries: Mapping[str, Entry]) -> None:
+def _check_link(path: str, target: str, entries: Mapping[str, ResultEntry]) -> None:
     """A link leads to the node's own modules, or to something of the result; below /opt only the former is there."""
     folder, _, name = path.rpartition("/")
     root, _, kernel = folder.rpartition("/")
@@ -143,7 +143,7 @@ def _check_link(path: str, target: str, entries: Mapping[str, Entry]) -> None:
         raise refuse("result-link", f"the link {path} -> {target[:200]!r} leads out of it", hint=_LINK_HINT)
 
 
-def _leads_inside(path: str, target: str, entries: Mapping[str, Entry]) -> bool:
+def _leads_inside(path: str, target: str, entries: Mapping[str, ResultEntry]) -> bool:
     """Tell whether a link ends at something of the result, whoever follows it and by whichever rules."""
     for _ in range(_MOST_HOPS):
         place = _place_of(path, target)

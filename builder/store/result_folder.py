@@ -20,7 +20,7 @@ from builder.store.result import CompileResult, File, Folder, Link, check_path, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from builder.store.result import Entry
+    from builder.store.result import ResultEntry
 
 _HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -142,7 +142,7 @@ def _opened(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _read_entries(folder: Path, bounds: Bounds) -> Iterator[tuple[str, Entry]]:
+def _read_entries(folder: Path, bounds: Bounds) -> Iterator[tuple[str, ResultEntry]]:
     for path, handle, status in _walk(folder, bounds):
         if stat.S_ISDIR(status.st_mode):
             yield path, Folder()

@@ -26,7 +26,7 @@ from integration.registry_server import RegistryServer, serve_registry  # noqa: 
 
 from bench.large_project import write_large_project  # noqa: E402
 from builder.digest import sha256_of  # noqa: E402
-from builder.evidence.records import CellEvidence, ModuleRecord, Outcome  # noqa: E402
+from builder.evidence.records import CellEvidence, CellOutcome, ModuleRecord  # noqa: E402
 from builder.image.labels import KEY_LABEL  # noqa: E402
 from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
 from builder.plan.matrix import Selector  # noqa: E402
@@ -186,7 +186,7 @@ def _put(uploader: Uploader, signatory: Signatory, decision: Decision) -> None:
     digest = sha256_of(manifest)
     cell = decision.cell
     evidence = CellEvidence(
-        cell=cell.id, driver=cell.driver, kernel=cell.kernel.raw, key=decision.key, outcome=Outcome.BUILT, inputs={},
+        cell=cell.id, driver=cell.driver, kernel=cell.kernel.raw, key=decision.key, outcome=CellOutcome.BUILT, inputs={},
         run="bench", finished="2026-01-01T00:00:00Z", digest=digest,
         modules=(ModuleRecord(name="demo.ko", sha256="0" * 64, size=1),),
     )  # fmt: skip

@@ -216,8 +216,13 @@ def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
         ),
         (
             "default_group: few",
-            "default_group: few\npublish: {tags: ['{version}-{release}']}",
+            "default_group: few\npublish: {tags: ['{version}-{kernel_noarch}']}",
             "the first must hold {kernel}",
+        ),
+        (
+            "default_group: few",
+            "default_group: few\npublish: {tags: [version-kernel, '{version}-{release}']}",
+            "a kernel without its architecture is {kernel_noarch}",
         ),
         ("default_group: few", "default_group: few\npublish: {tags: ['{kernel} x']}", "gives no tag"),
         ("default_group: few", "default_group: few\npublish: {tags: ['{kernel']}", "is no pattern of a tag"),

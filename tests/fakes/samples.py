@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from builder.image.layout import Entry, Layer, write_image, write_layer
+from builder.image.layout import LayerBlob, LayerEntry, write_image, write_layer
 from builder.kernel import parse_kernel_version
 from builder.kmod.kernel_facts import KernelFacts
 from builder.kmod.symvers import KernelSymbols
@@ -169,14 +169,17 @@ def make_program(machine: int = 62, interpreter: str = "") -> bytes:
     return header + struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(name), len(name), 1) * count + name
 
 
-def image_entries(modules: Mapping[str, bytes], kernel: str = KERNEL) -> list[Entry]:
+def image_entries(modules: Mapping[str, bytes], kernel: str = KERNEL) -> list[LayerEntry]:
     """What a good image holds; ``modules`` by path below the kernel's folder."""
     root = f"opt/lib/modules/{kernel}"
-    tools = [Entry(path="usr/bin/busybox", content=make_program(), mode=0o755), Entry(path="bin", link="usr/bin")]
-    tools += [Entry(path=f"usr/bin/{name}", link="busybox") for name in ("sh", "mkdir", "cp")]
-    data = [Entry(path=f"{root}/{name}", content=depmod_text()) for name in DEPMOD_FILES]
-    files = [Entry(path=f"{root}/{path}", content=content) for path, content in modules.items()]
-    return [*tools, *data, *files, Entry(path="licenses/LICENSE", content=b"GPL\n")]
+    tools = [
+        LayerEntry(path="usr/bin/busybox", content=make_program(), mode=0o755),
+        LayerEntry(path="bin", link="usr/bin"),
+    ]
+    tools += [LayerEntry(path=f"usr/bin/{name}", link="busybox") for name in ("sh", "mkdir", "cp")]
+    data = [LayerEntry(path=f"{root}/{name}", content=depmod_text()) for name in DEPMOD_FILES]
+    files = [LayerEntry(path=f"{root}/{path}", content=content) for path, content in modules.items()]
+    return [*tools, *data, *files, LayerEntry(path="licenses/LICENSE", content=b"GPL\n")]
 
 
 Row = tuple[str, ...]
@@ -198,17 +201,17 @@ def tar_member(row: Row) -> tuple[tarfile.TarInfo, bytes]:
     return member, content
 
 
-def write_raw_layer(file: Path, members: Sequence[tuple[tarfile.TarInfo, bytes]]) -> Layer:
+def write_raw_layer(file: Path, members: Sequence[tuple[tarfile.TarInfo, bytes]]) -> LayerBlob:
     """Write a layer exactly so, whatever it is."""
     with tarfile.open(file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for member, content in members:
             archive.addfile(member, io.BytesIO(content))
-    return Layer(file=file, digest=hashlib.sha256(file.read_bytes()).hexdigest(), size=file.stat().st_size)
+    return LayerBlob(file=file, digest=hashlib.sha256(file.read_bytes()).hexdigest(), size=file.stat().st_size)
 
 
 def write_sample_image(
     folder: Path,
-    layers: Sequence[Sequence[Entry]],
+    layers: Sequence[Sequence[LayerEntry]],
     labels: Mapping[str, str] = LABELS,
     environment: Mapping[str, str] | None = None,
 ) -> Path:

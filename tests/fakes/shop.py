@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builder.evidence.records import BootEvidence, CellEvidence, ModuleRecord, Outcome
+from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, ModuleRecord
 from builder.image.manifests import OCI_MANIFEST, make_descriptor
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Decision, Reason
@@ -122,7 +122,7 @@ def make_shop(server: FakeRegistry, folder: Path, files: dict[str, bytes] | None
     digest = server.put_manifest(REPOSITORY, manifest, NAME.reference)
     cell = f"drv-1.0.0/{KERNEL}"
     evidence = CellEvidence(
-        cell=cell, driver="drv", kernel=KERNEL, key="k" * 64, outcome=Outcome.BUILT, digest=digest, run="r",
+        cell=cell, driver="drv", kernel=KERNEL, key="k" * 64, outcome=CellOutcome.BUILT, digest=digest, run="r",
         inputs={"source": "s" * 64, "toolkit": "t" * 64, "containerfile": "c" * 64}, finished="2026-11-23T00:00:00Z",
         modules=(ModuleRecord(name="a.ko", sha256=hashlib.sha256(MODULE).hexdigest(), size=len(MODULE)),),
         signers=("5" * 64,),

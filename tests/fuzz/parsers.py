@@ -45,7 +45,7 @@ from builder.errors import Failure, FailureClass, FormatError, KmodsmithError
 from builder.evidence.clusters import cluster
 from builder.evidence.compile_log import classify_compile_log
 from builder.evidence.journal import Journal
-from builder.evidence.records import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome, PublishEvidence
+from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, FileRecord, ModuleRecord, PublishEvidence
 from builder.image.contents import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
 from builder.image.contract import _check_packages, _check_settings, read_rpm_names
 from builder.image.depmod import check_depmod_data
@@ -361,7 +361,7 @@ def _journal() -> Sequence[bytes]:
     module = ModuleRecord(name="a.ko", sha256="0" * 64, size=1, aliases=("pci:*",), depends=("b",))
     failure = Failure(failure_class=FailureClass.COMPILE, code="c", detail="d")
     cell = CellEvidence(
-        cell="c", driver="d", kernel=KERNEL, key="k", outcome=Outcome.BUILT, inputs={"a": "b"}, run="r", finished="f",
+        cell="c", driver="d", kernel=KERNEL, key="k", outcome=CellOutcome.BUILT, inputs={"a": "b"}, run="r", finished="f",
         timings={"compile": 1.5}, modules=(module,), firmware=(FileRecord(path="p", sha256="0", size=1),), signers=("s",),
         failure=failure,
     )  # fmt: skip
@@ -455,7 +455,7 @@ registry: {auth_files: [a], mirrors: [{source: quay.io/a, mirrors: [m.test/b]}],
 exclude: [{kernel: "6.1*", reason: r}]
 known_bad: [{kernel: "6.1*", reason: r, owner: o, expires: 2099-01-01}]
 build: {jobs: 2, boot: changed}
-publish: {tags: [version-kernel, "{version}-{release}"], signer: {public_key: a.pub, key_file: a.key}}
+publish: {tags: [version-kernel, "{version}-{kernel_noarch}"], signer: {public_key: a.pub, key_file: a.key}}
 """
     driver = VERSIONS_YAML.replace(
         "    vendor: V",
@@ -951,7 +951,7 @@ def _run_names(data: bytes, _: Path) -> None:
 
 def _as_kernel(text: str) -> None:
     kernel = parse_kernel_version(text)
-    str((kernel.sort_key, kernel.release, kernel.tag))
+    str((kernel.sort_key, kernel.noarch, kernel.tag))
 
 
 def _as_tag_rule(text: str) -> None:
@@ -961,7 +961,7 @@ def _as_tag_rule(text: str) -> None:
 
 def _names() -> Sequence[bytes]:
     names = [
-        _X86, f"{_X86}+rt", *KERNELS, _PIN, "docker.io/library/debian:bookworm-slim", "{version}-{kernel}", "{version}-{release}",
+        _X86, f"{_X86}+rt", *KERNELS, _PIN, "docker.io/library/debian:bookworm-slim", "{version}-{kernel}", "{version}-{kernel_noarch}",
         "pkcs11:token=t;object=o;id=%01;type=private?module-path=/usr/lib/x.so&pin-source=file:/pin",
     ]  # fmt: skip
     return [name.encode() for name in names]

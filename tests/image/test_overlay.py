@@ -12,7 +12,7 @@ from fakes.samples import tar_member, write_raw_layer
 from builder.errors import FormatError
 from builder.image import contents as image_files
 from builder.image.contents import LayerCache, read_oci_layout
-from builder.image.layout import Layer, write_image
+from builder.image.layout import LayerBlob, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ def test_a_header_that_is_damaged_does_not_end_a_layer(tmp_path: Path) -> None:
     content[1024] ^= 1
     file = tmp_path / "bad.tar"
     file.write_bytes(content)
-    bad = Layer(file=file, digest=hashlib.sha256(content).hexdigest(), size=len(content))
+    bad = LayerBlob(file=file, digest=hashlib.sha256(content).hexdigest(), size=len(content))
     write_image(tmp_path / "oci", [bad], arch="amd64", environment={}, labels={})
     with pytest.raises(FormatError, match="cannot be read"):
         read_oci_layout(tmp_path / "oci", "test", LayerCache())
@@ -140,7 +140,7 @@ def test_names_for_all_files_are_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", mode="w", format=tarfile.PAX_FORMAT, pax_headers={"path": "b"}) as archive:
         archive.addfile(tarfile.TarInfo("a"))
     content = (tmp_path / "a.tar").read_bytes()
-    layer = Layer(file=tmp_path / "a.tar", digest=hashlib.sha256(content).hexdigest(), size=len(content))
+    layer = LayerBlob(file=tmp_path / "a.tar", digest=hashlib.sha256(content).hexdigest(), size=len(content))
     write_image(tmp_path / "oci", [layer], arch="amd64", environment={}, labels={})
     with pytest.raises(FormatError, match="sets path for all files"):
         read_oci_layout(tmp_path / "oci", "test", LayerCache())

@@ -58,7 +58,7 @@ class _Site:
             "plain_http": [self.server.host],
             "auth_files": [str(self.server.auth_file(self.project))],
         }
-        settings["publish"] = {"tags": ["version-kernel", "{version}-{release}"]}
+        settings["publish"] = {"tags": ["version-kernel", "{version}-{kernel_noarch}"]}
         if signer:
             settings["publish"]["signer"] = signer
         settings["groups"]["both"] = {"source": "debian", "kernels": self.kernels}

@@ -140,7 +140,7 @@ def test_a_mirror_whose_address_apt_escapes(tmp_path: Path) -> None:
 
 
 def _make_apt_image(machine: Machine, apt: object, downloads: object, folder: Path) -> str:
-    from builder.image.layout import Entry, write_image, write_layer
+    from builder.image.layout import LayerEntry, write_image, write_layer
     from builder.sources.debian.apt import Apt
     from builder.sources.debian.deb import read_members
     from builder.sources.debian.toolkit import _root_entries
@@ -154,7 +154,7 @@ def _make_apt_image(machine: Machine, apt: object, downloads: object, folder: Pa
         downloads.fetch(LockedPackage(url=item.url, size=item.size, installed=item.installed, sha256=item.sha256))
         for item in packages
     ]
-    entries = [*_root_entries(), Entry(path="etc/resolv.conf", content=b"")]
+    entries = [*_root_entries(), LayerEntry(path="etc/resolv.conf", content=b"")]
     layer = write_layer(folder / "apt.tar", (item for file in files for item in read_members(file)), entries)
     write_image(
         folder / "apt-image", [layer], arch="amd64", environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, labels={}

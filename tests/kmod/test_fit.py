@@ -31,7 +31,7 @@ from builder.image import contract as image_contract
 from builder.image.contents import LayerCache, read_oci_layout
 from builder.image.contract import check_image, read_rpm_names
 from builder.image.depmod import check_depmod_data, read_index
-from builder.image.layout import Entry
+from builder.image.layout import LayerEntry
 from builder.image.leaks import find_leaks
 from builder.kmod.finding import Check, Finding, raise_findings
 from builder.kmod.fit import check_modules, place_modules
@@ -211,7 +211,7 @@ def _pretend_depmod(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _image(
     folder: Path,
-    layers: Sequence[Sequence[Entry]],
+    layers: Sequence[Sequence[LayerEntry]],
     labels: Mapping[str, str] = LABELS,
     environment: Mapping[str, str] | None = None,
 ) -> ImageContents:
@@ -229,13 +229,13 @@ def test_a_good_image_passes(tmp_path: Path) -> None:
     assert _image_codes(_image(tmp_path, [GOOD])) == set()
 
 
-def _without(path: str) -> list[Entry]:
+def _without(path: str) -> list[LayerEntry]:
     assert any(entry.path == path for entry in GOOD)
     return [entry for entry in GOOD if entry.path != path]
 
 
-def _instead(path: str, content: bytes, mode: int = 0o644) -> list[Entry]:
-    return [*_without(path), Entry(path=path, content=content, mode=mode)]
+def _instead(path: str, content: bytes, mode: int = 0o644) -> list[LayerEntry]:
+    return [*_without(path), LayerEntry(path=path, content=content, mode=mode)]
 
 
 _ROOT = f"opt/lib/modules/{KERNEL}"
@@ -249,19 +249,19 @@ _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-header
     [
         (Check.MODULE_MISSING, _without(PLACE)),
         (Check.TOOL_MISSING, _without("usr/bin/cp")),
-        (Check.TOOL_MISSING, [*_without("usr/bin/cp"), Entry(path="sbin/cp", content=make_program(), mode=0o755)]),
+        (Check.TOOL_MISSING, [*_without("usr/bin/cp"), LayerEntry(path="sbin/cp", content=make_program(), mode=0o755)]),
         (Check.TOOL_CANNOT_RUN, _instead("usr/bin/busybox", make_program(machine=183), 0o755)),
         (Check.TOOL_CANNOT_RUN, _instead("usr/bin/busybox", make_program(interpreter="/lib64/ld.so"), 0o755)),
         (Check.TOOL_CANNOT_RUN, _instead("usr/bin/cp", b"#!/usr/bin/perl\n", 0o755)),
         (Check.TOOL_CANNOT_RUN, _instead("usr/bin/cp", b"#!/usr/bin/cp\n", 0o755)),
         (Check.TOOL_CANNOT_RUN, _instead("usr/bin/cp", b"", 0o755)),
-        (Check.MODULE_IS_LINK, [*GOOD, Entry(path=f"{_ROOT}/extra/other.ko", link="demo.ko")]),
-        (Check.MODULE_IS_LINK, [*GOOD, Entry(path=f"{_ROOT}/modules.softdep", link="/etc/softdep")]),
-        (Check.WRONG_FOLDER, [*_without(PLACE), Entry(path=PLACE.removeprefix("opt/"), content=Sample().write())]),
-        (Check.FIRMWARE_MISSING, [*_instead(PLACE, Sample(modinfo=["license=GPL", "firmware=a"]).write()), Entry(path="firmware/a")]),
-        (Check.FIRMWARE_MISSING, [*_instead(PLACE, Sample(modinfo=["license=GPL", "firmware=a"]).write()), Entry(path="firmware/a", link="/srv/a"), Entry(path="srv/a", content=b"x")]),
-        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/dpkg/status", link="/srv/status"), Entry(path="srv/status", content=_STATUS)]),
-        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/rpm", link="/srv"), Entry(path="srv/rpmdb.sqlite", content=b"x")]),
+        (Check.MODULE_IS_LINK, [*GOOD, LayerEntry(path=f"{_ROOT}/extra/other.ko", link="demo.ko")]),
+        (Check.MODULE_IS_LINK, [*GOOD, LayerEntry(path=f"{_ROOT}/modules.softdep", link="/etc/softdep")]),
+        (Check.WRONG_FOLDER, [*_without(PLACE), LayerEntry(path=PLACE.removeprefix("opt/"), content=Sample().write())]),
+        (Check.FIRMWARE_MISSING, [*_instead(PLACE, Sample(modinfo=["license=GPL", "firmware=a"]).write()), LayerEntry(path="firmware/a")]),
+        (Check.FIRMWARE_MISSING, [*_instead(PLACE, Sample(modinfo=["license=GPL", "firmware=a"]).write()), LayerEntry(path="firmware/a", link="/srv/a"), LayerEntry(path="srv/a", content=b"x")]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, LayerEntry(path="var/lib/dpkg/status", link="/srv/status"), LayerEntry(path="srv/status", content=_STATUS)]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, LayerEntry(path="var/lib/rpm", link="/srv"), LayerEntry(path="srv/rpmdb.sqlite", content=b"x")]),
         (Check.TOOL_MISSING, _instead("usr/bin/busybox", b"\x7fELF", 0o644)),
         (Check.DEPMOD_MISSING, _without(f"{_ROOT}/modules.dep.bin")),
         (Check.DEPMOD_DIFFERS, _instead(f"{_ROOT}/modules.dep", b"extra/old.ko:\n")),
@@ -269,19 +269,19 @@ _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-header
         (Check.LICENSES_FOLDER_EMPTY, _without("licenses/LICENSE")),
         (Check.LICENSES_FOLDER_EMPTY, _instead("licenses/LICENSE", b"")),
         (Check.FIRMWARE_MISSING, _instead(PLACE, Sample(modinfo=["license=GPL", "firmware=demo/a.bin"]).write())),
-        (Check.PROHIBITED_PACKAGE, [*GOOD, Entry(path="var/lib/dpkg/status", content=_STATUS)]),
-        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/rpm/rpmdb.sqlite", content=b"nonsense" * 200)]),
-        (Check.PACKAGES_UNREADABLE, [*GOOD, Entry(path="var/lib/rpm/Packages", content=b"bdb")]),
-        (Check.KERNEL_FILE, [*GOOD, Entry(path=f"lib/modules/{KERNEL}/vmlinuz", content=b"MZ")]),
-        (Check.KERNEL_FILE, [*GOOD, Entry(path=f"usr/src/kernels/{KERNEL}/Makefile", content=b"x")]),
-        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="etc/pki/sign.pem", content=_PEM)]),
-        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="etc/pki/sign.der", content=b"prefix" + _PKCS8)]),
-        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="usr/lib/big", content=b"\0" * (1 << 20) + b"\n" + _PEM)]),
-        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="root/.netrc", content=b"machine x login y password z")]),
-        (Check.SECRET_IN_LAYER, [*GOOD, Entry(path="root/config.json", content=json.dumps({"auths": {"quay.io": {"auth": "dXNlcjpwYXNzd29yZA=="}}}).encode())]),
+        (Check.PROHIBITED_PACKAGE, [*GOOD, LayerEntry(path="var/lib/dpkg/status", content=_STATUS)]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=b"nonsense" * 200)]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD, LayerEntry(path="var/lib/rpm/Packages", content=b"bdb")]),
+        (Check.KERNEL_FILE, [*GOOD, LayerEntry(path=f"lib/modules/{KERNEL}/vmlinuz", content=b"MZ")]),
+        (Check.KERNEL_FILE, [*GOOD, LayerEntry(path=f"usr/src/kernels/{KERNEL}/Makefile", content=b"x")]),
+        (Check.SECRET_IN_LAYER, [*GOOD, LayerEntry(path="etc/pki/sign.pem", content=_PEM)]),
+        (Check.SECRET_IN_LAYER, [*GOOD, LayerEntry(path="etc/pki/sign.der", content=b"prefix" + _PKCS8)]),
+        (Check.SECRET_IN_LAYER, [*GOOD, LayerEntry(path="usr/lib/big", content=b"\0" * (1 << 20) + b"\n" + _PEM)]),
+        (Check.SECRET_IN_LAYER, [*GOOD, LayerEntry(path="root/.netrc", content=b"machine x login y password z")]),
+        (Check.SECRET_IN_LAYER, [*GOOD, LayerEntry(path="root/config.json", content=json.dumps({"auths": {"quay.io": {"auth": "dXNlcjpwYXNzd29yZA=="}}}).encode())]),
     ],
 )  # fmt: skip
-def test_each_broken_image_has_its_code(check: Check, entries: list[Entry], tmp_path: Path) -> None:
+def test_each_broken_image_has_its_code(check: Check, entries: list[LayerEntry], tmp_path: Path) -> None:
     assert _image_codes(_image(tmp_path, [entries])) == {check}
 
 
@@ -299,13 +299,13 @@ def test_an_image_for_other_nodes_is_found(key: str, value: str | None, tmp_path
 def test_a_script_may_stand_for_a_tool(tmp_path: Path) -> None:
     entries = _instead("usr/bin/cp", b"#! /bin/sh -e\n", 0o755)
     assert _image_codes(_image(tmp_path, [entries])) == set()
-    loader = [*GOOD, Entry(path="lib64/ld.so", content=make_program(), mode=0o755)]
+    loader = [*GOOD, LayerEntry(path="lib64/ld.so", content=make_program(), mode=0o755)]
     entries = [entry for entry in loader if entry.path != "usr/bin/busybox"]
-    entries.append(Entry(path="usr/bin/busybox", content=make_program(interpreter="/lib64/ld.so"), mode=0o755))
+    entries.append(LayerEntry(path="usr/bin/busybox", content=make_program(interpreter="/lib64/ld.so"), mode=0o755))
     assert _image_codes(_image(tmp_path / "b", [entries])) == set()
-    entries = [*GOOD, Entry(path="lib64/ld.so", content=make_program(183), mode=0o755)]
+    entries = [*GOOD, LayerEntry(path="lib64/ld.so", content=make_program(183), mode=0o755)]
     entries = [entry for entry in entries if entry.path != "usr/bin/busybox"]
-    entries.append(Entry(path="usr/bin/busybox", content=make_program(interpreter="/lib64/ld.so"), mode=0o755))
+    entries.append(LayerEntry(path="usr/bin/busybox", content=make_program(interpreter="/lib64/ld.so"), mode=0o755))
     assert _image_codes(_image(tmp_path / "c", [entries])) == {Check.TOOL_CANNOT_RUN}
 
 
@@ -318,7 +318,9 @@ def test_the_images_own_user_must_read_modules(user: str, found: set[Check], tmp
 
 def test_the_images_own_user_must_exist(tmp_path: Path) -> None:
     users = b"root:x:0:0::/:\nnobody:x:65534:65534::/:\nadmin:x:0:0::/:\nbroken\n"
-    image = _image(tmp_path, [[*_instead(PLACE, Sample().write(), 0o640), Entry(path="etc/passwd", content=users)]])
+    image = _image(
+        tmp_path, [[*_instead(PLACE, Sample().write(), 0o640), LayerEntry(path="etc/passwd", content=users)]]
+    )
 
     def sentences(user: str) -> list[str]:
         settings = {**image.config["config"], "User": user}
@@ -332,26 +334,26 @@ def test_the_images_own_user_must_exist(tmp_path: Path) -> None:
     assert "does not know" in sentences("stranger:stranger")[0]
 
 
-_AWAY = Entry(path=f"{_ROOT}/extra", link="/srv")
+_AWAY = LayerEntry(path=f"{_ROOT}/extra", link="/srv")
 
 
 @pytest.mark.parametrize(
     "top",
     [
         [_AWAY],
-        [Entry(path=f"{_ROOT}/extra", content=b"")],
-        [Entry(path="opt/lib", link="/srv")],
-        [Entry(path="opt/lib/.wh..wh..opq", content=b"")],
-        [Entry(path=f"{_ROOT}/.wh.extra", content=b"")],
-        [Entry(path="opt/lib/.wh.modules", content=b""), Entry(path="srv/x", content=b"")],
+        [LayerEntry(path=f"{_ROOT}/extra", content=b"")],
+        [LayerEntry(path="opt/lib", link="/srv")],
+        [LayerEntry(path="opt/lib/.wh..wh..opq", content=b"")],
+        [LayerEntry(path=f"{_ROOT}/.wh.extra", content=b"")],
+        [LayerEntry(path="opt/lib/.wh.modules", content=b""), LayerEntry(path="srv/x", content=b"")],
     ],
 )
-def test_modules_that_a_higher_layer_hides_are_not_there(top: list[Entry], tmp_path: Path) -> None:
+def test_modules_that_a_higher_layer_hides_are_not_there(top: list[LayerEntry], tmp_path: Path) -> None:
     assert Check.MODULE_MISSING in _image_codes(_image(tmp_path, [GOOD, top]))
 
 
 def test_files_whose_place_depends_on_the_engine_are_found(tmp_path: Path) -> None:
-    through = [Entry(path="bin/extra", content=b"x")]  # /bin is a link below
+    through = [LayerEntry(path="bin/extra", content=b"x")]  # /bin is a link below
     assert Check.LAYERS_AMBIGUOUS in _image_codes(_image(tmp_path, [GOOD, through]))
 
 
@@ -407,13 +409,13 @@ def test_data_that_covers_the_kernel_must_be_right_of_our_own_modules() -> None:
 @pytest.mark.parametrize(("target", "found"), [(f"/lib/modules/{KERNEL}", set()), ("/srv", {Check.MODULE_IS_LINK})])
 def test_a_folder_that_modprobe_looks_into_is_the_nodes_own(target: str, found: set[Check], tmp_path: Path) -> None:
     entries = _instead(f"{_ROOT}/modules.dep", depmod_text() + b"host/kernel/x.ko:\n")
-    image = _image(tmp_path, [[*entries, Entry(path=f"{_ROOT}/host", link=target)]])
+    image = _image(tmp_path, [[*entries, LayerEntry(path=f"{_ROOT}/host", link=target)]])
     assert _image_codes(image) - {Check.DEPMOD_DIFFERS} == found
 
 
 def test_firmware_that_is_there_is_found(tmp_path: Path) -> None:
     entries = _instead(PLACE, Sample(modinfo=["license=GPL", "firmware=demo/a.bin"]).write())
-    entries.append(Entry(path="firmware/demo/a.bin", content=b"x"))
+    entries.append(LayerEntry(path="firmware/demo/a.bin", content=b"x"))
     assert _image_codes(_image(tmp_path, [entries])) == set()
 
 
@@ -428,24 +430,31 @@ def test_labels_must_name_the_kernel(tmp_path: Path) -> None:
 
 
 def test_layers_and_settings(tmp_path: Path) -> None:
-    many = [GOOD, *([Entry(path=f"tmp/{number}", content=b"x")] for number in range(40))]
+    many = [GOOD, *([LayerEntry(path=f"tmp/{number}", content=b"x")] for number in range(40))]
     assert _image_codes(_image(tmp_path, many)) == {Check.TOO_MANY_LAYERS}
     secret = {"PATH": "/bin", "REGISTRY_TOKEN": "abc"}
     assert _image_codes(_image(tmp_path / "b", [GOOD], LABELS, secret)) == {Check.SECRET_IN_SETTINGS}
 
 
 def test_a_secret_that_a_later_layer_deletes_is_still_in_the_image(tmp_path: Path) -> None:
-    image = _image(tmp_path, [GOOD, [Entry(path="key.pem", content=_PEM)], [Entry(path=".wh.key.pem", content=b"")]])
+    image = _image(
+        tmp_path, [GOOD, [LayerEntry(path="key.pem", content=_PEM)], [LayerEntry(path=".wh.key.pem", content=b"")]]
+    )
     assert image.find("key.pem") is None
     assert _image_codes(image) == {Check.SECRET_IN_LAYER}
 
 
 def test_whiteouts_and_links(tmp_path: Path) -> None:
-    low = [*GOOD, Entry(path="a/b/c", content=b"1"), Entry(path="a/d", content=b"1"), Entry(path="loop", link="loop")]
+    low = [
+        *GOOD,
+        LayerEntry(path="a/b/c", content=b"1"),
+        LayerEntry(path="a/d", content=b"1"),
+        LayerEntry(path="loop", link="loop"),
+    ]
     high = [
-        Entry(path="a/.wh..wh..opq", content=b""),
-        Entry(path="a/e", content=b"2"),
-        Entry(path="up", link="../../usr"),
+        LayerEntry(path="a/.wh..wh..opq", content=b""),
+        LayerEntry(path="a/e", content=b"2"),
+        LayerEntry(path="up", link="../../usr"),
     ]
     image = _image(tmp_path, [low, high])
     assert [image.find(path) is None for path in ("a/b/c", "a/d", "a/e", "loop", "loop/x")] == [
@@ -461,7 +470,7 @@ def test_whiteouts_and_links(tmp_path: Path) -> None:
 def test_programs_that_read_keys_are_no_keys(tmp_path: Path) -> None:
     entries = [
         *GOOD,
-        Entry(path="usr/lib/libcrypto.so", content=b"\0-----BEGIN PRIVATE KEY-----\0-----END PRIVATE KEY-----\0"),
+        LayerEntry(path="usr/lib/libcrypto.so", content=b"\0-----BEGIN PRIVATE KEY-----\0-----END PRIVATE KEY-----\0"),
     ]
     assert _image_codes(_image(tmp_path, [entries])) == set()
 
@@ -483,7 +492,7 @@ def test_no_file_makes_the_search_for_secrets_crawl(unit: bytes) -> None:
 
 @pytest.mark.parametrize("what", ["index", "layer", "config", "outside"])
 def test_damaged_images_are_refused(what: str, tmp_path: Path) -> None:
-    layers = [GOOD] if what != "outside" else [[Entry(path="../../etc/passwd", content=b"x")]]
+    layers = [GOOD] if what != "outside" else [[LayerEntry(path="../../etc/passwd", content=b"x")]]
     layout = write_sample_image(tmp_path, layers)
     manifest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"].removeprefix("sha256:")
     parts = json.loads((layout / "blobs/sha256" / manifest).read_text())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from builder.errors import Failure, FailureClass, UsageError
-from builder.evidence.records import BootEvidence, CellEvidence, ModuleRecord, Outcome
+from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, ModuleRecord
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import (
     Action,
@@ -39,7 +39,7 @@ def _candidate(inputs: CellInputs = _INPUTS, **changes: Any) -> Candidate:
     return replace(Candidate(cell=_CELL, image=_IMAGE, inputs=inputs), **changes)
 
 
-def _evidence(inputs: CellInputs = _INPUTS, outcome: Outcome = Outcome.BUILT, **more: Any) -> CellEvidence:
+def _evidence(inputs: CellInputs = _INPUTS, outcome: CellOutcome = CellOutcome.BUILT, **more: Any) -> CellEvidence:
     evidence = CellEvidence(
         cell=_CELL.id, driver="demo", kernel=_CELL.kernel.raw, key=inputs.key, outcome=outcome,
         inputs=asdict(inputs), run="r", finished="2026-11-23T00:00:00Z", digest="d",
@@ -81,7 +81,7 @@ def test_up_to_date_needs_image_and_name() -> None:
         (None, _BOTH),
         (None, {"key": "1"}),
         (_evidence(replace(_INPUTS, source="other")), _BOTH),
-        (_evidence(outcome=Outcome.FAILED, modules=(), digest=""), _BOTH),
+        (_evidence(outcome=CellOutcome.FAILED, modules=(), digest=""), _BOTH),
         (_evidence(digest="that of another build"), _BOTH),
     ],
 )
@@ -125,7 +125,7 @@ def test_every_input_is_in_the_key(field: str) -> None:
 
 def test_image_gone_failed_before_and_forced() -> None:
     failure = Failure(failure_class=FailureClass.COMPILE, code="compiler-error", detail="x")
-    failed = _evidence(outcome=Outcome.FAILED, failure=failure)
+    failed = _evidence(outcome=CellOutcome.FAILED, failure=failure)
     assert _decide(_candidate(), _evidence()).reason is Reason.IMAGE_GONE
     assert _decide(_candidate(), failed).reason is Reason.FAILED_BEFORE
     assert _decide(_candidate(), _evidence(), images=_BOTH, force=True).reason is Reason.FORCED

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class LintFinding:
     """A problem with its place in a file, and the object that has it."""
 
     severity: Severity
@@ -36,7 +36,7 @@ class LintResult:
     """How many objects of KMM were looked at, and what is wrong with them."""
 
     objects: int
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
 
     @property
     def has_errors(self) -> bool:
@@ -55,7 +55,7 @@ def lint(documents: Sequence[YamlFile], version: KmmVersion, flavour: Flavour) -
             mistake = document.mistake(problem.path, problem.message, at_key=is_missing)
             subject = f"{_kind(document)} {_name(document)}".strip()
             findings.append(
-                Finding(
+                LintFinding(
                     severity=problem.severity,
                     code=problem.code,
                     subject=subject,
@@ -67,7 +67,7 @@ def lint(documents: Sequence[YamlFile], version: KmmVersion, flavour: Flavour) -
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ImageChoice:
     """The image that a Module gives a kernel; empty where no mapping fits, so that its nodes are left alone."""
 
     module: str
@@ -76,7 +76,7 @@ class Choice:
     image: str
 
 
-def choose_images(documents: Sequence[YamlFile], kernels: Sequence[str]) -> list[Choice]:
+def choose_images(documents: Sequence[YamlFile], kernels: Sequence[str]) -> list[ImageChoice]:
     """Return which image KMM would take for each kernel, for every Module that has mappings."""
     choices = []
     for document in documents:
@@ -91,7 +91,7 @@ def choose_images(documents: Sequence[YamlFile], kernels: Sequence[str]) -> list
             image = image_of(
                 {**container, "kernelMappings": mappings}, kernel, name=_name(document), namespace=namespace
             )
-            choices.append(Choice(module=_name(document), kernel=kernel, mapping=number, image=image or ""))
+            choices.append(ImageChoice(module=_name(document), kernel=kernel, mapping=number, image=image or ""))
     return choices
 
 

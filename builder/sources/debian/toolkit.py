@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from builder.host.once import Once
 from builder.host.run import Command, run
 from builder.image.labels import KERNEL_LABEL, TOOLKIT_LABEL
-from builder.image.layout import Entry, Layer, write_image, write_layer
+from builder.image.layout import LayerBlob, LayerEntry, write_image, write_layer
 from builder.kernel import Arch, Variant
 from builder.sources.debian.deb import MERGED_FOLDERS, read_members
 from builder.sources.debian.discover import runtime_id, toolkit_id, toolkit_packages
@@ -163,11 +163,11 @@ class DebianToolkits:
         labels = {"name": "kmodsmith-base", "version": runtime_id(self._source, arch)[:_ID_LENGTH]}
         self._import(name, [layer], arch, {"PATH": _PATH}, labels)
 
-    def _layer(self, packages: Sequence[str], entries: Sequence[Entry]) -> Layer:
+    def _layer(self, packages: Sequence[str], entries: Sequence[LayerEntry]) -> LayerBlob:
         key = ("layer", tuple(packages))
         return self._once.get(key, partial(self._write_layer, packages, entries))
 
-    def _write_layer(self, packages: Sequence[str], entries: Sequence[Entry]) -> Layer:
+    def _write_layer(self, packages: Sequence[str], entries: Sequence[LayerEntry]) -> LayerBlob:
         files = list(self._pool.map(self._package, packages))
         handle, file = tempfile.mkstemp(dir=self._scratch, suffix=".tar")
         os.close(handle)
@@ -177,7 +177,7 @@ class DebianToolkits:
         return self._once.get(("package", name), partial(self._downloads.fetch, self._source.packages[name]))
 
     def _import(
-        self, name: str, layers: list[Layer], arch: Arch, environment: dict[str, str], labels: dict[str, str]
+        self, name: str, layers: list[LayerBlob], arch: Arch, environment: dict[str, str], labels: dict[str, str]
     ) -> None:
         # buildah makes a name out of the path it is given, and refuses paths that make no name (capitals, '_').
         path = f"{IMPORT_NAME}-{os.getpid()}-{next(self._numbers)}"
@@ -194,14 +194,16 @@ def _members(files: Iterable[Path]) -> Iterator[tuple[TarInfo, bytes]]:
         yield from read_members(file)
 
 
-def _toolchain_entries(gcc: str, cross: str | None) -> list[Entry]:
+def _toolchain_entries(gcc: str, cross: str | None) -> list[LayerEntry]:
     entries = _root_entries()
     for prefix in ("", *([cross] if cross else [])):
-        entries += [Entry(path=f"usr/bin/{prefix}{name}", link=f"{prefix}{name}-{gcc}") for name in _COMPILER_NAMES]
-    return [*entries, Entry(path="usr/bin/cc", link="gcc"), Entry(path="usr/bin/awk", link="gawk")]
+        entries += [
+            LayerEntry(path=f"usr/bin/{prefix}{name}", link=f"{prefix}{name}-{gcc}") for name in _COMPILER_NAMES
+        ]
+    return [*entries, LayerEntry(path="usr/bin/cc", link="gcc"), LayerEntry(path="usr/bin/awk", link="gawk")]
 
 
-def _kernel_entries(kernel: KernelVersion) -> list[Entry]:
+def _kernel_entries(kernel: KernelVersion) -> list[LayerEntry]:
     # The keys are the Driver Toolkit's. A Debian toolkit holds one kernel, so an rt toolkit names it in both.
     release = {
         "KERNEL_VERSION": kernel.raw,
@@ -209,22 +211,22 @@ def _kernel_entries(kernel: KernelVersion) -> list[Entry]:
         "RHEL_VERSION": "",
     }
     return [
-        Entry(path="etc/driver-toolkit-release.json", content=f"{json.dumps(release)}\n".encode()),
-        Entry(path="usr/local/bin/pahole", content=_PAHOLE, mode=0o755),
-        Entry(path=f"usr/src/kernels/{kernel.raw}", link=f"../linux-headers-{kernel.raw}"),
-        Entry(path=f"usr/lib/modules/{kernel.raw}/config", link="build/.config"),
+        LayerEntry(path="etc/driver-toolkit-release.json", content=f"{json.dumps(release)}\n".encode()),
+        LayerEntry(path="usr/local/bin/pahole", content=_PAHOLE, mode=0o755),
+        LayerEntry(path=f"usr/src/kernels/{kernel.raw}", link=f"../linux-headers-{kernel.raw}"),
+        LayerEntry(path=f"usr/lib/modules/{kernel.raw}/config", link="build/.config"),
     ]
 
 
-def _runtime_entries() -> list[Entry]:
-    return [*_root_entries(), *(Entry(path=f"usr/bin/{name}", link="busybox") for name in _BUSYBOX_NAMES)]
+def _runtime_entries() -> list[LayerEntry]:
+    return [*_root_entries(), *(LayerEntry(path=f"usr/bin/{name}", link="busybox") for name in _BUSYBOX_NAMES)]
 
 
-def _root_entries() -> list[Entry]:
+def _root_entries() -> list[LayerEntry]:
     """Return what the packages' installation scripts, which are not run, would have made."""
     return [
-        *(Entry(path=name, link=f"usr/{name}") for name in MERGED_FOLDERS),
-        *(Entry(path=name) for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var", "var/tmp")),
-        Entry(path="etc/passwd", content=b"root:x:0:0:root:/root:/bin/sh\n"),
-        Entry(path="etc/group", content=b"root:x:0:\n"),
+        *(LayerEntry(path=name, link=f"usr/{name}") for name in MERGED_FOLDERS),
+        *(LayerEntry(path=name) for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var", "var/tmp")),
+        LayerEntry(path="etc/passwd", content=b"root:x:0:0:root:/root:/bin/sh\n"),
+        LayerEntry(path="etc/group", content=b"root:x:0:\n"),
     ]

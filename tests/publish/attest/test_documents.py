@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import FormatError
-from builder.evidence.records import BootEvidence, CellEvidence, FileRecord, ModuleRecord, Outcome
+from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, FileRecord, ModuleRecord
 from builder.foreign import read_json
 from builder.image.manifests import make_index, parse_artifact, parse_index, referrer_of
 from builder.publish.attest.bundle import make_statement, open_bundle, sign_statement
@@ -56,7 +56,7 @@ _FACTS = CellFacts(
         driver="drv",
         kernel="6.1.0-9-amd64",
         key="k" * 64,
-        outcome=Outcome.BUILT,
+        outcome=CellOutcome.BUILT,
         inputs={"source": "s" * 64, "toolkit": "t" * 64, "containerfile": "c" * 64, "compress": "none"},
         run="20261123T000000Z-1",
         finished="2026-11-23T00:00:00Z",

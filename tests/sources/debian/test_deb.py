@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from builder.boot.kernel_image import DebianKernelImages
 from builder.errors import FormatError, SourceError
-from builder.image.layout import Entry, write_image, write_layer
+from builder.image.layout import LayerEntry, write_image, write_layer
 from builder.kernel import parse_kernel_version
 from builder.sources.debian.deb import find_members, read_members
 from builder.sources.download import Downloads
@@ -101,7 +101,11 @@ def test_layers_are_equal_for_equal_contents(tmp_path: Path) -> None:
 
 
 def test_our_own_entries_win_and_folders_may_repeat(tmp_path: Path) -> None:
-    own = [Entry(path="etc"), Entry(path="etc/passwd", content=b"root"), Entry(path="bin", link="usr/bin")]
+    own = [
+        LayerEntry(path="etc"),
+        LayerEntry(path="etc/passwd", content=b"root"),
+        LayerEntry(path="bin", link="usr/bin"),
+    ]
     members = [
         (make_member("etc", tarfile.DIRTYPE), b""),
         (make_member("etc/passwd"), b""),
@@ -119,7 +123,7 @@ def test_two_packages_with_one_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_image_layout(tmp_path: Path) -> None:
-    layer = write_layer(tmp_path / "layer", [], [Entry(path="a", content=b"1")])
+    layer = write_layer(tmp_path / "layer", [], [LayerEntry(path="a", content=b"1")])
     write_image(tmp_path / "image", [layer], arch="arm64", environment={"PATH": "/bin"}, labels={"name": "n"})
     blobs = tmp_path / "image" / "blobs" / "sha256"
     index = json.loads((tmp_path / "image" / "index.json").read_text())
