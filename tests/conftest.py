@@ -13,7 +13,8 @@ from fakes.bench import bench, booting  # noqa: F401 - fixtures
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.tools import FakeTools
 
-from builder.sources.lock import Lock, write_lock
+from builder.sources.lock import Lock
+from builder.sources.lock_file import write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

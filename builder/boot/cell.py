@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from builder.boot.kernel_image import DebianKernelImages, OsImageKernels, ReleaseKernels, read_busybox
+from builder.boot.kernel_image import OsImageKernels, SourceKernels
 from builder.boot.script import TEST_NAME
 from builder.boot.stage import BootRequest
 from builder.boot.verdict import raise_problems
@@ -18,9 +18,6 @@ from builder.image.contents import list_modules
 from builder.image.labels import MODULE_ROOT
 from builder.kmod.finding import raise_findings
 from builder.kmod.fit import place_modules
-from builder.registry.pull import open_puller
-from builder.sources.download import Downloads
-from builder.sources.provider import DebianSource, runtime_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from builder.plan.decide import Decision
     from builder.plan.matrix import Cell
     from builder.plan.project import Project
-    from builder.sources.lock import LockedDebian
 
 _FIRMWARE_ROOT = "firmware/"
 
@@ -136,38 +132,26 @@ def open_cell_booter(
         sources: kernel sources of what is booted.
         os_image: operating system image to take kernels from, instead of their own sources.
     """
-    folder = project.cache_dir / "boot"
-    downloads = Downloads(project.cache_dir / "packages")
+    workplace = project.workplace
     with contextlib.ExitStack() as held:
-        held.callback(downloads.close)
 
         def open_images(name: str) -> KernelImages:
             if os_image is not None:
-                return OsImageKernels(os_image, folder=folder, jail=project.jail)
-            named = project.kernel_source(name)
-            if isinstance(named, DebianSource):
-                return DebianKernelImages(named.locked, folder=folder, downloads=downloads)
-            puller = open_puller(
-                project.config.registry, project.file.parent, cache_dir=project.cache_dir, work_dir=project.work_dir
-            )
-            held.callback(puller.close)
-            return ReleaseKernels(named, puller, folder=folder, jail=project.jail)
+                return OsImageKernels(os_image, folder=workplace.kernels_dir, jail=project.jail)
+            kernels = project.kernel_source(name).open_kernels(workplace)
+            held.callback(kernels.close)
+            return SourceKernels(kernels)
 
         images = {name: open_images(name) for name in sources}
         yield CellBooter(
             booter=booter,
             drivers=drivers,
             images_of=images.__getitem__,
-            busybox_of=lambda source, arch: read_busybox(_runtime_of(project, source), arch, downloads),
+            busybox_of=lambda source, arch: project.kernel_source(source).read_busybox(arch, workplace),
             certificates=certificates,
             journal=project.journal,
             work_dir=project.work_dir,
         )
-
-
-def _runtime_of(project: Project, source: str) -> LockedDebian:
-    """Return the packages that busybox comes from: OpenShift's operating systems have none."""
-    return project.lock.debian(runtime_name(project.config, source) or source)
 
 
 def read_test_files(driver: StagedDriver) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from builder.boot.acceleration import EMULATION, KVM, Acceleration, Choice, Gues
 from builder.boot.confine import helper_limits, make_confine
 from builder.boot.console import Transcript
 from builder.boot.initramfs import GuestFile, write_initramfs
-from builder.boot.kernel_image import order_by_dependency, unpacked_kernel
+from builder.boot.kernel_image import unpacked_kernel
 from builder.boot.machine import ASK_WHERE, Guest, emulator_of, find_firmware, make_command
 from builder.boot.script import (
     IN_TREE_FOLDER,
@@ -37,6 +37,7 @@ from builder.host.memory import available_memory
 from builder.host.run import follow
 from builder.kmod.kernel_object import module_name
 from builder.kmod.packing import unpack_module
+from builder.sources.kernels import order_by_dependency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

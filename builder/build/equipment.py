@@ -16,13 +16,9 @@ from builder.host.disk import Demand, check_disk, check_writable
 from builder.host.locks import hold_project
 from builder.plan.decide import Action, Plan
 from builder.plan.planning import kernels_by_source
-from builder.registry.pull import open_puller
 from builder.signing.access import OpenSigner, check_certificate, open_signers
 from builder.signing.modules import SigningLog
-from builder.sources.debian.toolkit import DebianToolkits
 from builder.sources.kernel_files import FactsOfKernels
-from builder.sources.openshift.toolkit import PulledToolkits
-from builder.sources.provider import OpenShiftSource
 from builder.store.images import (
     find_graph_root,
     hold_store,
@@ -39,7 +35,7 @@ if TYPE_CHECKING:
     from builder.drivers.source import StagedDriver
     from builder.plan.planning import BootOptions, Planned
     from builder.plan.project import Project
-    from builder.sources.debian.toolkit import Toolkits
+    from builder.sources.provider import Toolkits
 
 
 _WORKER_BYTES = 1024**3
@@ -190,8 +186,8 @@ def _disk_demands(
     booted = [decision.cell for decision in planned.plan.work if decision.boot_key]
     kernel_bytes = booter.missing_bytes(booted) if booter else 0
     for source, kernels in kernels_by_source(planned.plan).items():
-        estimate = toolkits[source].estimate_bytes(kernels)
-        installed, download = installed + estimate[0], download + estimate[1]
+        needed = toolkits[source].estimate_bytes(kernels)
+        installed, download = installed + needed.installed, download + needed.download
     return [
         Demand(
             purpose="toolkits and images",
@@ -206,24 +202,6 @@ def _disk_demands(
 
 def open_toolkits(project: Project, source: str, held: ExitStack) -> Toolkits:
     """Return a source's toolkits, to be closed with ``held``."""
-    named = project.kernel_source(source)
-    toolkits: Toolkits
-    if isinstance(named, OpenShiftSource):
-        toolkits = _open_pulled_toolkits(project, named)
-    else:
-        toolkits = DebianToolkits(named, cache_dir=project.cache_dir, work_dir=project.work_dir)
+    toolkits = project.kernel_source(source).open_toolkits(project.workplace)
     held.callback(toolkits.close)
     return toolkits
-
-
-def _open_pulled_toolkits(project: Project, source: OpenShiftSource) -> Toolkits:
-    runtime = None
-    if source.runtime is not None:
-        runtime = DebianToolkits(source.runtime, cache_dir=project.cache_dir, work_dir=project.work_dir)
-    return PulledToolkits(
-        source,
-        open_puller(
-            project.config.registry, project.file.parent, cache_dir=project.cache_dir, work_dir=project.work_dir
-        ),
-        runtime,
-    )

@@ -7,19 +7,18 @@ import re
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from builder.config.model import (
-    KEYRING_FOLDERS,
     AllowedMessage,
+    AnySource,
     BootTest,
     BootTimeouts,
     BuildSettings,
     Config,
     DebianArchive,
-    DebianKernels,
     Driver,
     DropRelease,
     Exclude,
@@ -29,7 +28,6 @@ from builder.config.model import (
     KmmModule,
     KnownBad,
     Mirror,
-    OpenShiftKernels,
     ParameterSet,
     PublishSettings,
     RegistrySettings,
@@ -107,10 +105,10 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
         yield from _check_kmm(driver, document, ("drivers", number, "kmm"))
     yield from _check_names(config, document)
     yield from _check_driver_globs(config, document)
-    debians = [name for name, source in config.sources.items() if isinstance(source, DebianKernels)]
+    givers = [name for name, source in config.sources.items() if source.gives_base_images]
     for name, source in config.sources.items():
-        if isinstance(source, OpenShiftKernels) and source.runtime not in {None, *debians}:
-            sentence = _unknown("source of provider debian", str(source.runtime), debians)
+        if source.runtime_source not in {None, *givers}:
+            sentence = _unknown("source with base images", str(source.runtime_source), givers)
             yield document.mistake(("sources", name, "runtime"), sentence)
     for name, group in config.groups.items():
         yield from _check_group(config, document, name, group)
@@ -156,8 +154,8 @@ def _check_driver_globs(config: Config, document: YamlFile) -> Iterator[Mistake]
 def _check_group(config: Config, document: YamlFile, name: str, group: Group) -> Iterator[Mistake]:
     if group.source not in config.sources:
         yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
-    elif group.releases and isinstance(config.sources[group.source], DebianKernels):
-        yield document.mistake(("groups", name, "releases"), f"source {group.source!r} has no releases of OpenShift")
+    elif group.releases and not config.sources[group.source].has_releases:
+        yield document.mistake(("groups", name, "releases"), f"source {group.source!r} has no releases")
     for number, signer in enumerate(group.signers):
         place: tuple[str | int, ...] = ("groups", name, "signers", number)
         if signer not in config.signers:
@@ -190,18 +188,13 @@ def _check_places(config: Config, document: YamlFile, allowed: Sequence[Path]) -
         named.append((("signers", name, "certificate"), signer.certificate, signer.resolve(signer.certificate)))
     if key := config.publish.signer:
         named.append((("publish", "signer", "public_key"), key.public_key, key.resolve(key.public_key)))
-    for name, source in config.sources.items():
-        if isinstance(source, OpenShiftKernels):
-            named += [(("sources", name, "graph"), file, root / file) for file in source.graph_files]
     for path, text, place in named:
         if problem := find_problem(text, place, allowed):
             yield document.mistake(path, problem)
-    keyrings = [*allowed, *map(Path, KEYRING_FOLDERS)]
     for name, source in config.sources.items():
-        if isinstance(source, DebianKernels) and (
-            problem := find_problem(source.keyring, Path(source.keyring), keyrings)
-        ):
-            yield document.mistake(("sources", name, "keyring"), problem)
+        for file in source.named_files:
+            if problem := find_problem(file.text, root / file.text, [*allowed, *map(Path, file.folders)]):
+                yield document.mistake(("sources", name, file.key), problem)
 
 
 def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
@@ -378,7 +371,7 @@ def _fields_at(path: tuple[str | int, ...]) -> list[str]:
     if not path:
         return list(Config.model_fields)
     if path[0] == "sources" and len(path) == 2:  # noqa: PLR2004 - of whichever provider
-        return [*DebianKernels.model_fields, *OpenShiftKernels.model_fields]
+        return [field for kind in get_args(AnySource) for field in kind.model_fields]
     inner = (_INNER_MODELS[str(part)] for part in reversed(path) if part in _INNER_MODELS)
     is_boot = path[0] == "drivers" and "boot" in path
     model = next(inner, BootTest if is_boot else _MODELS[str(path[0])])

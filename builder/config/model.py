@@ -8,9 +8,10 @@ a cell's key. Pure.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date  # noqa: TC003 - pydantic reads annotations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import semver
@@ -463,7 +464,38 @@ class DebianArchive(_Model):
     """Suites, for example bookworm and bookworm-updates."""
 
 
-class DebianKernels(_Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFile:
+    """A file that a kernel source names under ``key``, and folders where it may lie besides the project."""
+
+    key: str
+    text: str
+    folders: tuple[str, ...] = ()
+
+
+class SourceSettings(_Model):
+    """What every kernel source of versions.yaml says of itself."""
+
+    gives_base_images: ClassVar[bool] = False
+    """Small base images for drivers without `base_image`, and the busybox of boot tests, come out of it."""
+    has_releases: ClassVar[bool] = False
+    """Its kernels are those of releases, which groups can choose by."""
+
+    provider: str
+    """Kind of the source."""
+
+    @property
+    def runtime_source(self) -> str | None:
+        """The source that versions.yaml names for the base images that this one does not give."""
+        return None
+
+    @property
+    def named_files(self) -> tuple[NamedFile, ...]:
+        """Files that are read for it."""
+        return ()
+
+
+class DebianKernels(SourceSettings):
     """Kernels of the Debian archive, with toolkits made from its header packages."""
 
     provider: Literal["debian"]
@@ -484,6 +516,12 @@ class DebianKernels(_Model):
     )
     """Keys that the archive's signature is checked with: below /usr/share/keyrings or /etc/apt/keyrings."""
 
+    gives_base_images: ClassVar[bool] = True
+
+    @property
+    def named_files(self) -> tuple[NamedFile, ...]:
+        return (NamedFile(key="keyring", text=self.keyring, folders=KEYRING_FOLDERS),)
+
 
 class DropRelease(_Model):
     """Releases that are not wanted."""
@@ -494,7 +532,7 @@ class DropRelease(_Model):
     """Why; shown when they leave the lock."""
 
 
-class OpenShiftKernels(_Model):
+class OpenShiftKernels(SourceSettings):
     """Kernels of OpenShift or OKD releases, with the Driver Toolkits of their payloads."""
 
     provider: Literal["openshift", "okd"]
@@ -520,12 +558,18 @@ class OpenShiftKernels(_Model):
     """Source of provider debian that gives what OpenShift does not have: the small base image for drivers without
     `base_image`, and the busybox of boot tests. Default: the first there is."""
 
+    has_releases: ClassVar[bool] = True
+
+    @property
+    def runtime_source(self) -> str | None:
+        return self.runtime
+
     @property
     def graph_address(self) -> str:
         return self.graph or _GRAPHS[self.provider]
 
     @property
-    def graph_files(self) -> tuple[str, ...]:
+    def named_files(self) -> tuple[NamedFile, ...]:
         """Files that `graph` stands for; none where it is an address."""
         if re.match(r"https?://", self.graph_address):
             return ()
@@ -534,7 +578,7 @@ class OpenShiftKernels(_Model):
             for channel in self.channels
             for arch in ("multi", *(arch.oci for arch in self.arches))
         }
-        return tuple(sorted(named))
+        return tuple(NamedFile(key="graph", text=name) for name in sorted(named))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -736,7 +780,8 @@ class BuildSettings(_Model):
         )
 
 
-KernelSource = DebianKernels | OpenShiftKernels
+AnySource = DebianKernels | OpenShiftKernels
+"""A kernel source of any provider; a new one is added here."""
 
 
 class PublishSettings(_Model):
@@ -768,7 +813,7 @@ class Config(_Model):
 
     drivers: Annotated[tuple[Driver, ...], Field(min_length=1)]
     """What is built."""
-    sources: Annotated[dict[Name, Annotated[KernelSource, Field(discriminator="provider")]], Field(min_length=1)]
+    sources: Annotated[dict[Name, Annotated[AnySource, Field(discriminator="provider")]], Field(min_length=1)]
     """Where kernels and their toolkits come from."""
     registry: RegistrySettings = RegistrySettings()
     """How registries are read and written."""
@@ -786,3 +831,14 @@ class Config(_Model):
     """How cells are built."""
     publish: PublishSettings = PublishSettings()
     """How images are named in registries."""
+
+    def runtime_of(self, source: str) -> str | None:
+        """Return the source that gives a source's base images: itself, the one that it names, or the first that can.
+
+        A lock can have sources that versions.yaml does not name any more.
+        """
+        settings = self.sources.get(source)
+        if settings is not None and settings.gives_base_images:
+            return source
+        first = next((name for name, other in self.sources.items() if other.gives_base_images), None)
+        return (settings.runtime_source if settings else None) or first

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from builder.config.model import DebianKernels
 from builder.errors import (
     CommandError,
     FormatError,
@@ -22,19 +21,21 @@ from builder.evidence.blame import describe_os_error, machine_fault
 from builder.host.locks import hold_lock_file, hold_project
 from builder.host.progress import no_progress
 from builder.plan.matrix import Selector, make_matrix
-from builder.sources.lock import Lock, LockedDebian, LockedOpenShift, write_lock
-from builder.sources.openshift.changes import Change
-from builder.sources.openshift.releases import Wish
+from builder.sources.change import Change
+from builder.sources.lock import Lock
+from builder.sources.lock_file import write_lock
+from builder.sources.provider import DiscoverOptions, Question
+from builder.sources.table import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import Config, OpenShiftKernels
+    from builder.config.model import Config
     from builder.host.progress import Progress
     from builder.plan.project import Project
     from builder.sources.lock import LockedSource, SourceProblem
 
-_NO_WISH = Wish()
+_PLAIN = DiscoverOptions()
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ def discover_project(
     project: Project,
     sources: Sequence[str] = (),
     *,
-    wish: Wish = _NO_WISH,
+    options: DiscoverOptions = _PLAIN,
     progress: Progress = no_progress,
 ) -> Discovery:
     """Ask kernel sources and write versions.lock.yaml, in one step at the end.
@@ -71,7 +72,7 @@ def discover_project(
     Args:
         project: its versions.yaml says what to ask; its lock is what is known.
         sources: names of the sources to ask; empty: all.
-        wish: what to read again, for OpenShift, and what to believe.
+        options: what to read again, and what to believe.
         progress: told how many releases are read, of how many.
 
     Raises:
@@ -81,24 +82,20 @@ def discover_project(
     check_sources(project.config, sources)
     with hold_project(project.work_dir), hold_lock_file(project.lock_file):
         # What was read before may have been written anew since.
-        return _discover(project.reread(), sources, wish, progress)
+        return _discover(project.reread(), sources, options, progress)
 
 
-def _discover(project: Project, sources: Sequence[str], wish: Wish, progress: Progress) -> Discovery:
+def _discover(project: Project, sources: Sequence[str], options: DiscoverOptions, progress: Progress) -> Discovery:
     lock = project.lock if project.lock_file.exists() else Lock()
-    wanted = {name: project.config.sources[name] for name in sources} if sources else project.config.sources
     found = {name: source for name, source in lock.sources.items() if name in project.config.sources}
     discovery = Discovery()
     for name in sorted(lock.sources.keys() - found.keys()):
         detail = f"versions.yaml no longer names it; {len(lock.sources[name].kernels)} kernels leave with it"
         discovery.changes.append(Change(kind="source gone", subject=name, detail=detail))
-    for name, settings in wanted.items():
+    for name in sources or project.config.sources:
         known = lock.sources.get(name)
         try:
-            if isinstance(settings, DebianKernels):
-                found[name] = _ask_debian(project, name, settings, known, discovery, wish=wish)
-            else:
-                found[name] = _ask_openshift(project, settings, known, discovery, wish=wish, progress=progress)
+            found[name] = _ask(project, name, known, discovery, options=options, progress=progress)
         except Exception as error:  # noqa: BLE001 - each source has its own outcome, whatever ends it
             problem, failure = _judge(error)
             hint = f" ({failure.hint})" if failure.hint else ""
@@ -148,53 +145,34 @@ def _judge(error: Exception) -> tuple[SourceProblem, KmodsmithError]:
     return "defect", KmodsmithError(f"defect in kmodsmith: {type(error).__name__}: {error}", hint="please report it")
 
 
-def _ask_debian(
+def _ask(
     project: Project,
     name: str,
-    settings: DebianKernels,
     known: LockedSource | None,
     discovery: Discovery,
     *,
-    wish: Wish,
-) -> LockedSource:
-    from builder.sources.debian import discover as debian  # noqa: PLC0415 - apt is not needed for the others
-
-    previous = known if isinstance(known, LockedDebian) else None
-    folder = project.cache_dir / "apt" / name
-    found = debian.discover(settings, previous, folder, datetime.now(UTC), accept_loss=wish.accept_loss)
-    discovery.changes += debian.describe_changes(previous, found.locked, found.lost)
-    discovery.problems += [f"source {name}: {problem}" for problem in found.problems]
-    return found.locked
-
-
-def _ask_openshift(
-    project: Project,
-    settings: OpenShiftKernels,
-    known: LockedSource | None,
-    discovery: Discovery,
-    *,
-    wish: Wish,
+    options: DiscoverOptions,
     progress: Progress,
 ) -> LockedSource:
-    from builder.registry.access import open_registries  # noqa: PLC0415 - httpx takes long to import
-    from builder.sources.openshift import changes  # noqa: PLC0415
-    from builder.sources.openshift import discover as openshift  # noqa: PLC0415
-
-    previous = known if isinstance(known, LockedOpenShift) else None
-    root = project.file.parent
-    access = open_registries(project.config.registry, root, project.cache_dir)
-    now = datetime.now(UTC)
-    try:
-        found = openshift.discover(
-            settings, previous, access.registry, root=root, now=now, wish=wish, progress=progress
+    settings = project.config.sources[name]
+    provider = PROVIDERS[settings.provider]
+    answer = provider.discover(
+        Question(
+            name=name,
+            settings=settings,
+            # versions.yaml may name another provider than when the lock was written: that answer is no previous one.
+            previous=known if isinstance(known, provider.locked) else None,
+            options=options,
+            now=datetime.now(UTC),
+            workplace=project.workplace,
+            progress=progress,
         )
-    finally:
-        access.registry.close()
-    discovery.changes += changes.describe_releases(previous, found.locked, found.lost, now=now)
-    discovery.problems += found.problems
-    discovery.releases_read += found.read
-    discovery.bytes_read += found.bytes_read
-    return found.locked
+    )
+    discovery.changes += answer.changes
+    discovery.problems += answer.problems
+    discovery.releases_read += answer.releases_read
+    discovery.bytes_read += answer.bytes_read
+    return answer.locked
 
 
 def _added_cells(config: Config, old: Lock, new: Lock) -> list[str]:

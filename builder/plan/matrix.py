@@ -115,11 +115,10 @@ def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion
         )
     kernels = [kernel for kernel in lock.kernel_versions(group.source) if _takes(group, kernel)]
     if group.releases:
-        runs = lock.openshift(group.source).kernels
         kernels = [
             kernel
             for kernel in kernels
-            if any(matches_any(version, group.releases) for version in runs[kernel.raw].releases)
+            if any(matches_any(version, group.releases) for version in lock.node_kernel(group.source, kernel).releases)
         ]
     return _newest_of_each(kernels) if group.newest else kernels
 
@@ -132,7 +131,7 @@ def _incomplete_kernels(
     group: Group, chosen: Sequence[KernelVersion], lock: Lock
 ) -> Iterator[tuple[KernelVersion, str]]:
     """Yield the kernels of a group that its source does not have whole; of those before the newest nobody asks."""
-    reasons = lock.left_out(group.source)
+    reasons = lock.sources[group.source].incomplete()
     kernels = []
     for raw in reasons:
         with contextlib.suppress(UsageError):  # a name that is no kernel's; discover told it

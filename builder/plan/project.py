@@ -19,8 +19,9 @@ from builder.errors import LockFileError, UnknownToolkitError, UsageError
 from builder.evidence.journal import Journal
 from builder.kernel import Arch, parse_kernel_version
 from builder.plan.decide import BOOT_FORMAT, UNTRUSTED, Candidate, CellInputs, Reason
-from builder.sources.lock import LOCK_FILE_NAME, read_lock
-from builder.sources.provider import open_source
+from builder.sources.lock_file import LOCK_FILE_NAME, read_lock
+from builder.sources.provider import Workplace
+from builder.sources.table import open_source
 from builder.store.compiled import CompiledResults
 from builder.store.jail import Jail
 
@@ -115,6 +116,17 @@ class Project:
     def jail(self) -> Jail:
         """Where what drivers bring is run; a file that is not trusted raises no limit."""
         return Jail(self.config.build.limits(most=BuildSettings() if self.untrusted else None))
+
+    @property
+    def workplace(self) -> Workplace:
+        """Where kernel sources work for this project."""
+        return Workplace(
+            root=self.file.parent,
+            cache_dir=self.cache_dir,
+            work_dir=self.work_dir,
+            registry=self.config.registry,
+            jail=self.jail,
+        )
 
     @property
     def compiled(self) -> CompiledResults:

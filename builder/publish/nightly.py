@@ -13,7 +13,6 @@ from builder.plan.planning import BootOptions
 from builder.publish.cells import publish_project
 from builder.publish.elsewhere import find_elsewhere
 from builder.publish.result import LOCAL
-from builder.sources.lock import LockedOpenShift
 from builder.sources.openshift.changes import parse_date
 
 if TYPE_CHECKING:
@@ -104,12 +103,12 @@ def measure_freshness(project: Project, results: Iterable[CellResult]) -> list[F
     for result in results:
         cell = result.decision.cell
         source = project.lock.sources.get(cell.source)
-        if not isinstance(source, LockedOpenShift) or cell.kernel.raw not in source.kernels:
+        run = source.node_kernel(cell.kernel.raw) if source else None
+        if run is None:
             continue
         built = evidence.get(cell.id)
         is_known = built is not None and built.outcome is CellOutcome.BUILT and not built.derived
         ready = built.finished if built and is_known and result.digest else ""
-        seen = source.kernels[cell.kernel.raw].seen
-        hours = (parse_date(ready) - parse_date(seen)).total_seconds() / _HOUR_S if seen and ready else None
-        rows.append(Freshness(cell=cell.id, kernel=cell.kernel.raw, seen=seen, ready=ready, hours=hours))
+        hours = (parse_date(ready) - parse_date(run.seen)).total_seconds() / _HOUR_S if run.seen and ready else None
+        rows.append(Freshness(cell=cell.id, kernel=cell.kernel.raw, seen=run.seen, ready=ready, hours=hours))
     return rows

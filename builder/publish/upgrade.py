@@ -12,8 +12,6 @@ from builder.plan.decide import CELL_REPOSITORY, Reason
 from builder.plan.matrix import Cell, find_left_out, matches_any, nearest
 from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
-from builder.sources.lock import LockedOpenShift, natural_key
-from builder.sources.openshift.releases import run_by, split_key
 from builder.store.images import list_images
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from builder.plan.decide import Candidate
     from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
-    from builder.sources.lock import LockedRelease, ReleaseState
+    from builder.sources.release import Release, ReleaseState
 
 
 _STALE = "it was made of other inputs than versions.yaml, the sources and the lock name now"
@@ -84,36 +82,26 @@ def check_upgrade(
     Raises:
         UsageError: the lock does not know the release.
     """
+    known = [(name, release) for name, source in project.lock.sources.items() for release in source.list_releases()]
     found = [
-        (name, key, release)
-        for name, key, release in _find(project, version)
-        if not arches or split_key(key)[1] in arches
+        (name, release)
+        for name, release in known
+        if release.version == version and (not arches or release.arch in arches)
     ]
     if not found:
-        raise UsageError(f"versions.lock.yaml does not know release {version}", hint=_hint(project, version))
+        raise UsageError(
+            f"versions.lock.yaml does not know release {version}",
+            hint=_hint(version, {release.version for _, release in known}),
+        )
     with _Presences(project) as presences:
         return [
             row
-            for name, key, release in found
-            for row in _check_release(project, name, key, release, drivers=drivers, presences=presences)
+            for name, release in found
+            for row in _check_release(project, name, release, drivers=drivers, presences=presences)
         ]
 
 
-def _find(project: Project, version: str) -> Iterator[tuple[str, str, LockedRelease]]:
-    for name, source in project.lock.sources.items():
-        if isinstance(source, LockedOpenShift):
-            for key in sorted(source.releases, key=natural_key):
-                if split_key(key)[0] == version:
-                    yield name, key, source.releases[key]
-
-
-def _hint(project: Project, version: str) -> str:
-    known = {
-        split_key(key)[0]
-        for source in project.lock.sources.values()
-        if isinstance(source, LockedOpenShift)
-        for key in source.releases
-    }
+def _hint(version: str, known: Iterable[str]) -> str:
     return (
         f"{nearest(version, known)}; a new release comes with 'nox -s discover', one of another minor with its channel "
         "in versions.yaml"
@@ -121,32 +109,31 @@ def _hint(project: Project, version: str) -> str:
 
 
 def _check_release(
-    project: Project, source: str, key: str, release: LockedRelease, *, drivers: Sequence[str], presences: _Presences
+    project: Project, source: str, release: Release, *, drivers: Sequence[str], presences: _Presences
 ) -> Iterator[Readiness]:
-    version, arch = split_key(key)
+    version, arch = release.version, release.arch
     chosen = [driver for driver in project.config.drivers if not drivers or matches_any(driver.name, drivers)]
     if not chosen:
         raise UsageError(f"no driver matches {', '.join(drivers)}")
     names = [driver.name for driver in chosen]
-    for tag, stream in sorted(release.streams.items()):
-        kernels = list(run_by(stream))
+    for stream in sorted(release.streams, key=lambda stream: stream.tag):
         cells = [
             Cell(driver=driver.name, driver_version=driver.version, kernel=kernel, source=source)
             for driver in chosen
-            for kernel in kernels
+            for kernel in stream.runs
         ]
         for candidate, keys in _with_keys(project, source, cells):
             presence, digest, why = presences.of(project.config, candidate, keys)
             cell = candidate.cell
             yield Readiness(
-                release=version, arch=arch, stream=tag, state=stream.state, kernel=cell.kernel.raw,
+                release=version, arch=arch, stream=stream.tag, state=stream.state, kernel=cell.kernel.raw,
                 variant=cell.kernel.variant, driver=cell.driver, image=candidate.image, presence=presence,
                 digest=digest, why=why,
             )  # fmt: skip
-        if not kernels:
-            yield from _unknown_kernel(version, arch, names, tag, stream.state)
+        if not stream.runs:
+            yield from _unknown_kernel(version, arch, names, stream.tag, stream.state)
     if not release.streams:
-        yield from _unknown_kernel(version, arch, names, "", release.states[0])
+        yield from _unknown_kernel(version, arch, names, "", release.state)
 
 
 def _unknown_kernel(

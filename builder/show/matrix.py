@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from builder.show.table import format_duration, make_table
-from builder.sources.lock import ReleaseState
 from builder.sources.openshift.changes import format_age
+from builder.sources.release import ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from builder.plan.discovery import Discovery
     from builder.publish.nightly import NightlyReport
     from builder.publish.upgrade import Readiness
-    from builder.sources.survey import KernelRow, ReleaseRow
+    from builder.sources.listing import KernelRow, ReleaseRow
 
 FORMAT_VERSION = 1
 _STATE_STYLE = {

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from builder.errors import DamagedError, SourceError, SourceGoneError, SourceUnreachableError
 from builder.host.http import check_status, read_chunks, with_retries
@@ -21,11 +21,22 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from builder.sources.lock import LockedPackage
-
 _log = logging.getLogger(__name__)
 
 _GONE = frozenset({404, 410})
+
+
+class LockedFile(Protocol):
+    """A file that a lock names: where it is served, its size and its digest."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
 
 
 class Downloads:
@@ -50,17 +61,17 @@ class Downloads:
         if self._client is not None:
             self._client.close()
 
-    def path(self, package: LockedPackage) -> Path:
+    def path(self, package: LockedFile) -> Path:
         return self._folder / package.sha256
 
-    def has(self, package: LockedPackage) -> bool:
+    def has(self, package: LockedFile) -> bool:
         return self.path(package).exists()
 
-    def drop(self, package: LockedPackage) -> None:
+    def drop(self, package: LockedFile) -> None:
         """Remove the file of a package; it is fetched again when it is needed."""
         self.path(package).unlink(missing_ok=True)
 
-    def fetch(self, package: LockedPackage) -> Path:
+    def fetch(self, package: LockedFile) -> Path:
         """Return the file of a package, fetching it if it is not there, or is damaged.
 
         Raises:
@@ -77,7 +88,7 @@ class Downloads:
 
         return with_retries(fetch, sleep=self._sleep)
 
-    def _is_good(self, package: LockedPackage, target: Path) -> bool:
+    def _is_good(self, package: LockedFile, target: Path) -> bool:
         """Tell whether a file is there and whole; one that is not is removed."""
         if package.sha256 in self._good:
             return target.exists()
@@ -93,7 +104,7 @@ class Downloads:
         self._good.add(package.sha256)
         return True
 
-    def _fetch_once(self, package: LockedPackage, target: Path) -> None:
+    def _fetch_once(self, package: LockedFile, target: Path) -> None:
         import httpx  # noqa: PLC0415 - costs 140 ms that a build without downloads does not pay
 
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +134,7 @@ class Downloads:
             return self._client
 
 
-def _check_status(answer: httpx.Response, package: LockedPackage) -> None:
+def _check_status(answer: httpx.Response, package: LockedFile) -> None:
     if answer.status_code in _GONE:
         raise SourceGoneError(
             f"{package.url} is no longer served (HTTP {answer.status_code})",
@@ -132,7 +143,7 @@ def _check_status(answer: httpx.Response, package: LockedPackage) -> None:
     check_status(answer, package.url, refusal="the archive or a proxy wants a password, or forbids it: ask who runs it")
 
 
-def _copy(chunks: Iterator[bytes], write: Callable[[bytes], int], package: LockedPackage) -> None:
+def _copy(chunks: Iterator[bytes], write: Callable[[bytes], int], package: LockedFile) -> None:
     digest = hashlib.sha256()
     size = 0
     hint = "somebody changed it on the way or in the archive; 'nox -s discover' shows what is served now"

@@ -6,8 +6,8 @@ import click
 
 from builder.plan.discovery import complain, discover_project
 from builder.show.matrix import emit_discovery, emit_discovery_json
-from builder.sources.lock import LOCK_FILE_NAME
-from builder.sources.openshift.releases import Wish
+from builder.sources.lock_file import LOCK_FILE_NAME
+from builder.sources.provider import DiscoverOptions
 from builder.verbs.session import Session, show_progress
 
 
@@ -34,9 +34,9 @@ def discover(
     discover
     discover --source openshift --refresh
     """
-    wish = Wish(refresh=refresh, newest_toolkits=newest_toolkits, accept_loss=accept_loss)
+    options = DiscoverOptions(refresh=refresh, newest_toolkits=newest_toolkits, accept_loss=accept_loss)
     with show_progress(session.err, "releases read") as progress:
-        discovery = discover_project(session.project, sources, wish=wish, progress=progress)
+        discovery = discover_project(session.project, sources, options=options, progress=progress)
     if as_json:
         session.out.file.write(emit_discovery_json(discovery))
     else:

@@ -10,8 +10,8 @@ import click
 from builder.kernel import Arch, Variant
 from builder.plan.discovery import check_sources
 from builder.show.matrix import emit_kernel_table, emit_matrix_json, emit_matrix_summary, emit_release_table
-from builder.sources.lock import ReleaseState
-from builder.sources.survey import View, list_kernels, list_notes, list_releases
+from builder.sources.listing import View, list_kernels, list_notes, list_releases
+from builder.sources.release import ReleaseState
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session

@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from fakes.locks import debian_of
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from bench.discovery import measure_discovery  # noqa: E402
 from bench.publishing import measure_publishing  # noqa: E402
-from builder.boot.kernel_image import DebianKernelImages, unpacked_kernel  # noqa: E402
+from builder.boot.kernel_image import SourceKernels, unpacked_kernel  # noqa: E402
 from builder.build.fit_image import open_source_facts  # noqa: E402
 from builder.build.prove import read_image  # noqa: E402
 from builder.config.model import DebianKernels  # noqa: E402
@@ -46,10 +47,11 @@ from builder.plan.project import open_project  # noqa: E402
 from builder.signing.create import create_development_key  # noqa: E402
 from builder.sources.debian.apt import Apt, Archive  # noqa: E402
 from builder.sources.debian.deb import read_members  # noqa: E402
-from builder.sources.debian.discover import toolkit_packages  # noqa: E402
+from builder.sources.debian.kernels import PackagedKernels  # noqa: E402
+from builder.sources.debian.lock import LockedPackage  # noqa: E402
+from builder.sources.debian.parts import DebianParts  # noqa: E402
 from builder.sources.debian.toolkit import _toolchain_entries  # noqa: E402
 from builder.sources.download import Downloads  # noqa: E402
-from builder.sources.lock import LockedPackage  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,8 +181,9 @@ def _median_ratio(figures: list[dict[str, float]], other: str) -> float:
 
 def make_box(project: Project, kernels: list[KernelVersion]) -> str:
     """Start a container that has the toolchain, the headers of all kernels, DKMS and the driver's source."""
-    source = project.lock.debian("debian")
-    names = [toolkit_packages(source, kernel, Arch.X86_64) for kernel in kernels]
+    source = debian_of(project.lock)
+    parts = DebianParts(locked=source, build_arch=Arch.X86_64)
+    names = [parts.toolkit_packages(kernel) for kernel in kernels]
     toolchain = names[0][0]
     headers = dict.fromkeys(name for layers in names for layer in layers[1:] for name in layer)
     downloads = Downloads(project.cache_dir / "packages")
@@ -318,9 +321,10 @@ def measure_boot(kernel_glob: str) -> dict[str, Any]:
 def fetch_kernels(project: Project, kernels: list[KernelVersion]) -> None:
     """Have every kernel's image in the cache: what is measured is booting, not the network."""
     downloads = Downloads(project.cache_dir / "packages")
-    images = DebianKernelImages(project.lock.debian("debian"), folder=project.cache_dir / "boot", downloads=downloads)
+    parts = DebianParts(locked=debian_of(project.lock), build_arch=project.build_arch)
+    images = PackagedKernels(parts, folder=project.cache_dir / "boot", downloads=downloads)
     for kernel in kernels:
-        unpacked_kernel(images.of(kernel))
+        unpacked_kernel(SourceKernels(images).of(kernel))
     downloads.close()
 
 

@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fakes.project import VERSIONS_YAML, make_source
 
-from builder.sources.lock import Lock, write_lock
+from builder.sources.lock import Lock
+from builder.sources.lock_file import write_lock
 
 DRIVERS = 10
 KERNELS = 1000

@@ -18,7 +18,7 @@ from builder.boot.acceleration import Acceleration, Choice, GuestKind
 from builder.boot.bzimage import unpack_kernel
 from builder.boot.confine import helper_limits, make_confine
 from builder.boot.initramfs import GuestFile, write_initramfs
-from builder.boot.kernel_image import BootKernel, order_by_dependency, order_in_tree, unpacked_kernel
+from builder.boot.kernel_image import BootKernel, unpacked_kernel
 from builder.boot.machine import Firmware, Guest, emulator_of, find_firmware, make_command
 from builder.boot.secure_boot import GuestKeys, read_kernel_signers
 from builder.boot.stage import Booter, BootReport, BootRequest
@@ -32,6 +32,7 @@ from builder.evidence.records import BootEvidence
 from builder.kernel import Arch, parse_kernel_version
 from builder.kmod.fit import place_modules
 from builder.kmod.signature import split_signature
+from builder.sources.kernels import order_by_dependency, order_in_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

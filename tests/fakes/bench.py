@@ -12,9 +12,11 @@ from builder.__main__ import run_cli
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import Verdict
 from builder.build import cells as build_module
-from builder.sources.lock import Lock, read_lock, write_lock
+from builder.sources.lock import Lock
+from builder.sources.lock_file import read_lock, write_lock
 from builder.store import jail as jail_module
 from builder.store.jail import Walls
+from fakes.locks import debian_of
 from fakes.project import KERNELS
 from fakes.samples import FLAGS, LABELS, Sample, image_entries, write_facts, write_sample_image
 
@@ -187,7 +189,7 @@ def booting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     file.write_text(file.read_text() + "build: {boot: changed}\n")
     lock_file = bench.folder / "versions.lock.yaml"
     lock = read_lock(lock_file)
-    source = lock.debian("debian")
+    source = debian_of(lock)
     package = next(iter(source.packages.values()))
     kernels = {raw: kernel.model_copy(update={"image": "image"}) for raw, kernel in source.kernels.items()}
     packages = {**source.packages, "image": package}
@@ -209,5 +211,5 @@ def booting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(Booter, "boot", boot)
     monkeypatch.setattr(Booter, "check", lambda _self, _arches: None)
-    monkeypatch.setattr("builder.boot.cell.read_busybox", lambda *_: b"")
+    monkeypatch.setattr("builder.sources.debian.source.DebianSource.read_busybox", lambda *_: b"")
     return outcomes

@@ -12,16 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.kernel import Arch
-from builder.sources.lock import (
-    LOCK_FILE_NAME,
-    Lock,
-    LockedOpenShift,
-    LockedRelease,
-    LockedStream,
-    read_lock,
-    write_lock,
-)
-from builder.sources.openshift.releases import NODE, derive_kernels, release_key, state_of
+from builder.sources.lock import Lock
+from builder.sources.lock_file import LOCK_FILE_NAME, read_lock, write_lock
+from builder.sources.openshift.lock import LockedOpenShift, LockedRelease, LockedStream, release_key
+from builder.sources.openshift.node_kernels import derive_kernels
+from builder.sources.openshift.witnesses import NODE, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +70,7 @@ def _stream(row: dict[str, str]) -> LockedStream:
     }
     toolkit = f"{_CONTENT}{row['toolkit']}" if row["toolkit"] else ""
     return LockedStream(
-        state=state_of(kernels, toolkit, was_read=False),
+        state=state_of(kernels, toolkit or "nobody looked for one"),
         kernels=kernels,
         toolkit=toolkit,
         image=f"{_CONTENT}{row['image']}" if row["image"] else "",

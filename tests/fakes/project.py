@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder.kernel import Arch, parse_kernel_version
-from builder.sources.lock import LockedDebian, LockedKernel, LockedPackage
+from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage
 
 VERSIONS_YAML = """\
 drivers:

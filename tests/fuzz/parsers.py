@@ -84,7 +84,9 @@ from builder.signing.public_key import parse_public_key
 from builder.sources.debian.apt import Apt
 from builder.sources.debian.deb import find_members, read_members
 from builder.sources.kernel_files import read_kernel_facts
-from builder.sources.lock import Lock, format_lock, read_lock
+from builder.sources.listing import View, list_kernels, list_releases
+from builder.sources.lock import Lock
+from builder.sources.lock_file import format_lock, read_lock
 from builder.sources.openshift.payload import (
     kernel_of_labels,
     parse_extensions,
@@ -94,7 +96,6 @@ from builder.sources.openshift.payload import (
     parse_toolkit_release,
 )
 from builder.sources.openshift.payload import parse_payload as parse_release_payload
-from builder.sources.survey import View, list_kernels, list_releases
 from builder.store.compiled import CompiledResults
 from fuzz import mutate
 

@@ -17,8 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from fakes.locks import debian_of
 
-from builder.boot.kernel_image import DebianKernelImages, read_busybox
+from builder.boot.kernel_image import SourceKernels
 from builder.boot.secure_boot import GuestKeys
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck
@@ -29,9 +30,11 @@ from builder.kmod.fit import place_modules
 from builder.kmod.signature import Certificate, append_signature
 from builder.plan.project import open_project
 from builder.signing.create import certify_itself
+from builder.sources.debian.kernels import PackagedKernels, read_busybox
+from builder.sources.debian.parts import DebianParts
+from builder.sources.debian.source import DebianSource
 from builder.sources.download import Downloads
-from builder.sources.lock import read_lock
-from builder.sources.provider import DebianSource
+from builder.sources.lock_file import read_lock
 from integration.conftest import ROOT, copy_project
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ class _Lab:
 
     kernel: KernelVersion
     folder: Path
-    images: DebianKernelImages
+    images: SourceKernels
     busybox: bytes
     booter: Booter
     pool: ThreadPoolExecutor
@@ -120,20 +123,23 @@ def _open_lab(ending: str, machine: Machine, lock_text: str, folder: Path, pool:
     kernel = _newest(project, ending)
     # A build of the sample driver brings the toolkit into the store.
     machine.builder(project, "build", "--group", "debian", "--kernel", kernel.raw, check=True)
-    source = read_lock(project / "versions.lock.yaml").debian("debian")
+    source = debian_of(read_lock(project / "versions.lock.yaml"))
     modules = shutil.copytree(_BAD, folder / "modules")
-    container = machine.buildah("from", "--pull-never", DebianSource(source, Arch.X86_64).toolkit_image(kernel)).strip()
+    container = machine.buildah(
+        "from", "--pull-never", DebianSource(locked=source, build_arch=Arch.X86_64).toolkit_image(kernel)
+    ).strip()
     make = ("make", "-C", f"/lib/modules/{kernel}/build", "M=/src", "KBUILD_MODPOST_WARN=1", "modules")
     machine.buildah("run", "--isolation", "chroot", "--volume", f"{modules}:/src", container, "--", *make)
     machine.buildah("rm", container)
     cache = open_project(project).cache_dir
+    parts = DebianParts(locked=source, build_arch=Arch.X86_64)
     downloads = Downloads(cache / "packages")
     try:
         yield _Lab(
             kernel=kernel,
             folder=modules,
-            images=DebianKernelImages(source, folder=cache / "boot", downloads=downloads),
-            busybox=read_busybox(source, kernel.arch, downloads),
+            images=SourceKernels(PackagedKernels(parts, folder=cache / "boot", downloads=downloads)),
+            busybox=read_busybox(parts, kernel.arch, downloads),
             booter=Booter(cache / "boot"),
             pool=pool,
         )
@@ -414,7 +420,7 @@ def test_a_broken_qemu_says_nothing_about_modules(lab: _Lab, tmp_path: Path, mon
 class _Images:
     """The real kernels, to be changed in one thing."""
 
-    def __init__(self, images: DebianKernelImages) -> None:
+    def __init__(self, images: SourceKernels) -> None:
         self._images = images
 
     def of(self, kernel: KernelVersion) -> BootKernel:
@@ -449,7 +455,7 @@ def test_certificates_go_where_the_kernel_looks_for_them(lab: _Lab) -> None:
 class _DamagedImages(_Images):
     """The kernel, with a piece in its middle overwritten."""
 
-    def __init__(self, images: DebianKernelImages, folder: Path) -> None:
+    def __init__(self, images: SourceKernels, folder: Path) -> None:
         super().__init__(images)
         self._folder = folder
 
@@ -559,8 +565,8 @@ def test_the_kernel_of_an_operating_system_image(machine: Machine, project: Path
     (folder / "kernel").mkdir(parents=True)
     shutil.copy(kernel.vmlinuz, folder / "vmlinuz")
     shutil.copy(kernel.vmlinuz.with_name("config"), folder / "config")
-    source = read_lock(project / "versions.lock.yaml").debian("debian")
-    base = DebianSource(source, Arch.X86_64).base_image(lab.kernel.arch)
+    source = debian_of(read_lock(project / "versions.lock.yaml"))
+    base = DebianSource(locked=source, build_arch=Arch.X86_64).base_image(lab.kernel.arch)
     (tmp_path / "Containerfile").write_text(f"FROM {base}\nCOPY os /\n")
     machine.buildah("build", "--isolation", "chroot", "--pull-never", "--tag", "localhost/os:1", str(tmp_path))
     done = machine.builder(project, "boot", "--json", "--os-image", "localhost/os:1", *selection)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.locks import debian_of
 
 from builder.kernel import parse_kernel_version
-from builder.sources.lock import read_lock
-from builder.sources.provider import DebianSource
+from builder.sources.debian.source import DebianSource
+from builder.sources.lock_file import read_lock
 from integration.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def _newest(project: Path, series: str, arch: str = "amd64") -> str:
 
 def _toolkit(project: Path, raw: str) -> str:
     kernel = parse_kernel_version(raw)
-    return DebianSource(read_lock(project / "versions.lock.yaml").debian("debian"), kernel.arch).toolkit_image(kernel)
+    return DebianSource(
+        locked=debian_of(read_lock(project / "versions.lock.yaml")), build_arch=kernel.arch
+    ).toolkit_image(kernel)
 
 
 def _edit(file: Path, old: str, new: str) -> None:

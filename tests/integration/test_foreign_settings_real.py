@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.sources.lock import read_lock
+from builder.sources.lock_file import read_lock
 from integration.conftest import open_machine
 
 pytestmark = [pytest.mark.buildah, pytest.mark.archive]

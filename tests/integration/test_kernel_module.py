@@ -6,10 +6,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.locks import debian_of
 
+from builder.sources.debian.source import DebianSource
 from builder.sources.debian.toolkit import DebianToolkits
-from builder.sources.lock import read_lock
-from builder.sources.provider import DebianSource
+from builder.sources.lock_file import read_lock
 from integration.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ def test_the_guard_fits_each_form(
     machine: Machine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, fits: bool
 ) -> None:
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", machine.environment["CONTAINERS_STORAGE_CONF"])
-    source = read_lock(project / "versions.lock.yaml").debian("debian")
+    source = debian_of(read_lock(project / "versions.lock.yaml"))
     kernel = read_lock(project / "versions.lock.yaml").kernel_versions("debian")[0]
-    toolkits = DebianToolkits(DebianSource(source, kernel.arch), cache_dir=tmp_path / "cache", work_dir=tmp_path)
+    toolkits = DebianToolkits(
+        DebianSource(locked=source, build_arch=kernel.arch),
+        packages_dir=tmp_path / "cache" / "packages",
+        work_dir=tmp_path,
+    )
     with machine.mounted(toolkits.ensure(kernel)) as root:
         folder = root / "guard"
         (folder / "linux").mkdir(parents=True)

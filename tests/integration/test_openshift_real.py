@@ -15,15 +15,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from fakes.locks import debian_of, openshift_of
 from fakes.openshift_world import CONTENT, World
 from programs import give_up
 
 from builder.kernel import Arch
 from builder.plan.project import open_project
 from builder.sources.debian.deb import find_members
+from builder.sources.debian.source import DebianSource
 from builder.sources.download import Downloads
-from builder.sources.lock import Lock, LockedOpenShift, read_lock, write_lock
-from builder.sources.provider import DebianSource
+from builder.sources.lock import Lock
+from builder.sources.lock_file import read_lock, write_lock
 from integration.conftest import copy_project
 from integration.registry_server import RegistryServer, serve_registry
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.kernel import KernelVersion
-    from builder.sources.lock import LockedDebian
+    from builder.sources.debian.lock import LockedDebian
+    from builder.sources.openshift.lock import LockedOpenShift
     from integration.conftest import Machine
 
 pytestmark = [pytest.mark.buildah, pytest.mark.archive]
@@ -87,7 +90,7 @@ class Box:
 
     @property
     def locked(self) -> LockedOpenShift:
-        return read_lock(self.project / "versions.lock.yaml").openshift("openshift")
+        return openshift_of(read_lock(self.project / "versions.lock.yaml"))
 
     def use_auth_file(self, file: Path) -> None:
         settings = yaml.safe_load((self.project / "versions.yaml").read_text())
@@ -127,7 +130,7 @@ def box(machine: Machine, lock_text: str, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("box")
     project = copy_project(folder)
     (project / "versions.lock.yaml").write_text(lock_text)
-    lock = Lock(sources={"debian": read_lock(project / "versions.lock.yaml").debian("debian")})
+    lock = Lock(sources={"debian": debian_of(read_lock(project / "versions.lock.yaml"))})
     write_lock(lock, project / "versions.lock.yaml")
     plain = [
         kernel
@@ -140,7 +143,7 @@ def box(machine: Machine, lock_text: str, tmp_path_factory: pytest.TempPathFacto
         with serve_graph(world) as graph:
             opened = Box(machine, server, world, project, kernels)
             for kernel in kernels:
-                _add_images(opened, kernel, lock.debian("debian"), folder)
+                _add_images(opened, kernel, debian_of(lock), folder)
             _write_project(project, server, graph)
             yield opened
 
@@ -158,7 +161,7 @@ def _write_project(project: Path, server: RegistryServer, graph: str) -> None:
 
 def _add_images(box: Box, kernel: KernelVersion, packages: LockedDebian, folder: Path) -> None:
     """Put toolkit and operating system of a kernel into the registry."""
-    source = DebianSource(packages, Arch.X86_64)
+    source = DebianSource(locked=packages, build_arch=Arch.X86_64)
     # A build for Debian brings Debian's toolkit into the store, to be laid out anew.
     box.machine.builder(
         box.project, "build", "--group", "laptop", "--kernel", kernel.raw, "--boot", "never", check=True

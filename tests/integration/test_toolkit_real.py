@@ -9,11 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.locks import debian_of
 
 from builder.kernel import Arch, parse_kernel_version
+from builder.sources.debian.source import DebianSource
 from builder.sources.debian.toolkit import DebianToolkits
-from builder.sources.lock import read_lock
-from builder.sources.provider import DebianSource
+from builder.sources.lock_file import read_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +31,12 @@ def opened(machine: Machine, project: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def _open(project: Path, tmp_path: Path) -> DebianToolkits:
-    source = read_lock(project / "versions.lock.yaml").debian("debian")
-    return DebianToolkits(DebianSource(source, Arch.X86_64), cache_dir=tmp_path / "cache", work_dir=tmp_path)
+    source = debian_of(read_lock(project / "versions.lock.yaml"))
+    return DebianToolkits(
+        DebianSource(locked=source, build_arch=Arch.X86_64),
+        packages_dir=tmp_path / "cache" / "packages",
+        work_dir=tmp_path,
+    )
 
 
 @pytest.mark.parametrize("variant", ["standard", "rt"])
@@ -143,9 +148,9 @@ def _make_apt_image(machine: Machine, apt: object, downloads: object, folder: Pa
     from builder.image.layout import LayerEntry, write_image, write_layer
     from builder.sources.debian.apt import Apt
     from builder.sources.debian.deb import read_members
+    from builder.sources.debian.lock import LockedPackage
     from builder.sources.debian.toolkit import _root_entries
     from builder.sources.download import Downloads
-    from builder.sources.lock import LockedPackage
 
     assert isinstance(apt, Apt)
     assert isinstance(downloads, Downloads)

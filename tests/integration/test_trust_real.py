@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from builder.sources.lock import read_lock
+from builder.sources.lock_file import read_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

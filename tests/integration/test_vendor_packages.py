@@ -18,9 +18,10 @@ from builder.kmod.fit import check_modules, place_modules
 from builder.kmod.kernel_object import read_kernel_object
 from builder.sources.debian.apt import Apt, Archive
 from builder.sources.debian.deb import read_members
+from builder.sources.debian.lock import LockedPackage
 from builder.sources.download import Downloads
 from builder.sources.kernel_files import read_kernel_facts
-from builder.sources.lock import LockedPackage, read_lock
+from builder.sources.lock_file import read_lock
 
 if TYPE_CHECKING:
     from builder.kernel import KernelVersion

@@ -9,7 +9,8 @@ from builder.config.load import load_config
 from builder.errors import LockFileError, UsageError
 from builder.kernel import Arch, Variant
 from builder.plan.matrix import Matrix, Selector, make_matrix
-from builder.sources.lock import Lock, read_lock
+from builder.sources.lock import Lock
+from builder.sources.lock_file import read_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from builder.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
+from builder.sources.debian.lock import LockedPackage
 from builder.sources.download import Downloads
-from builder.sources.lock import LockedPackage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

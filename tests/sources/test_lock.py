@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from builder.digest import content_id
 from builder.errors import LockFileError
-from builder.sources.lock import Lock, format_lock, natural_key, read_lock, write_lock
+from builder.sources.lock import Lock, natural_key
+from builder.sources.lock_file import format_lock, read_lock, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.locks import debian_of
 from fakes.project import KERNELS, make_source
 from fakes.registry import FakeRegistry, pretend_registry
 from fakes.shop import NAME, SIGNER, make_cell, make_publisher, make_shop, never
@@ -33,7 +34,9 @@ from builder.publish.result import CellNames, PublishStatus
 from builder.registry.access import RegistryAccess
 from builder.registry.credentials import Credentials
 from builder.sources.debian import discover as debian
-from builder.sources.lock import Lock, LockedNodeKernel, LockedOpenShift, LockedRelease, read_lock, write_lock
+from builder.sources.lock import Lock, LockedNodeKernel
+from builder.sources.lock_file import read_lock, write_lock
+from builder.sources.openshift.lock import LockedOpenShift, LockedRelease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +73,8 @@ def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
         monkeypatch.setattr(f"{module}.open_registries", open_pretended)
     monkeypatch.setattr("builder.signing.image_key.open_image_signer", open_signer)
     # The sample lock's packages have no versions to name.
-    monkeypatch.setattr("builder.sources.provider.DebianSource._describe", lambda *_: ())
-    monkeypatch.setattr(debian, "discover", nothing_new)
+    monkeypatch.setattr("builder.sources.debian.source.DebianSource._describe", lambda *_: ())
+    monkeypatch.setattr("builder.sources.debian.provider.discover", nothing_new)
     file = bench.folder / "versions.yaml"
     file.write_text(file.read_text().replace("    vendor:", "    image: quay.test/demo\n    vendor:"))
     bench.offer_with_keys()
@@ -297,7 +300,7 @@ def test_discover_goes_on_from_what_the_lock_says_by_then(
         seen.append(previous)
         return debian.DebianAnswer(locked=previous, lost={}, problems=[])
 
-    monkeypatch.setattr(debian, "discover", look)
+    monkeypatch.setattr("builder.sources.debian.provider.discover", look)
     discover_project(project)
     assert [list(source.kernels) for source in seen] == [[_KERNEL]]
 
@@ -305,7 +308,7 @@ def test_discover_goes_on_from_what_the_lock_says_by_then(
 def test_prune_of_a_lock_with_more_than_versions_yaml_names(bench: Bench) -> None:
     file = bench.folder / "versions.lock.yaml"
     lock = read_lock(file)
-    kept = lock.debian("debian")
+    kept = debian_of(lock)
     no_base = {name: names for name, names in kept.package_sets.items() if not name.startswith("runtime-aarch64")}
     sources: dict[str, Any] = {"debian": kept.model_copy(update={"package_sets": no_base})}
     toolkit = f"quay.test/toolkit@sha256:{'1' * 64}"
@@ -326,7 +329,7 @@ def test_a_lock_that_finds_no_room_is_left_as_it_was(
     file = bench.folder / "versions.lock.yaml"
     before = sorted(bench.folder.iterdir()), file.read_text()
     smaller = debian.DebianAnswer(locked=make_source(_KERNEL), lost={}, problems=[])
-    monkeypatch.setattr(debian, "discover", lambda *_, **__: smaller)
+    monkeypatch.setattr("builder.sources.debian.provider.discover", lambda *_, **__: smaller)
 
     def refuse(path: Path, *_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))

@@ -10,16 +10,17 @@ from builder.errors import UsageError
 from builder.host.progress import no_progress
 from builder.plan.matrix import matches_any
 from builder.publish.published import read_published
-from builder.sources.lock import LockedOpenShift, natural_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from builder.host.progress import Progress
+    from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell, Selector
     from builder.plan.project import Project
     from builder.publish.published import LeftOutCell
     from builder.publish.result import PublishedCell
+    from builder.sources.release import Release
 
 # The cluster sets these itself, or they are those of another machine.
 _NOT_IN_CLUSTER = frozenset({"DTK_AUTO", "BASE_IMAGE", "KERNEL_VERSION", "KERNEL_FULL_VERSION"})
@@ -83,34 +84,27 @@ def _read_driver(
 def find_releases(project: Project, cells: Sequence[Cell], globs: Sequence[str]) -> list[ReleaseKernel]:
     """Return the releases that run the cells' kernels, with the toolkit that each brings; or the kernels alone."""
     source = project.lock.sources[cells[0].source]
-    if not isinstance(source, LockedOpenShift):
+    releases = {(release.version, release.arch): release for release in source.list_releases()}
+    if not releases:
         return [ReleaseKernel(release="", kernel=cell.kernel) for cell in cells]
+    newest = {_minor(version): version for version, _ in releases}
     return [
         ReleaseKernel(
-            release=f"{version}-{cell.kernel.arch}", kernel=cell.kernel, toolkit=_toolkit(source, version, cell)
+            release=f"{version}-{cell.kernel.arch}",
+            kernel=cell.kernel,
+            toolkit=_own_toolkit(releases[version, cell.kernel.arch], cell.kernel) or run.toolkit,
         )
         for cell in cells
-        for version in _chosen(source, source.kernels[cell.kernel.raw].releases, globs)
+        for run in [project.lock.node_kernel(cell.source, cell.kernel)]
+        for version in run.releases
+        if (matches_any(version, globs) if globs else newest[_minor(version)] == version)
     ]
-
-
-def _chosen(source: LockedOpenShift, versions: Iterable[str], globs: Sequence[str]) -> Iterator[str]:
-    newest: dict[str, str] = {}
-    for version in sorted((key.rpartition("-")[0] for key in source.releases), key=natural_key):
-        newest[_minor(version)] = version
-    for version in versions:
-        if matches_any(version, globs) if globs else newest[_minor(version)] == version:
-            yield version
 
 
 def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _toolkit(source: LockedOpenShift, version: str, cell: Cell) -> str:
-    """Return the toolkit that a release itself brings for a kernel, else the one that its cell is built with."""
-    release = source.releases[f"{version}-{cell.kernel.arch}"]
-    own = (
-        stream.toolkit for stream in release.streams.values() if "toolkit" in stream.kernels.get(cell.kernel.raw, ())
-    )
-    return next(own, "") or source.kernels[cell.kernel.raw].toolkit
+def _own_toolkit(release: Release, kernel: KernelVersion) -> str:
+    """Return the toolkit that a release itself brings for a kernel; empty where it brings none."""
+    return next((stream.toolkit for stream in release.streams if kernel.raw in stream.own_kernels), "")

@@ -1,6 +1,6 @@
 """Kernel source Debian: real kernels, with headers and bootable images, without an account.
 
-``discover`` writes down the exact packages of every kernel's toolkit, so that identities of toolkits follow from the
+What it writes down are the exact packages of every kernel's toolkit, so that identities of toolkits follow from the
 lock alone. Names and dependencies: the Debian kernel handbook, chapter 4; seen in bookworm's 6.1 and 6.12.
 """
 
@@ -13,24 +13,19 @@ from typing import TYPE_CHECKING
 
 from debian.debian_support import Version
 
-from builder.digest import content_id
-from builder.errors import LockFileError, SourceError, UsageError
+from builder.errors import SourceError, UsageError
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.apt import Apt, Archive
-from builder.sources.lock import LockedDebian, LockedKernel, LockedPackage
+from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage
 from builder.sources.losses import distrust
-from builder.sources.openshift.changes import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from builder.config.model import DebianKernels
-    from builder.kernel import KernelVersion
     from builder.sources.debian.apt import Package
 
-# Part of every identity: a change in how toolkits or base images are put together makes new ones.
-RECIPE_VERSION = "3"
 # What the Driver Toolkit offers to a driver's build, without git and rpm (facts/seed-and-openshift.md section 2);
 # libelf1, libssl3 and pahole are what the prebuilt tools of linux-kbuild need.
 _TOOLS = (
@@ -104,73 +99,6 @@ def discover(
     return DebianAnswer(locked=found, lost=keeper.lost, problems=keeper.problems)
 
 
-def describe_changes(previous: LockedDebian | None, new: LockedDebian, lost: Mapping[str, str]) -> list[Change]:
-    """Return what a new answer adds, drops, leaves out and changes, kernel by kernel.
-
-    Args:
-        previous: the answer before; None at the first look.
-        new: the answer now.
-        lost: kernels that left, with the stated reason.
-    """
-    old_kernels: Mapping[str, LockedKernel] = previous.kernels if previous else {}
-    old_left_out: Mapping[str, str] = previous.left_out if previous else {}
-    changes = [Change(kind="new kernel", subject=raw) for raw in new.kernels.keys() - old_kernels.keys()]
-    changes += [
-        Change(kind="kernel gone", subject=raw, detail=lost.get(raw, ""))
-        for raw in old_kernels.keys() - new.kernels.keys()
-    ]
-    changes += [
-        Change(kind="kernel left out", subject=raw, detail=reason)
-        for raw, reason in new.left_out.items()
-        if old_left_out.get(raw) != reason
-    ]
-    for raw in new.kernels.keys() & old_kernels.keys():
-        if new.kernels[raw].package_version != old_kernels[raw].package_version:
-            detail = f"headers {old_kernels[raw].package_version} -> {new.kernels[raw].package_version}"
-            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
-        elif new.kernels[raw].image != old_kernels[raw].image:
-            detail = f"boots {new.kernels[raw].image or 'nothing any more'}"
-            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
-    if previous:
-        for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):
-            if packages := sorted({*new.package_sets[name]} - {*previous.package_sets[name]}):
-                changes.append(Change(kind="packages changed", subject=name, detail=", ".join(packages)))
-    return sorted(changes, key=lambda change: (change.kind, change.subject))
-
-
-def toolkit_packages(source: LockedDebian, kernel: KernelVersion, build_arch: Arch) -> tuple[tuple[str, ...], ...]:
-    """Return the packages of a toolkit, layer by layer: toolchain, then each header package.
-
-    Raises:
-        LockFileError: the lock was made without this kernel, or without this build architecture.
-    """
-    locked = source.kernels.get(kernel.raw)
-    if locked is None:
-        raise LockFileError(f"the lock has no kernel {kernel.raw} in this source", hint="run 'nox -s discover'")
-    if build_arch not in locked.toolchains:
-        raise LockFileError(
-            f"the lock has no toolkit of {kernel.raw} for a machine that is {build_arch}",
-            hint="add it to 'build_arches' of the source in versions.yaml and run 'nox -s discover'",
-        )
-    toolchain = source.package_sets[locked.toolchains[build_arch]]
-    return (toolchain, *((name,) for name in locked.headers[build_arch]))
-
-
-def toolkit_id(source: LockedDebian, kernel: KernelVersion, build_arch: Arch) -> str:
-    layers = toolkit_packages(source, kernel, build_arch)
-    return content_id("toolkit", RECIPE_VERSION, kernel.raw, [source.digests(layer) for layer in layers])
-
-
-def runtime_id(source: LockedDebian, arch: Arch) -> str:
-    packages = source.package_sets.get(f"runtime-{arch}")
-    if packages is None:
-        raise LockFileError(
-            f"the lock has no small base image for {arch}",
-            hint="run 'nox -s discover' once its kernels are in the source, or give drivers a base_image",
-        )
-    return content_id("runtime", RECIPE_VERSION, arch, source.digests(packages))
-
-
 def _by_name(packages: Iterable[Package]) -> dict[str, list[Package]]:
     """Group packages by name, the newest version last."""
     found: dict[str, list[Package]] = {}
@@ -240,7 +168,7 @@ class _Keeper:
         sets = {name: packages for name, packages in self._answer.package_sets.items() if name in toolchains | runtimes}
         used = {name for packages in sets.values() for name in packages}
         for kernel in kernels.values():
-            used |= {name for packages in kernel.headers.values() for name in packages} | ({kernel.image} - {""})
+            used |= kernel.packages
         return LockedDebian(
             provider="debian",
             resolved=resolved,

@@ -15,7 +15,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from builder.host.once import Once
 from builder.host.run import Command, run
@@ -23,8 +23,8 @@ from builder.image.labels import KERNEL_LABEL, TOOLKIT_LABEL
 from builder.image.layout import LayerBlob, LayerEntry, write_image, write_layer
 from builder.kernel import Arch, Variant
 from builder.sources.debian.deb import MERGED_FOLDERS, read_members
-from builder.sources.debian.discover import runtime_id, toolkit_id, toolkit_packages
 from builder.sources.download import Downloads
+from builder.sources.provider import ToolkitBytes
 from builder.store.images import IMPORT_NAME, list_images, remove_images, tag_image
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tarfile import TarInfo
 
     from builder.kernel import KernelVersion
-    from builder.sources.provider import DebianSource
+    from builder.sources.debian.parts import DebianParts
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ID_LENGTH = 16
@@ -57,36 +57,13 @@ _BUSYBOX_NAMES = (
 )  # fmt: skip
 
 
-class Toolkits(Protocol):
-    """Toolkits and base images of one kernel source, brought into the container store when first asked for."""
-
-    def close(self) -> None: ...
-
-    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
-        """Return what the missing toolkits of these kernels need: bytes in the store, bytes to download."""
-        ...
-
-    def prefetch(self, kernels: Iterable[KernelVersion]) -> None:
-        """Start fetching what the missing toolkits of these kernels need, in their order."""
-        ...
-
-    def ensure(self, kernel: KernelVersion) -> str:
-        """Return the name of a kernel's toolkit image, which is in the store when this returns."""
-        ...
-
-    def ensure_runtime(self, arch: Arch) -> str:
-        """Return the name of the small base image for an architecture."""
-        ...
-
-
 class DebianToolkits:
     """Toolkit images made from Debian packages; safe to use from several threads."""
 
-    def __init__(self, source: DebianSource, *, cache_dir: Path, work_dir: Path) -> None:
-        self._named = source
-        self._source = source.locked
-        self._build_arch = source.build_arch
-        self._downloads = Downloads(cache_dir / "packages")
+    def __init__(self, parts: DebianParts, *, packages_dir: Path, work_dir: Path) -> None:
+        self._parts = parts
+        self._locked = parts.locked
+        self._downloads = Downloads(packages_dir)
         self._scratch = Path(tempfile.mkdtemp(prefix="toolkits-", dir=work_dir))
         (self._scratch / _POLICY_FILE).write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self._pool = ThreadPoolExecutor(max_workers=_DOWNLOADS_AT_ONCE, thread_name_prefix="download")
@@ -101,17 +78,15 @@ class DebianToolkits:
 
     def missing(self, kernels: Iterable[KernelVersion]) -> list[KernelVersion]:
         """Return the kernels whose toolkit is not in the container store."""
-        return [kernel for kernel in kernels if self._named.toolkit_image(kernel) not in self._present]
+        return [kernel for kernel in kernels if self._parts.toolkit_image(kernel) not in self._present]
 
-    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
-        """Return what the missing toolkits of these kernels need: bytes in the store, bytes to download."""
-        packages = {self._source.packages[name] for kernel in self.missing(kernels) for name in self._names(kernel)}
+    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> ToolkitBytes:
+        packages = {self._locked.packages[name] for kernel in self.missing(kernels) for name in self._names(kernel)}
         installed = sum(package.installed for package in packages)
         download = sum(package.size for package in packages if not self._downloads.has(package))
-        return installed, download
+        return ToolkitBytes(installed=installed, download=download)
 
     def prefetch(self, kernels: Iterable[KernelVersion]) -> None:
-        """Start downloading what the missing toolkits of these kernels need, in their order."""
         for kernel in self.missing(kernels):
             for name in self._names(kernel):
                 self._pool.submit(self._package, name)
@@ -124,25 +99,24 @@ class DebianToolkits:
             SourceUnreachableError: the archive does not answer.
             CommandError: the image could not be brought into the store.
         """
-        name = self._named.toolkit_image(kernel)
+        name = self._parts.toolkit_image(kernel)
         if name not in self._present:
             self._once.get(("image", name), partial(self._make_toolkit, kernel, name))
         return name
 
     def ensure_runtime(self, arch: Arch) -> str:
-        """Return the name of the small base image for an architecture; raises as ``ensure`` does."""
-        name = self._named.base_image(arch)
+        name = self._parts.base_image(arch)
         if name not in self._present:
             self._once.get(("image", name), partial(self._make_runtime, arch, name))
         return name
 
     def _names(self, kernel: KernelVersion) -> list[str]:
-        return [name for layer in toolkit_packages(self._source, kernel, self._build_arch) for name in layer]
+        return [name for layer in self._parts.toolkit_packages(kernel) for name in layer]
 
     def _make_toolkit(self, kernel: KernelVersion, name: str) -> None:
-        toolchain, *headers = toolkit_packages(self._source, kernel, self._build_arch)
-        gcc = self._source.kernels[kernel.raw].toolchains[self._build_arch].rpartition("-")[2]
-        cross = _CROSS_PREFIX[kernel.arch] if kernel.arch is not self._build_arch else None
+        toolchain, *headers = self._parts.toolkit_packages(kernel)
+        gcc = self._locked.kernels[kernel.raw].toolchains[self._parts.build_arch].rpartition("-")[2]
+        cross = _CROSS_PREFIX[kernel.arch] if kernel.arch is not self._parts.build_arch else None
         layers = [self._layer(toolchain, _toolchain_entries(gcc, cross))]
         layers += [self._layer(packages, ()) for packages in headers[:-1]]
         layers += [self._layer(headers[-1], _kernel_entries(kernel))]
@@ -153,14 +127,14 @@ class DebianToolkits:
             "name": "kmodsmith-toolkit",
             "version": kernel.raw,
             KERNEL_LABEL: kernel.raw,
-            TOOLKIT_LABEL: toolkit_id(self._source, kernel, self._build_arch),
+            TOOLKIT_LABEL: self._parts.toolkit_id(kernel),
         }
-        self._import(name, layers, self._build_arch, environment, labels)
+        self._import(name, layers, self._parts.build_arch, environment, labels)
         layers[-1].file.unlink()  # no other toolkit has these headers
 
     def _make_runtime(self, arch: Arch, name: str) -> None:
-        layer = self._layer(self._source.package_sets[f"runtime-{arch}"], _runtime_entries())
-        labels = {"name": "kmodsmith-base", "version": runtime_id(self._source, arch)[:_ID_LENGTH]}
+        layer = self._layer(self._parts.base_packages(arch), _runtime_entries())
+        labels = {"name": "kmodsmith-base", "version": self._parts.base_id(arch)[:_ID_LENGTH]}
         self._import(name, [layer], arch, {"PATH": _PATH}, labels)
 
     def _layer(self, packages: Sequence[str], entries: Sequence[LayerEntry]) -> LayerBlob:
@@ -174,7 +148,7 @@ class DebianToolkits:
         return write_layer(Path(file), _members(files), entries)
 
     def _package(self, name: str) -> Path:
-        return self._once.get(("package", name), partial(self._downloads.fetch, self._source.packages[name]))
+        return self._once.get(("package", name), partial(self._downloads.fetch, self._locked.packages[name]))
 
     def _import(
         self, name: str, layers: list[LayerBlob], arch: Arch, environment: dict[str, str], labels: dict[str, str]

@@ -1,32 +1,21 @@
-"""What changed between two answers of a kernel source, in an order that people can read."""
+"""What changed between two answers of OpenShift, in an order that people can read. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from builder.kernel import parse_kernel_version
-from builder.sources.lock import LockedOpenShift, natural_key
+from builder.sources.change import Change
+from builder.sources.lock import natural_key
+from builder.sources.openshift.lock import LockedOpenShift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from builder.sources.lock import LockedRelease
+    from builder.sources.openshift.lock import LockedRelease
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One difference between two answers of a source: its kind, what it is about, and what is to be said of it."""
-
-    kind: str
-    subject: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.subject}{f': {self.detail}' if self.detail else ''}"
 
 
 def describe_releases(

@@ -22,19 +22,11 @@ from builder.host.once import Once
 from builder.host.progress import no_progress
 from builder.kernel import Arch
 from builder.pullspec import Pullspec, parse_pullspec
-from builder.sources.lock import LockedOpenShift, LockedRelease, LockedStream
 from builder.sources.openshift import payload as formats
-from builder.sources.openshift.releases import (
-    DERIVED,
-    NODE,
-    TOOLKIT,
-    Channel,
-    call_roll,
-    derive_kernels,
-    release_key,
-    split_key,
-    state_of,
-)
+from builder.sources.openshift.lock import LockedOpenShift, LockedRelease, LockedStream, release_key, split_key
+from builder.sources.openshift.node_kernels import derive_kernels
+from builder.sources.openshift.releases import Channel, choose_releases
+from builder.sources.openshift.witnesses import DERIVED, NODE, TOOLKIT, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +39,8 @@ if TYPE_CHECKING:
     from builder.registry.manifest import Manifest
     from builder.registry.reader import Registry
     from builder.sources.openshift.payload import GraphNode, OsStream, ToolkitRelease
-    from builder.sources.openshift.releases import Roll, Wish
+    from builder.sources.openshift.releases import ChosenReleases
+    from builder.sources.provider import DiscoverOptions
 
 # More do not help: with two cores, parsing is what takes the time.
 _READERS = 8
@@ -79,7 +72,7 @@ def discover(
     *,
     root: Path,
     now: datetime,
-    wish: Wish,
+    options: DiscoverOptions,
     progress: Progress = no_progress,
     client: httpx.Client | None = None,
 ) -> Discovered:
@@ -91,7 +84,7 @@ def discover(
         registry: reads images.
         root: folder that a local graph file is relative to.
         now: date for what is new.
-        wish: what to read again and what to believe.
+        options: what to read again and what to believe.
         progress: told how many releases are read, of how many.
         client: what asks the graph; for tests.
 
@@ -102,53 +95,55 @@ def discover(
     reader = _Reader(registry, settings.largest_layer * 1024**2)
     before_bytes = registry.bytes_read
     answers = dict(_ask_graph(settings, root, client))
-    roll = call_roll(
+    chosen = choose_releases(
         settings,
         previous,
         answers,
         _read_given(settings, reader),
         now=stamp,
         today=now.date(),
-        accept_loss=wish.accept_loss,
+        accept_loss=options.accept_loss,
     )
     known = previous.releases if previous else {}
     unsettled = {
         key: payload
-        for key, payload in roll.payloads.items()
-        if payload and (wish.refresh or not _is_settled(known.get(key), payload))
+        for key, payload in chosen.payloads.items()
+        if payload and (options.refresh or not _is_settled(known.get(key), payload))
     }
     found = dict(_read_releases(reader, unsettled, progress))
-    releases = _apply(roll, found, previous)
-    problems = [*roll.problems, *((key, line) for key in unsettled for line in found[key].problems)]
+    releases = _apply(chosen, found, previous)
+    problems = [*chosen.problems, *((key, line) for key in unsettled for line in found[key].problems)]
     if not releases:
         raise SourceError("; ".join(_summarize(problems)) or "no channel has a release")
     locked = LockedOpenShift(
         provider=settings.provider,
         resolved=stamp,
-        stale=roll.stale,
+        stale=chosen.stale,
         releases=releases,
-        kernels=derive_kernels(releases, previous.kernels if previous else {}, newest_toolkits=wish.newest_toolkits),
+        kernels=derive_kernels(releases, previous.kernels if previous else {}, newest_toolkits=options.newest_toolkits),
     )
     if previous is not None and previous.model_copy(update={"resolved": stamp}) == locked:
         locked = previous
     return Discovered(
         locked=locked,
-        lost=roll.lost,
+        lost=chosen.lost,
         problems=_summarize(problems),
         read=len(found),
         bytes_read=registry.bytes_read - before_bytes,
     )
 
 
-def _apply(roll: Roll, found: Mapping[str, _Reading], previous: LockedOpenShift | None) -> dict[str, LockedRelease]:
-    """Return the releases of the roll: with what was read of them now, or with what was known."""
+def _apply(
+    chosen: ChosenReleases, found: Mapping[str, _Reading], previous: LockedOpenShift | None
+) -> dict[str, LockedRelease]:
+    """Return the chosen releases: with what was read of them now, or with what was known."""
     releases = {}
-    for key, payload in roll.payloads.items():
+    for key, payload in chosen.payloads.items():
         older = previous.releases.get(key) if previous else None
         release = older or LockedRelease()
         if key in found:
             release = _merge(release, found[key], previous)
-        channels = dict(sorted(roll.channels[key].items()))
+        channels = dict(sorted(chosen.channels[key].items()))
         releases[key] = release.model_copy(update={"payload": payload, "channels": channels})
     return releases
 

@@ -6,23 +6,31 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from builder.errors import LockFileError
+from builder.registry.pull import open_puller
+from builder.sources.provider import ToolkitBytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from builder.kernel import Arch, KernelVersion
     from builder.registry.pull import Puller
-    from builder.sources.debian.toolkit import DebianToolkits
-    from builder.sources.provider import OpenShiftSource
+    from builder.sources.openshift.parts import OpenShiftParts
+    from builder.sources.provider import Toolkits, Workplace
 
 _PULLS_AT_ONCE = 2
+
+
+def open_pulled_toolkits(parts: OpenShiftParts, workplace: Workplace, runtime: Toolkits | None) -> PulledToolkits:
+    """Return the toolkits of a source, to be closed; UsageError where a file of pull secrets is not one."""
+    puller = open_puller(workplace.registry, workplace.root, cache_dir=workplace.cache_dir, work_dir=workplace.work_dir)
+    return PulledToolkits(parts, puller, runtime)
 
 
 class PulledToolkits:
     """Toolkit images of OpenShift releases, pulled when first asked for. Base images come from ``runtime``."""
 
-    def __init__(self, source: OpenShiftSource, puller: Puller, runtime: DebianToolkits | None) -> None:
-        self._source = source
+    def __init__(self, parts: OpenShiftParts, puller: Puller, runtime: Toolkits | None) -> None:
+        self._parts = parts
         self._puller = puller
         self._runtime = runtime
         self._pool = ThreadPoolExecutor(max_workers=_PULLS_AT_ONCE, thread_name_prefix="pull")
@@ -33,11 +41,12 @@ class PulledToolkits:
         if self._runtime is not None:
             self._runtime.close()
 
-    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> tuple[int, int]:
-        """Return what the missing toolkits of these kernels need: bytes in the store; pulls leave no other file."""
-        wanted = {self._source.toolkit_image(kernel): kernel for kernel in kernels}
+    def estimate_bytes(self, kernels: Iterable[KernelVersion]) -> ToolkitBytes:
+        """Return what the missing toolkits of these kernels need: pulls leave no file outside the store."""
+        wanted = {self._parts.toolkit_image(kernel): kernel for kernel in kernels}
         missing = [kernel for name, kernel in wanted.items() if not self._puller.has(name)]
-        return sum(self._puller.size(self._source.toolkit_pullspec(kernel), kernel.arch) for kernel in missing), 0
+        sizes = (self._puller.size(self._parts.toolkit_pullspec(kernel), kernel.arch) for kernel in missing)
+        return ToolkitBytes(installed=sum(sizes), download=0)
 
     def prefetch(self, kernels: Iterable[KernelVersion]) -> None:
         """Start pulling the toolkits of these kernels, in their order; a failure shows up when one is needed."""
@@ -45,18 +54,9 @@ class PulledToolkits:
             self._pool.submit(self.ensure, kernel)
 
     def ensure(self, kernel: KernelVersion) -> str:
-        """Return the name of a kernel's toolkit image, which is in the store when this returns.
-
-        Raises:
-            SourceError: it could not be pulled.
-            LockFileError: the lock names none.
-        """
-        return self._puller.ensure(
-            self._source.toolkit_pullspec(kernel), self._source.toolkit_image(kernel), kernel.arch
-        )
+        return self._puller.ensure(self._parts.toolkit_pullspec(kernel), self._parts.toolkit_image(kernel), kernel.arch)
 
     def ensure_runtime(self, arch: Arch) -> str:
-        """Return the name of the small base image for an architecture; raises as its Debian source does."""
         if self._runtime is None:
             raise LockFileError(f"the lock has no small base image for {arch}")
         return self._runtime.ensure_runtime(arch)

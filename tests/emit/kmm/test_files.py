@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from fakes.locks import openshift_of
 
 from builder.config.model import Driver
 from builder.emit.kmm.facts import find_releases
@@ -215,7 +216,7 @@ def test_preflights_are_for_the_releases_that_run_a_kernel() -> None:
     every = find_releases(project, matrix.cells, ["4.18.*"])
     assert len(every) > len(newest)
     assert all(item.release.startswith("4.18.") for item in every)
-    locked = project.lock.openshift("openshift")
+    locked = openshift_of(project.lock)
     for item in every:
         version, _, arch = item.release.rpartition("-")
         assert version in locked.kernels[item.kernel.raw].releases

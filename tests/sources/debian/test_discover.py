@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.locks import debian_of
 
 from builder.config.model import DebianArchive, DebianKernels
-from builder.errors import LockFileError, SourceError, SourceUnreachableError
-from builder.kernel import Arch, parse_kernel_version
+from builder.errors import SourceError, SourceUnreachableError
+from builder.kernel import Arch
 from builder.sources.debian.apt import Apt
-from builder.sources.debian.discover import describe_changes, discover, runtime_id, toolkit_id, toolkit_packages
-from builder.sources.lock import Lock, read_lock, write_lock
+from builder.sources.debian.changes import describe_changes
+from builder.sources.debian.discover import discover
+from builder.sources.lock import Lock
+from builder.sources.lock_file import read_lock, write_lock
 
 if TYPE_CHECKING:
     from fakes.tools import FakeTools
 
-    from builder.sources.lock import LockedDebian
+    from builder.sources.debian.lock import LockedDebian
 
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -200,8 +203,8 @@ def test_a_kernel_that_is_not_whole_is_left_out_with_the_reason(fake_tools: Fake
     assert not any("rt-amd64" in name for name in answer.locked.packages), "nothing stays of what is left out"
     write_lock(Lock(sources={"debian": answer.locked}), tmp_path / "lock.yaml")
     read = read_lock(tmp_path / "lock.yaml")
-    assert read.left_out("debian") == {raw: reason}
-    again = discover(_SOURCE, read.debian("debian"), tmp_path / "work", _NOW).locked
+    assert read.sources["debian"].incomplete() == {raw: reason}
+    again = discover(_SOURCE, debian_of(read), tmp_path / "work", _NOW).locked
     assert again == answer.locked
     assert describe_changes(answer.locked, again, {}) == [], "it is told once"
 
@@ -244,7 +247,7 @@ def test_a_hostile_name_gets_neither_into_the_lock_nor_onto_a_terminal(
     answer = discover(_SOURCE, None, tmp_path / "work", _NOW)
     assert not answer.locked.left_out
     write_lock(Lock(sources={"debian": answer.locked}), tmp_path / "lock.yaml")
-    assert read_lock(tmp_path / "lock.yaml").debian("debian") == answer.locked
+    assert debian_of(read_lock(tmp_path / "lock.yaml")) == answer.locked
     said = [*map(str, describe_changes(None, answer.locked, answer.lost)), *answer.problems]
     assert all(line.isprintable() for line in said)
 
@@ -353,22 +356,6 @@ def test_an_archive_that_does_not_fit_together(
     _serve(fake_tools, tmp_path, stanzas, arm64=_COMMON[4:])
     with pytest.raises(SourceError, match=words):
         discover(_SOURCE, None, tmp_path / "work", _NOW)
-
-
-def test_identities_follow_from_the_packages(found: LockedDebian) -> None:
-    kernel = parse_kernel_version("6.1.0-9-amd64")
-    identity = toolkit_id(found, kernel, Arch.X86_64)
-    changed = found.packages | {
-        "gcc-12_1_amd64": found.packages["gcc-12_1_amd64"].model_copy(update={"sha256": "f" * 64})
-    }
-    assert toolkit_id(found.model_copy(update={"packages": changed}), kernel, Arch.X86_64) != identity
-    assert toolkit_id(found, parse_kernel_version("6.1.0-9-rt-amd64"), Arch.X86_64) != identity
-    assert runtime_id(found, Arch.X86_64) != runtime_id(found, Arch.AARCH64)
-
-
-def test_a_machine_that_the_lock_does_not_know(found: LockedDebian) -> None:
-    with pytest.raises(LockFileError, match="for a machine that is aarch64"):
-        toolkit_packages(found, parse_kernel_version("6.1.0-9-amd64"), Arch.AARCH64)
 
 
 def test_two_runs_that_want_the_same_lists_wait_for_each_other(fake_tools: FakeTools, tmp_path: Path) -> None:

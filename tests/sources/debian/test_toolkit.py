@@ -11,8 +11,8 @@ from fakes.project import make_source
 
 from builder.errors import SourceGoneError
 from builder.kernel import Arch, parse_kernel_version
+from builder.sources.debian.source import DebianSource
 from builder.sources.debian.toolkit import DebianToolkits
-from builder.sources.provider import DebianSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,9 @@ def toolkits(tmp_path: Path, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPa
         return make_deb(tmp_path / package.sha256, (make_member(f"usr/share/{package.sha256}"), b"x"))
 
     monkeypatch.setattr("builder.sources.download.Downloads.fetch", fetch)
-    made = DebianToolkits(DebianSource(source, Arch.X86_64), cache_dir=tmp_path / "cache", work_dir=tmp_path)
+    made = DebianToolkits(
+        DebianSource(locked=source, build_arch=Arch.X86_64), packages_dir=tmp_path / "cache", work_dir=tmp_path
+    )
     made.fetched = fetched  # type: ignore[attr-defined]
     yield made
     made.close()
@@ -122,7 +124,7 @@ def test_a_failure_is_everybodys_and_can_be_tried_again(
 
 
 def test_what_is_there_is_not_made_again(toolkits: DebianToolkits, fake_tools: FakeTools) -> None:
-    name = toolkits._named.toolkit_image(_PLAIN)
+    name = toolkits._parts.toolkit_image(_PLAIN)
     toolkits._present.add(name)
     assert toolkits.ensure(_PLAIN) == name
     assert toolkits.missing([_PLAIN, _RT]) == [_RT]

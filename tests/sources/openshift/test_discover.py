@@ -17,13 +17,17 @@ from builder.config.model import OpenShiftKernels
 from builder.errors import SourceError
 from builder.host.http import with_retries
 from builder.kernel import parse_kernel_version
-from builder.sources.lock import Lock, LockedOpenShift, ReleaseState, format_lock, read_lock
+from builder.sources.lock import Lock
+from builder.sources.lock_file import format_lock, read_lock
 from builder.sources.openshift.changes import describe_releases, format_age
 from builder.sources.openshift.discover import Discovered, discover
-from builder.sources.openshift.releases import Wish
+from builder.sources.provider import DiscoverOptions
+from builder.sources.release import ReleaseState
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from builder.sources.openshift.lock import LockedOpenShift
 
 _K1 = "5.14.0-427.50.1.el9_4.x86_64"
 _K2 = "5.14.0-427.51.1.el9_4.x86_64"
@@ -64,7 +68,13 @@ class Lab:
         client = httpx.Client(transport=httpx.MockTransport(self.world))
         settings = OpenShiftKernels.model_validate({"provider": "openshift"} | self.settings)
         found = discover(
-            settings, self.locked, registry, root=self.folder, now=self.now, wish=Wish(**wishes), client=client
+            settings,
+            self.locked,
+            registry,
+            root=self.folder,
+            now=self.now,
+            options=DiscoverOptions(**wishes),
+            client=client,
         )
         self.locked = found.locked
         return found
@@ -769,7 +779,7 @@ def test_a_mirror_instead_of_the_registry(lab: Lab) -> None:
     }
     settings = OpenShiftKernels.model_validate({"provider": "openshift", **lab.settings})
     client = httpx.Client(transport=httpx.MockTransport(lab.world))
-    found = discover(settings, None, registry, root=lab.folder, now=_NOW, wish=Wish(), client=client)
+    found = discover(settings, None, registry, root=lab.folder, now=_NOW, options=DiscoverOptions(), client=client)
     assert found.problems == []
     assert found.locked.releases["4.17.1-x86_64"].payload == payload, "the lock names the original"
     assert {request.url.host for request in mirrored.requests} == {"mirror.test"}

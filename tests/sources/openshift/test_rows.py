@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -15,10 +16,15 @@ from builder.config.load import load_config
 from builder.config.model import OpenShiftKernels
 from builder.kernel import parse_kernel_version
 from builder.plan.matrix import Selector, make_matrix
-from builder.sources.lock import Lock, LockedOpenShift, ReleaseState, read_lock
+from builder.sources.lock import Lock
+from builder.sources.lock_file import read_lock
 from builder.sources.openshift.changes import describe_releases
 from builder.sources.openshift.discover import discover
-from builder.sources.openshift.releases import Wish
+from builder.sources.provider import DiscoverOptions
+from builder.sources.release import ReleaseState
+
+if TYPE_CHECKING:
+    from builder.sources.openshift.lock import LockedOpenShift
 
 _ROOT = Path(__file__).parents[3]
 _MINORS = ("4.18", "4.19", "4.20", "4.21", "4.22")
@@ -107,7 +113,9 @@ def test_a_year_of_promotions_day_by_day(tmp_path: Path) -> None:
         for _, channel, version in today:
             world.promote(payloads[version], version, channel)
         before = lock
-        found = discover(settings, lock, registry, root=tmp_path, now=midnight, wish=Wish(), client=client)
+        found = discover(
+            settings, lock, registry, root=tmp_path, now=midnight, options=DiscoverOptions(), client=client
+        )
         lock = found.locked
         after = {
             cell.id

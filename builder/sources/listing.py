@@ -1,4 +1,4 @@
-"""The kernel matrix of the lock as rows: by kernel, or by release."""
+"""The kernel matrix of the lock as rows, for people and programs: by kernel, or by release. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from builder.kernel import Arch, Variant, parse_kernel_version
-from builder.sources.lock import LockedDebian, LockedOpenShift, ReleaseState, natural_key
-from builder.sources.openshift.releases import run_by, split_key
+from builder.sources.lock import LockedNodeKernel, natural_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from builder.kernel import KernelVersion
-    from builder.sources.lock import Lock, LockedRelease, LockedSource, LockedStream
+    from builder.sources.lock import Lock, LockedSource
+    from builder.sources.release import Release, ReleaseState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,47 +76,46 @@ class ReleaseRow:
     stale: str
 
 
+_RUN_BY_NOTHING = LockedNodeKernel(releases=(), streams=())
+
+
 def list_kernels(lock: Lock, view: View) -> list[KernelRow]:
     """Return the kernels of a view, oldest first within each source and architecture."""
     return [
         row
         for name, source in lock.sources.items()
         if not view.sources or name in view.sources
-        for kernel in lock.kernel_versions(name)
-        if view.takes(kernel)
-        for row in (
-            _node_kernel(name, source, kernel, view)
-            if isinstance(source, LockedOpenShift)
-            else _plain(name, kernel, view)
-        )
+        for row in _kernel_rows(name, source, lock.kernel_versions(name), view)
     ]
 
 
-def _plain(source: str, kernel: KernelVersion, view: View) -> Iterator[KernelRow]:
-    if not view.releases and not view.states:
-        yield KernelRow(
-            source=source, kernel=kernel.raw, arch=kernel.arch, variant=kernel.variant, rhel="", releases=(),
-            streams=(), states=(), toolkit="", toolkits=(), seen="",
-        )  # fmt: skip
+def _kernel_rows(name: str, source: LockedSource, kernels: list[KernelVersion], view: View) -> Iterator[KernelRow]:
+    states = _states_by_kernel(source)
+    for kernel in filter(view.takes, kernels):
+        run = source.node_kernel(kernel.raw) or _RUN_BY_NOTHING
+        found = {state for version in run.releases for state in states.get((kernel.raw, version, kernel.arch), ())}
+        if _takes_kernel_of(view, run, found):
+            yield KernelRow(
+                source=name, kernel=kernel.raw, arch=kernel.arch, variant=kernel.variant, rhel=run.rhel,
+                releases=run.releases, streams=run.streams, states=tuple(sorted(found)), toolkit=run.toolkit,
+                toolkits=run.toolkits, seen=run.seen,
+            )  # fmt: skip
 
 
-def _node_kernel(name: str, source: LockedOpenShift, kernel: KernelVersion, view: View) -> Iterator[KernelRow]:
-    locked = source.kernels[kernel.raw]
-    states = {
-        stream.state: None
-        for version in locked.releases
-        for stream in source.releases[f"{version}-{kernel.arch}"].streams.values()
-        if kernel.raw in stream.kernels
-    }
-    if not any(view.takes_release(version) for version in locked.releases):
-        return
-    if view.states and not states.keys() & set(view.states):
-        return
-    yield KernelRow(
-        source=name, kernel=kernel.raw, arch=kernel.arch, variant=kernel.variant, rhel=locked.rhel,
-        releases=locked.releases, streams=locked.streams, states=tuple(sorted(states)), toolkit=locked.toolkit,
-        toolkits=locked.toolkits, seen=locked.seen,
-    )  # fmt: skip
+def _states_by_kernel(source: LockedSource) -> Mapping[tuple[str, str, Arch], set[ReleaseState]]:
+    """Return the states of operating systems by kernel, release and architecture."""
+    found: dict[tuple[str, str, Arch], set[ReleaseState]] = {}
+    for release in source.list_releases():
+        for stream in release.streams:
+            for raw in stream.kernels:
+                found.setdefault((raw, release.version, release.arch), set()).add(stream.state)
+    return found
+
+
+def _takes_kernel_of(view: View, run: LockedNodeKernel, states: set[ReleaseState]) -> bool:
+    """Tell whether a view wants a kernel, by the releases that run it: one that none runs has no state either."""
+    has_release = not view.releases or any(map(view.takes_release, run.releases))
+    return has_release and (not view.states or bool(states & set(view.states)))
 
 
 def list_notes(lock: Lock, view: View) -> list[str]:
@@ -135,41 +134,34 @@ def _notes(source: LockedSource) -> Iterator[str]:
     for date in sorted(set(source.stale.values())):
         names = ", ".join(sorted((name for name, since in source.stale.items() if since == date), key=natural_key))
         yield f"the answer of {date} is kept for {names}"
-    if isinstance(source, LockedDebian):
-        yield from (f"{raw} is left out: {reason}" for raw, reason in source.left_out.items())
+    yield from (f"{raw} is left out: {reason}" for raw, reason in source.incomplete().items())
 
 
 def list_releases(lock: Lock, view: View) -> list[ReleaseRow]:
     """Return the releases of a view, oldest first; one row for each of their operating systems."""
-    rows = [
+    return [
         row
         for name, source in lock.sources.items()
-        if isinstance(source, LockedOpenShift) and (not view.sources or name in view.sources)
-        for key in sorted(source.releases, key=natural_key)
-        for row in _release_rows(name, key, source.releases[key])
+        if not view.sources or name in view.sources
+        for release in source.list_releases()
+        for row in _release_rows(name, release)
+        if _takes_row(view, row)
     ]
-    return [row for row in rows if _takes_row(view, row)]
 
 
-def _release_rows(source: str, key: str, release: LockedRelease) -> Iterator[ReleaseRow]:
-    version, arch = split_key(key)
-    streams: Iterable[tuple[str, LockedStream | None]] = sorted(release.streams.items()) or [("", None)]
-    for tag, stream in streams:
+def _release_rows(source: str, release: Release) -> Iterator[ReleaseRow]:
+    for stream in sorted(release.streams, key=lambda stream: stream.tag):
         yield ReleaseRow(
-            source=source,
-            release=version,
-            arch=arch,
-            stream=tag,
-            state=stream.state if stream else release.states[0],
-            build=stream.build if stream else "",
-            rhel=stream.rhel if stream else "",
-            runs=tuple(kernel.raw for kernel in run_by(stream)) if stream else (),
-            kernels=stream.kernels if stream else {},
-            toolkit=stream.toolkit if stream else "",
-            channels=release.channels,
-            origin=stream.origin if stream else (),
+            source=source, release=release.version, arch=release.arch, stream=stream.tag, state=stream.state,
+            build=stream.build, rhel=stream.rhel, runs=tuple(kernel.raw for kernel in stream.runs),
+            kernels=stream.kernels, toolkit=stream.toolkit, channels=release.channels, origin=stream.origin,
             stale=release.stale,
-        )
+        )  # fmt: skip
+    if not release.streams:
+        yield ReleaseRow(
+            source=source, release=release.version, arch=release.arch, stream="", state=release.state, build="",
+            rhel="", runs=(), kernels={}, toolkit="", channels=release.channels, origin=(), stale=release.stale,
+        )  # fmt: skip
 
 
 def _takes_row(view: View, row: ReleaseRow) -> bool:

@@ -1,0 +1,98 @@
+"""Which packages toolkits, base images and bootable kernels of a Debian source are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from builder.digest import content_id
+from builder.errors import LockFileError
+from builder.sources.provider import BuildInput
+from builder.store.images import TOOLKIT_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from builder.kernel import Arch, KernelVersion
+    from builder.sources.debian.lock import LockedDebian, LockedPackage
+
+# Part of every identity: a change in how toolkits or base images are put together makes new ones.
+_RECIPE_VERSION = "3"
+_ID_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianParts:
+    """What the lock says of one Debian source, for a machine of ``build_arch``."""
+
+    locked: LockedDebian
+    build_arch: Arch
+
+    def toolkit_packages(self, kernel: KernelVersion) -> tuple[tuple[str, ...], ...]:
+        """Return the packages of a toolkit, layer by layer: toolchain, then each header package.
+
+        Raises:
+            LockFileError: the lock was made without this kernel, or without this build architecture.
+        """
+        locked = self.locked.kernels.get(kernel.raw)
+        if locked is None:
+            raise LockFileError(f"the lock has no kernel {kernel.raw} in this source", hint="run 'nox -s discover'")
+        if self.build_arch not in locked.toolchains:
+            raise LockFileError(
+                f"the lock has no toolkit of {kernel.raw} for a machine that is {self.build_arch}",
+                hint="add it to 'build_arches' of the source in versions.yaml and run 'nox -s discover'",
+            )
+        toolchain = self.locked.package_sets[locked.toolchains[self.build_arch]]
+        return (toolchain, *((name,) for name in locked.headers[self.build_arch]))
+
+    def toolkit_id(self, kernel: KernelVersion) -> str:
+        layers = self.toolkit_packages(kernel)
+        return content_id("toolkit", _RECIPE_VERSION, kernel.raw, [self.locked.digests(layer) for layer in layers])
+
+    def toolkit_image(self, kernel: KernelVersion) -> str:
+        return f"{TOOLKIT_PREFIX}toolkit:{kernel.tag}-{self.toolkit_id(kernel)[:_ID_LENGTH]}"
+
+    def toolkit_inputs(self, kernel: KernelVersion) -> tuple[BuildInput, ...]:
+        return self._describe(name for layer in self.toolkit_packages(kernel) for name in layer)
+
+    def base_packages(self, arch: Arch) -> tuple[str, ...]:
+        """Return the packages of the small base image.
+
+        Raises:
+            LockFileError: the lock was made without kernels of this architecture.
+        """
+        packages = self.locked.package_sets.get(f"runtime-{arch}")
+        if packages is None:
+            raise LockFileError(
+                f"the lock has no small base image for {arch}",
+                hint="run 'nox -s discover' once its kernels are in the source, or give drivers a base_image",
+            )
+        return packages
+
+    def base_id(self, arch: Arch) -> str:
+        return content_id("runtime", _RECIPE_VERSION, arch, self.locked.digests(self.base_packages(arch)))
+
+    def base_image(self, arch: Arch) -> str:
+        return f"{TOOLKIT_PREFIX}base:{arch}-{self.base_id(arch)[:_ID_LENGTH]}"
+
+    def base_inputs(self, arch: Arch) -> tuple[BuildInput, ...]:
+        return self._describe(self.base_packages(arch))
+
+    def boot_package(self, kernel: KernelVersion) -> LockedPackage | None:
+        """Return the package with the bootable kernel; None where the archive has none."""
+        name = self.locked.kernels[kernel.raw].image
+        return self.locked.packages[name] if name else None
+
+    def boot_id(self, kernel: KernelVersion) -> str:
+        package = self.boot_package(kernel)
+        return package.sha256 if package else ""
+
+    def _describe(self, names: Iterable[str]) -> tuple[BuildInput, ...]:
+        found = []
+        for key in names:
+            package = self.locked.packages[key]
+            name, version, arch = key.split("_")
+            purl = f"pkg:deb/debian/{name}@{quote(version, safe='')}?arch={arch}"
+            found.append(BuildInput(name=name, version=version, uri=package.url, sha256=package.sha256, purl=purl))
+        return tuple(found)

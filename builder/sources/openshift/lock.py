@@ -1,0 +1,131 @@
+"""What the lock holds of OpenShift or OKD: releases with what is known of each, and the kernels that they run. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from builder.kernel import Arch, parse_kernel_version
+from builder.sources.lock import (
+    BrokenReference,
+    LockedModel,
+    LockedNodeKernel,
+    LockedSource,
+    format_rows,
+    natural_key,
+)
+from builder.sources.openshift.witnesses import run_by
+from builder.sources.release import Release, ReleaseState, ReleaseStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class LockedStream(LockedModel):
+    """An operating system of a release.
+
+    ``kernels`` maps kernel versions to their witnesses (see ``witnesses``). Pullspecs are by digest; what is empty is
+    not known.
+    """
+
+    state: ReleaseState
+    kernels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    toolkit: str = ""
+    image: str = ""
+    build: str = ""
+    rhel: str = ""
+    origin: tuple[str, ...] = ("payload",)
+    """Where toolkit, image and build come from, if not from the release's payload."""
+
+
+class LockedRelease(LockedModel):
+    """A release for one architecture: payload by digest, and since when (UTC) each channel has it.
+
+    An empty date means that the channel already had it when it was first looked at. ``problem`` says why the last
+    reading failed; then ``streams`` is the answer of ``stale`` (UTC), or empty.
+    """
+
+    payload: str = ""
+    channels: dict[str, str] = Field(default_factory=dict)
+    streams: dict[str, LockedStream] = Field(default_factory=dict)
+    problem: Literal["", "unreachable", "malformed"] = ""
+    stale: str = ""
+
+    @property
+    def states(self) -> list[ReleaseState]:
+        """States of its operating systems; why there are none, if there are none."""
+        return [stream.state for stream in self.streams.values()] or [ReleaseState(self.problem or "kernel-unknown")]
+
+
+class LockedOpenShift(LockedSource):
+    """What update graph and registries of OpenShift or OKD said; ``stale`` is keyed by channel and architecture."""
+
+    provider: Literal["openshift", "okd"]
+    releases: dict[str, LockedRelease]
+    """By version and architecture: ``4.18.12-x86_64``, as release images are tagged."""
+    kernels: dict[str, LockedNodeKernel]
+
+    def node_kernel(self, raw: str) -> LockedNodeKernel | None:
+        return self.kernels.get(raw)
+
+    def list_releases(self) -> Iterator[Release]:
+        for key in sorted(self.releases, key=natural_key):
+            yield _tell(key, self.releases[key])
+
+    def lines(self) -> Iterator[str]:
+        yield f"    stale: {json.dumps(self.stale, sort_keys=True)}"
+        kernels = sorted(self.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
+        yield from format_rows("kernels", ((raw, _known(kernel)) for raw, kernel in kernels))
+        releases = sorted(self.releases.items(), key=lambda item: natural_key(item[0]))
+        yield from format_rows("releases", ((key, _known(release)) for key, release in releases))
+
+    def broken_references(self) -> Iterator[BrokenReference]:
+        for raw, kernel in self.kernels.items():
+            arch = parse_kernel_version(raw).arch
+            if missing := {release_key(version, arch) for version in kernel.releases} - self.releases.keys():
+                yield BrokenReference(place=f"kernels.{raw}", sentence=f"no such release {min(missing)}")
+            if kernel.toolkit and kernel.toolkit not in kernel.toolkits:
+                sentence = f"its toolkit {kernel.toolkit} is not among its toolkits"
+                yield BrokenReference(place=f"kernels.{raw}", sentence=sentence)
+
+
+def release_key(version: str, arch: Arch) -> str:
+    return f"{version}-{arch}"
+
+
+def split_key(key: str) -> tuple[str, Arch]:
+    """Return version and architecture of a release's key."""
+    version, _, arch = key.rpartition("-")
+    return version, Arch(arch)
+
+
+def _tell(key: str, release: LockedRelease) -> Release:
+    version, arch = split_key(key)
+    streams = tuple(
+        ReleaseStream(
+            tag=tag,
+            state=stream.state,
+            runs=tuple(run_by(stream.kernels)),
+            kernels=stream.kernels,
+            toolkit=stream.toolkit,
+            build=stream.build,
+            rhel=stream.rhel,
+            origin=stream.origin,
+        )
+        for tag, stream in release.streams.items()
+    )
+    return Release(
+        version=version,
+        arch=arch,
+        state=release.states[0],
+        channels=release.channels,
+        stale=release.stale,
+        streams=streams,
+    )
+
+
+def _known(row: LockedModel) -> dict[str, object]:
+    """Return what is known of a row: nobody wants to review empty values."""
+    return row.model_dump(mode="json", exclude_defaults=True)

@@ -1,0 +1,75 @@
+"""Which kernels follow from releases, and which toolkit each is built with. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from builder.kernel import KernelVersion, Variant
+from builder.sources.lock import LockedNodeKernel, natural_key
+from builder.sources.openshift.lock import LockedRelease, LockedStream, split_key
+from builder.sources.openshift.witnesses import run_by, served_by
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def derive_kernels(
+    releases: Mapping[str, LockedRelease], previous: Mapping[str, LockedNodeKernel], *, newest_toolkits: bool = False
+) -> dict[str, LockedNodeKernel]:
+    """Return the kernels that releases run, each with its releases and toolkits.
+
+    Args:
+        releases: all of the lock.
+        previous: kernels of the lock so far: the toolkits that were chosen and seen stay.
+        newest_toolkits: choose the newest toolkit of each kernel instead.
+    """
+    found: dict[str, _Gathered] = {}
+    toolkits: dict[str, list[str]] = {}
+    for key in sorted(releases, key=natural_key, reverse=True):
+        release = releases[key]
+        for tag, stream in sorted(release.streams.items()):
+            for raw in served_by(stream.kernels, stream.toolkit):
+                toolkits.setdefault(raw, []).append(stream.toolkit)
+            for kernel in run_by(stream.kernels):
+                found.setdefault(kernel.raw, _Gathered()).add(kernel, key, tag, release, stream)
+    return {
+        raw: gathered.lock(toolkits.get(raw, []), previous.get(raw), newest=newest_toolkits)
+        for raw, gathered in found.items()
+    }
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What releases say of one kernel, the newest release first."""
+
+    versions: list[str] = field(default_factory=list)
+    tags: set[str] = field(default_factory=set)
+    images: list[str] = field(default_factory=list)
+    rhel: list[str] = field(default_factory=list)
+    dates: list[str] = field(default_factory=list)
+
+    def add(self, kernel: KernelVersion, key: str, tag: str, release: LockedRelease, stream: LockedStream) -> None:
+        version = split_key(key)[0]
+        if version not in self.versions:
+            self.versions.append(version)
+        self.tags.add(tag)
+        if stream.image and kernel.variant is Variant.STANDARD:  # rt and 64k kernels are in the extensions
+            self.images.append(stream.image)
+        if stream.rhel:
+            self.rhel.append(stream.rhel)
+        self.dates += release.channels.values()
+
+    def lock(self, toolkits: Sequence[str], previous: LockedNodeKernel | None, *, newest: bool) -> LockedNodeKernel:
+        older = previous.toolkits if previous else ()
+        everything = tuple(dict.fromkeys([*toolkits, *older]))
+        chosen = previous.toolkit if previous and not newest else ""
+        return LockedNodeKernel(
+            releases=tuple(reversed(self.versions)),
+            streams=tuple(sorted(self.tags)),
+            toolkit=chosen or (everything[0] if everything else ""),
+            toolkits=everything,
+            image=self.images[0] if self.images else "",
+            rhel=self.rhel[0] if self.rhel else "",
+            seen=min(self.dates, default=""),
+        )
