@@ -1,106 +1,87 @@
-"""The verb emit."""
+"""The verb emit: one command for each artefact of the table."""
 
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.emit.kmm.facts import read_kmm_facts
-from builder.emit.kmm.files import emit_kmm
-from builder.emit.kmm.version import Flavour, KmmVersion
-from builder.emit.policy.facts import emit_policy_files
-from builder.errors import UsageError
+from builder.emit.artefact import Order
+from builder.emit.artefacts import ARTEFACTS
 from builder.host.places import write_below
-from builder.verbs.kmm_options import with_kmm
-from builder.verbs.options import make_selector, with_selectors
+from builder.plan.matrix import Selector
+from builder.verbs.options import as_click, make_selector, with_selectors, with_trust
 from builder.verbs.session import Session, show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+
+    from builder.emit.artefact import Artefact, Emitted
 
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+class _Artefacts(click.Group):
+    """Commands made of the table; an artefact is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(ARTEFACTS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in ARTEFACTS and cmd_name not in self.commands:
+            command = _make_command(cmd_name, import_module(ARTEFACTS[cmd_name].module).ARTEFACT)
+            with_trust(command, needs_trust=False)
+            self.add_command(command)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Artefacts"):
+            formatter.write_dl([(name, row.summary) for name, row in ARTEFACTS.items()])
 
 
-@click.group()
+@click.group(cls=_Artefacts)
 def emit() -> None:
     """Write files for clusters and hosts."""
 
 
-@emit.command()
-@click.option("--output", type=_FOLDER, default=Path("deploy/policy"), show_default=True, help="Where they go.")
-@click.option("--json", "as_json", is_flag=True, help="Print the files' names and contents as JSON; writes nothing.")
-@click.pass_obj
-def policy(session: Session, *, output: Path, as_json: bool) -> None:
-    """What lets clusters and hosts run only images that publish.signer signed.
+def _make_command(name: str, artefact: Artefact) -> click.Command:
+    def run(session: Session, /, *, output: Path, as_json: bool, **options: Any) -> None:
+        selector = make_selector(options) if artefact.selects else Selector()
+        with show_progress(session.err, artefact.waits_for) as progress:
+            order = Order(project=session.project, selector=selector, progress=progress, options=options)
+            emitted = artefact.emit(order)
+        _tell(session, emitted, output, as_json=as_json)
 
-    policy.json and registries.d.yaml are for /etc/containers of podman and CRI-O hosts; clusterimagepolicy.yaml is for
-    OpenShift, whose machine config operator writes both. Images of other repositories are left alone.
-    """
-    _tell(session, emit_policy_files(session.project), output, as_json=as_json)
-
-
-@emit.command()
-@with_selectors
-@with_kmm
-@click.option(
-    "--release",
-    "releases",
-    multiple=True,
-    metavar="GLOB",
-    help="OpenShift releases to write preflights for; repeatable. Default: the newest of each minor.",
-)
-@click.option(
-    "--output",
-    type=_FOLDER,
-    default=Path("deploy/kmm"),
-    show_default=True,
-    help="Where they go, a folder for each driver.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the files' names and contents as JSON; writes nothing.")
-@click.pass_obj
-def kmm(
-    session: Session, /, *, version: str, flavour: str, releases: tuple[str, ...], output: Path, as_json: bool,
-    **selectors: Any,
-) -> None:  # fmt: skip
-    """What the Kernel Module Management operator needs for the selected drivers.
-
-    Module with a mapping by digest for every image that is published (registries are asked), namespace, account and
-    rights, skeletons of Secrets, preflights for releases, an image set for oc-mirror, and images.json, which says for
-    programs which image each kernel gets. With kmm.in_cluster_build in versions.yaml also the Containerfile, and
-    mappings that build. Files are checked by the rules of 'lint kmm' before they are written.
-
-    \b
-    emit kmm --group openshift
-    emit kmm --group openshift --kmm 2.7 --release '4.18.*' --output deploy/kmm
-    """
-    with show_progress(session.err, "images asked for") as progress:
-        found = read_kmm_facts(session.project, make_selector(selectors), releases=releases, progress=progress)
-    for item in found.left_out:
-        session.err.print(f"left out: {item.cell}: {item.why}", markup=False, soft_wrap=True)
-    files = {
-        f"{facts.driver.name}/{name}": content
-        for facts in found.drivers
-        for name, content in emit_kmm(facts, KmmVersion(version), Flavour(flavour)).items()
-    }
-    if not files:
-        raise UsageError("no image is published, so there is nothing to map", hint="run 'nox -s publish' first")
-    _tell(session, files, output, as_json=as_json)
-    for driver in () if as_json else {name.partition("/")[0] for name in files}:
-        preflights = output / driver / "preflight"
-        for stale in () if preflights.is_symlink() else preflights.glob("*.yaml"):
-            if f"{driver}/preflight/{stale.name}" not in files:
-                stale.unlink()
+    decorated: Callable[..., Any] = click.pass_obj(run)
+    own: tuple[Callable[..., Any], ...] = (
+        *map(as_click, artefact.options),
+        click.option(
+            "--output", type=click.Path(file_okay=False, path_type=Path), default=Path(artefact.folder),
+            show_default=True, help="Where they go.",
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print the files' names and contents as JSON; writes nothing."
+        ),
+    )  # fmt: skip
+    for option in reversed(own):
+        decorated = option(decorated)
+    if artefact.selects:
+        decorated = with_selectors(decorated)
+    return click.command(name, help=artefact.help)(decorated)
 
 
-def _tell(session: Session, files: Mapping[str, str], folder: Path, *, as_json: bool) -> None:
+def _tell(session: Session, emitted: Emitted, folder: Path, *, as_json: bool) -> None:
     """Write files, or print them as JSON."""
+    for sentence in emitted.left_out:
+        session.err.print(f"left out: {sentence}", markup=False, soft_wrap=True)
     if as_json:
-        session.out.file.write(json.dumps({"format": 1, "files": dict(files)}, indent=2) + "\n")
+        session.out.file.write(json.dumps({"format": 1, "files": dict(emitted.files)}, indent=2) + "\n")
         return
-    for name, content in files.items():
+    for name, content in emitted.files.items():
         file = write_below(folder, name, content)
         session.out.print(str(file), markup=False, soft_wrap=True)
+    for glob in emitted.owned:
+        for old in () if (folder / glob).parent.is_symlink() else folder.glob(glob):
+            if old.relative_to(folder).as_posix() not in emitted.files:
+                old.unlink()

@@ -10,10 +10,10 @@ import click
 from builder.config.yamlfile import read_documents
 from builder.emit.kmm.lint import choose_images
 from builder.emit.kmm.lint import lint as find_problems
-from builder.emit.kmm.version import Flavour, KmmVersion
+from builder.emit.kmm.version import KMM_OPTIONS, Flavour, KmmVersion
 from builder.errors import ConfigError
 from builder.show.lint import emit_choices, emit_lint, emit_lint_json
-from builder.verbs.kmm_options import with_kmm
+from builder.verbs.options import with_options
 
 if TYPE_CHECKING:
     from builder.errors import Mistake
@@ -27,7 +27,7 @@ def lint() -> None:
 
 @lint.command("kmm")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@with_kmm
+@with_options(KMM_OPTIONS)
 @click.option(
     "--kernel", "kernels", multiple=True, help="Show which image this kernel (uname -r) would get; repeatable."
 )

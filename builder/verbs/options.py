@@ -14,8 +14,9 @@ from builder.kernel import Arch, Variant
 from builder.plan.matrix import Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from builder.emit.artefact import Option
     from builder.verbs.session import Session
 
 
@@ -55,6 +56,25 @@ def with_selectors(function: Callable[..., int | None]) -> Callable[..., int | N
     for option in reversed(SELECTORS):
         function = option(function)
     return function
+
+
+def as_click(option: Option) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Return what adds an option of an artefact to a command."""
+    if option.values:
+        return click.option(
+            option.flag, option.name, type=click.Choice([str(value) for value in option.values]),
+            default=str(option.default), show_default=True, help=option.help,
+        )  # fmt: skip
+    return click.option(option.flag, option.name, multiple=True, metavar=option.metavar, help=option.help)
+
+
+def with_options(options: Sequence[Option]) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    def add(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        for option in reversed(options):
+            function = as_click(option)(function)
+        return function
+
+    return add
 
 
 def with_trust(verb: click.Command, *, needs_trust: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from builder.emit.artefact import Option
+
 
 class KmmVersion(StrEnum):
     """What a cluster runs; fields and rules of versions between two belong to the lower one."""
@@ -26,3 +28,16 @@ class Flavour(StrEnum):
 
 def _parts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
+
+
+KMM_OPTIONS = (
+    Option(
+        flag="--kmm", name="version", values=tuple(KmmVersion), default=KmmVersion.V2_6,
+        help="Version of KMM in the clusters; fields that came later are not known to it.",
+    ),
+    Option(
+        flag="--flavour", name="flavour", values=tuple(Flavour), default=Flavour.OPENSHIFT,
+        help="OpenShift's operator, or upstream's.",
+    ),
+)  # fmt: skip
+"""Which KMM the clusters run."""
