@@ -385,7 +385,7 @@ _FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(_FRAGMENTS, max_size=30), cut=st.integers(0, len(VERSIONS_YAML)))
 def test_no_text_escapes_as_another_error(tmp_path: Path, pieces: list[str], cut: int) -> None:
     (tmp_path / "src").mkdir(exist_ok=True)

@@ -292,7 +292,7 @@ def test_variables_in_variables(conf_file: Path) -> None:
     )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(alphabet=st.sampled_from(list("MAKE=\"'$(){}[]0\\\n #abP;`&|<>+")), max_size=120))
 def test_any_text_is_read_or_refused(conf_file: Path, text: str) -> None:
     try:

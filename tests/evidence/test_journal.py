@@ -27,7 +27,7 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCa
     Journal(file).record(make_evidence("one"))
     Journal(file).record(make_evidence("two"))
     whole = file.read_bytes()
-    for cut in range(whole.index(b"\n") + 1, len(whole)):
+    for cut in (*range(whole.index(b"\n") + 1, len(whole) - 1, 13), len(whole) - 1):
         file.write_bytes(whole[:cut])
         journal = Journal(file)
         assert set(journal.cells) <= {"one", "two"}

@@ -144,7 +144,7 @@ _SEED_FILES = [
 ]
 
 
-@settings(max_examples=400, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.sampled_from(_SEED_FILES), st.data())
 def test_mutated_modules_are_read_or_refused(seed: bytes, data: st.DataObject) -> None:
     mutated = bytearray(seed)
@@ -163,14 +163,14 @@ def test_mutated_modules_are_read_or_refused(seed: bytes, data: st.DataObject) -
     assert len(item.imports) <= len(seed)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.binary(max_size=2000), st.sampled_from([b"", b"\x7fELF\x02\x01\x01", b"\x7fELF\x01\x02\x01"]))
 def test_random_files_are_refused(noise: bytes, head: bytes) -> None:
     with pytest.raises(FormatError):
         read_kernel_object(head + noise, "x.ko")
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(
     st.text(max_size=300)
     | st.lists(st.sampled_from(SYMVERS.splitlines()) | st.text(max_size=40), max_size=5).map("\n".join)
@@ -182,7 +182,7 @@ def test_random_symvers_are_read_or_refused(text: str) -> None:
         return
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.sampled_from(["xz", "zst", "gz"]), st.data())
 def test_mutated_compression_is_read_or_refused(compression: str, data: st.DataObject) -> None:
     packed = bytearray(pack_module(_SEED_FILES[1], compression))

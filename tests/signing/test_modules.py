@@ -124,7 +124,7 @@ def test_a_stripped_module_loses_its_signature_and_is_found_out(tmp_path: Path) 
     assert _codes(signed[: signed.rindex(b"~Module")], signer.identity.expected) == {Check.SIGNATURE_MISSING}
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.data())
 def test_mutated_signatures_are_read_or_refused(data: st.DataObject) -> None:
     mutated = bytearray(_SIGNED)

@@ -69,7 +69,7 @@ def test_a_missing_lock_says_how_to_make_one(tmp_path: Path) -> None:
     assert caught.value.hint == "run 'nox -s discover' to write it"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 3000), garbage=st.text(max_size=8))
 def test_mutations_give_clear_errors(tmp_path: Path, position: int, garbage: str) -> None:
     text = format_lock(_LOCK)

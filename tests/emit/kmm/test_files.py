@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 from fakes.locks import openshift_of
@@ -79,6 +78,8 @@ def _facts(kmm: dict[str, Any] | None = None, **more: Any) -> KmmFacts:
 
 def _validate(data: dict[str, Any], schema: dict[str, Any]) -> None:
     """Hold data to a schema; that the schema is one is not looked at again each time."""
+    import jsonschema  # its formats take two seconds, which every collection would wait for
+
     jsonschema.Draft202012Validator(schema).validate(data)
 
 
@@ -112,6 +113,8 @@ def test_the_crds_of_every_version_and_flavour_take_it(
 
 def test_a_schema_refuses_what_it_should() -> None:
     """The negative of the test above."""
+    import jsonschema  # its formats take two seconds, which every collection would wait for
+
     data = json.loads((_HERE / "data" / "kmm" / "2.6.json").read_text())
     module = next(
         item for item in _objects(emit_kmm(_facts(), KmmVersion.V2_6, Flavour.OPENSHIFT)) if item["kind"] == "Module"
@@ -187,6 +190,8 @@ def test_texts_that_other_readers_take_for_something_else_are_quoted() -> None:
 
 
 def test_policies_are_for_our_repositories_only() -> None:
+    import jsonschema  # its formats take two seconds, which every collection would wait for
+
     files = emit_policy("-----BEGIN PUBLIC KEY-----" * 5, ["quay.test/org/b", "quay.test/org/a"], name="kmodsmith-drv")
     policy = json.loads(files["policy.json"])
     assert policy["default"] == [{"type": "insecureAcceptAnything"}]

@@ -253,7 +253,7 @@ def test_lint_knows_the_keys_of_secrets_and_config_maps(tmp_path: Path) -> None:
     assert any("ConfigMap f has no key 'dockerfile', only Dockerfile" in text for text in found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_no_object_is_a_defect(data: st.DataObject) -> None:
     """Whatever stands in place of anything: problems, never an exception."""
