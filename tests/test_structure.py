@@ -185,7 +185,7 @@ def test_what_strangers_wrote_is_parsed_in_one_place() -> None:
         "builder.host.locks",
         "builder.publish.attest.sbom",
         "builder.show.matrix",
-        "builder.signing.access",
+        "builder.signing.held_key",
         "builder.signing.holder",
         "builder.store.images",
     }

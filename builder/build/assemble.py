@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.plan.decide import Decision
-    from builder.signing.access import SignerIdentity
+    from builder.signing.certificates import SignerIdentity
     from builder.store.build import ImageBuild
 
 

@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from builder.kernel import KernelVersion
     from builder.kmod.finding import Finding
     from builder.kmod.kernel_facts import KernelFacts
-    from builder.signing.access import OpenSigner, SignerIdentity
-    from builder.signing.modules import SigningLog
+    from builder.signing.access import OpenSigner
+    from builder.signing.certificates import SignerIdentity
+    from builder.signing.log import SigningLog
     from builder.store.compiled import CompiledResults
     from builder.store.jail import Jail
     from builder.store.result import CompileResult

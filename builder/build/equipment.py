@@ -16,8 +16,9 @@ from builder.host.disk import Demand, check_disk, check_writable
 from builder.host.locks import hold_project
 from builder.plan.decide import Action, Plan
 from builder.plan.planning import kernels_by_source
-from builder.signing.access import OpenSigner, check_certificate, open_signers
-from builder.signing.modules import SigningLog
+from builder.signing.access import OpenSigner, open_signers
+from builder.signing.certificates import check_certificate
+from builder.signing.log import SigningLog
 from builder.sources.kernel_files import FactsOfKernels
 from builder.store.images import (
     find_graph_root,

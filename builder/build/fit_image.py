@@ -17,7 +17,7 @@ from builder.image.labels import (
 )
 from builder.kernel import parse_kernel_version
 from builder.kmod.fit import ExpectedSigner, place_modules
-from builder.signing.access import read_certificate, read_named_identities
+from builder.signing.certificates import read_certificate, read_named_identities
 from builder.sources.kernel_files import read_kernel_facts
 from builder.store.images import hold_store
 

@@ -33,8 +33,10 @@ from builder.kmod.finding import raise_findings
 from builder.kmod.fit import check_signatures, place_modules
 from builder.kmod.packing import is_module, pack_module, unpack_module
 from builder.kmod.signature import split_signature
-from builder.signing.access import check_certificate, open_signers, read_named_identities
-from builder.signing.modules import SigningJob, SigningLog, read_file, sign_content
+from builder.signing.access import open_signers
+from builder.signing.certificates import check_certificate, read_named_identities
+from builder.signing.log import SigningLog
+from builder.signing.modules import SigningJob, read_file, sign_content
 from builder.store.build import ImageBuild
 from builder.store.images import STAGE_REPOSITORY, TOOLKIT_PREFIX, find_image, hold_store, remove_images, tag_image
 from builder.store.result import File, make_result
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from builder.build.prove import Proof
     from builder.image.contents import ImageContents
     from builder.plan.project import Project
-    from builder.signing.access import SignerIdentity
+    from builder.signing.certificates import SignerIdentity
 
 
 _RESIGN_CONTAINERFILE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY --from=modules / /\n"

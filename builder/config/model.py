@@ -656,6 +656,7 @@ class KeyPlace(_Model):
     pass_environment: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
     """Environment variables that the PKCS#11 module or the command needs; no others are passed on."""
 
+    _WAYS: ClassVar = ("key_file", "pkcs11", "command")
     _root: Path = PrivateAttr(default=Path())
     _is_forbidden: bool = PrivateAttr(default=False)
 
@@ -663,6 +664,11 @@ class KeyPlace(_Model):
     def is_forbidden(self) -> bool:
         """Whether the key may not be opened, and no program started for it: the file is not trusted."""
         return self._is_forbidden
+
+    @property
+    def way(self) -> tuple[str, str | tuple[str, ...]]:
+        """Which of the ways it is, and what it says."""
+        return next((name, value) for name in self._WAYS if (value := getattr(self, name)) is not None)
 
     def resolve(self, name: str) -> Path:
         """Return the absolute place of a file that the entry names."""
@@ -673,9 +679,10 @@ class KeyPlace(_Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        ways = [name for name in ("key_file", "pkcs11", "command") if getattr(self, name) is not None]
+        ways = [name for name in self._WAYS if getattr(self, name) is not None]
         if len(ways) != 1:
-            raise _complain(f"give exactly one of key_file, pkcs11 and command, not {' and '.join(ways) or 'none'}")
+            known = f"{', '.join(self._WAYS[:-1])} and {self._WAYS[-1]}"
+            raise _complain(f"give exactly one of {known}, not {' and '.join(ways) or 'none'}")
         if self.passphrase_env and self.passphrase_file:
             raise _complain("give either passphrase_env or passphrase_file, not both")
         if self.pkcs11 and "pin-value" in self.pkcs11:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from builder.doctor.condition import Condition, State
 from builder.errors import SignerError
-from builder.signing.access import find_complaints, read_named_identities
+from builder.signing.certificates import find_complaints, read_named_identities
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from builder.config.model import Config
-    from builder.signing.access import SignerIdentity
+    from builder.signing.certificates import SignerIdentity
 
 _AHEAD = timedelta(days=30)
 _REMEDY = "ask for a new one, and name both under 'signers' while nodes learn to trust it"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from builder.kernel import KernelVersion
     from builder.plan.decide import Decision
     from builder.plan.project import Project
-    from builder.signing.access import SignerIdentity
+    from builder.signing.certificates import SignerIdentity
 
 
 _log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def read_signers(project: Project, selector: Selector) -> tuple[SignerIdentity, 
     settings = project.config.groups.get(group)
     if settings is None or project.untrusted or (not settings.signers and settings.signing == "optional"):
         return ()
-    from builder.signing.access import check_policy, find_complaints, read_identities  # noqa: PLC0415 - slow to import
+    from builder.signing.certificates import check_policy, find_complaints, read_identities  # noqa: PLC0415 - slow to import
 
     identities = read_identities(project.config, group)
     check_policy(project.config, group, identities)

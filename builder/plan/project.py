@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from builder.config.model import Config
     from builder.drivers.source import DriverSource
     from builder.plan.matrix import Cell
-    from builder.signing.access import SignerIdentity
+    from builder.signing.certificates import SignerIdentity
     from builder.sources.lock import Lock
     from builder.sources.provider import KernelSource
 

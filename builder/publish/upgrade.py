@@ -149,7 +149,7 @@ def _unknown_kernel(
 
 def _with_keys(project: Project, source: str, cells: Sequence[Cell]) -> Iterator[tuple[Candidate, frozenset[str]]]:
     """Return cells with the keys that their images may have: one for each way to sign that a group of theirs has."""
-    from builder.signing.access import read_identities  # noqa: PLC0415 - cryptography takes long to import
+    from builder.signing.certificates import read_identities  # noqa: PLC0415 - cryptography takes long to import
 
     groups = [name for name, group in project.config.groups.items() if group.source == source]
     signers = [read_identities(project.config, name) for name in groups] or [()]

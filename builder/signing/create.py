@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from builder.errors import UsageError
-from builder.signing.access import DEVELOPMENT_UNIT
+from builder.signing.certificates import DEVELOPMENT_UNIT
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from builder.signing.access import SignerIdentity
+    from builder.signing.certificates import SignerIdentity
 
+_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 _LIFETIME = timedelta(days=365)
 # Firmware of many machines knows no other than RSA 2048 in its key databases.
 _RSA_BITS = 2048
@@ -54,7 +55,7 @@ def create_development_key(
     Raises:
         UsageError: a key of that name exists; it is never overwritten.
     """
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    key: _PrivateKey
     if kind == "rsa":
         key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
     else:
@@ -62,7 +63,6 @@ def create_development_key(
     created = CreatedKey(
         name=name, key_file=key_folder / f"{name}.key", certificate_file=certificate_folder / f"{name}.pem"
     )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, DEVELOPMENT_UNIT),
@@ -70,11 +70,7 @@ def create_development_key(
         ]
     )
     certificate = certify_itself(subject, key, now).public_bytes(serialization.Encoding.PEM)
-    for file in (created.key_file, created.certificate_file):
-        if file.exists():
-            raise UsageError(f"{file} exists", hint="choose another --name; a key is never overwritten")
-    _write_new(created.key_file, pem, mode=0o600)
-    _write_new(created.certificate_file, certificate, mode=0o644)
+    _write_pair(created.key_file, key, created.certificate_file, certificate)
     return created
 
 
@@ -97,20 +93,14 @@ def create_image_key(name: str, *, key_folder: Path, public_folder: Path) -> Cre
         UsageError: a key of that name exists; it is never overwritten.
     """
     created = CreatedImageKey(key_file=key_folder / f"{name}.key", public_key_file=public_folder / f"{name}.pub")
-    for file in (created.key_file, created.public_key_file):
-        if file.exists():
-            raise UsageError(f"{file} exists", hint="choose another --name; a key is never overwritten")
     key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     form = serialization.PublicFormat.SubjectPublicKeyInfo
-    _write_new(created.key_file, pem, mode=0o600)
-    _write_new(created.public_key_file, key.public_key().public_bytes(serialization.Encoding.PEM, form), mode=0o644)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, form)
+    _write_pair(created.key_file, key, created.public_key_file, public)
     return created
 
 
-def certify_itself(
-    subject: x509.Name, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, now: datetime
-) -> x509.Certificate:
+def certify_itself(subject: x509.Name, key: _PrivateKey, now: datetime) -> x509.Certificate:
     """Certify a key by itself, with the extensions of the kernel's own certs/default_x509.genkey, and codeSigning."""
     key_identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     usage = x509.KeyUsage(
@@ -132,6 +122,20 @@ def certify_itself(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier), critical=False)
         .sign(key, hashes.SHA256())
     )
+
+
+def _write_pair(key_file: Path, key: _PrivateKey, public_file: Path, public: bytes) -> None:
+    """Write a private key, and what others may see of it.
+
+    Raises:
+        UsageError: one of the files exists.
+    """
+    for file in (key_file, public_file):
+        if file.exists():
+            raise UsageError(f"{file} exists", hint="choose another --name; a key is never overwritten")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    _write_new(key_file, pem, mode=0o600)
+    _write_new(public_file, public, mode=0o644)
 
 
 def _write_new(file: Path, content: bytes, *, mode: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.errors import FormatError, SignerError
-from builder.signing.access import check_key_place, open_key_access
+from builder.signing.access import check_key_place, open_key
 from builder.signing.public_key import parse_public_key
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.config.model import Config
-    from builder.signing.access import KeyAccess
+    from builder.signing.backends.key import Key
     from builder.signing.public_key import PublicKey
 
 _NAME = "of images"
@@ -28,7 +28,7 @@ class OpenImageSigner:
     """A key that was tried and belongs to its public key; safe to use from several threads."""
 
     key: PublicKey
-    _access: KeyAccess
+    _private: Key
 
     def sign(self, content: bytes) -> bytes:
         """Return a signature over the SHA-256 of content.
@@ -36,7 +36,7 @@ class OpenImageSigner:
         Raises:
             SignerError: the key cannot be reached, or is not the private half of the public key.
         """
-        signature = self._access.sign(hashlib.sha256(content).digest(), "sha256")
+        signature = self._private.sign(hashlib.sha256(content).digest(), "sha256")
         if not self.key.accepts(signature, content):
             raise SignerError(
                 "key-mismatch",
@@ -61,7 +61,10 @@ def read_public_key(file: Path) -> PublicKey:
 
 
 def read_image_key(config: Config) -> PublicKey | None:
-    """Return the public key of versions.yaml; None where images are not signed. Raises as ``read_public_key``."""
+    """Return the public key of versions.yaml; None where images are not signed.
+
+    Errors are those of ``read_public_key``.
+    """
     signer = config.publish.signer
     return None if signer is None else read_public_key(signer.resolve(signer.public_key))
 
@@ -78,8 +81,7 @@ def open_image_signer(config: Config) -> Iterator[OpenImageSigner | None]:
         yield None
         return
     check_key_place(_NAME, entry, [driver.source_dir for driver in config.drivers])
-    access = open_key_access(_NAME, entry)
-    with contextlib.closing(access):
-        signer = OpenImageSigner(key, access)
+    with open_key(_NAME, entry) as private:
+        signer = OpenImageSigner(key, private)
         signer.sign(_CHALLENGE)
         yield signer

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.show.proof import emit_signing_log
-from builder.signing.access import read_named_identities
+from builder.signing.certificates import read_named_identities
 from builder.signing.create import create_development_key, create_image_key, emit_enrolment
-from builder.signing.modules import SigningLog
+from builder.signing.log import SigningLog
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session

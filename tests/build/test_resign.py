@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from fakes.samples import LABELS, Sample, image_entries, write_sample_image
 from fakes.signers import make_signer as in_memory_signer
 
-from builder.signing.modules import SigningJob, SigningLog
+from builder.signing.log import SigningLog
+from builder.signing.modules import SigningJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from builder.kmod.signature import HASHES, Certificate
-from builder.signing.access import (
-    OpenSigner,
-    SignerIdentity,
-)
-from builder.signing.modules import SigningJob, SigningLog
+from builder.signing.access import OpenSigner
+from builder.signing.certificates import SignerIdentity
+from builder.signing.log import SigningLog
+from builder.signing.modules import SigningJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,13 +72,10 @@ class MemoryKey:
             return self._key.sign(digest, padding.PKCS1v15(), prehashed)
         return self._key.sign(digest, ec.ECDSA(prehashed))
 
-    def close(self) -> None:
-        """Nothing to close."""
-
 
 def make_signer(kind: str = "rsa", algorithm: str = "sha256", key: str | None = None, **certificate: Any) -> OpenSigner:
     identity = SignerIdentity(name=kind, certificate=certify(kind, **certificate), algorithm=algorithm)
-    return OpenSigner(identity=identity, access=MemoryKey(key or kind))
+    return OpenSigner(identity=identity, key=MemoryKey(key or kind))
 
 
 def make_job(tmp_path: Path, *signers: OpenSigner) -> SigningJob:

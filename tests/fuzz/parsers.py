@@ -77,9 +77,10 @@ from builder.registry.tags import Tags
 from builder.registry.writer import Uploader
 from builder.show.lint import emit_choices, emit_lint, emit_lint_json
 from builder.show.proof import emit_signing_log
-from builder.signing.access import SignerIdentity, check_certificate, may_sign_code
-from builder.signing.holder import FileKey
-from builder.signing.modules import SigningLog
+from builder.signing.backends.key import KeyRequest
+from builder.signing.backends.table import choose_backend
+from builder.signing.certificates import SignerIdentity, check_certificate, may_sign_code
+from builder.signing.log import SigningLog
 from builder.signing.public_key import parse_public_key
 from builder.sources.debian.apt import Apt
 from builder.sources.debian.deb import find_members, read_members
@@ -589,7 +590,9 @@ def _run_module_signature(data: bytes, _: Path) -> None:
 def _run_key_file(data: bytes, folder: Path) -> None:
     (folder / "key").write_bytes(data)
     (folder / "key").chmod(0o600)
-    FileKey(folder / "key", "x").sign(bytes(32), "sha256")
+    words = KeyRequest(signer="release", way="key_file", place=str(folder / "key"), passphrase="x").words()
+    request = KeyRequest.of_words(words)
+    choose_backend(request.way, request.content).open(request).sign(bytes(32), "sha256")
 
 
 def _key_files() -> Sequence[bytes]:

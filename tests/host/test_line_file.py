@@ -17,7 +17,8 @@ from builder.errors import HostError
 from builder.evidence.journal import Journal
 from builder.host.line_file import LineFile
 from builder.show.proof import emit_signing_log
-from builder.signing.modules import SigningLog, sign_content
+from builder.signing.log import SigningLog
+from builder.signing.modules import sign_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

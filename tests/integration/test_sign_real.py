@@ -21,7 +21,9 @@ from programs import need
 from builder.errors import SignerError
 from builder.kmod.fit import ExpectedSigner, check_signatures, place_modules
 from builder.kmod.signature import append_signature, split_signature
-from builder.signing.access import HeldKey, read_certificate
+from builder.signing.backends.key import KeyRequest
+from builder.signing.certificates import read_certificate
+from builder.signing.held_key import HeldKey
 
 if TYPE_CHECKING:
     from integration.conftest import Machine
@@ -85,7 +87,7 @@ def test_the_same_bytes_as_the_kernels_own_program(sign_file: Path, algorithm: s
     theirs = tmp_path / "theirs.ko"
     _run(str(sign_file), algorithm, str(key), str(certificate_file), str(_MODULE), str(theirs))
     certificate = read_certificate(certificate_file)
-    holder = HeldKey("vendor", {"key_file": str(key)}, {})
+    holder = HeldKey(KeyRequest(signer="vendor", way="key_file", place=str(key)))
     content = _MODULE.read_bytes()
     signature = holder.sign(hashlib.new(algorithm, content).digest(), algorithm)
     holder.close()
@@ -136,11 +138,16 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     return certificates
 
 
+def _token_request(uri: str, pin: str) -> KeyRequest:
+    environment = {"SOFTHSM2_CONF": os.environ["SOFTHSM2_CONF"]}
+    return KeyRequest(signer="token", way="pkcs11", place=uri, passphrase=pin, environment=environment)
+
+
 @pytest.mark.parametrize("kind", ["rsa", "ec"])
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 def test_a_token_signs(token: dict[str, Path], kind: str, algorithm: str) -> None:
     uri = f"pkcs11:token=Vendor%20Token;object={kind}?module-path={_SOFTHSM}"
-    holder = HeldKey("token", {"pkcs11": uri, "passphrase": "2468"}, {"SOFTHSM2_CONF": os.environ["SOFTHSM2_CONF"]})
+    holder = HeldKey(_token_request(uri, "2468"))
     digest = hashlib.new(algorithm, b"module").digest()
     assert read_certificate(token[kind]).accepts(holder.sign(digest, algorithm), digest, algorithm)
     holder.close()
@@ -157,11 +164,7 @@ def test_a_token_signs(token: dict[str, Path], kind: str, algorithm: str) -> Non
 def test_a_token_that_refuses(token: dict[str, Path], code: str, uri: str, pin: str) -> None:
     assert token
     with pytest.raises(SignerError) as caught:
-        HeldKey(
-            "t",
-            {"pkcs11": f"pkcs11:{uri}?module-path={_SOFTHSM}", "passphrase": pin},
-            {"SOFTHSM2_CONF": os.environ["SOFTHSM2_CONF"]},
-        )
+        HeldKey(_token_request(f"pkcs11:{uri}?module-path={_SOFTHSM}", pin))
     assert caught.value.code == code
     assert pin not in caught.value.message
 

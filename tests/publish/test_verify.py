@@ -452,7 +452,7 @@ def test_an_artefact_about_something_else_is_refused(shop: Shop) -> None:
 
 
 def test_a_key_of_another_public_key_signs_nothing(shop: Shop) -> None:
-    broken = OpenImageSigner(SIGNER.key, OTHER._access)
+    broken = OpenImageSigner(SIGNER.key, OTHER._private)
     with pytest.raises(SignerError, match="does not belong to the public key"):
         shop.sign(signer=broken)
     assert signature_tag(shop.facts.digest) not in {name for _, name in shop.server.manifests}

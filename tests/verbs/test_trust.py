@@ -22,7 +22,7 @@ from builder.host.places import find_problem_inside, read_inside, replace_file, 
 from builder.image.contents import LayerCache, read_oci_layout
 from builder.plan.project import open_project
 from builder.registry.access import open_registries
-from builder.signing.access import open_key_access
+from builder.signing.access import open_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,8 +283,8 @@ def test_an_untrusted_file_opens_no_key_and_uses_no_secret(project_dir: Path, ou
     signer = project.config.publish.signer
     assert signer is not None
     for entry in (project.config.signers["vendor"], signer):
-        with pytest.raises(SignerError, match="no key is opened"):
-            open_key_access("vendor", entry)
+        with pytest.raises(SignerError, match="no key is opened"), open_key("vendor", entry):
+            pass
     access = open_registries(project.config.registry, project_dir, outside)
     assert access.credentials.sources == "none"
     access.registry.close()
