@@ -14,10 +14,8 @@ from builder.boot.verdict import raise_problems
 from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence.records import BootEvidence
 from builder.host.places import read_inside
-from builder.image.contents import list_modules
 from builder.image.labels import MODULE_ROOT
 from builder.kmod.finding import raise_findings
-from builder.kmod.fit import place_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,10 +65,8 @@ class CellBooter:
         """
         cell = decision.cell
         folder = f"{MODULE_ROOT}/{cell.kernel.raw}/"
-        modules, findings = place_modules(
-            (file.path, file.content or b"") for file in list_modules(contents) if file.path.startswith(folder)
-        )
-        raise_findings(findings)
+        modules, findings = contents.modules
+        raise_findings([finding for finding in findings if finding.subject.startswith(folder)])
         driver = self.drivers[cell.driver]
         firmware = (file for path, file in contents.files.items() if path.startswith(_FIRMWARE_ROOT))
         log_file = self.log_file(cell)
@@ -78,7 +74,7 @@ class CellBooter:
             BootRequest(
                 cell=cell.id,
                 kernel=cell.kernel,
-                modules=modules,
+                modules=[module for module in modules if module.path.startswith(folder)],
                 firmware={file.path.removeprefix(_FIRMWARE_ROOT): file.content for file in firmware if file.content},
                 settings=driver.boot,
                 test_files=read_test_files(driver),

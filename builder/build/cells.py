@@ -100,49 +100,49 @@ class Workshop:
             raise CancelledError
 
 
-def build_plan(plan: Plan, shop: Workshop) -> dict[str, CellResult]:
+def build_plan(plan: Plan, workshop: Workshop) -> dict[str, CellResult]:
     """Carry out a plan and return the results of its work by cell id.
 
     A cell that fails leaves the others alone. An interrupt stops the children and is raised again; what was
     finished until then is in the journal and in the store, and is skipped by the next run.
     """
-    shop.journal.note("run-started", run=shop.run_id, cells=len(plan.work))
+    workshop.journal.note("run-started", run=workshop.run_id, cells=len(plan.work))
     done: dict[str, CellResult] = {}
     try:
-        with ThreadPoolExecutor(shop.workers, "cell", obey, (shop.is_stopping,)) as pool:
-            futures = [pool.submit(_finish_cell, decision, shop) for decision in plan.work]
+        with ThreadPoolExecutor(workshop.workers, "cell", obey, (workshop.is_stopping,)) as pool:
+            futures = [pool.submit(_finish_cell, decision, workshop) for decision in plan.work]
             try:
                 for future in as_completed(futures):
                     result = future.result()
                     done[result.decision.cell.id] = result
-                    shop.reporter.cell_finished(result)
+                    workshop.reporter.cell_finished(result)
             except BaseException:
-                shop.is_stopping.set()
+                workshop.is_stopping.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 stop_all()
                 raise
     finally:  # when no thread makes images any more
         made = plan.of(Action.BUILD, Action.ASSEMBLE)
-        remove_images(_passing_name(decision, shop) for decision in made)
-    shop.journal.note("run-finished", run=shop.run_id)
+        remove_images(_passing_name(decision, workshop) for decision in made)
+    workshop.journal.note("run-finished", run=workshop.run_id)
     return done
 
 
-def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
+def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
     """Bring one cell to its result, trying again only where the infrastructure failed."""
     started = time.monotonic()
-    shop.reporter.cell_started(decision)
-    for attempt in range(shop.retries + 1):
-        evidence = _try_cell(decision, shop)
-        if shop.is_stopping.is_set():  # whatever came of it: its children were stopped
+    workshop.reporter.cell_started(decision)
+    for attempt in range(workshop.retries + 1):
+        evidence = _try_cell(decision, workshop)
+        if workshop.is_stopping.is_set():  # whatever came of it: its children were stopped
             raise CancelledError
         failure = evidence.failure
-        if failure is None or not is_worth_another_try(failure) or attempt == shop.retries:
+        if failure is None or not is_worth_another_try(failure) or attempt == workshop.retries:
             break
-        shop.reporter.cell_retried(decision, failure)
-        shop.is_stopping.wait(_RETRY_PAUSE_S * (attempt + 1))
-    shop.journal.record(evidence)
-    boot = shop.journal.last_boots.get(decision.cell.id)
+        workshop.reporter.cell_retried(decision, failure)
+        workshop.is_stopping.wait(_RETRY_PAUSE_S * (attempt + 1))
+    workshop.journal.record(evidence)
+    boot = workshop.journal.last_boots.get(decision.cell.id)
     return CellResult(
         decision=decision,
         status=_status_of(decision, evidence),
@@ -150,7 +150,7 @@ def _finish_cell(decision: Decision, shop: Workshop) -> CellResult:
         digest="" if evidence.failure else evidence.digest,
         failure=evidence.failure,
         log=evidence.log,
-        boot=boot if boot and boot.run == shop.run_id else None,
+        boot=boot if boot and boot.run == workshop.run_id else None,
     )
 
 
@@ -170,9 +170,9 @@ def _status_of(decision: Decision, evidence: CellEvidence) -> Status:
     return Status.UNPROVEN if is_unknown else Status.FAILED
 
 
-def _passing_name(decision: Decision, shop: Workshop) -> str:
+def _passing_name(decision: Decision, workshop: Workshop) -> str:
     """Return the name of the final image until it is proven."""
-    return f"{STAGE_REPOSITORY}:{decision.key}-{shop.run_id}-unproven"
+    return f"{STAGE_REPOSITORY}:{decision.key}-{workshop.run_id}-unproven"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,9 +186,9 @@ class _Shown:
     derived: bool = False
 
 
-def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
-    log_file = shop.log_file(decision)
-    known = _find_known(decision, shop)
+def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
+    log_file = workshop.log_file(decision)
+    known = _find_known(decision, workshop)
     timings = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
     shown = _Shown()
     if known:
@@ -201,12 +201,12 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         if decision.action in {Action.BUILD, Action.ASSEMBLE}:
             log_file.write_bytes(b"")
-            shown = _make_image(decision, shop, log_file, timings)
+            shown = _make_image(decision, workshop, log_file, timings)
         else:
-            shown = _finish_image(decision, shop, log_file, timings, shown)
+            shown = _finish_image(decision, workshop, log_file, timings, shown)
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
-        if _BOOT_STAGE in timings and shop.booter is not None:
-            log_file = shop.booter.log_file(decision.cell)
+        if _BOOT_STAGE in timings and workshop.booter is not None:
+            log_file = workshop.booter.log_file(decision.cell)
         failure = _describe_failure(error, log_file, stage=next(reversed(timings), ""))
     return CellEvidence(
         cell=decision.cell.id,
@@ -215,7 +215,7 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         key=decision.key,
         outcome=CellOutcome.FAILED if failure else CellOutcome.BUILT,
         inputs=asdict(decision.inputs) if decision.inputs else {},
-        run=shop.run_id,
+        run=workshop.run_id,
         finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         timings=timings,
         image=decision.image,
@@ -224,42 +224,42 @@ def _try_cell(decision: Decision, shop: Workshop) -> CellEvidence:
         firmware=shown.firmware,
         signers=shown.signers,
         failure=failure,
-        log=str(log_file.relative_to(shop.work_dir)),
+        log=str(log_file.relative_to(workshop.work_dir)),
         derived=shown.derived,
     )
 
 
-def _find_known(decision: Decision, shop: Workshop) -> CellEvidence | None:
+def _find_known(decision: Decision, workshop: Workshop) -> CellEvidence | None:
     """Return what is on record of a finished image: booting it or giving it its name again must not forget that."""
-    known = shop.journal.cells.get(decision.cell.id)
+    known = workshop.journal.cells.get(decision.cell.id)
     is_finished = decision.action not in {Action.BUILD, Action.ASSEMBLE}
     return known if is_finished and known and known.key == decision.key else None
 
 
 def _finish_image(
-    decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float], known: _Shown
+    decision: Decision, workshop: Workshop, log_file: Path, timings: dict[str, float], known: _Shown
 ) -> _Shown:
     """Do what is missing to an image that was made before: its proof on record, its boot test, its names."""
     image = find_image(decision.key_image)
     shown = known
     if not known.modules or known.digest != image.digest or decision.boot_key:
-        contents = read_image(image.id, shop.layers)
+        contents = read_image(image.id, workshop.layers)
         if not known.modules or known.digest != image.digest:
-            shown = _derive(decision, contents, shop, log_file, timings)
-        _boot(decision, contents, shop, timings)
-    _name_image(image, decision, shop)
+            shown = _derive(decision, contents, workshop, log_file, timings)
+        _boot(decision, contents, workshop, timings)
+    _name_image(image, decision, workshop)
     return shown
 
 
 def _derive(
-    decision: Decision, contents: ImageContents, shop: Workshop, log_file: Path, timings: dict[str, float]
+    decision: Decision, contents: ImageContents, workshop: Workshop, log_file: Path, timings: dict[str, float]
 ) -> _Shown:
     """Prove an image whose evidence is not on record; one that does not stand the proof is built by the next run."""
     timings.clear()
-    with _stage("verify", decision, shop, timings):
+    with _stage("verify", decision, workshop, timings):
         try:
             _check_key(decision, contents)
-            proof = _prove(decision, contents, shop, log_file)
+            proof = _prove(decision, contents, workshop, log_file)
         except CellError:
             remove_images([decision.key_image])
             raise
@@ -272,13 +272,13 @@ def _check_key(decision: Decision, contents: ImageContents) -> None:
         raise CellError(FailureClass.FIT, "key-differs", sentence)
 
 
-def _prove(decision: Decision, contents: ImageContents, shop: Workshop, log_file: Path) -> Proof:
+def _prove(decision: Decision, contents: ImageContents, workshop: Workshop, log_file: Path) -> Proof:
     proof = prove_image(
         contents,
-        shop.facts_for(decision),
-        expected=shop.drivers[decision.cell.driver].recipe.module_names,
+        workshop.facts_for(decision),
+        expected=workshop.drivers[decision.cell.driver].recipe.module_names,
         compiled_for=decision.inputs.compiled_for if decision.inputs else "",
-        signers=[identity.expected for identity in shop.identities],
+        signers=[identity.expected for identity in workshop.identities],
     )
     _judge(proof.findings, log_file)
     return proof
@@ -288,13 +288,13 @@ def _show(proof: Proof) -> _Shown:
     return _Shown(digest=proof.digest, modules=proof.modules, firmware=proof.firmware, signers=proof.signers)
 
 
-def _name_image(image: Image, decision: Decision, shop: Workshop) -> None:
+def _name_image(image: Image, decision: Decision, workshop: Workshop) -> None:
     """Give an image the cell's names, by its id, and look whether they stand for the very image that was proven.
 
     Raises:
         CellError: they stand for another one: somebody else named it at the same time.
     """
-    shop.go_on()
+    workshop.go_on()
     tag_image(image.id, decision.key_image, decision.image)
     if (named := find_image(decision.key_image)) != image:
         raise CellError(
@@ -305,19 +305,19 @@ def _name_image(image: Image, decision: Decision, shop: Workshop) -> None:
         )
 
 
-def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
+def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
     """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
-    driver = shop.drivers[decision.cell.driver]
-    unproven = _passing_name(decision, shop)
+    driver = workshop.drivers[decision.cell.driver]
+    unproven = _passing_name(decision, workshop)
     final_kernel = decision.cell.kernel
     compiled_for = decision.inputs.compiled_for if decision.inputs else ""
     compile_kernel = parse_kernel_version(compiled_for) if compiled_for else final_kernel
-    with tempfile.TemporaryDirectory(dir=shop.work_dir, prefix="cell-") as scratch:
-        result = _restore(decision, shop) if decision.action is Action.ASSEMBLE else None
-        with _stage("toolkit", decision, shop, timings):
-            toolkit_image = "" if result else shop.toolkit_for(decision.cell.source, compile_kernel)
-            base_image = driver.base_image or shop.base_for(decision)
-            kernel = shop.facts_for(decision)
+    with tempfile.TemporaryDirectory(dir=workshop.work_dir, prefix="cell-") as scratch:
+        result = _restore(decision, workshop) if decision.action is Action.ASSEMBLE else None
+        with _stage("toolkit", decision, workshop, timings):
+            toolkit_image = "" if result else workshop.toolkit_for(decision.cell.source, compile_kernel)
+            base_image = driver.base_image or workshop.base_for(decision)
+            kernel = workshop.facts_for(decision)
         image_build = ImageBuild(
             context=driver.context,
             containerfile=driver.containerfile,
@@ -326,69 +326,71 @@ def _make_image(decision: Decision, shop: Workshop, log_file: Path, timings: dic
                 compile_kernel, toolkit_image=toolkit_image or base_image, base_image=base_image
             ),
             log_file=log_file,
-            jail=shop.jail,
-            timeout_s=shop.timeout_s,
+            jail=workshop.jail,
+            timeout_s=workshop.timeout_s,
         )
         if result is None:
-            with _stage("compile", decision, shop, timings):
-                result = _compile_once(decision, shop, image_build)
-        with _stage("fit", decision, shop, timings):
+            with _stage("compile", decision, workshop, timings):
+                result = _compile_once(decision, workshop, image_build)
+        with _stage("fit", decision, workshop, timings):
             if compiled_for:
                 result = move_modules(result, compile_kernel, final_kernel)
             expected = driver.recipe.module_names
             _judge(prove_result(result, kernel, expected=expected, compiled_for=compiled_for), log_file)
-        if shop.signers:
-            with _stage("sign", decision, shop, timings):
-                job = SigningJob(signers=shop.signers, log=shop.signing_log, cell=decision.cell.id, run=shop.run_id)
+        if workshop.signers:
+            with _stage("sign", decision, workshop, timings):
+                job = SigningJob(
+                    signers=workshop.signers, log=workshop.signing_log, cell=decision.cell.id, run=workshop.run_id
+                )
                 result = sign_result(result, job)
-        with _stage("assemble", decision, shop, timings):
+        with _stage("assemble", decision, workshop, timings):
             if driver.compress != "none":
                 result = compress_modules(result, final_kernel, driver.compress)
             tree = Path(scratch, "modules")
             write_result(result, tree)
-            image_id = assemble_image(image_build, decision, tree, name=unproven, signers=shop.identities)
-    with _stage("verify", decision, shop, timings):
-        contents = read_image(image_id, shop.layers)
-        proof = _prove(decision, contents, shop, log_file)
-    _boot(decision, contents, shop, timings)
-    _name_image(Image(id=image_id, digest=proof.digest), decision, shop)
+            image_id = assemble_image(image_build, decision, tree, name=unproven, signers=workshop.identities)
+    with _stage("verify", decision, workshop, timings):
+        contents = read_image(image_id, workshop.layers)
+        proof = _prove(decision, contents, workshop, log_file)
+    _boot(decision, contents, workshop, timings)
+    _name_image(Image(id=image_id, digest=proof.digest), decision, workshop)
     return _show(proof)
 
 
-def _compile_once(decision: Decision, shop: Workshop, image_build: ImageBuild) -> CompileResult:
+def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:
     """Compile, or take what another cell of this run compiled from the same inputs; errors of the driver, too."""
     made: CompileResult | None = None
 
     def compile_and_keep() -> CellError | None:
         nonlocal made
         try:
-            made = compile_modules(image_build, make_jobs=shop.make_jobs)
+            made = compile_modules(image_build, make_jobs=workshop.make_jobs)
         except CellError as error:
             if error.failure.failure_class is FailureClass.INFRASTRUCTURE:
                 raise
             return error
-        shop.compiled.keep(_compile_key(decision), made)
+        workshop.compiled.keep(_compile_key(decision), made)
         return None
 
     # Results of all cells at once would fill the memory, so only that there is one is remembered.
-    error = shop.compiles.get(_compile_key(decision), compile_and_keep)
+    error = workshop.compiles.get(_compile_key(decision), compile_and_keep)
     if error is not None:
         raise error
-    return made or _restore(decision, shop) or compile_modules(image_build, make_jobs=shop.make_jobs)
+    return made or _restore(decision, workshop) or compile_modules(image_build, make_jobs=workshop.make_jobs)
 
 
-def _boot(decision: Decision, contents: ImageContents, shop: Workshop, timings: dict[str, float]) -> None:
-    if decision.boot_key and shop.booter is not None:
-        with _stage(_BOOT_STAGE, decision, shop, timings):
-            shop.booter.test(decision, contents, shop.run_id)
+def _boot(decision: Decision, contents: ImageContents, workshop: Workshop, timings: dict[str, float]) -> None:
+    if decision.boot_key and workshop.booter is not None:
+        with _stage(_BOOT_STAGE, decision, workshop, timings):
+            workshop.booter.test(decision, contents, workshop.run_id)
 
 
-def _restore(decision: Decision, shop: Workshop) -> CompileResult | None:
+def _restore(decision: Decision, workshop: Workshop) -> CompileResult | None:
     """Return the kept result of a compile; one that was damaged is compiled again."""
     try:
-        return shop.compiled.restore(_compile_key(decision))
+        return workshop.compiled.restore(_compile_key(decision))
     except FormatError as error:
-        shop.reporter.say(error.message)
+        workshop.reporter.say(error.message)
         return None
 
 
@@ -407,9 +409,9 @@ def _judge(findings: Sequence[Finding], log_file: Path) -> None:
 
 
 @contextlib.contextmanager
-def _stage(name: str, decision: Decision, shop: Workshop, timings: dict[str, float]) -> Iterator[None]:
-    shop.go_on()
-    shop.reporter.cell_stage(decision, name)
+def _stage(name: str, decision: Decision, workshop: Workshop, timings: dict[str, float]) -> Iterator[None]:
+    workshop.go_on()
+    workshop.reporter.cell_stage(decision, name)
     started = time.monotonic()
     try:
         yield

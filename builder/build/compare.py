@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from builder.build.fit_image import facts_from_lock, open_source_facts
 from builder.build.prove import read_image
 from builder.errors import UsageError
-from builder.image.contents import LayerCache, list_modules
+from builder.image.contents import LayerCache
 from builder.kernel import parse_kernel_version
 from builder.kmod.compat import find_drift, judge
-from builder.kmod.fit import place_modules
 from builder.plan.planning import NO_BOOTS, plan_project
 from builder.store.images import hold_store
 
@@ -66,7 +65,7 @@ def _read_built(project: Project, selector: Selector) -> list[tuple[Decision, li
     for decision in planned.plan.decisions:
         if decision.key and decision.key_image in planned.images:
             contents = read_image(decision.key_image, cache)
-            placed, _ = place_modules((file.path, file.content or b"") for file in list_modules(contents))
+            placed, _ = contents.modules
             built.append((decision, placed))
     if not built:
         raise UsageError("none of these cells is built yet", hint="run 'nox -s build' with the same selection first")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from builder.build.equipment import open_facts, open_toolkits
 from builder.build.prove import prove_image, read_image
 from builder.errors import LockFileError, UsageError
-from builder.image.contents import LayerCache, list_modules
+from builder.image.contents import LayerCache
 from builder.image.labels import (
     KERNEL_LABEL,
     MODULE_ROOT,
@@ -16,7 +16,7 @@ from builder.image.labels import (
     SIGNERS_LABEL,
 )
 from builder.kernel import parse_kernel_version
-from builder.kmod.fit import ExpectedSigner, place_modules
+from builder.kmod.fit import ExpectedSigner
 from builder.signing.certificates import read_certificate, read_named_identities
 from builder.sources.kernel_files import read_kernel_facts
 from builder.store.images import hold_store
@@ -131,6 +131,6 @@ def _expected_signers(
 
 def _algorithm_used(contents: ImageContents) -> str:
     """Return the digest algorithm of the image's first signature: a certificate given by hand says nothing of it."""
-    placed, _ = place_modules((file.path, file.content or b"") for file in list_modules(contents))
+    placed, _ = contents.modules
     used = [entry.digest_algorithm for module in placed for entry in module.signed.signers]
     return used[0] if used else "sha256"

@@ -91,8 +91,8 @@ def _carry_out(project: Project, planned: Planned, err: Console, boot: BootOptio
     from builder.build.cells import build_plan  # noqa: PLC0415
     from builder.build.equipment import open_workshop  # noqa: PLC0415
 
-    with open_workshop(project, planned, err, boot) as shop:
-        return shop.run_id, _results(planned, build_plan(planned.plan, shop))
+    with open_workshop(project, planned, err, boot) as workshop:
+        return workshop.run_id, _results(planned, build_plan(planned.plan, workshop))
 
 
 def _results(planned: Planned, done: dict[str, CellResult]) -> list[CellResult]:

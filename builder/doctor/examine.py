@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.boot.acceleration import Acceleration, GuestKind
+from builder.boot.machine import find_firmware
 from builder.doctor.condition import Condition, State
 from builder.doctor.tools import BOOT_TOOLS, CERTIFICATES, FIRMWARE, TEST_TOOLS, TOOLS, Tool
 from builder.errors import ConfigError, HostError, KmodsmithError
@@ -15,6 +17,7 @@ from builder.host.disk import GIB
 from builder.host.memory import available_memory
 from builder.host.run import Command, find_tool, run
 from builder.kernel import Arch
+from builder.store.jail import find_walls
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -103,8 +106,6 @@ def _examine_certificates(root: Path) -> Condition:
 
 
 def _examine_firmware(arch: Arch) -> Condition:
-    from builder.boot.machine import find_firmware  # noqa: PLC0415 - only where boot tests are asked about
-
     tool = FIRMWARE[arch]
     try:
         firmware = find_firmware(arch)
@@ -116,8 +117,6 @@ def _examine_firmware(arch: Arch) -> Condition:
 
 def _examine_kvm(cache_dir: Path) -> Condition:
     """Say how guests will run; that KVM is missing is no fault, they only take longer."""
-    from builder.boot.acceleration import Acceleration, GuestKind  # noqa: PLC0415 - as above
-
     host = os.uname().machine
     if host not in BOOT_TOOLS or find_tool(BOOT_TOOLS[Arch(host)].name) is None:
         message = "no KVM without QEMU for this machine's own architecture: guests run in software emulation"
@@ -160,8 +159,6 @@ def _storage_file() -> Path:
 
 def _examine_jail() -> Condition:
     """Say what surrounds a compile on this machine, and what of it is missing."""
-    from builder.store.jail import find_walls  # noqa: PLC0415 - only the doctor asks here
-
     try:
         walls = find_walls()
     except KmodsmithError as error:

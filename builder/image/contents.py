@@ -12,6 +12,7 @@ import re
 import stat
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import FormatError, UsageError
@@ -21,6 +22,7 @@ from builder.host.run import Command, run
 from builder.image.archive import BROKEN, XATTR, read_tar
 from builder.image.leaks import find_leaks
 from builder.image.overlay import Ambiguity, ImageFile, LayerTree, merge_layers
+from builder.kmod.fit import place_modules
 from builder.kmod.packing import is_module
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from builder.image.archive import Content
     from builder.image.leaks import Leak
     from builder.image.overlay import Layer
+    from builder.kmod.finding import Finding
+    from builder.kmod.fit import PlacedModule
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LARGEST_JSON = 8 * 1024**2
@@ -50,7 +54,7 @@ _KEPT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageContents:
     """An image with its layers, lowest first, and the files that a container of it would see.
 
@@ -63,6 +67,11 @@ class ImageContents:
     layers: tuple[Layer, ...]
     files: Mapping[str, ImageFile]
     ambiguities: tuple[Ambiguity, ...] = ()
+
+    @cached_property
+    def modules(self) -> tuple[list[PlacedModule], list[Finding]]:
+        """All modules, wherever they lie, by path, and those that cannot be read; unpacked and parsed once."""
+        return place_modules((file.path, file.content or b"") for file in list_modules(self))
 
     @property
     def labels(self) -> dict[str, str]:

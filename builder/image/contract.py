@@ -15,13 +15,12 @@ import struct
 from typing import TYPE_CHECKING
 
 from builder.errors import FormatError
-from builder.image.contents import list_modules
 from builder.image.depmod import INPUTS, check_depmod_data, make_depmod_data
 from builder.image.labels import KERNEL_LABEL, MODULE_ROOT
 from builder.image.leaks import find_setting_leaks
 from builder.kmod.elf import read_program
 from builder.kmod.finding import Check, Finding
-from builder.kmod.fit import MACHINES, check_modules, check_signatures, place_modules
+from builder.kmod.fit import MACHINES, check_modules, check_signatures
 from builder.kmod.packing import is_module
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ def check_image(
         CommandError: depmod could not be run.
     """
     expected = None if expected is None else tuple(expected)
-    files = [(file.path, file.content or b"") for file in list_modules(image)]
-    modules, findings = place_modules(files)
+    modules, unreadable = image.modules
+    findings = [*unreadable]
     findings += check_modules(modules, kernel, expected=expected, compiled_for=compiled_for)
     if signers is not None:
         findings += check_signatures(modules, signers)

@@ -9,7 +9,6 @@ accepts a module when it trusts any one of them (crypto/asymmetric_keys/pkcs7_tr
 from __future__ import annotations
 
 import hashlib
-import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
@@ -22,15 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from builder.errors import FormatError
+from builder.kmod.trailer import join_trailer, split_trailer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAGIC = b"~Module signature appended~\n"
-_TRAILER = struct.Struct(">BBBBB3xI")
-_PKEY_ID_PKCS7 = 2
-# The largest that sign-file makes is below 2 KiB for each signer.
-_LARGEST_SIGNATURE = 64 * 1024
 
 _OID = x509.ObjectIdentifier
 _SIGNED_DATA = _OID("1.2.840.113549.1.7.2")
@@ -189,17 +184,8 @@ def split_signature(data: bytes) -> SignedModule:
     Raises:
         FormatError: there is a signature, but a damaged one or one that kernels would not read.
     """
-    if not data.endswith(_MAGIC):
-        return SignedModule(data, ())
-    end = len(data) - len(_MAGIC) - _TRAILER.size
-    if end < 0:
-        raise FormatError("its signature is cut off")
-    algorithm, hash_id, kind, signer_length, key_length, length = _TRAILER.unpack_from(data, end)
-    if (algorithm, hash_id, kind, signer_length, key_length) != (0, 0, _PKEY_ID_PKCS7, 0, 0):
-        raise FormatError("its signature is not of the PKCS#7 kind, the only one that kernels read")
-    if not 0 < length <= min(end, _LARGEST_SIGNATURE):
-        raise FormatError(f"its signature claims a length of {length} bytes")
-    return SignedModule(data[: end - length], _read_signers(data[end - length : end]))
+    content, signature = split_trailer(data)
+    return SignedModule(content, _read_signers(signature) if signature else ())
 
 
 def append_signature(content: bytes, signers: Sequence[tuple[Certificate, str, bytes]]) -> bytes:
@@ -217,7 +203,7 @@ def append_signature(content: bytes, signers: Sequence[tuple[Certificate, str, b
         signer_infos=asn1.SetOf([_signer_info(*signer) for signer in signers]),
     )
     pkcs7 = asn1.encode_der(_ContentInfo(content_type=_SIGNED_DATA, content=signed_data))
-    return content + pkcs7 + _TRAILER.pack(0, 0, _PKEY_ID_PKCS7, 0, 0, len(pkcs7)) + _MAGIC
+    return join_trailer(content, pkcs7)
 
 
 def _digest_algorithm(algorithm: str) -> _AlgorithmIdentifier:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder.kmod.kernel_object import module_name, read_kernel_object
 from builder.kmod.packing import unpack_module
-from builder.kmod.signature import split_signature
+from builder.kmod.trailer import split_trailer
 from builder.store.extract import extract_files
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def order_in_tree(names: Iterable[str], find: Callable[[frozenset[str]], dict[st
         asked |= wanted
         for path, data in find(wanted).items():
             plain = unpack_module(data, path)
-            module = read_kernel_object(split_signature(plain).content, path)
+            module = read_kernel_object(split_trailer(plain)[0], path)
             known[module_name(path)] = (plain, tuple(name.replace("-", "_") for name in module.depends))
         wanted = frozenset(name for _, depends in known.values() for name in depends) - asked
     ordered = order_by_dependency({name: depends for name, (_, depends) in known.items()})
