@@ -194,3 +194,19 @@ def test_what_strangers_wrote_is_parsed_in_one_place() -> None:
     openers = {module for module, text in texts.items() if "tarfile.open" in text or "TarInfo.frombuf" in text}
     writers = {"builder.image.layout", "builder.publish.bundle", "builder.store.compiled"}
     assert openers - writers == {"builder.image.archive"}
+
+
+def test_the_readme_goes_from_every_word_to_its_package() -> None:
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)/` \| [^|]+ \|$", (_HOUSE / "README.md").read_text(), re.MULTILINE)
+    assert tuple(rows) == _PACKAGES[1:-1]
+    assert {folder.name for folder in _HOUSE.iterdir() if (folder / "__init__.py").is_file()} == set(rows)
+
+
+def test_every_package_says_what_lives_in_it() -> None:
+    faces = {
+        name: ast.get_docstring(_tree(name)) or "" for name, file in _MODULES.items() if file.name == "__init__.py"
+    }
+    assert not {name for name, text in faces.items() if len(text) < 20}
+    assert not {name for name in faces if name != "builder" and _imports(name, as_it_runs=True)}, (
+        "a face imports nothing"
+    )
