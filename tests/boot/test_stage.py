@@ -32,7 +32,6 @@ from builder.evidence.records import BootEvidence
 from builder.kernel import Arch, parse_kernel_version
 from builder.kmod.fit import place_modules
 from builder.kmod.signature import split_signature
-from builder.sources.kernels import order_by_dependency, order_in_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,25 +71,6 @@ def test_an_initramfs_holds_files_and_their_folders() -> None:
     assert files["lib/firmware/a/b.bin"] == (0o100644, b"12345")
     assert [name for name, (mode, _) in files.items() if mode == 0o040755] == ["lib", "lib/firmware", "lib/firmware/a"]
     assert list(files).index("lib") < list(files).index("lib/firmware/a/b.bin")
-
-
-def test_modules_come_after_what_they_depend_on() -> None:
-    depends = {"a": ("b", "kernel_own"), "b": ("c",), "c": (), "x": ("y",), "y": ("x",)}
-    order = order_by_dependency(depends)
-    assert [name for name in order if name in "abc"] == ["c", "b", "a"]
-    assert sorted(order) == sorted(depends)
-
-
-def test_the_kernels_own_modules_are_found_with_all_they_need() -> None:
-    files = {name: Sample(name=name, depends=depends).write() for name, depends in
-        {"crc_itu_t": "", "crc7": "crc-itu-t,built_in"}.items()}  # fmt: skip
-
-    def find(wanted: frozenset[str]) -> dict[str, bytes]:
-        packed = {name: lzma.compress(data, check=lzma.CHECK_CRC32) for name, data in files.items() if name in wanted}
-        return {f"usr/lib/modules/k/kernel/lib/{name.replace('_', '-')}.ko.xz": data for name, data in packed.items()}
-
-    assert order_in_tree(["crc7"], find) == [("crc_itu_t", files["crc_itu_t"]), ("crc7", files["crc7"])]
-    assert order_in_tree([], find) == []
 
 
 def _bzimage(payload: bytes, *, magic: bytes = b"HdrS", version: int = 0x20F) -> bytes:

@@ -297,7 +297,7 @@ def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: Bench, monke
         return debian.DebianAnswer(locked=previous, lost={}, problems=[])
 
     monkeypatch.setattr("builder.sources.debian.toolkit.DebianToolkits.ensure", ensure)
-    monkeypatch.setattr("builder.sources.debian.provider.discover", discover)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", discover)
     code, report = bench.build("--locked")
     assert (code, report["failures"][0]["code"]) == (FailureClass.TOOLKIT.exit_code, "package-gone")
     code, report = bench.build()

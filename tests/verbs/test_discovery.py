@@ -190,7 +190,7 @@ def test_each_source_has_its_own_outcome(
         raise error
 
     known = debian_of(read_lock(site.folder / "versions.lock.yaml"))
-    monkeypatch.setattr("builder.sources.debian.provider.discover", fail)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", fail)
     site.release("4.17.1", _K1)
     found, out, err = site.run("discover")
     assert (found, f"new kernel {_K1}" in out) == (code, True), err
@@ -202,7 +202,7 @@ def test_each_source_has_its_own_outcome(
     _, out, _ = site.run("matrix", "--source", "debian")
     assert f"all of it is the answer of {known.resolved}: the last reading failed ({problem})" in out
     answer = debian.DebianAnswer(locked=known, lost={}, problems=[])
-    monkeypatch.setattr("builder.sources.debian.provider.discover", lambda *_, **_options: answer)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", lambda *_, **_options: answer)
     assert site.run("discover")[0] == 0
     assert debian_of(read_lock(site.folder / "versions.lock.yaml")) == known
 
@@ -213,7 +213,7 @@ def test_sources_that_fail_for_different_reasons_are_one_answer_that_is_not_whol
     def fail(*_: object, **_options: object) -> None:
         raise HostError("apt-get is not installed")
 
-    monkeypatch.setattr("builder.sources.debian.provider.discover", fail)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", fail)
     code, _, err = site.run("discover")
     assert (code, "apt-get" in err, "source ocp" in err) == (7, True, True)
 
@@ -227,7 +227,7 @@ def test_accept_loss_is_for_every_source(site: _Site, monkeypatch: pytest.Monkey
         asked.append(options["accept_loss"])
         return debian.DebianAnswer(locked=previous, lost={}, problems=["amd64: 5 of the 6 kernels are not there"])
 
-    monkeypatch.setattr("builder.sources.debian.provider.discover", discover)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", discover)
     code, _, err = site.run("discover", "--source", "debian")
     assert (code, "source debian: amd64: 5 of the 6" in err) == (7, True)
     site.run("discover", "--source", "debian", "--accept-loss")

@@ -74,7 +74,7 @@ def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     monkeypatch.setattr("builder.signing.image_key.open_image_signer", open_signer)
     # The sample lock's packages have no versions to name.
     monkeypatch.setattr("builder.sources.debian.source.DebianSource._describe", lambda *_: ())
-    monkeypatch.setattr("builder.sources.debian.provider.discover", nothing_new)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", nothing_new)
     file = bench.folder / "versions.yaml"
     file.write_text(file.read_text().replace("    vendor:", "    image: quay.test/demo\n    vendor:"))
     bench.offer_with_keys()
@@ -300,7 +300,7 @@ def test_discover_goes_on_from_what_the_lock_says_by_then(
         seen.append(previous)
         return debian.DebianAnswer(locked=previous, lost={}, problems=[])
 
-    monkeypatch.setattr("builder.sources.debian.provider.discover", look)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", look)
     discover_project(project)
     assert [list(source.kernels) for source in seen] == [[_KERNEL]]
 
@@ -329,7 +329,7 @@ def test_a_lock_that_finds_no_room_is_left_as_it_was(
     file = bench.folder / "versions.lock.yaml"
     before = sorted(bench.folder.iterdir()), file.read_text()
     smaller = debian.DebianAnswer(locked=make_source(_KERNEL), lost={}, problems=[])
-    monkeypatch.setattr("builder.sources.debian.provider.discover", lambda *_, **__: smaller)
+    monkeypatch.setattr("builder.sources.debian.discover.discover", lambda *_, **__: smaller)
 
     def refuse(path: Path, *_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.sources.debian.changes import describe_changes
-from builder.sources.debian.discover import discover
 from builder.sources.debian.lock import LockedDebian
 from builder.sources.debian.source import DebianSource
 from builder.sources.provider import Answer
@@ -21,6 +20,8 @@ class DebianProvider:
     locked = LockedDebian
 
     def discover(self, question: Question[DebianKernels, LockedDebian]) -> Answer:
+        from builder.sources.debian.discover import discover  # noqa: PLC0415 - 20 ms that a plan does not pay
+
         found = discover(
             question.settings,
             question.previous,

@@ -1,4 +1,8 @@
-"""A Debian source as everything after discovery sees it."""
+"""A Debian source as everything after discovery sees it.
+
+What works is imported when it is asked to work: with it, the imports of a plan, which unpacks and boots nothing, took
+460 ms in place of 350 (``python -X importtime``).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.sources.debian.kernels import PackagedKernels, read_busybox
 from builder.sources.debian.parts import DebianParts
-from builder.sources.debian.toolkit import DebianToolkits
-from builder.sources.download import Downloads
 
 if TYPE_CHECKING:
     from builder.kernel import Arch
+    from builder.sources.debian.kernels import PackagedKernels
+    from builder.sources.debian.toolkit import DebianToolkits
     from builder.sources.provider import Workplace
 
 
@@ -21,11 +24,19 @@ class DebianSource(DebianParts):
     """Toolkits, base images and bootable kernels out of locked packages."""
 
     def open_toolkits(self, workplace: Workplace) -> DebianToolkits:
+        from builder.sources.debian.toolkit import DebianToolkits  # noqa: PLC0415 - see the top
+
         return DebianToolkits(self, packages_dir=workplace.packages_dir, work_dir=workplace.work_dir)
 
     def open_kernels(self, workplace: Workplace) -> PackagedKernels:
+        from builder.sources.debian.kernels import PackagedKernels  # noqa: PLC0415 - see the top
+        from builder.sources.download import Downloads  # noqa: PLC0415 - see the top
+
         return PackagedKernels(self, folder=workplace.kernels_dir, downloads=Downloads(workplace.packages_dir))
 
     def read_busybox(self, arch: Arch, workplace: Workplace) -> bytes:
+        from builder.sources.debian.kernels import read_busybox  # noqa: PLC0415 - see the top
+        from builder.sources.download import Downloads  # noqa: PLC0415 - see the top
+
         with closing(Downloads(workplace.packages_dir)) as downloads:
             return read_busybox(self, arch, downloads)

@@ -1,4 +1,7 @@
-"""Providers ``openshift`` and ``okd``: kernels of releases, with the Driver Toolkits of their payloads."""
+"""Providers ``openshift`` and ``okd``: kernels of releases, with the Driver Toolkits of their payloads.
+
+What asks is imported when something is asked, as in ``source``.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ class OpenShiftProvider:
     locked = LockedOpenShift
 
     def discover(self, question: Question[OpenShiftKernels, LockedOpenShift]) -> Answer:
-        from builder.registry.access import open_registries  # noqa: PLC0415 - httpx takes a fifth of a plan's time, which asks nobody
-        from builder.sources.openshift.discover import discover  # noqa: PLC0415 - as above
+        from builder.registry.access import open_registries  # noqa: PLC0415 - see the top
+        from builder.sources.openshift.discover import discover  # noqa: PLC0415 - see the top
 
         workplace = question.workplace
         access = open_registries(workplace.registry, workplace.root, workplace.cache_dir)
