@@ -20,7 +20,7 @@ class DebianProvider:
     locked = LockedDebian
 
     def discover(self, question: Question[DebianKernels, LockedDebian]) -> Answer:
-        from builder.sources.debian.discover import discover  # noqa: PLC0415 - 20 ms that a plan does not pay
+        from builder.sources.debian.discover import discover  # noqa: PLC0415 - see the top of source.py
 
         found = discover(
             question.settings,
