@@ -7,8 +7,10 @@ import io
 import struct
 import tarfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.image.contents import LayerCache, read_oci_layout
 from builder.image.layout import LayerBlob, LayerEntry, write_image, write_layer
 from builder.kernel import parse_kernel_version
 from builder.kmod.kernel_facts import KernelFacts
@@ -16,9 +18,14 @@ from builder.kmod.symvers import KernelSymbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from builder.image.contents import ImageContents
 
 KERNEL = "6.12.5+deb12-amd64"
+PLACE = f"opt/lib/modules/{KERNEL}/extra/demo.ko"
+# Real modules, and the Module.symvers of the kernel that they were built for.
+REAL_KERNEL = "6.12.117+deb12-amd64"
+REAL_MODULES = Path(__file__).parents[1] / "data" / "modules" / REAL_KERNEL
 FLAGS = "SMP preempt mod_unload modversions "
 SYMBOLS = {"kfree": 0x11111111, "_printk": 0x22222222, "gpl_thing": 0x33333333, "usb_thing": 0x44444444}
 SYMVERS = "0x11111111\tkfree\tvmlinux\tEXPORT_SYMBOL\t\n0x22222222\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n0x33333333\tgpl_thing\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x44444444\tusb_thing\tdrivers/usb/core/usbcore\tEXPORT_SYMBOL\t\n0x55555555\tspace_thing\tvmlinux\tEXPORT_SYMBOL\tSPACE\n0x66666666\tfor_some\tvmlinux\tEXPORT_SYMBOL_GPL\tmodule:demo,other-*\n0x77777777\tmodule_layout\tvmlinux\tEXPORT_SYMBOL\t\n"
@@ -182,6 +189,8 @@ def image_entries(modules: Mapping[str, bytes], kernel: str = KERNEL) -> list[La
     return [*tools, *data, *files, LayerEntry(path="licenses/LICENSE", content=b"GPL\n")]
 
 
+GOOD_ENTRIES = image_entries({"extra/demo.ko": Sample().write()})
+
 Row = tuple[str, ...]
 _TYPES = {"folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}
 
@@ -220,3 +229,19 @@ def write_sample_image(
     written = [write_layer(folder / f"{number}.tar", [], entries) for number, entries in enumerate(layers)]
     write_image(folder / "oci", written, arch="amd64", environment=environment or {"PATH": "/bin"}, labels=labels)
     return folder / "oci"
+
+
+def read_sample_image(
+    folder: Path,
+    layers: Sequence[Sequence[LayerEntry]],
+    labels: Mapping[str, str] = LABELS,
+    environment: Mapping[str, str] | None = None,
+) -> ImageContents:
+    return read_oci_layout(write_sample_image(folder, layers, labels, environment), "test", LayerCache())
+
+
+def read_raw_image(folder: Path, *layers: Sequence[Row]) -> ImageContents:
+    """Read an image of layers that are exactly so."""
+    written = [write_raw_layer(folder / f"{n}.tar", [tar_member(row) for row in rows]) for n, rows in enumerate(layers)]
+    write_image(folder / "oci", written, arch="amd64", environment={}, labels={})
+    return read_oci_layout(folder / "oci", "test", LayerCache())
