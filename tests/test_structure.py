@@ -192,7 +192,7 @@ def test_what_strangers_wrote_is_parsed_in_one_place() -> None:
     texts = {module: file.read_text() for module, file in _MODULES.items()}
     assert {module for module, text in texts.items() if "json.load" in text} <= own
     openers = {module for module, text in texts.items() if "tarfile.open" in text or "TarInfo.frombuf" in text}
-    writers = {"builder.image.layout", "builder.publish.bundle", "builder.store.compiled"}
+    writers = {"builder.image.layout", "builder.publish.airgap", "builder.store.compiled"}
     assert openers - writers == {"builder.image.archive"}
 
 

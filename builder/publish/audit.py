@@ -10,28 +10,26 @@ from typing import TYPE_CHECKING
 from builder.errors import FormatError, SourceError
 from builder.host.progress import no_progress
 from builder.plan.planning import NO_BOOTS, plan_project
-from builder.publish.attest.bundle import SIGNATURE_PREDICATE
-from builder.publish.attest.statements import CELL_PREDICATES
-from builder.publish.cells import find_shared_names, name_cells
+from builder.publish.attester import bundles_of
+from builder.publish.cells import find_lists, make_publishable, name_cells
+from builder.publish.publishable import Publishable, PublishableList
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
-from builder.publish.signatory import bundles_of
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from builder.evidence.journal import Journal
     from builder.host.progress import Progress
     from builder.plan.matrix import Selector
     from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
-    from builder.publish.result import SharedName
 
 _AUDITS_AT_ONCE = 16
 
 
-class Drift(StrEnum):
+class TagState(StrEnum):
     """What is wrong with a tag."""
 
     NONE = "none"
@@ -55,7 +53,7 @@ class Audit:
 
     name: str
     cell: str
-    drift: Drift
+    drift: TagState
     recorded: str = ""
     found: str = ""
     why: str = ""
@@ -71,18 +69,11 @@ def audit_project(project: Project, selector: Selector, *, progress: Progress = 
     planned = plan_project(project, selector, boot=NO_BOOTS)
     wanted = [item for item in planned.plan.decisions if item.key]
     names = name_cells(project, selector)
-    tags = [
-        _Tag(name=name, cell=item.cell.id, key=item.key, predicates=CELL_PREDICATES)
-        for item in wanted
-        for name in names[item.cell.id].own
-    ]
-    shared = find_shared_names(project, selector, NO_BOOTS, names, wanted)
-    tags += [
-        _Tag(name=item.name, cell="", key=item.key, predicates=(SIGNATURE_PREDICATE,), shared=item) for item in shared
-    ]
-    tags = [tag for tag in tags if not tag.name.startswith(LOCAL)]
+    items = [make_publishable(project, decision, names[decision.cell.id]) for decision in wanted]
+    lists = find_lists(project, selector, NO_BOOTS, names, wanted)
+    tags = [tag for tag in list_tags(items, lists) if not tag.name.startswith(LOCAL)]
     with open_reader(project) as reader:
-        auditor = _Auditor(journal=project.journal, reader=reader)
+        auditor = Auditor(journal=project.journal, reader=reader)
         found = []
         with ThreadPoolExecutor(max_workers=_AUDITS_AT_ONCE, thread_name_prefix="audit") as pool:
             for number, audit in enumerate(pool.map(auditor.audit, tags), start=1):
@@ -92,75 +83,82 @@ def audit_project(project: Project, selector: Selector, *, progress: Progress = 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tag:
-    """A tag that should be there, the key of what it should be made of, and the statements that it should have.
-
-    ``shared``: what a tag of several architectures is made of.
-    """
+class WantedTag:
+    """A tag that should be there, and the image or list that it should stand for."""
 
     name: str
-    cell: str
-    key: str
-    predicates: Sequence[str]
-    shared: SharedName | None = None
+    of: Publishable | PublishableList
+
+
+def list_tags(items: Iterable[Publishable], lists: Iterable[PublishableList]) -> list[WantedTag]:
+    return [
+        *(WantedTag(name=name, of=item) for item in items for name in item.names.own),
+        *(WantedTag(name=item.name, of=item) for item in lists),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Auditor:
-    """Compares tags."""
+class Auditor:
+    """Compares tags with what registries have."""
 
     journal: Journal
     reader: RegistryReader
 
-    def audit(self, tag: _Tag) -> Audit:
+    def audit(self, tag: WantedTag) -> Audit:
         recorded = self.journal.published.get(tag.name)
-        audit = Audit(name=tag.name, cell=tag.cell, drift=Drift.NONE, recorded=recorded.digest if recorded else "")
+        cell = tag.of.title if isinstance(tag.of, Publishable) else ""
+        audit = Audit(name=tag.name, cell=cell, drift=TagState.NONE, recorded=recorded.digest if recorded else "")
         try:
             drift, found, why = self._compare(tag, audit.recorded)
         except (SourceError, FormatError) as error:
-            return replace(audit, drift=Drift.UNKNOWN, why=error.message)
+            return replace(audit, drift=TagState.UNKNOWN, why=error.message)
         return replace(audit, drift=drift, found=found, why=why)
 
-    def _compare(self, tag: _Tag, recorded: str) -> tuple[Drift, str, str]:
+    def _compare(self, tag: WantedTag, recorded: str) -> tuple[TagState, str, str]:
         """Return what is wrong with a tag, the digest that it stands for, and a sentence."""
-        standing = self.reader.standing(parse_pullspec(tag.name))
-        waits = self._why_waiting(tag.shared, is_there=standing is not None) if tag.shared else ""
-        if waits and (standing is None or standing.digest != recorded):
-            return Drift.WAITING, standing.digest if standing else "", waits
-        if standing is None:
-            return Drift.MISSING, "", "it was published" if recorded else "it was never published from here"
-        if recorded and standing.digest != recorded:
-            return Drift.DIFFERENT, standing.digest, "it was published with another digest"
-        if standing.is_list != (tag.shared is not None):
-            why = f"it stands for {'a list of images' if standing.is_list else 'one image'}"
-            return Drift.DIFFERENT, standing.digest, why
-        if standing.key != tag.key and tag.key:
+        there = self.reader.read_tag(parse_pullspec(tag.name))
+        is_list = isinstance(tag.of, PublishableList)
+        waits = self._why_waiting(tag.of, is_there=there is not None) if isinstance(tag.of, PublishableList) else ""
+        if waits and (there is None or there.digest != recorded):
+            return TagState.WAITING, there.digest if there else "", waits
+        if there is None:
+            return TagState.MISSING, "", "it was published" if recorded else "it was never published from here"
+        if recorded and there.digest != recorded:
+            return TagState.DIFFERENT, there.digest, "it was published with another digest"
+        if there.is_list != is_list:
+            return (
+                TagState.DIFFERENT,
+                there.digest,
+                f"it stands for {'a list of images' if there.is_list else 'one image'}",
+            )
+        if there.key != tag.of.key and tag.of.key:
             why = "it was made from other inputs than versions.yaml, the sources and the lock name now"
-            return Drift.DIFFERENT, standing.digest, why
-        if self.reader.keys and (why := self._why_unsigned(tag, standing.digest)):
-            return Drift.UNSIGNED, standing.digest, why
-        return Drift.NONE, standing.digest, ""
+            return TagState.DIFFERENT, there.digest, why
+        if self.reader.keys and (why := self._why_unsigned(tag, there.digest)):
+            return TagState.UNSIGNED, there.digest, why
+        return TagState.NONE, there.digest, ""
 
-    def _why_waiting(self, shared: SharedName, *, is_there: bool) -> str:
+    def _why_waiting(self, wanted: PublishableList, *, is_there: bool) -> str:
         """Say for which images a list has to wait; empty if for none."""
-        if shared.refused:
+        if wanted.refused:
             known = "it is there, and whether it is whole is not known here" if is_there else "it waits"
-            return f"{known}: {'; '.join(shared.refused)}"
+            return f"{known}: {'; '.join(wanted.refused)}"
         if is_there:
             return ""
         missing = []
-        for decision, names in shared.members:
-            found = self.reader.standing(parse_pullspec(names.own[0]))
-            if found is None or found.key != decision.key:
-                missing.append(names.own[0])
+        for member in wanted.members:
+            own = member.names.own[0]
+            found = self.reader.read_tag(parse_pullspec(own))
+            if found is None or found.key != member.key:
+                missing.append(own)
         return f"it waits for {', '.join(missing)}" if missing else ""
 
-    def _why_unsigned(self, tag: _Tag, digest: str) -> str:
+    def _why_unsigned(self, tag: WantedTag, digest: str) -> str:
         name = parse_pullspec(tag.name)
         if not self.reader.is_signed(name, digest):
             return "it has no signature of the key in versions.yaml for this name"
         referrers = self.reader.attachments.referrers(name.at(digest))
-        lacking = [kind for kind in tag.predicates if not bundles_of(referrers, kind)]
+        lacking = [kind for kind in tag.of.predicates if not bundles_of(referrers, kind)]
         return f"it has no statement {', '.join(lacking)}" if lacking else ""
 
     def find_extra(self, known: set[str]) -> list[Audit]:
@@ -171,11 +169,11 @@ class _Auditor:
             try:
                 tags = self.reader.tags.list_tags(place)
             except SourceError as error:
-                found.append(Audit(name=repository, cell="", drift=Drift.UNKNOWN, why=error.message))
+                found.append(Audit(name=repository, cell="", drift=TagState.UNKNOWN, why=error.message))
                 continue
             names = {f"{repository}:{tag}" for tag in tags} - known - self.journal.published.keys()
             found += [
-                Audit(name=name, cell="", drift=Drift.EXTRA, why="no selected cell has this name")
+                Audit(name=name, cell="", drift=TagState.EXTRA, why="no selected cell has this name")
                 for name in sorted(names)
                 if not name.rpartition(":")[2].startswith("sha256-")  # signatures and attestations of images
             ]

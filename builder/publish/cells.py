@@ -1,4 +1,7 @@
-"""Verb publish: what is built goes into its registries, under all its names."""
+"""Verb publish: cells that are built go into their registries, under all their names.
+
+Here cells become what is published (``builder.publish.publishable``), and what came of it becomes theirs again.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder import __version__
@@ -20,8 +23,16 @@ from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Reason
 from builder.plan.matrix import Selector, make_matrix, matches_any
 from builder.plan.planning import BootOptions, plan_project
+from builder.publish.attachments import AttachmentWriter
 from builder.publish.attest.facts import CellFacts
-from builder.publish.result import LOCAL, CellNames, PublishResult, PublishStatus, SharedName
+from builder.publish.attest.statements import CELL_PREDICATES, make_statements
+from builder.publish.attester import Attester
+from builder.publish.publishable import ImageNames, Publishable, PublishableList, Statements
+from builder.publish.publisher import Publisher, PublishTools
+from builder.publish.result import LOCAL, PublishResult, PublishStatus
+from builder.registry.access import open_registries
+from builder.registry.writer import Uploader
+from builder.signing.image_key import open_image_signer
 from builder.sources.provider import image_input
 from builder.store.images import hold_store
 
@@ -32,7 +43,6 @@ if TYPE_CHECKING:
     from builder.plan.decide import Decision
     from builder.plan.planning import Planned
     from builder.plan.project import Project
-    from builder.publish.publisher import Publisher
 
 _AT_ONCE = 4
 
@@ -44,8 +54,9 @@ class Force:
     cells: tuple[str, ...] = ()
     reason: str = ""
 
-    def of(self, cell: str) -> str:
-        return self.reason if matches_any(cell, self.cells) else ""
+    def of(self, *cells: str) -> str:
+        """Return the reason where one of the cells is forced."""
+        return self.reason if any(matches_any(cell, self.cells) for cell in cells) else ""
 
 
 _NO_FORCE = Force()
@@ -83,15 +94,23 @@ def publish_project(
             wanted.append(decision)
     lists: list[PublishResult] = []
     if wanted:
-        with _open_job(project, planned, names, force) as job, hold_project(project.work_dir), hold_store():
+        with _open_publisher(project) as publisher, hold_project(project.work_dir), hold_store():
             for leftover in project.work_dir.glob("publish-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+            def publish(decision: Decision) -> PublishResult:
+                item = _take_from_store(project, planned, decision, names[decision.cell.id])
+                result = publisher.publish(item, force=force.of(item.title))
+                return replace(result, kernel=decision.cell.kernel.raw)
+
+            def publish_list(item: PublishableList) -> PublishResult:
+                return publisher.publish_list(item, force=force.of(*(member.title for member in item.members)))
+
             with _open_pool() as pool:
-                for number, result in enumerate(pool.map(job.publish, wanted), start=1):
-                    results[result.cell] = result
+                for number, result in enumerate(pool.map(publish, wanted), start=1):
+                    results[result.title] = result
                     progress(number, len(wanted))
-                shared = find_shared_names(project, selector, boot, names, wanted)
-                lists = list(pool.map(job.publish_shared, shared))
+                lists = list(pool.map(publish_list, find_lists(project, selector, boot, names, wanted)))
     return [*(results[decision.cell.id] for decision in planned.plan.decisions), *lists]
 
 
@@ -109,12 +128,12 @@ def _open_pool() -> Iterator[ThreadPoolExecutor]:
             raise
 
 
-def _why_never(decision: Decision, names: CellNames) -> PublishResult | None:
+def _why_never(decision: Decision, names: ImageNames) -> PublishResult | None:
     """Return the result of a cell that is not to be published at all."""
 
     def blocked(status: PublishStatus, why: str) -> PublishResult:
         cell = decision.cell
-        return PublishResult(cell=cell.id, kernel=cell.kernel.raw, names=names.own, status=status, why=why)
+        return PublishResult(title=cell.id, kernel=cell.kernel.raw, names=names.own, status=status, why=why)
 
     if decision.action is Action.EXCLUDE:
         return blocked(PublishStatus.LEFT_OUT, decision.explanation)
@@ -125,7 +144,7 @@ def _why_never(decision: Decision, names: CellNames) -> PublishResult | None:
     return None
 
 
-def name_cells(project: Project, selector: Selector) -> dict[str, CellNames]:
+def name_cells(project: Project, selector: Selector) -> dict[str, ImageNames]:
     """Return the names of all cells of the selected group, also of those that the selector leaves out.
 
     Raises:
@@ -144,7 +163,7 @@ def name_cells(project: Project, selector: Selector) -> dict[str, CellNames]:
                     hint="put {kernel}, or {kernel_noarch} and {variant}, into that pattern of publish.tags",
                 )
     return {
-        cell.id: CellNames(
+        cell.id: ImageNames(
             own=tuple(name for name in names[cell.id] if len(owners[name]) == 1),
             shared=tuple(name for name in names[cell.id] if len(owners[name]) > 1),
         )
@@ -152,23 +171,30 @@ def name_cells(project: Project, selector: Selector) -> dict[str, CellNames]:
     }
 
 
-def find_shared_names(
+def find_lists(
     project: Project,
     selector: Selector,
     boot: BootOptions,
-    names: Mapping[str, CellNames],
+    names: Mapping[str, ImageNames],
     wanted: Sequence[Decision],
-) -> list[SharedName]:
-    """Return the tags of several architectures that the wanted cells have a part in."""
+) -> list[PublishableList]:
+    """Return the lists of several architectures that the wanted cells have a part in."""
     touched = {name for decision in wanted for name in names[decision.cell.id].shared}
     if not touched:
         return []
     group = plan_project(project, Selector(group=selector.group, drivers=selector.drivers), boot=boot)
-    members: dict[str, list[tuple[Decision, CellNames]]] = {name: [] for name in sorted(touched)}
+    members: dict[str, list[Decision]] = {name: [] for name in sorted(touched)}
     for decision in group.plan.decisions:
         for name in touched.intersection(names[decision.cell.id].shared) if _may_be_member(decision) else ():
-            members[name].append((decision, names[decision.cell.id]))
-    return [SharedName(name=name, members=tuple(items)) for name, items in members.items()]
+            members[name].append(decision)
+    return [
+        PublishableList(
+            name=name,
+            title=f"{decisions[0].cell.driver}-{decisions[0].cell.driver_version}",
+            members=tuple(make_publishable(project, decision, names[decision.cell.id]) for decision in decisions),
+        )
+        for name, decisions in members.items()
+    ]
 
 
 def _may_be_member(decision: Decision) -> bool:
@@ -176,58 +202,53 @@ def _may_be_member(decision: Decision) -> bool:
     return decision.action is not Action.EXCLUDE or decision.reason is Reason.KNOWN_BAD
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """One run of publish."""
+def make_publishable(project: Project, decision: Decision, names: ImageNames, *, digest: str = "") -> Publishable:
+    """Return what a cell is for who publishes it, or looks for it in registries.
 
-    project: Project
-    planned: Planned
-    names: Mapping[str, CellNames]
-    force: Force
-    publisher: Publisher
-    is_signing: bool
+    ``digest`` is that of its image in the store, where there is one that may be published; else the decision says why.
+    """
 
-    def publish(self, decision: Decision) -> PublishResult:
-        cell = decision.cell.id
-        names = self.names[cell]
-        if decision.action is not Action.SKIP:
-            why = f"{decision.explanation}: run 'nox -s build' with the same selection"
-            return self.publisher.find(decision, names, why)
-        digest = self.planned.images[decision.key_image].digest
-        if why := _why_too_weak(self.project, decision, digest):
-            return self.publisher.find(decision, names, why)
-        if self.is_signing and (why := _why_unproven(self.project, decision, digest)):
-            return self.publisher.find(decision, names, why)
+    def state() -> Statements:
+        facts = read_facts(project, decision, digest, names)
+        return Statements(by_kind=make_statements(facts), made=facts.evidence.finished)
 
-        def facts() -> CellFacts:
-            return read_facts(self.project, decision, digest, names)
+    return Publishable(
+        title=decision.cell.id,
+        key=decision.key,
+        arch=decision.cell.kernel.arch.oci,
+        names=names,
+        predicates=CELL_PREDICATES,
+        state=state,
+        stored_as=decision.key_image,
+        digest=digest,
+        why="" if digest else decision.explanation,
+    )
 
-        return self.publisher.publish(decision, names, digest, facts, force=self.force.of(cell))
 
-    def publish_shared(self, shared: SharedName) -> PublishResult:
-        reasons = [self.force.of(decision.cell.id) for decision, _ in shared.members]
-        return self.publisher.publish_shared(shared, force=next(filter(None, reasons), ""))
+def _take_from_store(project: Project, planned: Planned, decision: Decision, names: ImageNames) -> Publishable:
+    """Return a cell with its image in the store, if that is as it should be; else with why it is not."""
+    absent = make_publishable(project, decision, names)
+    if decision.action is not Action.SKIP:
+        return replace(absent, why=f"{decision.explanation}: run 'nox -s build' with the same selection")
+    digest = planned.images[decision.key_image].digest
+    if why := _why_too_weak(project, decision, digest):
+        return replace(absent, why=why)
+    if project.config.publish.signer and (why := _why_unproven(project, decision, digest)):
+        return replace(absent, why=why)
+    return make_publishable(project, decision, names, digest=digest)
 
 
 @contextmanager
-def _open_job(project: Project, planned: Planned, names: Mapping[str, CellNames], force: Force) -> Iterator[_Job]:
-    from builder.publish.attachments import AttachmentWriter  # noqa: PLC0415 - httpx and cryptography take long to import
-    from builder.publish.publisher import Publisher  # noqa: PLC0415
-    from builder.publish.signatory import Signatory  # noqa: PLC0415
-    from builder.registry.access import open_registries  # noqa: PLC0415
-    from builder.registry.writer import Uploader  # noqa: PLC0415
-    from builder.signing.image_key import open_image_signer  # noqa: PLC0415
-
+def _open_publisher(project: Project) -> Iterator[Publisher]:
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
     with closing(registry), open_image_signer(project.config) as signer:
         uploader = Uploader(registry.transport)
-        signatory = Signatory(AttachmentWriter(registry, uploader), signer) if signer else None
-        publisher = Publisher(
-            registry, uploader, project.journal, signatory=signatory, scratch=project.work_dir, run_id=make_run_id()
-        )
-        yield _Job(
-            project=project, planned=planned, names=names, force=force, publisher=publisher,
-            is_signing=signatory is not None,
+        attester = Attester(AttachmentWriter(registry, uploader), signer) if signer else None
+        yield Publisher(
+            PublishTools(
+                registry=registry, uploader=uploader, journal=project.journal, attester=attester,
+                scratch=project.work_dir, run_id=make_run_id(),
+            )
         )  # fmt: skip
 
 
@@ -252,7 +273,7 @@ def _why_unproven(project: Project, decision: Decision, digest: str) -> str:
     return ""
 
 
-def read_facts(project: Project, decision: Decision, digest: str, names: CellNames) -> CellFacts:
+def read_facts(project: Project, decision: Decision, digest: str, names: ImageNames) -> CellFacts:
     """Return what is attested of a cell, from its evidence, versions.yaml and the lock."""
     cell = decision.cell
     driver = next(item for item in project.config.drivers if item.name == cell.driver)
@@ -264,7 +285,7 @@ def read_facts(project: Project, decision: Decision, digest: str, names: CellNam
     return CellFacts(
         evidence=project.journal.cells[cell.id],
         boot=boot if boot and boot.passed and boot.digest == digest else None,
-        repository=names.own[0].rpartition(":")[0],
+        repository=names.repository,
         digest=digest,
         driver_version=cell.driver_version,
         arch=cell.kernel.arch.oci,

@@ -38,11 +38,11 @@ def find_elsewhere(project: Project, decisions: Iterable[Decision]) -> dict[str,
 def _ask(reader: RegistryReader, decision: Decision) -> Elsewhere | None:
     place = parse_pullspec(decision.image)
     try:
-        standing = reader.standing(place)
-        if standing is None or standing.key != decision.key or standing.is_list:
+        there = reader.read_tag(place)
+        if there is None or there.key != decision.key or there.is_list:
             return None
-        if not reader.is_signed(place, standing.digest):
+        if not reader.is_signed(place, there.digest):
             return None
     except (SourceError, FormatError) as error:
         return Elsewhere(problem=error.message)
-    return Elsewhere(digest=standing.digest)
+    return Elsewhere(digest=there.digest)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from builder.errors import UsageError
 from builder.host.progress import no_progress
 from builder.plan.planning import NO_BOOTS, plan_project
-from builder.publish.cells import find_shared_names, name_cells
+from builder.publish.cells import find_lists, name_cells
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL, PublishedCell
 from builder.pullspec import parse_pullspec
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from builder.plan.decide import Decision
     from builder.plan.matrix import Cell, Selector
     from builder.plan.project import Project
+    from builder.publish.publishable import ImageNames
     from builder.publish.reading import RegistryReader
-    from builder.publish.result import CellNames
 
 _AT_ONCE = 16
 
@@ -73,27 +73,27 @@ def read_published(project: Project, selector: Selector, *, progress: Progress =
                     cells.append((decision.cell, result))
                     images += [(name, result.digest) for name in names[decision.cell.id].own]
                 progress(number, len(wanted))
-        for shared in find_shared_names(project, selector, NO_BOOTS, names, wanted):
-            place = parse_pullspec(shared.name)
-            standing = reader.standing(place)
-            if standing and shared.key == standing.key and reader.is_signed(place, standing.digest):
-                images.append((shared.name, standing.digest))
+        for item in find_lists(project, selector, NO_BOOTS, names, wanted):
+            place = parse_pullspec(item.name)
+            there = reader.read_tag(place)
+            if there and item.key == there.key and reader.is_signed(place, there.digest):
+                images.append((item.name, there.digest))
     return Published(cells=tuple(cells), images=tuple(images), left_out=tuple(left_out))
 
 
-def _find(reader: RegistryReader, decision: Decision, names: CellNames) -> PublishedCell | str:
+def _find(reader: RegistryReader, decision: Decision, names: ImageNames) -> PublishedCell | str:
     """Return a cell's image, or why it has none that counts."""
     place = parse_pullspec(names.own[0])
-    standing = reader.standing(place)
-    if standing is None:
+    there = reader.read_tag(place)
+    if there is None:
         return f"{place} is not published"
-    if standing.key != decision.key or standing.is_list:
+    if there.key != decision.key or there.is_list:
         return f"{place} was made from other inputs than there are now"
-    if not reader.is_signed(place, standing.digest):
+    if not reader.is_signed(place, there.digest):
         return f"{place} is not signed by the key of publish.signer"
     return PublishedCell(
         kernel=decision.cell.kernel,
         repository=f"{place.host}/{place.repository}",
-        digest=standing.digest,
+        digest=there.digest,
         tags=tuple(name.rpartition(":")[2] for name in names.all),
     )

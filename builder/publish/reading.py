@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a tag stands for: manifest, digest, media type, and the key of the cell; empty where it has none.
+class TaggedImage:
+    """What a tag stands for: manifest, digest, media type, and the key of what it is made of; empty where it has none.
 
     ``is_list``: it stands for images of several architectures.
     """
@@ -42,7 +42,7 @@ class Standing:
     is_list: bool = False
 
 
-def read_standing(registry: Registry, tags: Tags, name: Pullspec) -> Standing | None:
+def read_tag(registry: Registry, tags: Tags, name: Pullspec) -> TaggedImage | None:
     """Return what a tag stands for now; None only if the registry says that there is no such tag.
 
     Raises:
@@ -60,7 +60,7 @@ def read_standing(registry: Registry, tags: Tags, name: Pullspec) -> Standing | 
     media_type = manifest.media_type or (OCI_INDEX if manifest.is_index else OCI_MANIFEST)
     if media_type not in MANIFEST_TYPES:
         raise FormatError(f"{name}: it says that it is {media_type[:100]!r}, which is no image")
-    return Standing(content, manifest.digest, media_type, key, manifest.is_index)
+    return TaggedImage(content, manifest.digest, media_type, key, manifest.is_index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,24 +72,24 @@ class RegistryReader:
     attachments: Attachments
     keys: Sequence[PublicKey]
 
-    def standing(self, name: Pullspec) -> Standing | None:
-        """Return what a tag stands for; None and errors are those of ``read_standing``."""
-        return read_standing(self.registry, self.tags, name)
+    def read_tag(self, name: Pullspec) -> TaggedImage | None:
+        """Return what a tag stands for; None and errors are those of ``read_tag``."""
+        return read_tag(self.registry, self.tags, name)
 
-    def find(self, name: Pullspec) -> tuple[Pullspec, Standing] | None:
+    def find(self, name: Pullspec) -> tuple[Pullspec, TaggedImage] | None:
         """Return what a name stands for and where: at the first of its mirrors that has it, or where it is from.
 
-        None only if every place says that it has no such tag. Raises as ``read_standing`` does.
+        None only if every place says that it has no such tag. Errors are those of ``read_tag``.
         """
         problem: SourceError | None = None
         for place in self.registry.places(name):
             try:
-                standing = self.standing(place)
+                found = self.read_tag(place)
             except SourceError as error:
                 problem = problem or error
                 continue
-            if standing is not None:
-                return place, standing
+            if found is not None:
+                return place, found
         if problem is not None:
             raise problem
         return None
@@ -102,7 +102,7 @@ class RegistryReader:
             digest: of it.
             name: what is signed, where ``place`` is a mirror of it.
 
-        Raises as ``read_standing`` does.
+        Errors are those of ``read_tag``.
         """
         if not self.keys:
             return True

@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from builder.digest import content_id
-from builder.pullspec import parse_pullspec
-
 if TYPE_CHECKING:
     from builder.kernel import KernelVersion
-    from builder.plan.decide import Decision
-    from builder.pullspec import Pullspec
 
 LOCAL = "localhost/"
 """Images of this host are in the container store only."""
@@ -46,12 +41,15 @@ _FAILURES = frozenset({PublishStatus.CONFLICT, PublishStatus.UNSIGNED, PublishSt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishResult:
-    """How the publishing of a cell, or of a tag of several architectures, ended; ``why`` says why it is not there."""
+    """How the publishing of an image, or of a list of images, ended; ``why`` says why it is not there.
 
-    cell: str
-    kernel: str
+    ``title`` is what people call it; ``kernel`` is what it is for, where it is for one.
+    """
+
+    title: str
     names: tuple[str, ...]
     status: PublishStatus
+    kernel: str = ""
     digest: str = ""
     why: str = ""
     bytes_sent: int = 0
@@ -66,45 +64,6 @@ class PublishResult:
     @property
     def is_waiting(self) -> bool:
         return self.status is PublishStatus.WAITING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellNames:
-    """Full names of a cell's image, all in one repository: its own, and those that other architectures share."""
-
-    own: tuple[str, ...]
-    shared: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        return (*self.own, *self.shared)
-
-    def image(self, digest: str) -> Pullspec:
-        """Return the image by digest, in the repository of its names."""
-        return parse_pullspec(self.own[0]).at(digest)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedName:
-    """A name that stands for images of several architectures: all cells that have it, with their names.
-
-    Cells that cannot be made here now belong to it, too: a list without them would be final.
-    """
-
-    name: str
-    members: tuple[tuple[Decision, CellNames], ...]
-
-    @property
-    def refused(self) -> tuple[str, ...]:
-        """Say of which members it is not known here what they should be made of, and why."""
-        return tuple(f"{item.cell.id}: {item.explanation}" for item, _ in self.members if not item.key)
-
-    @property
-    def key(self) -> str:
-        """What all members are made of; empty as long as that is not known of one."""
-        if self.refused:
-            return ""
-        return content_id("list", sorted(decision.key for decision, _ in self.members))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

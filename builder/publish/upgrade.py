@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Self
 from builder.errors import KmodsmithError, UsageError
 from builder.plan.decide import CELL_REPOSITORY, Reason
 from builder.plan.matrix import Cell, find_left_out, matches_any, nearest
+from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
+from builder.signing.certificates import read_identities
 from builder.store.images import list_images
 
 if TYPE_CHECKING:
@@ -149,8 +151,6 @@ def _unknown_kernel(
 
 def _with_keys(project: Project, source: str, cells: Sequence[Cell]) -> Iterator[tuple[Candidate, frozenset[str]]]:
     """Return cells with the keys that their images may have: one for each way to sign that a group of theirs has."""
-    from builder.signing.certificates import read_identities  # noqa: PLC0415 - cryptography takes long to import
-
     groups = [name for name, group in project.config.groups.items() if group.source == source]
     signers = [read_identities(project.config, name) for name in groups] or [()]
     ways = {tuple((item.certificate.fingerprint, item.algorithm) for item in way): way for way in signers}
@@ -208,19 +208,17 @@ class _Presences:
         found = reader.find(place)
         if found is None:
             return None
-        where, standing = found
-        if standing.key not in keys or standing.is_list:
-            return Presence.STALE, standing.digest, _STALE
-        if reader.is_signed(where, standing.digest, name=place):
-            return Presence.READY, standing.digest, ""
-        if reader.attachments.signatures(where.at(standing.digest)):
+        where, there = found
+        if there.key not in keys or there.is_list:
+            return Presence.STALE, there.digest, _STALE
+        if reader.is_signed(where, there.digest, name=place):
+            return Presence.READY, there.digest, ""
+        if reader.attachments.signatures(where.at(there.digest)):
             sentence = "none of its signatures is by the key of publish.signer for this name"
-            return Presence.OTHER_KEY, standing.digest, sentence
-        return Presence.UNSIGNED, standing.digest, "it has no signature"
+            return Presence.OTHER_KEY, there.digest, sentence
+        return Presence.UNSIGNED, there.digest, "it has no signature"
 
     def _open(self) -> RegistryReader:
-        from builder.publish.reading import open_reader  # noqa: PLC0415 - httpx takes long to import
-
         if self._reader is None:
             self._reader = self._held.enter_context(open_reader(self._project))
         return self._reader

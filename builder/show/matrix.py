@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from builder.show.publish import describe_result
 from builder.show.table import format_duration, make_table
 from builder.sources.openshift.changes import format_age
 from builder.sources.release import ReleaseState
@@ -177,7 +178,7 @@ def emit_nightly_json(report: NightlyReport) -> str:
             "wall_s": round(report.build.wall_s, 3),
             "discovery": json.loads(emit_discovery_json(report.discovery)),
             "cells": dict(sorted(counts.items())),
-            "published": [asdict(row) for row in report.published],
+            "published": [describe_result(row) for row in report.published],
             "freshness": [asdict(row) for row in report.freshness],
         }
     )

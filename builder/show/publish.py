@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from builder.publish.airgap import BundleReport, Loaded
     from builder.publish.audit import Audit
-    from builder.publish.bundle import BundleReport, Loaded
     from builder.publish.published import LeftOutCell
     from builder.publish.result import PublishResult
-    from builder.publish.verify import Verification
+    from builder.publish.verifier import Verification
 
 FORMAT_VERSION = 1
 _STATUS_STYLE = {
@@ -50,7 +50,7 @@ def emit_publish_table(results: Sequence[PublishResult], *, wide: bool) -> Rende
     table = make_table("cell", "status", *(("digest", "names, or why not") if wide else ()))
     for result in results:
         table.add_row(
-            result.cell,
+            result.title,
             Text(result.status, style=_STATUS_STYLE.get(result.status, "dim")),
             *((result.digest.removeprefix("sha256:")[:12], result.why or ", ".join(result.names)) if wide else ()),
         )
@@ -66,7 +66,12 @@ def emit_publish_summary(results: Sequence[PublishResult]) -> str:
 
 
 def emit_publish_json(results: Sequence[PublishResult]) -> str:
-    return _dump([asdict(result) for result in results], "cells")
+    return _dump([describe_result(result) for result in results], "cells")
+
+
+def describe_result(result: PublishResult) -> dict[str, object]:
+    data = asdict(result)
+    return {"cell": data.pop("title"), "kernel": data.pop("kernel"), **data}
 
 
 def emit_audit_table(audits: Sequence[Audit], *, wide: bool) -> RenderableType:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from builder.errors import FailureClass
-from builder.publish.bundling import load_bundle, write_bundle
+from builder.publish.bundle import load_bundle, write_bundle
 from builder.show.publish import emit_bundle_json, emit_loaded_json
 from builder.verbs.options import make_selector, with_selectors
 from builder.verbs.session import Session, show_progress

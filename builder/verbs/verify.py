@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.errors import FailureClass
-from builder.publish.verifying import verify_image
+from builder.publish.verify import verify_image
 from builder.show.publish import emit_verification, emit_verification_json
 
 if TYPE_CHECKING:

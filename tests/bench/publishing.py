@@ -35,7 +35,8 @@ from builder.plan.project import open_project  # noqa: E402
 from builder.publish.attachments import AttachmentWriter  # noqa: E402
 from builder.publish.attest.facts import CellFacts  # noqa: E402
 from builder.publish.attest.statements import CELL_PREDICATES, make_statements  # noqa: E402
-from builder.publish.signatory import Signatory  # noqa: E402
+from builder.publish.attester import Attester  # noqa: E402
+from builder.publish.publishable import Statements  # noqa: E402
 from builder.pullspec import parse_pullspec  # noqa: E402
 from builder.registry.access import open_registries  # noqa: E402
 from builder.registry.writer import Uploader  # noqa: E402
@@ -164,12 +165,12 @@ def _fill(folder: Path) -> None:
     with closing(registry), open_image_signer(project.config) as signer:
         assert signer is not None
         uploader = Uploader(registry.transport)
-        signatory = Signatory(AttachmentWriter(registry, uploader), signer)
+        attester = Attester(AttachmentWriter(registry, uploader), signer)
         with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(lambda decision: _put(uploader, signatory, decision), decisions))
+            list(pool.map(lambda decision: _put(uploader, attester, decision), decisions))
 
 
-def _put(uploader: Uploader, signatory: Signatory, decision: Decision) -> None:
+def _put(uploader: Uploader, attester: Attester, decision: Decision) -> None:
     name = parse_pullspec(decision.image)
     config, layer = dump({"config": {"Labels": {KEY_LABEL: decision.key}}}), decision.key.encode()
     for content in (config, layer):
@@ -195,8 +196,8 @@ def _put(uploader: Uploader, signatory: Signatory, decision: Decision) -> None:
         arch="amd64", vendor="V", description="D", toolkit=(), base=(), builder="urn:bench", builder_version="0", recipe={},
     )  # fmt: skip
     uploader.send_manifest(name.at(digest), manifest, OCI_MANIFEST)
-    subject = make_descriptor(OCI_MANIFEST, digest, len(manifest))
-    signatory.complete(
-        name.at(digest), [decision.image], CELL_PREDICATES, lambda: (subject, make_statements(facts), evidence.finished)
-    )
+    attester.complete(
+        name.at(digest), manifest, [decision.image], CELL_PREDICATES,
+        lambda: Statements(by_kind=make_statements(facts), made=evidence.finished),
+    )  # fmt: skip
     uploader.send_manifest(name, manifest, OCI_MANIFEST)

@@ -524,7 +524,7 @@ def test_what_passed_its_boot_test_is_published_also_where_every_build_boots_aga
         registry = pretend_registry(lambda _: httpx.Response(403), cache_dir)
         return RegistryAccess(registry, Credentials(), frozenset())
 
-    monkeypatch.setattr("builder.registry.access.open_registries", open_pretended)
+    monkeypatch.setattr("builder.publish.cells.open_registries", open_pretended)
     code, out, _ = bench.run("publish", "--json")
     found = {cell["kernel"]: cell["status"] for cell in json.loads(out)["cells"]}
     assert (code, found.pop("6.1.0-10-amd64"), set(found.values())) == (16, "not-built", {"unknown"})

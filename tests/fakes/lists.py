@@ -13,8 +13,8 @@ from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Decision, Reason
 from builder.plan.matrix import Cell
 from builder.publish.attest.statements import CELL_PREDICATES
-from builder.publish.result import CellNames, SharedName
-from builder.publish.signatory import Signatory
+from builder.publish.attester import Attester
+from builder.publish.publishable import ImageNames, Publishable, PublishableList, Statements
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from builder.signing.image_key import OpenImageSigner
 
 
-def names_of(arch: str, shared: str) -> CellNames:
-    return CellNames(own=(f"{shared}-{arch}",), shared=(shared,))
+def names_of(arch: str, shared: str) -> ImageNames:
+    return ImageNames(own=(f"{shared}-{arch}",), shared=(shared,))
 
 
 def make_decision(arch: str, shared: str, **changes: Any) -> Decision:
@@ -37,9 +37,20 @@ def make_decision(arch: str, shared: str, **changes: Any) -> Decision:
     return replace(decision, **changes)
 
 
-def make_shared(shared: str, *decisions: Decision) -> SharedName:
-    members = tuple((item, names_of(item.cell.kernel.arch.oci, shared)) for item in decisions)
-    return SharedName(name=shared, members=members)
+def never() -> Statements:
+    raise AssertionError("nothing is stated of what others made")
+
+
+def make_item(arch: str, shared: str, **changes: Any) -> Publishable:
+    item = Publishable(
+        title=f"drv-1.0.0/6.1.0-9-{arch}", key=arch[0] * 64, arch=arch, names=names_of(arch, shared),
+        predicates=CELL_PREDICATES, state=never,
+    )  # fmt: skip
+    return replace(item, **changes)
+
+
+def make_list(shared: str, *items: Publishable) -> PublishableList:
+    return PublishableList(name=shared, title="drv-1.0.0", members=items)
 
 
 def put_image(
@@ -61,8 +72,8 @@ def put_image(
     uploader.send_content(image, config)
     uploader.send_manifest(image, manifest, OCI_MANIFEST)
     if signer is not None:
-        made = (make_descriptor(OCI_MANIFEST, digest, len(manifest)), _statements(digest), "2026-11-26T00:00:00Z")
-        Signatory(attachments, signer).complete(image, names.all, CELL_PREDICATES, lambda: made)
+        made = Statements(by_kind=_statements(digest), made="2026-11-26T00:00:00Z")
+        Attester(attachments, signer).complete(image, manifest, names.all, CELL_PREDICATES, lambda: made)
     uploader.send_manifest(parse_pullspec(names.own[0]), manifest, OCI_MANIFEST)
     return digest
 

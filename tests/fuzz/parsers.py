@@ -59,6 +59,7 @@ from builder.kmod.kernel_object import read_kernel_object
 from builder.kmod.packing import unpack_module
 from builder.kmod.signature import append_signature, parse_certificate, split_signature
 from builder.kmod.symvers import KernelSymbols
+from builder.publish.airgap import AirgapLoader, _unpack
 from builder.publish.attest.bundle import make_statement, open_bundle, sign_statement
 from builder.publish.attest.simple_signing import (
     ImageSignature,
@@ -67,10 +68,9 @@ from builder.publish.attest.simple_signing import (
     parse_payload,
     parse_signature_image,
 )
-from builder.publish.bundle import BundleLoader, _unpack
-from builder.publish.reading import read_standing
-from builder.publish.signatory import stated_predicates
-from builder.publish.verify import Verifier
+from builder.publish.attester import stated_predicates
+from builder.publish.reading import read_tag
+from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
 from builder.registry.credentials import Credentials
 from builder.registry.tags import Tags
@@ -253,13 +253,13 @@ def _run_artifact(data: bytes, folder: Path) -> None:
     attachments.referrers(_NAME.at(_DIGEST))
 
 
-def _run_standing(data: bytes, folder: Path) -> None:
+def _run_tag(data: bytes, folder: Path) -> None:
     """A tag whose configuration is the data."""
     server = FakeRegistry()
     config = server.put_blob("org/drv", data)
     server.put_manifest("org/drv", {"mediaType": OCI_MANIFEST, "config": config, "layers": []}, "1")
     registry, uploader, _ = server.open(folder / "cache")
-    read_standing(registry, uploader.tags, _NAME)
+    read_tag(registry, uploader.tags, _NAME)
     labels, _ = parse_labels(data)
     kernel_of_labels(labels, Arch.X86_64)
 
@@ -805,7 +805,7 @@ def _run_bundle_parts(data: bytes, folder: Path) -> None:
         _, uploader, attachments = FakeRegistry().open(folder / f"cache-{number}")
         (folder / f"blobs-{number}").mkdir()
         try:
-            BundleLoader(uploader, attachments, folder / f"blobs-{number}").load(file, "mirror.test/site")
+            AirgapLoader(uploader, attachments, folder / f"blobs-{number}").load(file, "mirror.test/site")
         except KmodsmithError as error:
             problems.append(error.message)
     _raise_first(problems)
@@ -1027,7 +1027,7 @@ _bytes, _lines, _tars = mutate.bytes_input, mutate.text_input, mutate.tar_input
 
 PARSERS: tuple[Parser, ...] = (
     _json("manifest", _run_manifest, _MANIFEST, _INDEX),
-    _json("image-configuration", _run_standing, _CONFIG),
+    _json("image-configuration", _run_tag, _CONFIG),
     _json(
         "auth-file",
         _run_auth_file,

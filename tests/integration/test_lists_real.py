@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes.image_keys import make_image_signer
-from fakes.lists import make_decision, make_shared, put_image
+from fakes.lists import make_item, make_list, put_image
 
 from builder.evidence.journal import Journal
 from builder.publish.attachments import AttachmentWriter
-from builder.publish.publisher import Publisher
-from builder.publish.result import PublishResult, PublishStatus, SharedName
-from builder.publish.signatory import Signatory
+from builder.publish.attester import Attester
+from builder.publish.publisher import Publisher, PublishTools
+from builder.publish.result import PublishResult, PublishStatus
 from builder.pullspec import parse_pullspec
 from builder.registry.credentials import Credentials
 from builder.registry.reader import Registry
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from builder.publish.publishable import PublishableList
     from builder.signing.image_key import OpenImageSigner
 
 pytestmark = [pytest.mark.buildah]
@@ -54,15 +55,17 @@ class _Machine:
         self.uploader = Uploader(transport)
         self.attachments = AttachmentWriter(self.registry, self.uploader)
         self._publisher = Publisher(
-            self.registry, self.uploader, Journal(folder / "journal.jsonl"),
-            signatory=Signatory(self.attachments, _SIGNER), scratch=folder, run_id="r",
+            PublishTools(
+                registry=self.registry, uploader=self.uploader, journal=Journal(folder / "journal.jsonl"),
+                attester=Attester(self.attachments, _SIGNER), scratch=folder, run_id="r",
+            )
         )  # fmt: skip
 
     def put(self, arch: str, shared: str, signer: OpenImageSigner | None = _SIGNER) -> str:
         return put_image(self.uploader, self.attachments, arch, shared, signer)
 
-    def publish(self, shared: SharedName) -> PublishResult:
-        return self._publisher.publish_shared(shared)
+    def publish(self, shared: PublishableList) -> PublishResult:
+        return self._publisher.publish_list(shared)
 
 
 @pytest.fixture
@@ -74,8 +77,8 @@ def machines(server: RegistryServer, tmp_path: Path) -> Iterator[list[_Machine]]
         yield made
 
 
-def _shared(name: str) -> SharedName:
-    return make_shared(name, *(make_decision(arch, name) for arch in _ARCHES))
+def _shared(name: str) -> PublishableList:
+    return make_list(name, *(make_item(arch, name) for arch in _ARCHES))
 
 
 def test_two_machines_publish_their_parts_at_once(server: RegistryServer, machines: list[_Machine]) -> None:

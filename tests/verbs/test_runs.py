@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.locks import debian_of
 from fakes.project import KERNELS, make_source
+from fakes.published_image import NAME, SIGNER, make_published_image
 from fakes.registry import FakeRegistry, pretend_registry
-from fakes.shop import NAME, SIGNER, make_cell, make_publisher, make_shop, never
 
 from builder.boot.stage import Booter
 from builder.build import cells as build_module
@@ -30,7 +30,7 @@ from builder.plan.matrix import Selector
 from builder.plan.project import open_project
 from builder.publish.attest.statements import PROVENANCE_PREDICATE
 from builder.publish.cells import publish_project
-from builder.publish.result import CellNames, PublishStatus
+from builder.publish.result import PublishStatus
 from builder.registry.access import RegistryAccess
 from builder.registry.credentials import Credentials
 from builder.sources.debian import discover as debian
@@ -69,9 +69,9 @@ def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     def open_signer(_config: object) -> Iterator[object]:
         yield SIGNER
 
-    for module in ("builder.registry.access", "builder.publish.reading"):
+    for module in ("builder.publish.cells", "builder.publish.reading"):
         monkeypatch.setattr(f"{module}.open_registries", open_pretended)
-    monkeypatch.setattr("builder.signing.image_key.open_image_signer", open_signer)
+    monkeypatch.setattr("builder.publish.cells.open_image_signer", open_signer)
     # The sample lock's packages have no versions to name.
     monkeypatch.setattr("builder.sources.debian.source.DebianSource._describe", lambda *_: ())
     monkeypatch.setattr("builder.sources.debian.discover.discover", nothing_new)
@@ -216,13 +216,12 @@ _PUBLISHED = PublishEvidence(cell="c", key="k", name="n", digest="sha256:3", run
 
 
 def test_a_journal_to_which_others_add_is_looked_through(tmp_path: Path) -> None:
-    shop = make_shop(FakeRegistry(), tmp_path)
+    image = make_published_image(FakeRegistry(), tmp_path)
     journal = Journal(tmp_path / "journal.jsonl")
     growing: Any = _Growing(journal)
     journal.published |= {"quay.test/a:1": growing, "quay.test/b:1": replace(_PUBLISHED, digest="sha256:4")}
-    publisher = make_publisher(shop, journal, None)
-    result = publisher.publish(make_cell(), CellNames(own=(str(NAME),)), shop.facts.digest, never)
-    assert (result.status, journal.published[str(NAME)].digest) == (PublishStatus.THERE, shop.facts.digest)
+    result = image.publisher(journal, None).publish(image.item(digest=image.facts.digest))
+    assert (result.status, journal.published[str(NAME)].digest) == (PublishStatus.THERE, image.facts.digest)
 
 
 @contextmanager

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.digest import sha256_of
+from builder.image.manifests import make_descriptor
 from builder.publish.attachments import WRONG, Artifact
 from builder.publish.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, open_bundle, sign_statement
 from builder.publish.attest.simple_signing import ImageSignature, is_signed_as, make_payload
+from builder.publish.export import media_type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from builder.image.manifests import Entry
     from builder.publish.attachments import Attachments, AttachmentWriter
+    from builder.publish.publishable import Statements
     from builder.pullspec import Pullspec
     from builder.signing.image_key import OpenImageSigner
     from builder.signing.public_key import PublicKey
@@ -22,8 +25,8 @@ _CREATED = "org.opencontainers.image.created"
 _CONTENT = "dev.sigstore.bundle.content"
 
 
-class Signatory:
-    """Signs with one key; safe to use from several threads."""
+class Attester:
+    """Signs images and what is stated of them, with one key; safe to use from several threads."""
 
     def __init__(self, attachments: AttachmentWriter, signer: OpenImageSigner) -> None:
         self._attachments = attachments
@@ -32,46 +35,49 @@ class Signatory:
     def complete(
         self,
         image: Pullspec,
+        manifest: bytes,
         identities: Sequence[str],
         predicates: Collection[str],
-        make: Callable[[], tuple[Mapping[str, object], Mapping[str, bytes], str]],
+        state: Callable[[], Statements],
     ) -> int:
         """Add the signatures and statements that an image does not have; returns how many.
 
         Args:
             image: by digest; it must be in its repository.
+            manifest: of it.
             identities: full names with tags that it has or gets.
             predicates: kinds of statements that it must have.
-            make: gives its descriptor, its statements by kind, and when it was made (RFC 3339); called if need be.
+            state: gives its statements; called if need be.
 
         Raises:
             SourceError: a registry refused, or gave no answer.
             SignerError: the key does not sign.
         """
-        keys = [self._signer.key]
-        there = self._attachments.signatures(image)
-        unsigned = [name for name in identities if not is_signed_as(there, name, image.reference, keys)]
+        unsigned, unstated = self._find_missing(image, identities, predicates)
         if unsigned:
             payloads = [make_payload(name, image.reference) for name in unsigned]
             self._attachments.add_signatures(image, [(payload, self._sign_payload(payload)) for payload in payloads])
-        stated = stated_predicates(self._attachments, image, keys)
-        missing = [kind for kind in predicates if kind not in stated]
-        if missing:
-            subject, statements, made = make()
-            artifacts = [self._sign_statement(kind, statements[kind], made) for kind in missing]
+        if unstated:
+            statements = state()
+            artifacts = [self._sign_statement(kind, statements.by_kind[kind], statements.made) for kind in unstated]
+            subject = make_descriptor(media_type_of(manifest), image.reference, len(manifest))
             self._attachments.add(image, subject, artifacts)
-        return len(unsigned) + len(missing)
+        return len(unsigned) + len(unstated)
 
     def missing(self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]) -> list[str]:
-        """Return what an image lacks, in words; raises as ``complete`` does."""
+        """Return what an image lacks, in words. Errors are those of ``complete``."""
+        unsigned, unstated = self._find_missing(image, identities, predicates)
+        return [*(f"a signature for {name}" for name in unsigned), *(f"a statement {kind}" for kind in unstated)]
+
+    def _find_missing(
+        self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]
+    ) -> tuple[list[str], list[str]]:
+        """Return the names that an image is not signed for, and the kinds of statements that it does not have."""
         keys = [self._signer.key]
         there = self._attachments.signatures(image)
         unsigned = [name for name in identities if not is_signed_as(there, name, image.reference, keys)]
-        stated = stated_predicates(self._attachments, image, keys)
-        return [
-            *(f"a signature for {name}" for name in unsigned),
-            *(f"a statement {kind}" for kind in predicates if kind not in stated),
-        ]
+        stated = stated_predicates(self._attachments, image, keys) if predicates else set()
+        return unsigned, [kind for kind in predicates if kind not in stated]
 
     def _sign_payload(self, payload: bytes) -> ImageSignature:
         return ImageSignature(sha256_of(payload), len(payload), self._signer.sign(payload))

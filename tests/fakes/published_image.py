@@ -6,14 +6,11 @@ import hashlib
 import io
 import json
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, ModuleRecord
 from builder.image.manifests import OCI_MANIFEST, make_descriptor
-from builder.kernel import parse_kernel_version
-from builder.plan.decide import Action, Decision, Reason
-from builder.plan.matrix import Cell
 from builder.publish.attachments import Artifact, AttachmentWriter
 from builder.publish.attest.bundle import (
     BUNDLE_TYPE,
@@ -22,17 +19,19 @@ from builder.publish.attest.bundle import (
 )
 from builder.publish.attest.facts import CellFacts
 from builder.publish.attest.statements import CELL_PREDICATES, make_statements
-from builder.publish.publisher import Publisher
-from builder.publish.signatory import Signatory
-from builder.publish.verify import Verifier
+from builder.publish.attester import Attester
+from builder.publish.publishable import ImageNames, Publishable, Statements
+from builder.publish.publisher import Publisher, PublishTools
+from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
 from fakes.image_keys import make_image_signer
+from fakes.lists import never
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.evidence.journal import Journal
-    from builder.publish.verify import Verification
+    from builder.publish.verifier import Verification
     from builder.registry.reader import Registry
     from builder.signing.image_key import OpenImageSigner
     from fakes.registry import FakeRegistry
@@ -64,7 +63,7 @@ def _layer(files: dict[str, bytes]) -> bytes:
 
 
 @dataclass
-class Shop:
+class PublishedImage:
     """One image with its facts; the registry that it is put into."""
 
     server: FakeRegistry
@@ -77,17 +76,19 @@ class Shop:
     def image(self) -> Any:
         return NAME.at(self.facts.digest)
 
+    @property
+    def manifest(self) -> bytes:
+        return self.server.manifests[REPOSITORY, self.facts.digest]
+
     def sign(
         self, facts: CellFacts | None = None, signer: OpenImageSigner = SIGNER, predicates: Any = CELL_PREDICATES
     ) -> int:
         known = facts or self.facts
 
-        def make() -> tuple[dict[str, Any], dict[str, bytes], str]:
-            manifest = self.server.manifests[REPOSITORY, self.facts.digest]
-            subject = make_descriptor(OCI_MANIFEST, self.facts.digest, len(manifest))
-            return subject, make_statements(known), known.evidence.finished
+        def state() -> Statements:
+            return Statements(by_kind=make_statements(known), made=known.evidence.finished)
 
-        return Signatory(self.attachments, signer).complete(self.image, [str(NAME)], predicates, make)
+        return Attester(self.attachments, signer).complete(self.image, self.manifest, [str(NAME)], predicates, state)
 
     def attach(self, kind: str, statement: bytes, *, listed_as: str = "", signer: OpenImageSigner = SIGNER) -> None:
         """Attach one statement, whatever it says."""
@@ -107,8 +108,25 @@ class Shop:
         assert verification.passed is all(check.passed for check in verification.checks)
         return {check.name: check.finding for check in verification.checks if not check.passed}
 
+    def item(self, *aliases: str, key: str = "k" * 64, **changes: Any) -> Publishable:
+        """Return it as what is published; not to be found here, unless a digest is given."""
+        item = Publishable(
+            title=f"drv-1.0.0/{KERNEL}", key=key, arch="amd64", names=ImageNames(own=(str(NAME), *aliases)),
+            predicates=CELL_PREDICATES, state=never, why="never built",
+        )  # fmt: skip
+        return replace(item, **changes)
 
-def make_shop(server: FakeRegistry, folder: Path, files: dict[str, bytes] | None = None) -> Shop:
+    def publisher(self, journal: Journal, attester: Attester | None) -> Publisher:
+        _, uploader, _ = self.server.open(self.folder / "publish-cache")
+        return Publisher(
+            PublishTools(
+                registry=self.registry, uploader=uploader, journal=journal, attester=attester, scratch=self.folder,
+                run_id="r",
+            )
+        )  # fmt: skip
+
+
+def make_published_image(server: FakeRegistry, folder: Path, files: dict[str, bytes] | None = None) -> PublishedImage:
     registry, _, attachments = server.open(folder / "cache")
     layer = server.put_blob(REPOSITORY, _layer(files or {f"opt/lib/modules/{KERNEL}/extra/a.ko": MODULE}))
     labels = {
@@ -135,19 +153,4 @@ def make_shop(server: FakeRegistry, folder: Path, files: dict[str, bytes] | None
         evidence=evidence, boot=boot, repository=f"quay.test/{REPOSITORY}", digest=digest, driver_version="1.0.0",
         arch="amd64", vendor="V", description="D", toolkit=(), base=(), builder="urn:b", builder_version="0", recipe={},
     )  # fmt: skip
-    return Shop(server, registry, attachments, facts, folder)
-
-
-def make_publisher(shop: Shop, journal: Journal, signatory: Signatory | None) -> Publisher:
-    _, uploader, _ = shop.server.open(shop.folder / "publish-cache")
-    return Publisher(shop.registry, uploader, journal, signatory=signatory, scratch=shop.folder, run_id="r")
-
-
-def make_cell(key: str = "k" * 64) -> Decision:
-    kernel = parse_kernel_version(KERNEL)
-    cell = Cell(driver="drv", driver_version="1.0.0", kernel=kernel, source="debian")
-    return Decision(cell=cell, action=Action.SKIP, reason=Reason.UP_TO_DATE, explanation="", image=str(NAME), key=key)
-
-
-def never() -> CellFacts:
-    raise AssertionError("nothing is attested of what others made")
+    return PublishedImage(server, registry, attachments, facts, folder)

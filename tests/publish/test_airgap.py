@@ -12,7 +12,7 @@ from fakes.registry import FakeRegistry, digest_of
 
 from builder.errors import FormatError, UsageError
 from builder.image.manifests import OCI_MANIFEST
-from builder.publish.bundle import BundleLoader, BundleWriter, LoadStatus, check_target
+from builder.publish.airgap import AirgapLoader, AirgapWriter, LoadStatus, check_target
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _put_image(server: FakeRegistry, marker: bytes = b"x") -> str:
 def _write(server: FakeRegistry, folder: Path, digest: str) -> Path:
     registry, _, attachments = server.open(folder / "cache")
     (folder / "blobs").mkdir(exist_ok=True)
-    writer = BundleWriter(registry, attachments, folder / "blobs")
+    writer = AirgapWriter(registry, attachments, folder / "blobs")
     writer.add(_NAME, digest)
     writer.write(folder / "bundle.tar")
     return folder / "bundle.tar"
@@ -40,7 +40,7 @@ def _write(server: FakeRegistry, folder: Path, digest: str) -> Path:
 def _load(server: FakeRegistry, file: Path, folder: Path) -> list[Any]:
     _, uploader, attachments = server.open(folder / "target-cache")
     (folder / "unpacked").mkdir(exist_ok=True)
-    return BundleLoader(uploader, attachments, folder / "unpacked").load(file, "mirror.test/site")
+    return AirgapLoader(uploader, attachments, folder / "unpacked").load(file, "mirror.test/site")
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_archive_is_told(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     server = FakeRegistry()
     registry, _, attachments = server.open(tmp_path / "cache")
-    writer = BundleWriter(registry, attachments, tmp_path)
+    writer = AirgapWriter(registry, attachments, tmp_path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="cannot be written"):
         writer.write(tmp_path / "file" / "bundle.tar")

@@ -1,0 +1,94 @@
+"""What can be published, whatever it is: an image under its names, and a list of such images under a shared one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.digest import content_id
+from builder.publish.attest.bundle import SIGNATURE_PREDICATE
+from builder.pullspec import parse_pullspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from builder.pullspec import Pullspec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNames:
+    """Full names of an image, all in one repository: its own, and those that other architectures share."""
+
+    own: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (*self.own, *self.shared)
+
+    @property
+    def repository(self) -> str:
+        return self.own[0].rpartition(":")[0]
+
+    def image(self, digest: str) -> Pullspec:
+        """Return the image by digest, in the repository of its names."""
+        return parse_pullspec(self.own[0]).at(digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statements:
+    """What is stated of an image, by kind (predicate type), and when what is stated was made (RFC 3339)."""
+
+    by_kind: Mapping[str, bytes]
+    made: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishable:
+    """An image that is published under names of its own.
+
+    Args:
+        title: what people call it, also in the journal.
+        key: hash of all that it is made of; empty where that is not known here.
+        arch: its architecture (OCI spelling).
+        names: under which it is published.
+        predicates: the kinds of statements that it must have where images are signed.
+        state: gives them; called if need be, and only for an image that is here.
+        stored_as: its name in the container store.
+        digest: of the image in the store; empty where it is not here as it should be.
+        why: why it is not, or why its key is not known.
+    """
+
+    title: str
+    key: str
+    arch: str
+    names: ImageNames
+    predicates: tuple[str, ...]
+    state: Callable[[], Statements]
+    stored_as: str = ""
+    digest: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishableList:
+    """A name that stands for images of several architectures: all that have it.
+
+    Those that cannot be made here now belong to it, too: a list without them would be final.
+    """
+
+    name: str
+    title: str
+    members: tuple[Publishable, ...]
+
+    predicates = (SIGNATURE_PREDICATE,)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Say of which members it is not known here what they should be made of, and why."""
+        return tuple(f"{item.title}: {item.why}" for item in self.members if not item.key)
+
+    @property
+    def key(self) -> str:
+        """What all members are made of; empty as long as that is not known of one."""
+        return "" if self.refused else content_id("list", sorted(item.key for item in self.members))

@@ -1,0 +1,519 @@
+"""Verification and its counterpart, signing, against a registry in memory: every check is broken by exactly its thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from fakes.lists import make_decision, never
+from fakes.published_image import (
+    KERNEL,
+    MODULE,
+    NAME,
+    OTHER,
+    REPOSITORY,
+    SIGNER,
+    PublishedImage,
+    make_published_image,
+)
+from fakes.registry import FakeRegistry, digest_of
+
+from builder.errors import FormatError, SignerError, SourceError, UsageError
+from builder.evidence.journal import Journal
+from builder.evidence.records import FileRecord, ModuleRecord
+from builder.image.manifests import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
+from builder.publish import cells
+from builder.publish.attachments import Artifact
+from builder.publish.attest.bundle import (
+    BUNDLE_TYPE,
+    PREDICATE_ANNOTATION,
+    SIGNATURE_PREDICATE,
+    make_statement,
+)
+from builder.publish.attest.sbom import SBOM_PREDICATE
+from builder.publish.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
+from builder.publish.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
+from builder.publish.attester import Attester
+from builder.publish.publishable import Statements
+from builder.publish.result import PublishStatus
+from builder.publish.verify import verify_image
+from builder.pullspec import parse_pullspec
+from builder.signing.image_key import OpenImageSigner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from builder.publish.attest.facts import CellFacts
+
+
+@pytest.fixture(params=[False, True], ids=["tags", "referrers"])
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> PublishedImage:
+    return make_published_image(FakeRegistry(lists_referrers=request.param), tmp_path)
+
+
+def test_what_was_signed_is_right_and_nothing_is_added_twice(image: PublishedImage) -> None:
+    assert image.sign() == 5
+    assert image.wrong() == {}
+    assert image.wrong(str(image.image)) == {}
+    before = dict(image.server.manifests)
+    assert image.sign() == 0
+    assert image.server.manifests == before
+
+
+def test_what_nobody_signed_is_not_even_fetched(image: PublishedImage) -> None:
+    before = len(image.server.log)
+    wrong = image.wrong()
+    assert set(wrong) == {"signature", "signature bundle", "image"}
+    assert "it is not signed" in wrong["signature"]
+    assert "not read, because nobody answers for it" in wrong["image"]
+    assert not [line for line in image.server.log[before:] if "/blobs/" in line]
+
+
+@pytest.mark.parametrize("missing", CELL_PREDICATES)
+def test_each_statement_is_missed(image: PublishedImage, missing: str) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != missing])
+    assert f"it has no statement {missing}" in (wrong := image.wrong()).values()
+    assert len(wrong) == (2 if missing == SIGNATURE_PREDICATE else 1), "without a signature nothing more is looked at"
+    assert image.sign() == 1
+    assert image.wrong() == {}
+
+
+def test_another_key_is_no_key(image: PublishedImage) -> None:
+    image.sign(signer=OTHER)
+    wrong = image.wrong()
+    assert "none of its 1 signatures is by the key" in wrong["signature"]
+    assert "not made with the given key" in wrong["signature bundle"]
+    assert wrong.keys() == {"signature", "signature bundle", "image"}
+    assert image.sign() == 5, "ours goes beside theirs"
+    assert image.wrong() == {}
+    assert len(image.attachments.signatures(image.image)) == 2
+
+
+def test_what_a_stranger_attached_keeps_nobody_from_signing(image: PublishedImage) -> None:
+    """Lists that hold other things than descriptors, artefacts that are gone or are none, signatures that are none."""
+    digest, server = image.facts.digest, image.server
+    gone = {"mediaType": OCI_MANIFEST, "digest": "sha256:" + "9" * 64, "size": 5, "artifactType": BUNDLE_TYPE}
+    none = {**gone, "digest": server.put_manifest(REPOSITORY, {"layers": 5})}
+    known = {**gone, "annotations": {PREDICATE_ANNOTATION: SIGNATURE_PREDICATE}}
+    junk: list[Any] = [
+        gone,
+        none,
+        known,
+        5,
+        None,
+        [],
+        {"digest": 5},
+        {**gone, "size": -1},
+        {**gone, "annotations": [1]},
+    ]
+    layers = [
+        {"mediaType": PAYLOAD_TYPE, "digest": digest, "size": 5, "annotations": {_SIGNATURE: "%"}},
+        5,
+        {"size": []},
+    ]
+    server.put_manifest(REPOSITORY, {"mediaType": OCI_MANIFEST, "layers": layers}, signature_tag(digest))
+    if server.lists_referrers:
+        server.faults.append(
+            lambda request: _with_junk(server, request, junk) if "/referrers/" in request.url.path else None
+        )
+    else:
+        server.put_manifest(REPOSITORY, {"manifests": junk}, referrers_tag(digest))
+    assert image.sign() == 5
+    assert image.wrong() == {}
+    assert image.sign() == 0
+    if not server.lists_referrers:
+        kept = json.loads(server.manifests[REPOSITORY, referrers_tag(digest)])["manifests"]
+        assert [item for item in junk if isinstance(item, dict)] == kept[:6], "what others wrote stays there"
+
+
+def _with_junk(server: FakeRegistry, request: httpx.Request, junk: list[Any]) -> httpx.Response:
+    there = json.loads(server._answer(request).content)["manifests"]
+    return httpx.Response(200, json={"schemaVersion": 2, "manifests": [*junk, *there]})
+
+
+def test_another_name_is_not_signed(image: PublishedImage) -> None:
+    image.sign()
+    image.server.manifests[REPOSITORY, "latest"] = image.server.manifests[REPOSITORY, NAME.reference]
+    assert set(image.wrong(f"quay.test/{REPOSITORY}:latest")) == {"signature", "image"}
+    assert image.wrong(signed_as="quay.test/another/repository").keys() == {"signature", "image"}
+    assert image.wrong(signed_as=f"quay.test/{REPOSITORY}") == {}
+
+
+def _evidence(image: PublishedImage, **changes: Any) -> CellFacts:
+    return replace(image.facts, evidence=replace(image.facts.evidence, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "sentence"),
+    [
+        ({"kernel": "6.1.0-8-amd64"}, "provenance", "provenance says kernel '6.1.0-8-amd64', the image says"),
+        ({"key": "x" * 64}, "provenance", "provenance says key"),
+        ({"inputs": {"toolkit": "x"}}, "provenance", "provenance says toolkit"),
+        ({"modules": ()}, "bill of materials", "of a.ko it lists nothing"),
+        ({"modules": (ModuleRecord(name="a.ko", sha256="0" * 64, size=1),)}, "bill of materials", "of a.ko it lists 000"),
+        ({"modules": (ModuleRecord(name="b.ko", sha256="0" * 64, size=1),)}, "bill of materials", "of a.ko it lists nothing"),
+        ({"signers": ()}, "tests", "it did not pass module-signature"),
+    ],
+)  # fmt: skip
+def test_a_signed_lie_is_found(image: PublishedImage, changes: dict[str, Any], check: str, sentence: str) -> None:
+    image.sign(_evidence(image, **changes))
+    assert sentence in image.wrong()[check]
+
+
+def test_an_architecture_that_differs_is_found(image: PublishedImage) -> None:
+    image.sign(replace(image.facts, arch="arm64"))
+    assert "provenance says architecture 'arm64'" in image.wrong()["provenance"]
+
+
+def test_tests_may_be_waived_by_name_only(image: PublishedImage) -> None:
+    image.sign(replace(_evidence(image, signers=()), boot=None))
+    assert image.wrong() == {"tests": "it did not pass module-signature, boot; it passed fit"}
+    assert image.wrong(without=("boot",)) == {"tests": "it did not pass module-signature; it passed fit"}
+    assert image.wrong(without=("boot", "module-signature")) == {}
+
+
+@pytest.mark.parametrize(
+    ("predicate", "sentence"),
+    [
+        ({"result": "FAILED", "passedTests": ["fit"]}, "its tests ended with 'FAILED'"),
+        ({"result": "PASSED", "passedTests": ["fit"], "failedTests": ["boot"]}, "its tests ended with"),
+        (
+            {"result": "PASSED", "passedTests": ["fit", "module-signature", "boot"], "configuration": [{"name": "fit", "annotations": {"kernel": "6.6"}}]},
+            "test fit ran on 6.6, and the image is for 6.1.0-9-amd64",
+        ),
+        ({}, "its tests ended with None"),
+    ],
+)  # fmt: skip
+def test_tests_that_failed_or_ran_elsewhere_are_found(
+    image: PublishedImage, predicate: dict[str, Any], sentence: str
+) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != TEST_PREDICATE])
+    image.attach(TEST_PREDICATE, make_statement("n", image.facts.digest, TEST_PREDICATE, predicate))
+    assert sentence in image.wrong()["tests"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "predicate", "check"),
+    [
+        (SBOM_PREDICATE, {"components": ["text"]}, "bill of materials"),
+        (SBOM_PREDICATE, {"components": 5}, "bill of materials"),
+        (TEST_PREDICATE, {"result": "PASSED", "passedTests": [[]]}, "tests"),
+        (TEST_PREDICATE, {"result": "PASSED", "configuration": ["fit"]}, "tests"),
+    ],
+)
+def test_a_signed_statement_of_another_form_is_told(
+    image: PublishedImage, kind: str, predicate: dict[str, Any], check: str
+) -> None:
+    image.sign(predicates=[item for item in CELL_PREDICATES if item != kind])
+    image.attach(kind, make_statement("n", image.facts.digest, kind, predicate))
+    assert image.wrong()[check].startswith("it is no ")
+
+
+def test_a_statement_about_another_image_does_not_count(image: PublishedImage) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != SBOM_PREDICATE])
+    statement = make_statements(replace(image.facts, digest=f"sha256:{'9' * 64}"))[SBOM_PREDICATE]
+    image.attach(SBOM_PREDICATE, statement)
+    assert "is about another image" in image.wrong()["bill of materials"]
+
+
+def test_a_statement_is_what_it_is_listed_as(image: PublishedImage) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != SBOM_PREDICATE])
+    statement = make_statement("n", image.facts.digest, SIGNATURE_PREDICATE, {})
+    image.attach(SIGNATURE_PREDICATE, statement, listed_as=SBOM_PREDICATE)
+    assert "is listed as" in image.wrong()["bill of materials"]
+
+
+def test_incomplete_provenance_is_found(image: PublishedImage) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != PROVENANCE_PREDICATE])
+    image.attach(
+        PROVENANCE_PREDICATE, make_statement("n", image.facts.digest, PROVENANCE_PREDICATE, {"buildDefinition": 1})
+    )
+    assert image.wrong() == {"provenance": "its buildDefinition is missing"}
+
+
+def test_an_image_without_modules_is_none(tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path, {"etc/x": b"x"})
+    image.sign(_evidence(image, modules=()))
+    assert image.wrong() == {"bill of materials": "the image holds no module"}
+
+
+def test_firmware_counts_as_modules_do(tmp_path: Path) -> None:
+    files = {f"opt/lib/modules/{KERNEL}/extra/a.ko": MODULE, "firmware/drv/fw.bin": b"firmware"}
+    image = make_published_image(FakeRegistry(), tmp_path, files)
+    image.sign(_evidence(image, firmware=(FileRecord(path="firmware/drv/fw.bin", sha256="0" * 64, size=8),)))
+    assert "of firmware/drv/fw.bin it lists 000" in image.wrong()["bill of materials"]
+    other = make_published_image(FakeRegistry(), tmp_path / "right", files)
+    sha256 = hashlib.sha256(b"firmware").hexdigest()
+    other.sign(_evidence(other, firmware=(FileRecord(path="firmware/drv/fw.bin", sha256=sha256, size=8),)))
+    assert other.wrong() == {}
+
+
+def test_a_changed_layer_is_found(image: PublishedImage) -> None:
+    image.sign()
+    layer = json.loads(image.server.manifests[REPOSITORY, image.facts.digest])["layers"][0]["digest"]
+    content = bytearray(image.server.blobs[REPOSITORY, layer])
+    content[600] ^= 1
+    image.server.blobs[REPOSITORY, layer] = bytes(content)
+    assert "is damaged" in image.wrong()["image"]
+    del image.server.blobs[REPOSITORY, layer]
+    assert "does not exist" in image.wrong()["image"]
+
+
+def test_no_answer_is_no_verdict(image: PublishedImage) -> None:
+    image.sign()
+    image.server.faults.append(lambda request: httpx.Response(503) if request.url.path.endswith(".sig") else None)
+    with pytest.raises(SourceError, match="HTTP 503"):
+        image.wrong()
+
+
+def test_a_list_and_each_of_its_images_is_checked(image: PublishedImage) -> None:
+    image.sign()
+    manifest = image.server.manifests[REPOSITORY, image.facts.digest]
+    entry = make_descriptor(OCI_MANIFEST, image.facts.digest, len(manifest)) | {"platform": {"os": "linux", "architecture": "amd64"}}  # fmt: skip
+    index = make_index([entry])
+    image.server.manifests |= {(REPOSITORY, "1.0.0"): index, (REPOSITORY, digest_of(index)): index}
+    name = parse_pullspec(f"quay.test/{REPOSITORY}:1.0.0")
+
+    def state() -> Statements:
+        statement = make_statement("n", digest_of(index), SIGNATURE_PREDICATE, {})
+        return Statements(by_kind={SIGNATURE_PREDICATE: statement}, made="2026-11-23T00:00:00Z")
+
+    attester = Attester(image.attachments, SIGNER)
+    attester.complete(name.at(digest_of(index)), index, [str(name)], [SIGNATURE_PREDICATE], state)
+    assert set(image.wrong(str(name))) == {"signature", "image"}, "each image must be signed for the list's name, too"
+    attester.complete(image.image, image.manifest, [str(name)], (), state)
+    assert image.wrong(str(name)) == {}
+    other = make_index([entry | {"platform": {"os": "linux", "architecture": "arm64"}}])
+    image.server.manifests |= {(REPOSITORY, "1.0.0"): other, (REPOSITORY, digest_of(other)): other}
+    assert set(image.wrong(str(name))) == {"signature", "signature bundle", "image"}, "nor are members of such a list"
+    index = other
+    attester.complete(name.at(digest_of(index)), index, [str(name)], [SIGNATURE_PREDICATE], state)
+    assert "provenance says platform 'amd64', the image says 'arm64'" in image.wrong(str(name))["provenance"]
+
+
+def test_every_entry_of_a_list_is_looked_at(image: PublishedImage) -> None:
+    """Two entries of one platform, or one of none, would hide each other."""
+    image.sign()
+    digest = image.facts.digest
+    entry = make_descriptor(OCI_MANIFEST, digest, len(image.server.manifests[REPOSITORY, digest]))
+    amd64 = {"platform": {"os": "linux", "architecture": "amd64"}}
+    name = parse_pullspec(f"quay.test/{REPOSITORY}:1.0.0")
+    for entries in ([entry | amd64, entry | amd64], [entry | amd64, entry], []):
+        index = make_index(entries)
+        image.server.manifests |= {(REPOSITORY, "1.0.0"): index, (REPOSITORY, digest_of(index)): index}
+        statement = make_statement("n", digest_of(index), SIGNATURE_PREDICATE, {})
+        made = Statements(by_kind={SIGNATURE_PREDICATE: statement}, made="2026")
+
+        def state(made: Statements = made) -> Statements:
+            return made
+
+        attester = Attester(image.attachments, SIGNER)
+        attester.complete(name.at(digest_of(index)), index, [str(name)], [SIGNATURE_PREDICATE], state)
+        assert f"it lists {len(entries)} images for" in image.wrong(str(name))["list"]
+
+
+_BOOTS = {"plain": ("plain", "nobody"), "secure": ("secure", "throwaway"), "signed": ("secure", "signers")}
+
+
+@pytest.mark.parametrize(("made", "wanted", "is_enough"), [
+    ("plain", "any", True), ("plain", "secure", False), ("plain", "signed", False),
+    ("secure", "any", True), ("secure", "secure", True), ("secure", "signed", False),
+    ("signed", "signed", True),
+])  # fmt: skip
+def test_a_boot_test_is_shown_as_what_it_is(made: str, wanted: str, is_enough: bool, tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    assert image.facts.boot is not None
+    mode, signed_by = _BOOTS[made]
+    image.sign(replace(image.facts, boot=replace(image.facts.boot, mode=mode, signed_by=signed_by)))
+    found = {check.name: check for check in image.verify(boot=wanted).checks}["tests"]
+    assert found.passed is is_enough
+    words = {"plain": "plain: no signature", "secure": "throwaway signature", "signed": "with its own signatures"}
+    assert words[made] in found.finding
+    if not is_enough:
+        assert "; wanted is one under Secure Boot" in found.finding
+    assert image.verify(boot=wanted, without=("boot",)).passed
+
+
+def test_a_boot_test_that_says_nothing_of_its_kind_proves_no_more_than_a_boot(image: PublishedImage) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != TEST_PREDICATE])
+    predicate = {"result": "PASSED", "passedTests": ["fit", "module-signature", "boot"]}
+    image.attach(TEST_PREDICATE, make_statement("n", image.facts.digest, TEST_PREDICATE, predicate))
+    assert image.verify().passed
+    assert not image.verify(boot="secure").passed
+
+
+def test_a_weaker_boot_test_than_is_wanted_is_not_published(tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    journal = Journal(tmp_path / "journal.jsonl")
+    boot = image.facts.boot
+    assert boot is not None
+    digest = image.facts.digest
+
+    def why(wanted: str) -> str:
+        project: Any = SimpleNamespace(
+            config=SimpleNamespace(publish=SimpleNamespace(require_boot=wanted)), journal=journal
+        )
+        return cells._why_too_weak(project, make_decision("amd64", str(NAME)), digest)
+
+    assert why("any") == ""
+    assert why("secure") == "publish.require_boot wants secure, and no boot test is on record of this image"
+    for mode, signed_by, strength in (("plain", "nobody", 0), ("secure", "throwaway", 1), ("secure", "signers", 2)):
+        journal.record_boot(replace(boot, mode=mode, signed_by=signed_by))
+        assert [not why(wanted) for wanted in ("any", "secure", "signed")] == [
+            number <= strength for number in range(3)
+        ]
+    journal.record_boot(replace(boot, digest=f"sha256:{'0' * 64}"))
+    assert why("secure")
+    journal.record_boot(replace(boot, passed=False))
+    assert why("secure")
+
+
+def test_a_boot_test_is_not_waived_and_demanded(tmp_path: Path) -> None:
+    key = tmp_path / "images.pub"
+    key.write_text(SIGNER.key.pem)
+    project: Any = SimpleNamespace(file=tmp_path / "versions.yaml", cache_dir=tmp_path, untrusted=False)
+    with pytest.raises(UsageError, match="cannot be waived"):
+        verify_image(
+            project, str(NAME), [key], without=("boot",), require_boot="secure", signed_as=None, plain_http=False
+        )
+
+
+def test_signatures_of_others_that_come_in_between_are_kept(tmp_path: Path) -> None:
+    """Two machines add to the same list at once: what got lost is added again."""
+    image = make_published_image(FakeRegistry(), tmp_path)
+    other = make_published_image(FakeRegistry(), tmp_path / "other")
+    other.sign(signer=OTHER)
+    raced: list[str] = []
+
+    def race(request: httpx.Request) -> None:
+        tags = {signature_tag(image.facts.digest), referrers_tag(image.facts.digest)}
+        tag = request.url.path.rpartition("/")[2]
+        if request.method == "PUT" and tag in tags and raced.count(tag) < 2:
+            raced.append(tag)
+            if raced.count(tag) == 1:  # theirs comes right after ours, and overwrites it
+                image.server._answer(request)
+                image.server.blobs |= other.server.blobs
+                image.server.manifests |= {
+                    key: value for key, value in other.server.manifests.items() if key[1] not in tags
+                }
+                image.server.manifests[REPOSITORY, tag] = other.server.manifests[REPOSITORY, tag]
+                raise _LostError
+
+    class _LostError(httpx.ReadError):
+        def __init__(self) -> None:
+            super().__init__("the connection broke off")
+
+    image.server.faults.append(race)
+    assert image.sign() == 5
+    assert len(raced) >= 2
+    assert image.wrong() == {}
+    assert len(image.attachments.signatures(image.image)) == 2, "theirs is still there"
+    assert len(image.attachments.referrers(image.image)) == 8
+
+
+def test_a_list_that_says_nothing_of_its_entries_is_completed(tmp_path: Path) -> None:
+    """Some registries leave annotations and types out."""
+    server = FakeRegistry(lists_referrers=True)
+    image = make_published_image(server, tmp_path)
+    image.sign()
+
+    def bare(request: httpx.Request) -> httpx.Response | None:
+        if "/referrers/" not in request.url.path:
+            return None
+        data = json.loads(server._answer(request).content)
+        for entry in data["manifests"]:
+            del entry["annotations"], entry["artifactType"]
+        return httpx.Response(200, json=data)
+
+    server.faults.append(bare)
+    assert image.wrong() == {}
+
+
+def test_a_foreign_artefact_in_the_list_is_passed_over(image: PublishedImage) -> None:
+    manifest = image.server.manifests[REPOSITORY, image.facts.digest]
+    subject = make_descriptor(OCI_MANIFEST, image.facts.digest, len(manifest))
+    image.attachments.add(
+        image.image, subject, [Artifact(kind="application/spdx", content=b"{}", annotations={"a": "b"})]
+    )
+    image.attachments.add(
+        image.image, subject, [Artifact(kind=BUNDLE_TYPE, content=b"rubbish", annotations={"a": "b"})]
+    )
+    assert image.sign() == 5
+    assert image.wrong() == {}
+
+
+def test_an_artefact_about_something_else_is_refused(image: PublishedImage) -> None:
+    image.sign()
+    entry = image.attachments.referrers(image.image)[0]
+    with pytest.raises(FormatError, match="is about something else"):
+        image.attachments.blob(NAME.at(f"sha256:{'3' * 64}"), entry)
+
+
+def test_a_key_of_another_public_key_signs_nothing(image: PublishedImage) -> None:
+    broken = OpenImageSigner(SIGNER.key, OTHER._private)
+    with pytest.raises(SignerError, match="does not belong to the public key"):
+        image.sign(signer=broken)
+    assert signature_tag(image.facts.digest) not in {name for _, name in image.server.manifests}
+
+
+def test_what_another_machine_made_of_the_same_inputs_is_adopted(tmp_path: Path) -> None:
+    """Its digest differs (ECDSA is not deterministic everywhere); names that it did not write yet get its image."""
+    image = make_published_image(FakeRegistry(), tmp_path)
+    alias = f"quay.test/{REPOSITORY}:alias"
+    attester = Attester(image.attachments, SIGNER)
+    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), attester)
+    ours = image.item(alias, digest=f"sha256:{'7' * 64}")
+    unsigned = publisher.publish(ours)
+    assert unsigned.status is PublishStatus.UNSIGNED
+    assert "lacks a signature for" in unsigned.why
+    assert (REPOSITORY, "alias") not in image.server.manifests
+    image.sign()
+    attester.complete(image.image, image.manifest, [alias], (), never)
+    adopted = publisher.publish(ours)
+    assert (adopted.status, adopted.digest) == (PublishStatus.PUBLISHED, image.facts.digest)
+    assert image.server.manifests[REPOSITORY, "alias"] == image.server.manifests[REPOSITORY, NAME.reference]
+    assert publisher.publish(ours).status is PublishStatus.THERE
+    other = publisher.publish(replace(ours, key="x" * 64))
+    assert (other.status, ours.digest in other.why, image.facts.digest in other.why) == (
+        PublishStatus.CONFLICT,
+        True,
+        True,
+    )
+
+
+def test_an_image_that_is_not_here_may_be_there(tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), Attester(image.attachments, SIGNER))
+    assert publisher.publish(image.item()).status is PublishStatus.UNSIGNED
+    image.sign()
+    assert publisher.publish(image.item()).status is PublishStatus.THERE
+    other = publisher.publish(image.item(key="x" * 64))
+    assert (other.status, other.why) == (PublishStatus.NOT_BUILT, "never built")
+    image.server.faults.append(lambda _: httpx.Response(403))
+    unknown = publisher.publish(image.item())
+    assert unknown.status is PublishStatus.NOT_BUILT
+    assert "whether another machine published it is not known" in unknown.why
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_every_way_to_say_that_there_is_no_list_of_referrers(tmp_path: Path, status: int) -> None:
+    server = FakeRegistry()
+    server.faults.append(lambda request: httpx.Response(status) if "/referrers/" in request.url.path else None)
+    image = make_published_image(server, tmp_path)
+    assert image.sign() == 5
+    assert image.wrong() == {}
+    assert referrers_tag(image.facts.digest) in {name for _, name in server.manifests}
+
+
+def test_a_list_of_referrers_that_is_refused_is_not_an_empty_one(tmp_path: Path) -> None:
+    server = FakeRegistry(lists_referrers=True)
+    image = make_published_image(server, tmp_path)
+    image.sign()
+    server.faults.append(lambda request: httpx.Response(403) if "/referrers/" in request.url.path else None)
+    with pytest.raises(SourceError, match="refuses access"):
+        image.wrong()
