@@ -82,6 +82,7 @@ class CellBooter:
                 images=self.images_of(cell.source),
                 busybox=self.busybox_of(cell.source, cell.kernel.arch),
                 log_file=log_file,
+                modprobe_files=_read_modprobe_files(contents),
             )
         )
         problems = report.verdict.problems
@@ -101,11 +102,16 @@ class CellBooter:
                 seconds=report.seconds,
                 refusals=report.verdict.refusals,
                 allowed=tuple(map(str, report.verdict.allowed)),
+                notes=report.verdict.notes,
                 code=problems[0].check if problems else "",
                 log=str(log_file.relative_to(self.work_dir)),
             )
         )
         raise_problems(problems)
+
+
+def _read_modprobe_files(contents: ImageContents) -> dict[str, bytes]:
+    return {path: file.content or b"" for path, file in contents.files.items() if "modprobe.d/" in path}
 
 
 @contextlib.contextmanager

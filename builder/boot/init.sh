@@ -100,7 +100,7 @@ refuse() { # refuse STEP PATIENCE FILE: reports whether the kernel takes a modul
     end "$code" /tmp/said
 }
 
-load() { # load STEP PATIENCE WANTED FILE [ARGUMENT...]: WANTED is "taken" or "refused"; anything else ends the test
+load() { # load STEP PATIENCE WANTED FILE [ARGUMENT...]: WANTED is taken, refused or either; anything else ends the test
     begin "$1" "$2"
     wanted=$3
     shift 3
@@ -162,10 +162,17 @@ list_registrations() { # a line for everything that a module can leave behind: K
     # Deep enough for classes, devices, drivers and caches; attributes below them would only cost time.
     {
         find /dev /sys/class /sys/bus /sys/devices /sys/fs /sys/block -maxdepth 3
-        find /sys/kernel -maxdepth 2 ! -path '/sys/kernel/debug/*'
+        find /sys/kernel -maxdepth 2 ! -path '/sys/kernel/debug/*' ! -path '/sys/kernel/slab/*'
+        # A link here is a name of a cache that was merged with another one. The kernel never takes it away (mm/slub.c,
+        # sysfs_slab_alias() makes it, and removes one that is left over only when the name is used again), so the link
+        # tells nothing. Whether the cache was given back, its number of aliases tells: kmem_cache_destroy() lowers it.
+        find /sys/kernel/slab -mindepth 1 -maxdepth 1 -type d
         find /sys/module /sys/kernel/debug -maxdepth 1
         find /proc -maxdepth 3 -path '/proc/[0-9]*' -prune -o -path '/proc/*self' -prune -o -print
     } | awk '{ print (/^.dev/ ? "device-node " : /^.sys/ ? "sysfs-entry " : "registration ") $0 }'
+    find /sys/kernel/slab -mindepth 2 -maxdepth 2 -name aliases | xargs grep -H . |
+        sed -n 's|^/sys/kernel/slab/\(.*\)/aliases:\([0-9]*\)$|slab-aliases \1 \2|p'
+    ls -l /sys/kernel/slab | sed -n 's|^l.* \([^ ]*\) -> \([^ ]*\)$|slab-link \1 \2|p'
     cd /proc || return
     # Of interrupts the number and the name; of memory that which was allocated by code that is gone, so has no name.
     awk 'FILENAME == "interrupts" { print "registration /proc/interrupts: " $1 " " $NF; next }
@@ -175,8 +182,16 @@ list_registrations() { # a line for everything that a module can leave behind: K
     cd /
 } 2>/dev/null
 
-list_new() { # what is registered now and was not before
-    { printf "%s\n\n" "$before"; list_registrations; } | awk '/^$/ { now = 1; next } !now { seen[$0]; next } !($0 in seen)'
+list_new() { # what is registered now and was not before; of merged caches, those that have more names in use
+    { printf "%s\n\n" "$before"; list_registrations; } | awk '
+        /^$/ { now = 1; next }
+        $1 == "slab-aliases" && !now { aliases[$2] = $3; next }
+        $1 == "slab-aliases" { if ($2 in aliases && $3 + 0 > aliases[$2] + 0) more[$2] = aliases[$2] " " $3; next }
+        !now { seen[$0]; next }
+        $0 in seen { next }
+        $1 == "slab-link" { links[$3] = links[$3] " " $2; next }
+        { print }
+        END { for (cache in more) print "slab-alias " cache " " more[cache] links[cache] }'
 }
 
 leftovers() { # leftovers STEP PATIENCE

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from builder.boot.bzimage import unpack_kernel
+from builder.boot.module_index import INDEX_FILE, keep_index, make_index
 from builder.errors import FormatError
 from builder.host.locks import alone
 from builder.kernel import Arch
-from builder.sources.kernels import OS_KERNEL_BYTES, extract_kernel, in_tree_of_folder
+from builder.sources.kernels import OS_KERNEL_BYTES, extract_kernel, in_tree_of_folder, module_files_of_folder
 from builder.store.images import read_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from builder.boot.load_order import ModuleIndex
     from builder.kernel import KernelVersion
     from builder.sources.provider import BootableKernels
     from builder.store.jail import Jail
@@ -54,6 +56,10 @@ class KernelImages(Protocol):
         """Return the kernel's own modules of these names and all that they depend on, in the order of loading."""
         ...
 
+    def index(self, kernel: KernelVersion) -> ModuleIndex:
+        """Return what the kernel's own modules say of themselves; it is made once and kept."""
+        ...
+
 
 class SourceKernels:
     """Kernels of a kernel source."""
@@ -73,6 +79,9 @@ class SourceKernels:
 
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         return self._kernels.in_tree(kernel, names)
+
+    def index(self, kernel: KernelVersion) -> ModuleIndex:
+        return _keep_index(self._kernels.ensure(kernel), lambda: self._kernels.module_files(kernel))
 
 
 class OsImageKernels:
@@ -103,8 +112,17 @@ class OsImageKernels:
         self.of(kernel)
         return in_tree_of_folder(self._target(kernel), names)
 
+    def index(self, kernel: KernelVersion) -> ModuleIndex:
+        self.of(kernel)
+        return _keep_index(self._target(kernel), lambda: module_files_of_folder(self._target(kernel)))
+
     def _target(self, kernel: KernelVersion) -> Path:
         return self._folder / self.identity_of(kernel) / kernel.raw
+
+
+def _keep_index(folder: Path, read: Callable[[], Iterable[tuple[str, bytes]]]) -> ModuleIndex:
+    with alone(folder):
+        return keep_index(folder / INDEX_FILE, lambda: make_index(read()))
 
 
 def unpacked_kernel(kernel: BootKernel) -> Path:

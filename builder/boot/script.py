@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from builder.config.model import BootTest, BootTimeouts, ParameterSet
+    from builder.boot.load_order import Load
+    from builder.config.model import BootTest, BootTimeouts, ExpectedLoad, ParameterSet
 
 MODULE_FOLDER = "kmodsmith/modules"
 UNSIGNED_FOLDER = "kmodsmith/unsigned"
@@ -25,14 +26,26 @@ _PATIENCE = 0.7
 
 class StepKind(StrEnum):
     LOAD_IN_TREE = "load-in-tree"
+    LOAD_SOFT = "load-soft-dependency"
+    """A module of the kernel that is only a soft dependency: whether it can be loaded is not the driver's matter."""
     REFUSE_UNSIGNED = "refuse-unsigned"
     REFUSE_STRANGER = "refuse-stranger"
     LOAD = "load"
+    LOAD_WITHOUT_HARDWARE = "load-without-hardware"
+    """A module whose hardware no guest has: it must answer with the error that versions.yaml names."""
     REFUSE_PARAMETERS = "refuse-parameters"
     SMOKE_TEST = "smoke-test"
     UNLOAD = "unload"
     REPEAT = "repeat"
     LEFTOVERS = "leftovers"
+
+
+# What may come of loading a module without ending the test, as ``init.sh`` spells it.
+_WANTED = {
+    StepKind.LOAD_SOFT: "either",
+    StepKind.LOAD_WITHOUT_HARDWARE: "refused",
+    StepKind.REFUSE_PARAMETERS: "refused",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +58,20 @@ class Step:
     timeout_s: float
     parameters: str = ""
     repeats: int = 0
+    expected: str = ""
+    """Name of the error that loading must end with."""
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.kind, self.subject, self.parameters) if word)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModule:
+    """A module of the driver, those of the driver that it cannot do without, and parameters of the image's files."""
+
+    name: str
+    depends: tuple[str, ...] = ()
+    options: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +81,8 @@ class Script:
     steps: tuple[Step, ...]
     prepare: str
     body: str
+    not_exercised: tuple[str, ...] = ()
+    """What is not tested by the wish of versions.yaml, and why: a sentence for each."""
 
     @property
     def most_reports(self) -> int:
@@ -65,34 +91,102 @@ class Script:
 
 
 def make_script(
-    modules: Sequence[str], settings: BootTest, *, in_tree: Sequence[str] = (), is_enforced: bool, has_test: bool
+    modules: Sequence[OwnModule], settings: BootTest, *, in_tree: Sequence[Load] = (), is_enforced: bool, has_test: bool
 ) -> Script:
     """Write the script of a boot test.
 
     Args:
-        modules: names of the driver's modules in the order in which they are loaded.
+        modules: the driver's modules in the order in which they are loaded.
         settings: the driver's ``boot`` of versions.yaml.
-        in_tree: names of the kernel's own modules that are loaded before, in order.
+        in_tree: the kernel's own modules that are loaded before, in order.
         is_enforced: whether the kernel refuses modules without a trusted signature.
         has_test: whether there is a smoke test.
     """
     writer = _Writer(settings.timeouts)
-    for name in in_tree:
-        writer.load(name, IN_TREE_FOLDER, StepKind.LOAD_IN_TREE)
+    for load in in_tree:
+        kind = StepKind.LOAD_IN_TREE if load.is_required else StepKind.LOAD_SOFT
+        writer.load(load.name, IN_TREE_FOLDER, kind, load.options)
     prepare = writer.take()
     if is_enforced:
-        for name in modules:
-            writer.refuse(name, UNSIGNED_FOLDER, StepKind.REFUSE_UNSIGNED)
-            writer.refuse(name, STRANGER_FOLDER, StepKind.REFUSE_STRANGER)
-    writer.try_set(modules, None, has_test=has_test)
-    if settings.repeat > 1:
-        writer.repeat(modules, settings.repeat)
+        for module in modules:
+            writer.refuse(module.name, UNSIGNED_FOLDER, StepKind.REFUSE_UNSIGNED)
+            writer.refuse(module.name, STRANGER_FOLDER, StepKind.REFUSE_STRANGER)
+    default = next((item for item in settings.parameters if item.default), None)
+    first = _plan_set(modules, default, settings.load)
+    writer.try_set(first, has_test=has_test)
+    if settings.repeat > 1 and first.loaded:
+        writer.repeat(first.loaded, settings.repeat)
     writer.look_for_leftovers(DEFAULTS)
-    for parameters in settings.parameters:
-        writer.try_set(modules, parameters, has_test=has_test)
-    if settings.parameters:
+    others = [item for item in settings.parameters if item is not default]
+    for parameters in others:
+        writer.try_set(_plan_set(modules, parameters, settings.load), has_test=has_test)
+    if others:
         writer.look_for_leftovers("parameters")
-    return Script(steps=tuple(writer.steps), prepare=prepare, body=writer.take())
+    notes = [*first.not_exercised]
+    if has_test and not first.loaded:
+        notes.append("the smoke test: not exercised: no module is loaded")
+    return Script(steps=tuple(writer.steps), prepare=prepare, body=writer.take(), not_exercised=tuple(notes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A module and its parameters; ``kind`` is what is to come of it, ``expected`` the error where it is one."""
+
+    name: str
+    kind: StepKind
+    arguments: str
+    expected: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _PlannedSet:
+    """What is loaded with a set of parameters, in order, and what is not."""
+
+    name: str
+    attempts: list[_Attempt] = field(default_factory=list)
+    not_exercised: list[str] = field(default_factory=list)
+    is_cut_short: bool = False
+
+    @property
+    def loaded(self) -> list[_Attempt]:
+        return [attempt for attempt in self.attempts if attempt.kind is StepKind.LOAD]
+
+
+def _plan_set(
+    modules: Sequence[OwnModule], parameters: ParameterSet | None, expected: Mapping[str, ExpectedLoad]
+) -> _PlannedSet:
+    """Say what becomes of each module with a set of parameters.
+
+    Whoever gives a module parameters wants it to be loaded with them, hardware or not.
+    """
+    given = parameters.modules if parameters else {}
+    planned = _PlannedSet(name=parameters.name if parameters else DEFAULTS)
+    absent: dict[str, str] = {}
+    for module in modules:
+        text = given.get(module.name, "")
+        arguments = " ".join(filter(None, [module.options, text]))
+        entry = expected.get(module.name)
+        needed = next((name for name in module.depends if name in absent), "")
+        if needed:
+            absent[module.name] = f"not exercised: it needs {needed}, which is not loaded"
+            planned.not_exercised.append(f"{module.name}: {absent[module.name]}")
+        elif entry and not text:
+            absent[module.name] = entry.because
+            sentence = f"not exercised: no hardware: its init must answer {entry.expect}: {entry.because}"
+            planned.not_exercised.append(f"{module.name}: {sentence}")
+            planned.attempts.append(
+                _Attempt(
+                    name=module.name, kind=StepKind.LOAD_WITHOUT_HARDWARE, arguments=arguments, expected=entry.expect
+                )
+            )
+        else:
+            is_refused = bool(parameters and parameters.refused and text)
+            kind = StepKind.REFUSE_PARAMETERS if is_refused else StepKind.LOAD
+            planned.attempts.append(_Attempt(name=module.name, kind=kind, arguments=arguments))
+            if is_refused:
+                planned.is_cut_short = True
+                break
+    return planned
 
 
 class _Writer:
@@ -107,37 +201,32 @@ class _Writer:
         lines, self._lines = self._lines, []
         return "".join(f"{line}\n" for line in lines)
 
-    def load(self, name: str, folder: str, kind: StepKind, parameters: str = "") -> None:
-        wanted = "refused" if kind is StepKind.REFUSE_PARAMETERS else "taken"
-        words = ["load", wanted, f"/{folder}/{name}.ko", *([parameters] if parameters else [])]
-        self._add(kind, name, self._timeouts.load, words, parameters=parameters)
+    def load(self, name: str, folder: str, kind: StepKind, arguments: str = "", *, expected: str = "") -> None:
+        wanted = _WANTED.get(kind, "taken")
+        words = ["load", wanted, f"/{folder}/{name}.ko", *([arguments] if arguments else [])]
+        self._add(kind, name, self._timeouts.load, words, parameters=arguments, expected=expected)
 
     def refuse(self, name: str, folder: str, kind: StepKind) -> None:
         self._add(kind, name, self._timeouts.load, ["refuse", f"/{folder}/{name}.ko"])
 
-    def try_set(self, modules: Sequence[str], parameters: ParameterSet | None, *, has_test: bool) -> None:
-        """Load with a set of parameters, test, unload; stop at a refusal that is wanted."""
-        given = parameters.modules if parameters else {}
-        loaded = []
-        for name in modules:
-            if parameters and parameters.refused and name in given:
-                self.load(name, MODULE_FOLDER, StepKind.REFUSE_PARAMETERS, given[name])
-                break
-            self.load(name, MODULE_FOLDER, StepKind.LOAD, given.get(name, ""))
-            loaded.append(name)
-        else:
-            if has_test:
-                set_name = parameters.name if parameters else DEFAULTS
-                program = f"/{TEST_FOLDER}/{TEST_NAME}"
-                self._add(StepKind.SMOKE_TEST, set_name, self._timeouts.smoke_test, ["smoke", program])
-        for name in reversed(loaded):
-            self._add(StepKind.UNLOAD, name, self._timeouts.unload, ["unload", name])
+    def try_set(self, planned: _PlannedSet, *, has_test: bool) -> None:
+        """Load with a set of parameters, test what was loaded, unload; stop at a refusal that is wanted."""
+        for attempt in planned.attempts:
+            self.load(attempt.name, MODULE_FOLDER, attempt.kind, attempt.arguments, expected=attempt.expected)
+        if has_test and planned.loaded and not planned.is_cut_short:
+            program = f"/{TEST_FOLDER}/{TEST_NAME}"
+            self._add(StepKind.SMOKE_TEST, planned.name, self._timeouts.smoke_test, ["smoke", program])
+        for attempt in reversed(planned.loaded):
+            self._add(StepKind.UNLOAD, attempt.name, self._timeouts.unload, ["unload", attempt.name])
 
-    def repeat(self, modules: Sequence[str], times: int) -> None:
-        loads = " && ".join(f"insmod /{MODULE_FOLDER}/{name}.ko" for name in modules)
-        unloads = " && ".join(f"rmmod {name}" for name in reversed(modules))
+    def repeat(self, loaded: Sequence[_Attempt], times: int) -> None:
+        loads = " && ".join(
+            shlex.join(["insmod", f"/{MODULE_FOLDER}/{item.name}.ko", *filter(None, [item.arguments])])
+            for item in loaded
+        )
+        unloads = " && ".join(f"rmmod {item.name}" for item in reversed(loaded))
         self._lines += [f"load_all() {{ {loads}; }}", f"unload_all() {{ {unloads}; }}"]
-        patience = (self._timeouts.load + self._timeouts.unload) * len(modules) + times * len(modules)
+        patience = (self._timeouts.load + self._timeouts.unload) * len(loaded) + times * len(loaded)
         self._add(StepKind.REPEAT, f"{times} times", patience, ["repeat", str(times)], repeats=times)
 
     def look_for_leftovers(self, subject: str) -> None:
@@ -153,6 +242,7 @@ class _Writer:
         *,
         parameters: str = "",
         repeats: int = 0,
+        expected: str = "",
     ) -> None:
         number = len(self.steps) + 1
         self.steps.append(
@@ -163,6 +253,7 @@ class _Writer:
                 timeout_s=timeout_s,
                 parameters=parameters,
                 repeats=repeats,
+                expected=expected,
             )
         )
         function, *arguments = words

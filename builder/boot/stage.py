@@ -20,6 +20,7 @@ from builder.boot.confine import helper_limits, make_confine
 from builder.boot.console import Transcript
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import unpacked_kernel
+from builder.boot.load_plan import LoadPlan, plan_loads
 from builder.boot.machine import ASK_WHERE, Guest, emulator_of, find_firmware, make_command
 from builder.boot.script import (
     IN_TREE_FOLDER,
@@ -37,7 +38,6 @@ from builder.host.memory import available_memory
 from builder.host.run import follow
 from builder.kmod.kernel_object import module_name
 from builder.kmod.packing import unpack_module
-from builder.sources.kernels import order_by_dependency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,6 +77,8 @@ class BootRequest:
     images: KernelImages
     busybox: bytes
     log_file: Path
+    modprobe_files: Mapping[str, bytes] = field(default_factory=dict)
+    """The image's files of modprobe.d by path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,7 @@ class _Prepared:
     script: Script
     words: Sequence[str]
     not_loaded: Mapping[str, str]
+    notes: Sequence[str]
     mode: str
     enrolled: str
     signed_by: str
@@ -211,7 +214,13 @@ class Booter:
             facts=dict(transcript.facts),
             steps=[_time_of(str(step), log) for step, log in logs if log is not None],
             verdict=judge_boot(
-                transcript, steps, outcome.ending, allow=request.settings.allow, not_loaded=prepared.not_loaded
+                transcript,
+                steps,
+                outcome.ending,
+                allow=request.settings.allow,
+                not_loaded=prepared.not_loaded,
+                notes=prepared.notes,
+                proprietary=_licences(request.modules),
             ),
         )
         request.log_file.with_suffix(".json").write_text(json.dumps(asdict(report), indent=2) + "\n")
@@ -225,7 +234,8 @@ class Booter:
             raise _infrastructure("kernel-unreadable", error.message, request) from None
         mode = self._choose_mode(request, kernel, is_signed=bool(signers))
         by_name, not_loaded = _name_modules(request.modules)
-        script, words, content = self._make_content(request, by_name, is_secure=mode == SECURE)
+        plan = plan_loads(by_name, request.settings, request.images, request.kernel, request.modprobe_files)
+        script, words, content = self._make_content(request, by_name, plan, is_secure=mode == SECURE)
         initramfs = scratch / "initramfs"
         initramfs.write_bytes(content)
         is_signed = all(module.signed.signers for module in request.modules)
@@ -252,7 +262,7 @@ class Booter:
         signed_by = "signers" if is_signed else "throwaway" if mode == SECURE else "nobody"
         return _Prepared(
             guest=guest, script=script, words=words, not_loaded=not_loaded, mode=mode, enrolled=enrolled,
-            signed_by=signed_by,
+            signed_by=signed_by, notes=[*script.not_exercised, *plan.notes],
         )  # fmt: skip
 
     def _wish(self, request: BootRequest) -> str:
@@ -275,17 +285,14 @@ class Booter:
         return PLAIN if missing or wish == PLAIN else SECURE
 
     def _make_content(
-        self, request: BootRequest, by_name: Mapping[str, PlacedModule], *, is_secure: bool
+        self, request: BootRequest, by_name: Mapping[str, PlacedModule], plan: LoadPlan, *, is_secure: bool
     ) -> tuple[Script, list[str], bytes]:
         """Return the script, the words of its reports, and the initramfs: nothing else brings anything into a guest."""
-        order = order_by_dependency({name: tuple(map(_plain, item.object.depends)) for name, item in by_name.items()})
-        outside = {_plain(name) for item in by_name.values() for name in item.object.depends} - by_name.keys()
-        in_tree = request.images.in_tree(request.kernel, sorted({*outside, *map(_plain, request.settings.in_tree)}))
         file_names = {module_name(module.path): name for name, module in by_name.items()}
         script = make_script(
-            order,
+            plan.own,
             _with_kernel_names(request.settings, file_names),
-            in_tree=[name for name, _ in in_tree],
+            in_tree=plan.in_tree,
             is_enforced=is_secure,
             has_test=bool(request.test_files),
         )
@@ -299,7 +306,9 @@ class Booter:
             GuestFile(path="kmodsmith/prepare", content=script.prepare.encode()),
             GuestFile(path="kmodsmith/steps", content=script.body.encode()),
         ]
-        guest_files += [GuestFile(path=f"{IN_TREE_FOLDER}/{name}.ko", content=data) for name, data in in_tree]
+        guest_files += [
+            GuestFile(path=f"{IN_TREE_FOLDER}/{name}.ko", content=data) for name, data in plan.files.items()
+        ]
         guest_files += [GuestFile(path=f"lib/firmware/{name}", content=data) for name, data in request.firmware.items()]
         guest_files += [
             GuestFile(path=f"{TEST_FOLDER}/{name}", content=data, mode=0o755)
@@ -379,7 +388,14 @@ def _with_kernel_names(settings: BootTest, file_names: Mapping[str, str]) -> Boo
         return {file_names.get(_plain(name), _plain(name)): text for name, text in modules.items()}
 
     sets = tuple(item.model_copy(update={"modules": rename(item.modules)}) for item in settings.parameters)
-    return settings.model_copy(update={"parameters": sets})
+    load = {file_names.get(_plain(name), _plain(name)): entry for name, entry in settings.load.items()}
+    return settings.model_copy(update={"parameters": sets, "load": load})
+
+
+def _licences(modules: Iterable[PlacedModule]) -> dict[str, str]:
+    """Return the licences that are not compatible with the GPL, by module."""
+    objects = (module.object for module in modules)
+    return {item.name: item.first("license")[:80] for item in objects if not item.is_gpl_compatible}
 
 
 def _time_of(step: str, log: StepLog) -> StepTime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
 from types import MappingProxyType
@@ -43,6 +43,7 @@ class BootCheck(StrEnum):
     SYMBOL_MISSING = "symbol-missing-at-load"
     SIGNATURE_REFUSED = "signature-refused"
     LOAD_REFUSED = "load-refused"
+    LOAD_ACCEPTED = "load-accepted"
     MODULE_NOT_LOADED = "module-not-loaded"
     UNSIGNED_ACCEPTED = "unsigned-accepted"
     STRANGER_ACCEPTED = "stranger-accepted"
@@ -85,11 +86,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The problems, those that the driver's allow list names, and the kernel's reasons for what it had to refuse."""
+    """The problems, those that the driver's allow list names, and the kernel's reasons for what it had to refuse.
+
+    ``notes`` are no faults: what was not exercised, and facts that a reader of the result should know.
+    """
 
     problems: tuple[Problem, ...]
     allowed: tuple[Problem, ...]
     refusals: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 # Bits of /proc/sys/kernel/tainted (Documentation/admin-guide/tainted-kernels.rst; those from 27 on are RHEL's), with
@@ -106,8 +111,11 @@ _TAINTS = {
     27: ("a", "a partner's module"), 28: ("h", "hardware that is not supported"), 29: ("t", "a technology preview"),
     30: ("p", "a module that the vendor did not sign"), 31: ("u", "user namespaces of no privilege"),
 }  # fmt: skip
-# What a vendor's module is: proprietary, out of tree, not signed by who built the kernel.
-_EXPECTED_TAINTS = {0, 12, 13}
+# What every vendor's module is: out of tree, not signed by who built the kernel (kernel/module/main.c,
+# check_modinfo() and load_module()).
+_EXPECTED_TAINTS = {12, 13}
+# What those are whose licence is none of the GPL's (set_license() there, include/linux/license.h).
+_PROPRIETARY_TAINT = 0
 # Which complaints explain a bit: without one of them, what the kernel took note of was not seen on the console.
 _EXPLAINED = {
     5: {BootCheck.MEMORY_MISUSE},
@@ -128,7 +136,10 @@ _LEFT = {
     "device-node": BootCheck.DEVICE_NODE_LEFT,
     "sysfs-entry": BootCheck.SYSFS_ENTRY_LEFT,
     "memory": BootCheck.MEMORY_LEFT,
+    "slab-alias": BootCheck.MEMORY_LEFT,
 }
+# "slab-alias :0000128 12 13 my_cache": of a cache that is shared, more names are in use than before.
+_ALIASES = re.compile(r"slab-alias (?P<cache>\S+) (?P<before>\d{1,9}) (?P<now>\d{1,9})(?P<names>.{0,300})")
 # Caches of the allocator come and go; a page for every round does not.
 _KIB_PER_ROUND = 4
 _ENOUGH_ROUNDS = 10
@@ -142,6 +153,8 @@ def judge_boot(
     *,
     allow: Sequence[AllowedMessage] = (),
     not_loaded: Mapping[str, str] = MappingProxyType({}),
+    notes: Sequence[str] = (),
+    proprietary: Mapping[str, str] = MappingProxyType({}),
 ) -> Verdict:
     """Judge a guest that came up.
 
@@ -151,8 +164,11 @@ def judge_boot(
         ending: how it ended.
         allow: messages that the driver's entry in versions.yaml excuses.
         not_loaded: modules of the image that no step loads, by path, and why.
+        notes: what is known before, such as what cannot be exercised.
+        proprietary: licences, by module, that are not compatible with the GPL; they taint the kernel by law.
     """
-    found = list(_problems(transcript, steps, ending))
+    expected = _EXPECTED_TAINTS | ({_PROPRIETARY_TAINT} if proprietary else set())
+    found = list(_problems(transcript, steps, ending, expected))
     found += [Problem(check=BootCheck.MODULE_NOT_LOADED, step=path, sentence=text) for path, text in not_loaded.items()]
     patterns = [compile_regexp(item.pattern) for item in allow]
     allowed = {problem for problem in found if any(pattern.search(str(problem)) for pattern in patterns)}
@@ -166,6 +182,7 @@ def judge_boot(
         problems=tuple(problems),
         allowed=tuple(problem for problem in found if problem in allowed),
         refusals=tuple(_refusals(transcript, steps)),
+        notes=(*notes, *_soft_failures(transcript, steps), *_expected_taints(transcript, proprietary)),
     )
 
 
@@ -188,11 +205,13 @@ def raise_problems(problems: Sequence[Problem]) -> None:
     )
 
 
-def _problems(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iterator[Problem]:
+def _problems(
+    transcript: Transcript, steps: Sequence[Step], ending: Ending, expected: Container[int]
+) -> Iterator[Problem]:
     """Yield what is wrong, that which explains a taint before the taint."""
     found = list(_seen(transcript, steps, ending))
     yield from found
-    yield from _judge_taint(transcript, {problem.check for problem in found})
+    yield from _judge_taint(transcript, {problem.check for problem in found}, expected)
 
 
 def _seen(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iterator[Problem]:
@@ -229,27 +248,29 @@ def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) ->
     if log.code is None:
         yield from _judge_cut_short(step, log, ending, has_splat=has_splat)
         return
-    code = log.code
+    is_killed = has_splat and log.code == _KILLED
     match step.kind:
-        case StepKind.LOAD | StepKind.LOAD_IN_TREE if code and not (has_splat and code == _KILLED):
+        case StepKind.LOAD | StepKind.LOAD_IN_TREE if log.code and not is_killed:
             yield _refused_load(step, log)
-        case StepKind.REFUSE_UNSIGNED | StepKind.REFUSE_STRANGER:
-            yield from _judge_refusal(step, log)
-        case StepKind.REFUSE_PARAMETERS if code == 0:
-            yield _problem(
-                BootCheck.PARAMETERS_ACCEPTED, step, "the module was loaded with parameters that it must refuse"
-            )
-        case StepKind.SMOKE_TEST:
-            yield from _judge_smoke_test(step, log)
-        case StepKind.UNLOAD if code and not (has_splat and code == _KILLED):
+        case StepKind.REFUSE_PARAMETERS if log.code == 0:
+            sentence = "the module was loaded with parameters that it must refuse"
+            yield _problem(BootCheck.PARAMETERS_ACCEPTED, step, sentence)
+        case StepKind.UNLOAD if log.code and not is_killed:
             yield _problem(BootCheck.UNLOAD_REFUSED, step, _said(log))
-        case StepKind.REPEAT:
-            yield from _judge_repeat(step, log)
         case StepKind.LEFTOVERS:
-            for line in log.left:
-                kind, _, what = line.partition(" ")
-                check = _LEFT.get(kind, BootCheck.REGISTRATION_LEFT)
-                yield _problem(check, step, f"{what} is still there after unloading")
+            yield from (_judge_left(step, line) for line in log.left)
+        case kind if judge := _JUDGES.get(kind):
+            yield from judge(step, log)
+
+
+def _judge_left(step: Step, line: str) -> Problem:
+    kind, _, what = line.partition(" ")
+    check = _LEFT.get(kind, BootCheck.REGISTRATION_LEFT)
+    if merged := _ALIASES.fullmatch(line):
+        names = merged["names"].strip() or "one that was merged"
+        counts = f"{merged['before']} other names before, {merged['now']} after"
+        return _problem(check, step, f"a cache is not given back: {names} (with {merged['cache']}: {counts})")
+    return _problem(check, step, f"{what} is still there after unloading")
 
 
 def _judge_smoke_test(step: Step, log: StepLog) -> Iterator[Problem]:
@@ -272,6 +293,19 @@ def _judge_cut_short(step: Step, log: StepLog, ending: Ending, *, has_splat: boo
 
 # In what sysrq-w and stall detectors print: "bad_init+0x10/0x20 [bad]".
 _OUR_CALLER = re.compile(r"(\w+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\])")
+
+
+def _judge_without_hardware(step: Step, log: StepLog) -> Iterator[Problem]:
+    """Judge a module that must answer with a certain error: any other end, and any other cause, is a fault."""
+    if not log.code:
+        sentence = f"the module was loaded, and versions.yaml says that it answers {step.expected} here"
+        yield _problem(BootCheck.LOAD_ACCEPTED, step, sentence)
+        return
+    refused = _refused_load(step, log)
+    if _errno(log.code) == step.expected and refused.check is BootCheck.LOAD_REFUSED:
+        return
+    sentence = f"{refused.sentence}; versions.yaml says that it answers {step.expected} here"
+    yield replace(refused, sentence=sentence)
 
 
 def _refused_load(step: Step, log: StepLog) -> Problem:
@@ -304,7 +338,18 @@ def _judge_repeat(step: Step, log: StepLog) -> Iterator[Problem]:
         yield _problem(BootCheck.MEMORY_LEFT, step, f"the kernel needs {log.grown_kib} KiB more after {rounds} rounds")
 
 
-def _judge_taint(transcript: Transcript, explained_by: Container[BootCheck]) -> Iterator[Problem]:
+_JUDGES = {
+    StepKind.LOAD_WITHOUT_HARDWARE: _judge_without_hardware,
+    StepKind.REFUSE_UNSIGNED: _judge_refusal,
+    StepKind.REFUSE_STRANGER: _judge_refusal,
+    StepKind.SMOKE_TEST: _judge_smoke_test,
+    StepKind.REPEAT: _judge_repeat,
+}
+
+
+def _judge_taint(
+    transcript: Transcript, explained_by: Container[BootCheck], expected: Container[int]
+) -> Iterator[Problem]:
     """Yield a problem for every new bit that nobody expects and no complaint explains."""
     before = transcript.facts.get("taint-before", "")
     if not re.fullmatch(r"\d{1,20}", before) or not transcript.taints:
@@ -313,14 +358,31 @@ def _judge_taint(transcript: Transcript, explained_by: Container[BootCheck]) -> 
         return
     new = reduce(operator.or_, transcript.taints) & ~int(before)
     for bit in range(new.bit_length()):
-        if (
-            new >> bit & 1
-            and bit not in _EXPECTED_TAINTS
-            and not any(item in explained_by for item in _EXPLAINED.get(bit, ()))
-        ):
+        if new >> bit & 1 and bit not in expected and not any(item in explained_by for item in _EXPLAINED.get(bit, ())):
             letter, meaning = _TAINTS.get(bit, ("?", f"bit {bit}"))
             unseen = ", of which the console says nothing" if bit in _EXPLAINED else ""
             yield Problem(check=BootCheck.TAINT, step="the kernel", sentence=f"is tainted {letter}: {meaning}{unseen}")
+
+
+def _soft_failures(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
+    """Yield the soft dependencies that were refused; modprobe goes on without them, too."""
+    for step in steps:
+        log = transcript.steps.get(step.number)
+        if log is not None and log.code and step.kind is StepKind.LOAD_SOFT:
+            yield f"{step}: {_errno(log.code)}, which stops nothing: it is a soft dependency"
+
+
+def _expected_taints(transcript: Transcript, proprietary: Mapping[str, str]) -> Iterator[str]:
+    """Yield the taints that follow from what the driver is, with the licences that one of them follows from."""
+    before = transcript.facts.get("taint-before", "")
+    if not re.fullmatch(r"\d{1,20}", before):
+        return
+    new = reduce(operator.or_, transcript.taints, 0) & ~int(before)
+    licences = "; ".join(f"the licence of {name} is {text!r}" for name, text in sorted(proprietary.items()))
+    for bit in sorted({_PROPRIETARY_TAINT, *_EXPECTED_TAINTS} if proprietary else _EXPECTED_TAINTS):
+        if new >> bit & 1:
+            letter, meaning = _TAINTS[bit]
+            yield f"the kernel is tainted {letter}: {meaning}{f' ({licences})' if bit == _PROPRIETARY_TAINT else ''}"
 
 
 def _refusals(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from builder.config.model import (
     Driver,
     DropRelease,
     Exclude,
+    ExpectedLoad,
     Group,
     ImageSigner,
     InClusterBuild,
@@ -222,11 +223,13 @@ def _check_boot_files(driver: Driver, document: YamlFile, path: tuple[str | int,
     files = [(("smoke_test",), driver.boot.smoke_test)] if driver.boot.smoke_test else []
     for place, name in [*files, *((("files", index), name) for index, name in enumerate(driver.boot.files))]:
         yield from _check_source_file(driver, name, document, (*path, *place))
+    named: list[tuple[tuple[str | int, ...], str]] = [(("load", module), module) for module in driver.boot.load]
     for index, parameters in enumerate(driver.boot.parameters):
-        for module in parameters.modules:
-            if driver.modules and module.replace("-", "_") not in {name.replace("-", "_") for name in driver.modules}:
-                place = (*path, "parameters", index, "modules", module)
-                yield document.mistake(place, _unknown("module", module, driver.modules))
+        named += [(("parameters", index, "modules", module), module) for module in parameters.modules]
+    known = {name.replace("-", "_") for name in driver.modules}
+    for place, module in named:
+        if known and module.replace("-", "_") not in known:
+            yield document.mistake((*path, *place), _unknown("module", module, driver.modules))
 
 
 def _check_dates(config: Config, document: YamlFile, today: date) -> Iterator[Mistake]:
@@ -364,6 +367,7 @@ _INNER_MODELS: dict[str, type[BaseModel]] = {
     "timeouts": BootTimeouts,
     "allow": AllowedMessage,
     "parameters": ParameterSet,
+    "load": ExpectedLoad,
 }
 
 

@@ -241,9 +241,14 @@ class ParameterSet(_Model):
     """Parameters by module, as `insmod` takes them: `max_dev=64 default_msg="two words"`."""
     refused: bool = False
     """The module must refuse to be loaded with them; then exactly one module is named."""
+    default: bool = False
+    """Take them wherever nothing else is tried, for modules that cannot be loaded without parameters: they are then
+    never loaded without."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.refused and self.default:
+            raise _complain("default and refused exclude each other: what is taken everywhere must be accepted")
         if self.refused and len(self.modules) != 1:
             raise _complain("refused is about one module: name exactly one in modules")
         return self
@@ -258,6 +263,15 @@ class AllowedMessage(_Model):
     """Why it is no fault, or who repairs it."""
     expires: Annotated[date, Field(strict=False)]
     """Last day on which the entry is valid (YYYY-MM-DD); after it, the file is an error until somebody decides."""
+
+
+class ExpectedLoad(_Model):
+    """What a module answers where its hardware is missing, as in every guest."""
+
+    expect: Literal["ENODEV", "ENXIO", "EIO", "ENOSYS", "EOPNOTSUPP", "ETIMEDOUT"]
+    """Error that its init must return; any other, or loading after all, is a failure."""
+    because: Text
+    """Which hardware it is that no guest has; stands in results."""
 
 
 class BootTimeouts(_Model):
@@ -284,12 +298,20 @@ class BootTest(_Model):
     has busybox and what `files` brings, nothing else."""
     files: tuple[RelativeFile, ...] = ()
     """Further files of the source for the smoke test; they lie in its working folder under their own names."""
+    load: dict[ModuleName, ExpectedLoad] = {}
+    """Modules whose hardware no guest has, by name. Their refusal is tested, with the kernel's of copies that are not
+    signed; they and what needs them are not exercised, and results say so. Sets of `parameters` that name such a module
+    must make it load."""
+    opt_out: Text | None = None
+    """Why no boot test of this driver makes sense, such as hardware that must answer in every module: none is made, and
+    plans say so. What `publish.require_boot` wants is not fulfilled by it."""
     parameters: tuple[ParameterSet, ...] = ()
-    """Sets of module parameters to try after the defaults."""
+    """Sets of module parameters to try after the defaults, or in their place (`default`)."""
     repeat: Annotated[int, Field(ge=1, le=10_000)] = 1
     """How often everything is loaded and unloaded with the defaults; from 12 on, growing memory is a failure."""
     in_tree: tuple[ModuleName, ...] = ()
-    """Modules of the kernel itself to load before; those that modinfo's `depends` names are loaded anyway."""
+    """Modules of the kernel itself to load before, by name or alias; those that modprobe would load (dependencies and
+    soft dependencies) are loaded anyway."""
     memory: Annotated[int, Field(ge=128, le=65_536)] = 512
     """MiB of the guest."""
     cpus: Annotated[int, Field(ge=1, le=64)] = 1
@@ -304,6 +326,12 @@ class BootTest(_Model):
         names = [name.rpartition("/")[2] for name in self.files]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise _complain(f"files has two that would both be {twice[0]} beside the smoke test")
+        if [item.default for item in self.parameters].count(True) > 1:
+            raise _complain("parameters has two sets that are the default")
+        for item in self.parameters:
+            if item.refused and item.modules.keys() & self.load.keys():
+                sentence = "it is refused anyway for want of hardware (load), which cannot be told apart"
+                raise _complain(f"parameters {item.name!r} is to be refused by {min(item.modules)}: {sentence}")
         return self
 
 

@@ -46,6 +46,7 @@ TEST_TOOLS = (
     Tool(name="skopeo", purpose="reads images as others would", debian="skopeo", fedora="skopeo"),
     Tool(name="podman", purpose="pulls images as others would", debian="podman", fedora="podman"),
     Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),
+    Tool(name="modprobe", purpose="orders modules as others would", debian="kmod", fedora="kmod"),
     Tool(name="mount", purpose="gives tests a small disk", debian="mount", fedora="util-linux-core"),
 )
 

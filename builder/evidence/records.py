@@ -111,6 +111,8 @@ class BootEvidence:
     """The kernel's own words for the copies that it had to refuse."""
     allowed: tuple[str, ...] = ()
     """What the driver's allow list excused."""
+    notes: tuple[str, ...] = ()
+    """What was not exercised, such as modules without their hardware, and other facts that are no faults."""
     code: str = ""
     """Code of the failure; empty where it passed."""
     log: str = ""

@@ -50,6 +50,7 @@ _CHUNK = 1024**2
 # Files whose content the checks and the boot test look at; of all others only the name, kind and size are kept.
 _KEPT = re.compile(
     r".*\.ko(\.xz|\.zst|\.gz)?|(opt|usr)?/?lib/modules/[^/]+/modules\..*"
+    r"|((usr/)?(local/)?lib|etc|run)/modprobe\.d/[^/]+\.conf"
     r"|firmware/.*|etc/passwd|var/lib/dpkg/status(\.d/.*)?|(var/lib|usr/lib/sysimage)/rpm/rpmdb\.sqlite"
 )
 

@@ -108,6 +108,15 @@ def module_name(path: str) -> str:
     return path.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
 
 
+def read_modinfo(data: bytes) -> dict[str, tuple[str, ...]]:
+    """Return only what a module's modinfo says, by key.
+
+    Raises:
+        FormatError: not a kernel module, or a damaged one.
+    """
+    return _read_modinfo(Elf(data))
+
+
 def _read_modinfo(elf: Elf) -> dict[str, tuple[str, ...]]:
     content = elf.section(".modinfo")
     if content is None:

@@ -26,7 +26,7 @@ CELL_REPOSITORY = "localhost/kmodsmith/cell"
 KEY_FORMAT = "3"
 UNTRUSTED = "untrusted"
 # Part of every boot key: a change in what is tested makes old passes worth nothing.
-BOOT_FORMAT = "2"
+BOOT_FORMAT = "3"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
 _TOOLKIT_WAS_MADE_S = 0.5
 
@@ -115,7 +115,8 @@ class CellInputs:
 class Candidate:
     """A cell with what is known of it before deciding. ``refusal`` says why it cannot be built here.
 
-    ``boot_key`` names the boot test that its image has to pass; empty where none is wanted. ``boot_wish`` is its mode.
+    ``boot_key`` names the boot test that its image has to pass; empty where none is wanted. ``boot_wish`` is its mode;
+    ``boot_opt_out`` says why its driver wants none.
     """
 
     cell: Cell
@@ -124,6 +125,7 @@ class Candidate:
     refusal: tuple[Reason, str] | None = None
     boot_key: str = ""
     boot_wish: str = "auto"
+    boot_opt_out: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,8 @@ class Decision:
     inputs: CellInputs | None = None
     boot_key: str = ""
     """The boot test that comes before the image gets its name; empty where there is none, or it was passed."""
+    boot_opt_out: str = ""
+    """Why the driver wants no boot test where one would be made."""
 
     @property
     def key_image(self) -> str:
@@ -278,6 +282,9 @@ def _decide_elsewhere(decision: Decision, said: Elsewhere) -> Decision:
 def _decide_boot(decision: Decision, candidate: Candidate, previous: BootEvidence | None, *, always: bool) -> Decision:
     """Add a boot test to a decision, where its image has one to pass."""
     boot_key = candidate.boot_key
+    if candidate.boot_opt_out:
+        explanation = f"{decision.explanation}; not booted: {candidate.boot_opt_out}"
+        return replace(decision, explanation=explanation, boot_opt_out=candidate.boot_opt_out)
     if not boot_key:
         return decision
     if decision.action in {Action.BUILD, Action.ASSEMBLE}:

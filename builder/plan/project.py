@@ -145,6 +145,8 @@ class Project:
     def _with_boot_test(self, candidate: Candidate, boot: BootWish) -> Candidate:
         if candidate.inputs is None:
             return candidate
+        if opt_out := self.drivers[candidate.cell.driver].boot.opt_out:
+            return replace(candidate, boot_opt_out=opt_out)
         kernel = boot.os_image_digest or self.kernel_source(candidate.cell.source).boot_id(candidate.cell.kernel)
         if not kernel:
             sentence = (

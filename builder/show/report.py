@@ -71,6 +71,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "explanation": decision.explanation,
         "key": decision.key or None,
         "boot_key": decision.boot_key or None,
+        "boot_opt_out": decision.boot_opt_out or None,
         "image": decision.image or None,
         "inputs": asdict(decision.inputs) if decision.inputs else None,
     }

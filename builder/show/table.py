@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from builder.build.result import CellResult
     from builder.errors import Failure
     from builder.evidence.clusters import Cluster
-    from builder.evidence.records import BootEvidence
     from builder.plan.decide import Plan
 
 _ACTION_STYLE = {
@@ -80,7 +79,7 @@ def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> st
 
 def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> RenderableType:
     """Return the results, a row for each cell, and below them each cause of failure once."""
-    has_boots = any(result.boot for result in results)
+    has_boots = any(result.boot or result.decision.boot_opt_out for result in results)
     columns = (*(("boot",) if has_boots else ()), *(("digest",) if wide else ()))
     table = make_table("cell", "status", "why", "time", *columns)
     for result in results:
@@ -90,17 +89,23 @@ def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> Renderab
             Text(result.status, style=_STATUS_STYLE[result.status]),
             f"{failure.failure_class}: {failure.code}" if failure else result.decision.reason,
             format_duration(result.duration_s) if result.duration_s else "",
-            *((_describe_boot(result.boot),) if has_boots else ()),
+            *((_describe_boot(result),) if has_boots else ()),
             *((result.digest.removeprefix("sha256:")[:12],) if wide else ()),
         )
     return Group(table, *(_emit_cluster(item) for item in cluster(failures_of(results))))
 
 
-def _describe_boot(boot: BootEvidence | None) -> str:
+_NOT_EXERCISED = "not exercised"
+
+
+def _describe_boot(result: CellResult) -> str:
+    boot = result.boot
     if boot is None:
-        return ""
+        return f"not booted: {result.decision.boot_opt_out}" if result.decision.boot_opt_out else ""
     tested = {"signers": "signed", "throwaway": "signed copies", "nobody": "unsigned"}[boot.signed_by]
-    return f"{boot.mode}, {tested}, {boot.acceleration}, {boot.seconds:.1f} s"
+    words = f"{boot.mode}, {tested}, {boot.acceleration}, {boot.seconds:.1f} s"
+    # Not only beside the seconds: a pass in which a module never ran must not look like one in which it did.
+    return "\n".join([words, *(note for note in boot.notes if _NOT_EXERCISED in note)])
 
 
 def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.kmod.kernel_object import module_name, read_kernel_object
-from builder.kmod.packing import unpack_module
+from builder.kmod.packing import is_module, unpack_module
 from builder.kmod.trailer import split_trailer
 from builder.store.extract import extract_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from builder.kernel import KernelVersion
     from builder.store.jail import Jail
 
 OS_KERNEL_BYTES = 400 * 1024**2
 """Modules and kernel of an operating system image: the largest seen."""
+MODULE_LISTS = frozenset({"modules.order", "modules.builtin", "modules.builtin.modinfo"})
+"""What a kernel says of its modules beside them (depmod(8))."""
 _MOST_IN_TREE = 200
 # /usr/lib/modules/<kernel>/vmlinuz is where every image-based system has it: RHCOS, Fedora CoreOS, bootc.
 _FROM_OS_IMAGE = """\
@@ -27,7 +29,8 @@ FROM ${OS_IMAGE} AS build
 ARG KERNEL_VERSION
 RUN set -eu; cd "/usr/lib/modules/$KERNEL_VERSION"; cp vmlinuz config /out/; \\
     find kernel -name '*.ko' -o -name '*.ko.xz' -o -name '*.ko.zst' -o -name '*.ko.gz' | \\
-    while read -r file; do cp "$file" /out/; done
+    while read -r file; do cp "$file" /out/; done; \\
+    for file in modules.order modules.builtin modules.builtin.modinfo; do [ ! -f "$file" ] || cp "$file" /out/; done
 """
 
 
@@ -49,6 +52,16 @@ def in_tree_of_folder(folder: Path, names: Iterable[str]) -> list[tuple[str, byt
         return {file.name: file.read_bytes() for name, file in files.items() if name in wanted}
 
     return order_in_tree(names, find)
+
+
+def is_of_modules(path: str) -> bool:
+    """Tell whether a file is a module, or one of the lists beside them."""
+    return is_module(path) or path.rpartition("/")[2] in MODULE_LISTS
+
+
+def module_files_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the modules of a folder, and the lists beside them."""
+    yield from ((file.name, file.read_bytes()) for file in sorted(folder.iterdir()) if is_of_modules(file.name))
 
 
 def keep_files(files: dict[str, bytes], target: Path) -> None:

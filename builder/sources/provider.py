@@ -256,3 +256,7 @@ class BootableKernels(Protocol):
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         """Return the kernel's own modules of these names and all that they depend on, in the order of loading."""
         ...
+
+    def module_files(self, kernel: KernelVersion) -> Iterable[tuple[str, bytes]]:
+        """Yield all of the kernel's own modules by path, and the lists beside them (``kernels.MODULE_LISTS``)."""
+        ...

@@ -19,6 +19,7 @@ from builder.boot.bzimage import unpack_kernel
 from builder.boot.confine import helper_limits, make_confine
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import BootKernel, unpacked_kernel
+from builder.boot.load_order import ModuleFacts, ModuleIndex
 from builder.boot.machine import Firmware, Guest, emulator_of, find_firmware, make_command
 from builder.boot.secure_boot import GuestKeys, read_kernel_signers
 from builder.boot.stage import Booter, BootReport, BootRequest
@@ -376,6 +377,9 @@ class _Images:
 
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         return [(name, b"in-tree") for name in names]
+
+    def index(self, kernel: KernelVersion) -> ModuleIndex:
+        return ModuleIndex([ModuleFacts(name="crc_itu_t")])
 
 
 @pytest.fixture

@@ -594,6 +594,17 @@ def test_a_missing_emulator_is_told_before_anything_is_built(
     assert bench.started_builds() == 0
 
 
+def test_a_driver_that_opts_out_is_not_booted_and_says_why(bench: Bench, booting: dict[str, Any]) -> None:
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text().replace("    vendor:", "    boot: {opt_out: a card must answer}\n    vendor:", 1))
+    code, report = bench.build()
+    assert (code, report["counts"], booting["boots"]) == (0, {"built": 4}, [])
+    assert {cell["explanation"].partition("; ")[2] for cell in report["cells"]} == {"not booted: a card must answer"}
+    assert {cell["boot_opt_out"] for cell in report["cells"]} == {"a card must answer"}
+    assert "not booted: a card must answer" in bench.run("boot", "--kernel", "6.12*")[1]
+    assert booting["boots"] == []
+
+
 def test_boot_alone_builds_nothing(bench: Bench, booting: dict[str, Any]) -> None:
     code, out, _ = bench.run("boot", "--json")
     assert (code, json.loads(out)["counts"]) == (FailureClass.TOOLKIT.exit_code, {"refused": 4})

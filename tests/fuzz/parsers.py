@@ -30,7 +30,8 @@ from pydantic import ValidationError
 
 from builder.boot.bzimage import unpack_kernel
 from builder.boot.console import Transcript
-from builder.boot.script import make_script
+from builder.boot.load_order import LoadOrder, ModuleFacts, ModuleIndex, read_modprobe_files
+from builder.boot.script import OwnModule, make_script
 from builder.boot.secure_boot import read_kernel_signers
 from builder.boot.verdict import Ending, judge_boot
 from builder.config.load import load_config
@@ -914,7 +915,7 @@ def _run_console(data: bytes, _: Path) -> None:
     for line in _text(data).split("\n"):
         transcript.feed(line)
     settings = BootTest.model_validate({"repeat": 20})
-    script = make_script(("bad_oops",), settings, in_tree=(), is_enforced=True, has_test=True)
+    script = make_script((OwnModule(name="bad_oops"),), settings, in_tree=(), is_enforced=True, has_test=True)
     for ending in Ending:
         judge_boot(transcript, script.steps, ending)
 
@@ -929,8 +930,25 @@ def _run_allowed(data: bytes, _: Path) -> None:
     lines = [*(_DATA / "consoles" / "oops.log").read_text().splitlines(), f"[ 9.9] WARNING: {'a' * 5000}!"]
     for line in lines:
         transcript.feed(line)
-    script = make_script(("bad_oops",), BootTest(), in_tree=(), is_enforced=True, has_test=True)
+    script = make_script((OwnModule(name="bad_oops"),), BootTest(), in_tree=(), is_enforced=True, has_test=True)
     judge_boot(transcript, script.steps, Ending.DIED, allow=[allowed])
+
+
+_MODPROBE_FILES = (
+    b'alias nick-* a\noptions a-b x=1 \\\n y="2 3"\nblacklist c\nsoftdep a pre: b nick-x post: c gone\nsoftdep [a-c]* pre: a\n',
+    b"softdep a pre: b\nsoftdep b pre: c post: a\nsoftdep c pre: a\ninstall x /bin/true\n",
+)
+
+
+def _run_modprobe_files(data: bytes, _: Path) -> None:
+    """A file of modprobe.d in an image, and what is loaded because of it."""
+    config = read_modprobe_files({"etc/modprobe.d/a.conf": data, "lib/modprobe.d/n.conf": data})
+    names = [*"abc", *(f"m{number}" for number in range(50))]
+    modules = [ModuleFacts(name=name, aliases=("nick-x", "n*")) for name in names]
+    order = LoadOrder(ModuleIndex(modules), config)
+    for name in ("a", "nick-x"):
+        order.add(name)
+    assert len(order.loads) <= len(names)
 
 
 def _run_build_log(data: bytes, _: Path) -> None:
@@ -1219,6 +1237,7 @@ PARSERS: tuple[Parser, ...] = (
         make=_lines,
         run=_run_allowed,
     ),
+    Parser(name="modprobe-files", samples=lambda: list(_MODPROBE_FILES), make=_lines, run=_run_modprobe_files),
     Parser(name="build-log", samples=_files("logs/*.log"), make=_lines, run=_run_build_log),
     Parser(name="names", samples=_names, make=_lines, run=_run_names),
     Parser(name="secrets", samples=_secrets, make=_bytes, run=_run_leaks),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from builder.boot.kernel_image import BootKernel
+    from builder.boot.load_order import ModuleIndex
     from builder.kernel import KernelVersion
     from integration.conftest import Machine
 
@@ -148,6 +149,7 @@ def _open_lab(ending: str, machine: Machine, lock_text: str, folder: Path, pool:
 
 
 _SECURE = {"mode": "secure"}
+_ABSENT = {"expect": "ENODEV", "because": "no such hardware in a guest"}
 _SLOW = {**_QUICK, "load": 30}
 _PRINTK = "/sys/module/printk/parameters"
 _WARN = "echo 1 >/sys/module/bad_switch/parameters/warn"
@@ -281,7 +283,22 @@ _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
         None,
     ),
     "unsigned, with Secure Boot": ("good", {"settings": _SECURE}, None),
-}
+    "gives back a cache that was merged": ("good_merged", {"settings": {"repeat": 3}}, None),
+    "keeps a cache that was merged": ("bad_merged", {}, BootCheck.MEMORY_LEFT),
+    "its hardware is not there": ("good_absent", {"settings": {"load": {"good_absent": _ABSENT}}}, None),
+    "its hardware is not there, with Secure Boot": (
+        "good_absent", {"settings": {**_SECURE, "load": {"good_absent": _ABSENT}}}, None,
+    ),
+    "its hardware is there after all": ("good", {"settings": {"load": {"good": _ABSENT}}}, BootCheck.LOAD_ACCEPTED),
+    "answers something else without hardware": (
+        "bad_init", {"settings": {"load": {"bad_init": _ABSENT}}}, BootCheck.LOAD_REFUSED,
+    ),
+    "must have a parameter": (
+        "bad_parameter",
+        {"settings": {"parameters": ({"name": "one", "modules": {"bad_parameter": "limit=1"}, "default": True},)}},
+        None,
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +346,15 @@ def test_places_are_named(reports: dict[str, Future[BootReport]]) -> None:
         assert problem.place.startswith(f"{function}+0x"), problem
     slept = reports["sleeps for ever at load"].result().verdict.problems
     assert [(problem.check, problem.place[:8]) for problem in slept] == [(BootCheck.LOAD_HUNG, "bad_init")]
+
+
+def test_what_is_not_exercised_is_said(reports: dict[str, Future[BootReport]]) -> None:
+    for case, refused in (("its hardware is not there", 0), ("its hardware is not there, with Secure Boot", 2)):
+        verdict = reports[case].result().verdict
+        assert verdict.notes[0].startswith("good_absent: not exercised: no hardware: its init must answer ENODEV")
+        assert len(verdict.refusals) == refused
+    kept = reports["keeps a cache that was merged"].result().verdict.problems
+    assert "kmodsmith_kept" in kept[0].sentence
 
 
 def test_every_taint_is_named(reports: dict[str, Future[BootReport]]) -> None:
@@ -434,6 +460,9 @@ class _Images:
 
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         return self._images.in_tree(kernel, names)
+
+    def index(self, kernel: KernelVersion) -> ModuleIndex:
+        return self._images.index(kernel)
 
 
 class _WithoutMachineKeyring(_Images):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from builder.build.result import CellResult, Status, exit_code_of
 from builder.errors import Failure, FailureClass
+from builder.evidence.records import BootEvidence
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Decision, Reason
 from builder.plan.matrix import Cell
@@ -74,6 +76,20 @@ def test_the_table_shows_text_of_logs_as_it_is() -> None:
     failure = Failure(failure_class=FailureClass.COMPILE, code="compiler-error", detail="[bold]not markup[/bold]")
     console.print(emit_results_table([_result("6.1.0-9-amd64", Status.FAILED, failure)], wide=True))
     assert "[bold]not markup[/bold]" in console.export_text()
+
+
+def test_a_pass_without_its_hardware_does_not_look_like_one_with_it() -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    note = "core: not exercised: no hardware: its init must answer ENODEV: no card"
+    boot = BootEvidence(
+        cell="c", key="k", digest="d", passed=True, run="r", finished="f", mode="plain", acceleration="tcg",
+        enrolled="nowhere", signed_by="nobody", seconds=8.0, notes=(note, "the kernel is tainted O: out of tree"),
+    )  # fmt: skip
+    console.print(emit_results_table([replace(_result("6.1.0-9-amd64", Status.BOOTED), boot=boot)], wide=False))
+    text = " ".join(console.export_text().split())
+    assert "plain, unsigned, tcg, 8.0 s" in text
+    assert "not exercised: no hardware" in text
+    assert "tainted" not in text
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ def make_test_result(facts: CellFacts) -> dict[str, Any]:
             "signedBy": boot.signed_by,
             "refusals": list(boot.refusals),
             "allowed": list(boot.allowed),
+            "notes": list(boot.notes),
             "seconds": boot.seconds,
             "finished": boot.finished,
         }

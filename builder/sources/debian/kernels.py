@@ -10,11 +10,11 @@ from builder.errors import FormatError, LockFileError, SourceError
 from builder.host.locks import alone
 from builder.kmod.kernel_object import module_name
 from builder.kmod.packing import is_module
-from builder.sources.debian.deb import find_members
-from builder.sources.kernels import keep_files, order_in_tree
+from builder.sources.debian.deb import find_members, read_members
+from builder.sources.kernels import is_of_modules, keep_files, order_in_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from builder.kernel import Arch, KernelVersion
@@ -71,6 +71,12 @@ class PackagedKernels:
                 keep_files({f"{number:03}-{name}": data for number, (name, data) in enumerate(modules)}, target)
                 self._downloads.drop(package)
         return [(file.name[4:], file.read_bytes()) for file in sorted(target.iterdir())]
+
+    def module_files(self, kernel: KernelVersion) -> Iterator[tuple[str, bytes]]:
+        # The package is not dropped: some of its modules are taken next, which drops it.
+        for member, content in read_members(self._downloads.fetch(self._package(kernel))):
+            if member.isreg() and member.name.startswith("usr/lib/modules/") and is_of_modules(member.name):
+                yield member.name, content
 
     def _package(self, kernel: KernelVersion) -> LockedPackage:
         package = self._parts.boot_package(kernel)

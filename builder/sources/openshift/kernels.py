@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from builder.host.once import Once
 from builder.registry.pull import open_puller
-from builder.sources.kernels import OS_KERNEL_BYTES, extract_kernel, in_tree_of_folder
+from builder.sources.kernels import OS_KERNEL_BYTES, extract_kernel, in_tree_of_folder, module_files_of_folder
 from builder.store.images import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from builder.kernel import KernelVersion
@@ -55,6 +55,9 @@ class ReleaseKernels:
 
     def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
         return in_tree_of_folder(self.ensure(kernel), names)
+
+    def module_files(self, kernel: KernelVersion) -> Iterator[tuple[str, bytes]]:
+        return module_files_of_folder(self.ensure(kernel))
 
     def _target(self, kernel: KernelVersion) -> Path:
         return self._folder / self.identity_of(kernel) / kernel.raw

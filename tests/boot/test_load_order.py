@@ -1,0 +1,218 @@
+"""The order of loading by itself; tests/integration/test_load_order_real.py compares it with modprobe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.samples import Sample
+
+from builder.boot.load_order import (
+    Load,
+    LoadOrder,
+    ModuleFacts,
+    ModuleIndex,
+    parse_softdep,
+    read_modprobe_files,
+    underscored,
+)
+from builder.boot.load_plan import LoadPlan, plan_loads
+from builder.boot.module_index import INDEX_FILE, keep_index, make_index
+from builder.boot.script import OwnModule
+from builder.config.model import BootTest
+from builder.errors import FormatError
+from builder.kernel import parse_kernel_version
+from builder.kmod.fit import place_modules
+from builder.sources.kernels import is_of_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from builder.boot.kernel_image import BootKernel
+    from builder.kernel import KernelVersion
+
+_KERNEL = parse_kernel_version("6.12.5+deb12-amd64")
+
+
+def _index(*modules: ModuleFacts, built_in: Iterable[str] = ()) -> ModuleIndex:
+    return ModuleIndex(modules, built_in)
+
+
+_CRC = (
+    ModuleFacts(name="libcrc32c", softdeps=("pre: crc32c",)),
+    ModuleFacts(name="crc32c_generic", aliases=("crc32c", "crypto-crc32c")),
+    ModuleFacts(name="crc32c_intel", aliases=("crc32c",)),
+)
+
+
+def _order(index: ModuleIndex, *names: str, config: dict[str, str] | None = None) -> LoadOrder:
+    files = {f"etc/modprobe.d/{name}": text.encode() for name, text in (config or {}).items()}
+    order = LoadOrder(index, read_modprobe_files(files))
+    for name in names:
+        order.add(name)
+    return order
+
+
+def test_soft_dependencies_come_before_and_may_fail() -> None:
+    order = _order(_index(*_CRC, ModuleFacts(name="boost", depends=("libcrc32c",))), "boost")
+    assert order.loads == [
+        Load(name="crc32c_generic", is_required=False, because_of="libcrc32c"),
+        Load(name="crc32c_intel", is_required=False, because_of="libcrc32c"),
+        Load(name="libcrc32c"),
+        Load(name="boost"),
+    ]
+    assert order.missing == []
+
+
+def test_what_is_wanted_for_itself_may_not_fail_although_it_is_a_soft_dependency_of_another() -> None:
+    order = _order(_index(*_CRC), "libcrc32c", "crc32c_intel")
+    assert {load.name: load.is_required for load in order.loads} == {
+        "crc32c_generic": False, "crc32c_intel": True, "libcrc32c": True,
+    }  # fmt: skip
+
+
+def test_a_soft_dependency_that_nothing_answers_to_is_named_and_one_in_the_kernel_is_not() -> None:
+    facts = ModuleFacts(name="a", softdeps=("pre: gone built-in post: later",))
+    order = _order(_index(facts, built_in=["built_in"]), "a")
+    assert ([load.name for load in order.loads], order.missing) == (["a"], ["gone (of a)", "later (of a)"])
+
+
+def test_circles_end_and_chains_have_a_bound() -> None:
+    ring = [ModuleFacts(name=f"m{n}", softdeps=(f"pre: m{(n + 1) % 3000}",)) for n in range(3000)]
+    assert 1 < len(_order(_index(*ring), "m0").loads) < 3000
+    chain = [ModuleFacts(name=f"m{n}", depends=(f"m{n + 1}",)) for n in range(3000)]
+    assert len(_order(_index(*chain), "m0").loads) < 3000
+
+
+def test_own_modules_take_the_place_of_namesakes() -> None:
+    index = _index(*_CRC, ModuleFacts(name="hdaps", depends=("old",))).with_modules([ModuleFacts(name="hdaps")])
+    assert [load.name for load in _order(index, "hdaps").loads] == ["hdaps"]
+
+
+def test_files_are_read_by_name_and_one_in_etc_wins() -> None:
+    config = read_modprobe_files(
+        {
+            "usr/lib/modprobe.d/a.conf": b"options a old=1\n",
+            "etc/modprobe.d/a.conf": b'options a-b text="two  words"\nblacklist c-d\ninstall x /bin/true\n',
+            "lib/modprobe.d/z.conf": b"softdep late pre: x\nsoftdep",
+            "run/modprobe.d/b.conf": b"softdep early post: y\n#options a no=1\n",
+            "etc/modprobe.d/not-read": b"options a no=1\n",
+        }
+    )
+    assert config.options == (("a_b", 'text="two  words"'),)
+    assert config.blacklist == {"c_d"}
+    assert [item.module for item in config.softdeps_first] == ["early"]
+    assert [item.module for item in config.softdeps] == ["late"]
+    assert config.not_followed == ("etc/modprobe.d/a.conf: install x /bin/true", "lib/modprobe.d/z.conf: softdep")
+
+
+def test_blacklisted_modules_answer_to_their_names_only() -> None:
+    config = {"a.conf": "blacklist crc32c_intel\n"}
+    assert [load.name for load in _order(_index(*_CRC), "crc32c", config=config).loads] == ["crc32c_generic"]
+    assert [load.name for load in _order(_index(*_CRC), "crc32c-intel", config=config).loads] == ["crc32c_intel"]
+
+
+def test_words_of_softdeps_and_names() -> None:
+    assert parse_softdep(["a", "pre:", "b", "c", "post:", "d", "pre:", "e"]) == (("b", "c", "e"), ("d",))
+    assert underscored("a-b[0-9]c-d") == "a_b[0-9]c_d"
+
+
+def test_an_index_is_made_once_and_one_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+    files = [
+        ("usr/lib/modules/k/kernel/b-c.ko", Sample(name="b_c", modinfo=["license=GPL", "alias=x-*"]).write()),
+        ("usr/lib/modules/k/kernel/a.ko", Sample(name="a", depends="b-c", modinfo=["softdep=pre: b-c"]).write()),
+        ("usr/lib/modules/k/modules.order", b"kernel/b-c.ko\nkernel/gone.ko\n"),
+        ("usr/lib/modules/k/modules.builtin", b"kernel/in-side.ko\n"),
+        ("usr/lib/modules/k/modules.builtin.modinfo", b"in_side.alias=some-name\0in_side.license=GPL\0"),
+    ]
+    assert all(is_of_modules(path) for path, _ in files)
+    made = []
+
+    def make() -> ModuleIndex:
+        made.append(1)
+        return make_index(files)
+
+    for content in (None, "", "{", '{"modules": [["a"]], "built_in": []}'):
+        if content is not None:
+            (tmp_path / INDEX_FILE).write_text(content)
+        for _ in range(2):
+            index = keep_index(tmp_path / INDEX_FILE, make)
+            assert list(index.modules) == ["b_c", "a"]
+            assert index.modules["a"] == ModuleFacts(name="a", depends=("b_c",), softdeps=("pre: b-c",))
+            assert index.by_alias("x_1") == ["b_c"]
+            assert index.is_built_in("in-side")
+            assert index.is_built_in("some_name")
+    assert len(made) == 4
+    with pytest.raises(FormatError):
+        make_index([("x.ko", b"no module")])
+
+
+class _Images:
+    """A kernel with what crc32c needs; ``asked`` are the names that were fetched."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def identity_of(self, kernel: KernelVersion) -> str:
+        return kernel.raw
+
+    def missing_bytes(self, kernel: KernelVersion) -> int:
+        return 0
+
+    def of(self, kernel: KernelVersion) -> BootKernel:
+        raise NotImplementedError
+
+    def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
+        self.asked = sorted(names)
+        return [(name, b"ko") for name in self.asked]
+
+    def index(self, kernel: KernelVersion) -> ModuleIndex:
+        self.asked = ["index"]
+        return _index(*_CRC)
+
+
+def _plan(samples: list[Sample], files: dict[str, bytes] | None = None, **settings: object) -> tuple[LoadPlan, _Images]:
+    placed, _ = place_modules((f"opt/lib/modules/k/extra/{item.name}.ko", item.write()) for item in samples)
+    images = _Images()
+    modules = {module.object.name: module for module in placed}
+    return plan_loads(modules, BootTest.model_validate(settings), images, _KERNEL, files or {}), images
+
+
+def test_a_driver_brings_the_soft_dependencies_of_what_it_needs() -> None:
+    plan, images = _plan([Sample(name="user", depends="boost"), Sample(name="boost", depends="libcrc32c")])
+    assert [(load.name, load.is_required) for load in plan.in_tree] == [
+        ("crc32c_generic", False), ("crc32c_intel", False), ("libcrc32c", True),
+    ]  # fmt: skip
+    assert images.asked == ["crc32c_generic", "crc32c_intel", "libcrc32c"]
+    assert list(plan.own) == [OwnModule(name="boost"), OwnModule(name="user", depends=("boost",))]
+    assert plan.notes == []
+
+
+def test_a_driver_that_needs_nothing_costs_nothing() -> None:
+    plan, images = _plan([Sample(name="b", depends="a"), Sample(name="a")])
+    assert ([module.name for module in plan.own], images.asked, plan.in_tree) == (["a", "b"], [], [])
+
+
+def test_soft_dependencies_among_own_modules_and_files_of_the_image() -> None:
+    soft = Sample(name="front", modinfo=["license=GPL", "softdep=pre: back post: tail none"])
+    files = {"etc/modprobe.d/x.conf": b"options back size=3\nremove a b\n"}
+    plan, _ = _plan([soft, Sample(name="tail"), Sample(name="back")], files, in_tree=("crc32c", "absent"))
+    assert [(module.name, module.options) for module in plan.own] == [("back", "size=3"), ("front", ""), ("tail", "")]
+    assert [load.name for load in plan.in_tree] == ["crc32c_generic", "crc32c_intel"]
+    assert plan.notes == [
+        f"{_KERNEL} has no module and no alias 'absent', which boot.in_tree names",
+        f"{_KERNEL} has nothing for the soft dependency none (of front)",
+        "not followed: etc/modprobe.d/x.conf: remove a b",
+    ]
+
+
+def test_names_that_no_module_has_are_said() -> None:
+    plan, _ = _plan(
+        [Sample(name="a")],
+        load={"b": {"expect": "ENODEV", "because": "r"}},
+        parameters=({"name": "x", "modules": {"c": "y=1", "a": "z=1"}},),
+    )
+    assert plan.notes == [
+        f"the image has no module '{name}', which versions.yaml names for its boot test" for name in ("b", "c")
+    ]
