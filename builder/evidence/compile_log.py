@@ -1,19 +1,33 @@
 """Reads the log of a failed compile and says what failed. Pure.
 
 Two questions in order. Is the machine or the toolkit to blame (``host.surroundings``)? If not, the first error line
-of the compiler, the linker, modpost or make decides, because later ones are mostly its consequences.
+of the compiler, the linker, modpost or make decides, because later ones are mostly its consequences. A program that is
+missing counts only where no compiler complained: makefiles ask for some that they can do without (``$(shell dkms)``).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder.errors import Failure, FailureClass
-from builder.host.surroundings import SURROUNDINGS, describe, find_hits, make_rule, meaningful_lines, shorten
+from builder.host.surroundings import (
+    SURROUNDINGS,
+    clean_lines,
+    describe,
+    find_hits,
+    find_place,
+    in_source,
+    make_rule,
+    meaningful_lines,
+    shorten,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from builder.host.surroundings import Rule
 
 _TOOL_HINT = "the toolkit has no such program: add it to the toolkit, or put the file that it makes into the source"
 _HEADER_HINT = "this kernel has no such header: guard the include by feature; RHEL backports make version checks wrong"
@@ -50,6 +64,18 @@ _CAUSES = (
         "incompatible-types",
         r"error: .*(?:incompatible (?:function )?pointer type|\[-W(?:error=)?incompatible-)",
         _API_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "no-member",
+        r"error: .*(?:has no member named|no member named) ",
+        _API_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
+        "conflicting-types",
+        r"error: conflicting types for ",
+        "the kernel declares this name itself, in another way: rename yours, or leave it out where the kernel has it",
     ),
     make_rule(
         FailureClass.COMPILE,
@@ -121,6 +147,20 @@ _CAUSES = (
     make_rule(FailureClass.COMPILE, "compiler-error", r"(?:^|: )(?:fatal )?error: |: (?:Fatal e|E)rror: "),
 )
 
+_WEAK = "missing-tool"
+# What only a compiler, a linker's input or modpost prints: with such a line a program that is missing is not the cause.
+_COMPILER_ERROR = re.compile(r"^\S+:\d+(?::\d+)?: (?:fatal )?error: |modpost: |\] undefined!$")
+# Where kernels and toolkits have their headers; by a path of their own where make runs in the kernel's folder.
+_KERNEL_FILE = re.compile(
+    r"^(?:\./|(?:\.\./)*)(?:include|arch)/\w|^/(?:usr/src/(?:linux-|kernels/)|lib/modules/|usr/lib/gcc/|usr/include/)"
+)
+_MOST_AROUND = 40
+_INCLUDED = re.compile(r"^(?:In file included |\s+)from (?P<file>[^\s:]{1,300}):(?P<line>\d{1,7})[:,]")
+_EXPANDED = re.compile(
+    r"^(?P<file>[^\s:]{1,300}):(?P<line>\d{1,7}):\d{1,7}: note: (?:in expansion of macro|expanded from macro)"
+)
+_ON_THE_WAY = re.compile(r"^In file included from |^\s+from |: In function |: At top level|: note: |^\s*\d* +\|")
+
 _TIMEOUT_HINT = "see in the log which command waits, or raise build.timeout_minutes in versions.yaml"
 
 _LOOKS_LIKE_ERROR = re.compile(r"(?i)\b(?:error|fatal|failed|failure|cannot|can't|denied|not found|no such)\b")
@@ -136,16 +176,65 @@ def classify_compile_log(text: str, *, exit_explanation: str) -> Failure:
     lines = tuple(meaningful_lines(text))
     if found := _blame_surroundings(lines, exit_explanation):
         return found
-    for line in lines:
-        for rule in _CAUSES:
-            if rule.pattern.search(line):
-                return describe(rule, line)
+    if cause := _find_cause(lines):
+        rule, line, aside = cause
+        failure = describe(rule, line)
+        led_there = _find_way_there(text, line)
+        if led_there:
+            failure = replace(failure, location=led_there, detail=shorten(f"{failure.detail} (from {led_there})"))
+        if aside:
+            failure = replace(failure, hint=f"{failure.hint or ''}; also in the log: {shorten(aside)}".lstrip("; "))
+        return failure
     return Failure(
         failure_class=FailureClass.COMPILE,
         code="unknown",
         detail=shorten(_most_telling(lines) or f"the compile {exit_explanation} and said nothing"),
         hint="the log holds everything that was printed",
     )
+
+
+def _find_cause(lines: Sequence[str]) -> tuple[Rule, str, str] | None:
+    """Return the rule and the line of the cause, and a line about a missing program that was passed over for it."""
+    aside: tuple[Rule, str] | None = None
+    for line in lines:
+        rule = next((rule for rule in _CAUSES if rule.pattern.search(line)), None)
+        if rule is None:
+            continue
+        if rule.code != _WEAK and (aside is None or _COMPILER_ERROR.search(line)):
+            return rule, line, aside[1] if aside else ""
+        aside = aside or ((rule, line) if rule.code == _WEAK else None)
+    return (*aside, "") if aside else None
+
+
+def _find_way_there(text: str, error: str) -> str:
+    """Return the driver's line that led to an error inside of a header of the kernel; empty where none is told.
+
+    gcc and clang print above it who includes the header, and below it in which macro's expansion it was.
+    """
+    place = find_place(error)
+    if place is None or not _KERNEL_FILE.search(place[0]):
+        return ""
+    lines = list(clean_lines(text))
+    at = next((number for number, line in enumerate(lines) if line.rstrip() == error.rstrip()), -1)
+    if at < 0:
+        return ""
+    below = _take_while(lines[at + 1 : at + 1 + _MOST_AROUND], lambda line: not _COMPILER_ERROR.search(line))
+    expanded = (match for line in below if (match := _EXPANDED.match(line)))
+    above = _take_while(reversed(lines[max(at - _MOST_AROUND, 0) : at]), lambda line: bool(_ON_THE_WAY.match(line)))
+    included = (match for line in reversed(above) if (match := _INCLUDED.match(line)))
+    for match in (*expanded, *included):
+        if not _KERNEL_FILE.search(match["file"]):
+            return f"{in_source(match['file'])}:{match['line']}"
+    return ""
+
+
+def _take_while(lines: Iterable[str], is_part: Callable[[str], bool]) -> list[str]:
+    taken = []
+    for line in lines:
+        if not is_part(line):
+            break
+        taken.append(line)
+    return taken
 
 
 def _blame_surroundings(lines: Sequence[str], exit_explanation: str) -> Failure | None:

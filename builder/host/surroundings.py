@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _MAX_LOG_CHARS = 4 * 1024 * 1024
 _MAX_LINE_CHARS = 1000
+# buildah's last line quotes the whole step that failed, and says behind it what was wrong.
+_MAX_STEP_CHARS = 256 * 1024
 _MAX_DETAIL_CHARS = 400
 
 
@@ -66,6 +68,7 @@ SURROUNDINGS = (
         FailureClass.INFRASTRUCTURE,
         "storage-error",
         r"^Error: .*(?:creating read-write layer|layer not known|containers/storage|mounting .*container"
+        r"|identifier is not an? (?:container|image|layer)|container not known"
         r"|storage\.lock|database is locked)|exists in local storage but may be corrupted"
         r"|^Error: .*/(?:overlay|vfs)(?:-layers|-images|-containers)?/",
         _STORAGE_HINT,
@@ -114,11 +117,12 @@ _SOURCE_FOLDER = "/usr/src/driver/"
 
 _ANSI = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_STEP_FAILED = "Error: building at STEP "
 _BUILDAH_TRAILER = re.compile(r'^Error: building at STEP ".*": ')
 _EXIT_ONLY = re.compile(r"(?:while running runtime: )?exit status \d+$")
 _NOISE = re.compile(
     r"STEP \d+(?:/\d+)?: |\+ |\s*\d* \|"  # the recipe, our own command line, quoted source
-    r"|\s*(?:In file included )?from |subprocess exited with status"
+    r"|\s*(?:In file included )?from |COMMIT(?: |$)|--> [0-9a-f]+$|subprocess exited with status"
     r"|(?:g?make)(?:\[\d+\])?: (?:Entering|Leaving|Target |\*\*\* (?:Waiting|Deleting))"
     r"|(?:g?make)(?:\[\d+\])?: \*\*\* \[(?!.*(?:Error 137|Killed)$)"
     r"|(?:cc1(?:plus)?|\S*gcc\S*): (?:some|all) warnings being treated|compilation terminated"
@@ -137,11 +141,14 @@ def find_surroundings(text: str) -> Failure | None:
 
 
 def meaningful_lines(text: str) -> Iterator[str]:
+    return (line for line in clean_lines(text) if not _NOISE.match(line))
+
+
+def clean_lines(text: str) -> Iterator[str]:
+    """Yield the lines of a log without what controls terminals, and of buildah's last one only the cause."""
     for raw in filter(None, text[-_MAX_LOG_CHARS:].split("\n")):
-        line = _CONTROL.sub("", _ANSI.sub("", raw[:_MAX_LINE_CHARS])).rstrip().translate(_QUOTES)
-        if line.startswith("Error: building at STEP "):
-            line = _unwrap_buildah(line)
-        if line and not _NOISE.match(line):
+        unwrapped = _unwrap_buildah(raw[:_MAX_STEP_CHARS]) if raw.startswith(_STEP_FAILED) else raw
+        if line := _CONTROL.sub("", _ANSI.sub("", unwrapped[:_MAX_LINE_CHARS])).rstrip().translate(_QUOTES):
             yield line
 
 
@@ -160,6 +167,17 @@ def find_hits(lines: Iterable[str]) -> dict[str, str]:
     return hits
 
 
+def find_place(line: str) -> tuple[str, int] | None:
+    """Return file and line that an error begins with."""
+    place = _LOCATION.match(line)
+    return (place["file"], int(place["line"])) if place else None
+
+
+def in_source(file: str) -> str:
+    """Return a file by the name that a driver's author knows."""
+    return file.removeprefix(_SOURCE_FOLDER)
+
+
 def describe(rule: Rule, line: str) -> Failure:
     place = _LOCATION.match(line)
     return Failure(
@@ -167,7 +185,7 @@ def describe(rule: Rule, line: str) -> Failure:
         code=rule.code,
         detail=shorten(line.strip()),
         hint=rule.hint,
-        location=f"{place['file'].removeprefix(_SOURCE_FOLDER)}:{place['line']}" if place else None,
+        location=f"{in_source(place['file'])}:{place['line']}" if place else None,
     )
 
 

@@ -101,7 +101,7 @@ class ImageBuild:
     def _argv(
         self, arguments: Mapping[str, str], options: Sequence[str], locate: Callable[[Mount], str]
     ) -> tuple[str, ...]:
-        argv = ["buildah", "build", "--quiet", "--layers=false", "--pull-never", *_REPRODUCIBLE, *options]
+        argv = ["buildah", "build", "--layers=false", "--pull-never", *_REPRODUCIBLE, *options]
         for name, value in sorted(arguments.items()):
             argv += ["--build-arg", f"{name}={value}"]
         containerfile, context = map(locate, self._inputs)

@@ -21,7 +21,7 @@ RECORDED = [
     ("api-arity", COMPILE, "/build/src/sample.c:9", "too few arguments to function 'device_create'"),
     ("api-arity.macro", COMPILE, "/build/src/sample.c:10", 'macro "class_create" requires 2 arguments'),
     ("compiler-crash", TOOLKIT, "string_64.h:49", "internal compiler error: Segmentation fault"),
-    ("compiler-error", COMPILE, "/build/src/sample.c:9", "no member named 'nam'"),
+    ("no-member", COMPILE, "/build/src/sample.c:9", "no member named 'nam'"),
     ("configure-failed", COMPILE, None, "configure: error: kernel headers too old"),
     ("disk-full", INFRA, None, "No space left on device"),
     ("disk-full.storage", INFRA, None, "no space left on device"),
@@ -153,6 +153,77 @@ def test_killed_from_outside_is_taken_for_want_of_memory() -> None:
 def test_first_error_wins_among_causes() -> None:
     log = "a.c:1:1: error: expected ';'\nb.c:2:2: fatal error: gone.h: No such file or directory\n"
     assert (_classify(log).code, _classify(log).location) == ("compiler-error", "a.c:1")
+
+
+def test_a_compiler_error_wins_over_a_program_that_a_makefile_only_asks_for() -> None:
+    log = "/bin/sh: 1: dkms: not found\nx.c:3:10: error: implicit declaration of function 'strlcpy'\n"
+    failure = _classify(log)
+    assert (failure.code, failure.location) == ("implicit-declaration", "x.c:3")
+    assert "also in the log: /bin/sh: 1: dkms: not found" in (failure.hint or "")
+
+
+def test_a_program_that_is_missing_wins_over_what_only_make_says() -> None:
+    log = "/bin/sh: 1: asn1c: not found\nmake: *** No rule to make target 'x.c'.  Stop.\n"
+    assert _classify(log).code == "missing-tool"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("x.c:9:3: error: 'struct block_device' has no member named 'bd_inode'", "no-member"),
+        ("x.c:9:3: error: no member named 'bd_inode' in 'struct block_device'", "no-member"),
+        ("x.c:9:3: error: conflicting types for 'strscpy'; have 'int(char *)'", "conflicting-types"),
+    ],
+)
+def test_what_a_driver_and_a_kernel_disagree_about(line: str, code: str) -> None:
+    assert _classify(f"{line}\n").code == code
+
+
+_INCLUDED = """\
+In file included from ./include/linux/fs.h:9,
+                 from /usr/src/driver/sub/a.h:7,
+                 from /usr/src/driver/sub/a.c:3:
+./include/linux/bdev.h:44:1: error: unknown type name 'foo_t'
+   44 | foo_t x;
+/usr/src/driver/b.c:1:1: error: later
+"""
+_IN_A_MACRO = """\
+In file included from /usr/src/linux-headers-6.12-common/include/linux/list.h:5,
+                 from /usr/src/driver/a.c:1:
+/usr/src/driver/a.c: In function 'walk':
+/usr/src/linux-headers-6.12-common/include/linux/container_of.h:20:47: error: 'struct x' has no member named 'gone'
+   20 |         static_assert(__same_type(*(ptr), ((type *)0)->member) ||       \\
+      |                                               ^~
+./include/linux/list.h:2:9: note: in expansion of macro 'container_of'
+/usr/src/driver/a.c:88:9: note: in expansion of macro 'list_for_each_entry'
+"""
+
+
+@pytest.mark.parametrize(("log", "place"), [(_INCLUDED, "sub/a.h:7"), (_IN_A_MACRO, "a.c:88")])
+def test_an_error_in_a_header_names_the_line_of_the_driver_that_led_there(log: str, place: str) -> None:
+    failure = _classify(log)
+    assert failure.location == place
+    assert failure.detail.endswith(f"(from {place})")
+
+
+def test_an_error_in_a_header_that_nothing_of_the_driver_led_to_stays_there() -> None:
+    assert _classify("./include/linux/fs.h:9:1: error: x\n/usr/src/driver/b.c:1:1: note: y\n").location == (
+        "./include/linux/fs.h:9"
+    )
+    assert _classify(_INCLUDED.replace("./include/linux/bdev.h", "/usr/src/driver/own.h")).location == "own.h:44"
+
+
+@pytest.mark.parametrize("cause", ["layer not known", "identifier is not a container", "container not known"])
+def test_an_error_of_the_store_behind_a_long_step_is_one_of_the_infrastructure(cause: str) -> None:
+    step = "RUN set -eu; " + "x; " * 600
+    failure = _classify(f'Error: building at STEP "{step}": committing container: {cause}\n')
+    assert (failure.failure_class, failure.code) == (INFRA, "storage-error")
+
+
+def test_a_long_step_is_not_the_cause() -> None:
+    step = 'RUN set -eu; fail() { echo "error: failed" >&2; }; ' + "x; " * 600
+    failure = _classify(f'checking\nError: building at STEP "{step}": exit status 2\n')
+    assert (failure.code, failure.detail) == ("unknown", "checking")
 
 
 def test_network_hint_says_what_to_do() -> None:
