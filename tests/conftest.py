@@ -11,6 +11,7 @@ import pytest
 import pytest_socket
 from fakes.bench import bench, booting  # noqa: F401 - fixtures
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
+from fakes.site import site  # noqa: F401 - fixture
 from fakes.tools import FakeTools
 
 from builder.sources.lock import Lock

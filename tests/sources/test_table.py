@@ -10,6 +10,7 @@ from builder.config.load import load_config
 from builder.config.model import AnySource
 from builder.errors import LockFileError
 from builder.kernel import Arch, parse_kernel_version
+from builder.plan.project import open_project
 from builder.sources.debian.source import DebianSource
 from builder.sources.lock import Lock
 from builder.sources.openshift.lock import LockedOpenShift
@@ -61,6 +62,8 @@ def test_a_helper_that_the_lock_does_not_have(project_dir: Path) -> None:
     assert isinstance(found, OpenShiftSource)
     with pytest.raises(LockFileError, match="has no small base image"):
         found.base_id(Arch.X86_64)
+    with pytest.raises(LockFileError, match="has no busybox for the guests"):
+        found.read_busybox(Arch.X86_64, open_project(project_dir).workplace)
 
 
 def test_a_source_that_versions_yaml_no_longer_names(project_dir: Path) -> None:

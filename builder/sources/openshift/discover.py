@@ -18,7 +18,7 @@ from builder.sources.openshift.graph import ask_graph
 from builder.sources.openshift.lock import LockedOpenShift, LockedRelease, LockedStream
 from builder.sources.openshift.node_kernels import derive_kernels
 from builder.sources.openshift.release_reader import Reading, ReleaseReader, read_given, read_releases
-from builder.sources.openshift.releases import choose_releases
+from builder.sources.openshift.releases import Doubt, choose_releases
 from builder.sources.openshift.witnesses import state_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def discover(
     }
     found = dict(read_releases(reader, unsettled, progress))
     releases = _apply(chosen, found, previous)
-    problems = [*chosen.problems, *((key, line) for key in unsettled for line in found[key].problems)]
+    read = [Doubt(subject=key, sentence=line) for key in unsettled for line in found[key].problems]
+    problems = [*chosen.problems, *read]
     if not releases:
         raise SourceError("; ".join(_summarize(problems)) or "no channel has a release")
     locked = LockedOpenShift(
@@ -143,11 +144,11 @@ def _is_settled(release: LockedRelease | None, payload: str) -> bool:
     )
 
 
-def _summarize(problems: Sequence[tuple[str, str]]) -> list[str]:
+def _summarize(problems: Sequence[Doubt]) -> list[str]:
     """Return a line for each kind of problem: what is wrong with hundreds of releases has one cause."""
     found: dict[str, list[str]] = {}
-    for subject, sentence in problems:
-        found.setdefault(re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", sentence), []).append(subject)
+    for doubt in problems:
+        found.setdefault(re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", doubt.sentence), []).append(doubt.subject)
     lines = []
     for sentence, subjects in found.items():
         others = f" and {len(subjects) - 1} more" if len(subjects) > 1 else ""

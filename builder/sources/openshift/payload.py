@@ -280,7 +280,7 @@ def parse_labels(content: bytes) -> tuple[dict[str, str], str]:
     """Return labels and architecture (OCI spelling) of an image's configuration.
 
     Raises:
-        FormatError: it is none.
+        FormatError: the bytes are no configuration of an image.
     """
     found = parse_json(_ImageConfiguration, content, "configuration of an image")
     return (found.config.labels if found.config else None) or {}, found.architecture or ""

@@ -89,7 +89,12 @@ class ReleaseReader:
         self._once = Once()
 
     def identify(self, name: Pullspec, arch: Arch) -> tuple[Pullspec, str]:
-        """Return a release image by digest and the version that it says it is; raises as ``Registry.image`` does."""
+        """Return a release image by digest and the version that it says it is.
+
+        Raises:
+            SourceError: its registry does not have it, refuses, or does not answer.
+            FormatError: it is no release image, or one for another architecture.
+        """
         image, manifest = self._registry.image(name, arch.oci)
         labels, own_arch = self._labels(image, manifest)
         if own_arch and own_arch != arch.oci:

@@ -43,6 +43,14 @@ class Channel:
         return minor.count(".") != 1 or version.startswith(f"{minor}.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """A channel or a release that could not be read, or is not believed, and why."""
+
+    subject: str
+    sentence: str
+
+
 @dataclass(slots=True)
 class ChosenReleases:
     """Which releases there are: by key, with payload and channels, and what is to be said about the others."""
@@ -52,8 +60,8 @@ class ChosenReleases:
     lost: dict[str, str] = field(default_factory=dict)
     """Releases that leave the lock, with the stated reason."""
     stale: dict[str, str] = field(default_factory=dict)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    """What could not be read or believed: a channel or release, and a sentence about it."""
+    problems: list[Doubt] = field(default_factory=list)
+    """What could not be read or believed."""
 
 
 def choose_releases(
@@ -84,7 +92,7 @@ def choose_releases(
         known = {key for key, release in before.items() if _has(release, key, channel)}
         nodes, sentence = _believe(channel, answer, known, settings, today, accept=accept_loss)
         if sentence:
-            chosen.problems.append((str(channel), sentence))
+            chosen.problems.append(Doubt(subject=str(channel), sentence=sentence))
             unread.add(channel)
             if known and previous:
                 chosen.stale[str(channel)] = previous.stale.get(str(channel), previous.resolved)
@@ -93,9 +101,9 @@ def choose_releases(
             chosen.channels.setdefault(key, {})[channel.name] = since if since is not None else now if known else ""
             if chosen.payloads.setdefault(key, payload) != payload:
                 sentence = f"two channels name different payloads, {chosen.payloads[key]} and {payload}"
-                chosen.problems.append((key, sentence))
+                chosen.problems.append(Doubt(subject=key, sentence=sentence))
     if isinstance(given, str):
-        chosen.problems.append((GIVEN, given))
+        chosen.problems.append(Doubt(subject=GIVEN, sentence=given))
         unread |= {Channel(GIVEN, arch) for arch in Arch}
     else:
         for key, payload in given.items():

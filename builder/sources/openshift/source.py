@@ -46,7 +46,12 @@ class OpenShiftSource(OpenShiftParts):
         return open_release_kernels(self, workplace)
 
     def read_busybox(self, arch: Arch, workplace: Workplace) -> bytes:
-        return self._runtime().read_busybox(arch, workplace)
+        if self.runtime is None:
+            raise LockFileError(
+                f"source {self.name!r} has no busybox for the guests of boot tests: name a source of provider debian "
+                "as its 'runtime' in versions.yaml and run 'nox -s discover'"
+            )
+        return self.runtime.read_busybox(arch, workplace)
 
     def _runtime(self) -> KernelSource:
         if self.runtime is None:

@@ -1,0 +1,157 @@
+"""Verb discover: each source has its own outcome, and what changed is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.locks import debian_of
+
+from builder.errors import (
+    CommandError,
+    FormatError,
+    HostError,
+    SourceError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    UsageError,
+)
+from builder.sources.lock_file import read_lock
+
+if TYPE_CHECKING:
+    from fakes.site import Site
+
+
+_K1 = "5.14.0-427.50.1.el9_4.x86_64"
+
+
+_K2 = "5.14.0-427.51.1.el9_4.x86_64"
+
+
+def test_discover_says_what_changed_and_which_cells_that_adds(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    code, out, err = site.run("discover", "--source", "ocp")
+    assert code == 0, err
+    assert f"new kernel {_K1}: of 4.17.1" in out
+    assert "new release 4.17.1-x86_64: in fast-4.17 since before the first look; rhel-coreos complete" in out
+    assert f"2 new cells to build: demo-1.2.0/{_K1}, demo-1.2.0/{_K1}+rt" in out
+    assert "1 releases read with" in out
+    assert debian_of(read_lock(site.folder / "versions.lock.yaml")).kernels, "the other source stays"
+    before = (site.folder / "versions.lock.yaml").read_bytes()
+    code, out, _ = site.run("discover", "--source", "ocp")
+    assert (code, out.splitlines()[-1]) == (0, "nothing changed")
+    assert (site.folder / "versions.lock.yaml").read_bytes() == before
+    site.release("4.17.2", _K2)
+    code, report = site.json("discover", "--source", "ocp")
+    assert (code, report["releases_read"], len(report["new_cells"])) == (0, 1, 2)
+    assert {change["kind"] for change in report["changes"]} == {"new kernel", "new release"}
+    assert "for a minute" in next(change["detail"] for change in report["changes"] if change["kind"] == "new release")
+
+
+def test_a_source_that_fails_keeps_what_it_had_and_has_its_exit_code(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    (site.folder / "fast-4.17_amd64.json").unlink()
+    code, _, err = site.run("discover", "--source", "ocp")
+    assert (code, "cannot be read" in err, "hint: run it again later" in err) == (7, True, True)
+    assert list(site.locked.kernels) == [_K1, f"{_K1}+rt"]
+    site.release("4.17.2", _K2)
+    site.edit(sources={"ocp": {"provider": "openshift", "channels": ["fast-4.17", "nope-4.17"], "graph": "{channel}_{arch}.json"}}, groups={"few": {"source": "ocp"}})  # fmt: skip
+    code, out, err = site.run("discover")
+    assert (code, "nope-4.17" in err, "new kernel" in out) == (7, True, True), "what can be read is"
+    code, _, err = site.run("discover", "--source", "opc")
+    assert (code, "there is no source 'opc'" in err) == (2, True)
+
+
+def test_a_source_that_never_answered_leaves_the_others_alone(site: Site) -> None:
+    code, _, err = site.run("discover", "--source", "ocp")
+    assert (code, "source ocp: fast-4.17 x86_64:" in err) == (7, True)
+    assert list(read_lock(site.folder / "versions.lock.yaml").sources) == ["debian"]
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "words", "code"),
+    [
+        (SourceUnreachableError("no route"), "unreachable", "no route", 7),
+        (SourceRefusedError("a wrong password"), "unreachable", "a wrong password", 7),
+        (SourceError("wrong signature"), "malformed", "wrong signature", 7),
+        (FormatError("no JSON"), "malformed", "no JSON", 8),
+        (HostError("apt-get is not installed"), "host", "apt-get is not installed", 6),
+        (CommandError("buildah ended with exit code 125"), "host", "exit code 125", 17),
+        (UsageError("'x' is not a kernel version"), "malformed", "not a kernel version", 7),
+        (
+            OSError(30, "Read-only file system", "/cache/apt"),
+            "host",
+            "/cache/apt cannot be read or written: Read-only file system",
+            6,
+        ),
+        (KeyError("Package"), "defect", "defect in kmodsmith: KeyError: 'Package'", 1),
+    ],
+)
+def test_each_source_has_its_own_outcome(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str, words: str, code: int
+) -> None:
+    """Whatever ends the first source, the second is asked; the older answer stays, marked, until it answers."""
+    from builder.sources.debian import discover as debian
+
+    def fail(*_: object, **_options: object) -> None:
+        raise error
+
+    known = debian_of(read_lock(site.folder / "versions.lock.yaml"))
+    monkeypatch.setattr("builder.sources.debian.discover.discover", fail)
+    site.release("4.17.1", _K1)
+    found, out, err = site.run("discover")
+    assert (found, f"new kernel {_K1}" in out) == (code, True), err
+    assert "source debian: " in err
+    assert words in err
+    assert "Traceback" not in err
+    locked = debian_of(read_lock(site.folder / "versions.lock.yaml"))
+    assert locked == known.model_copy(update={"problem": problem})
+    _, out, _ = site.run("matrix", "--source", "debian")
+    assert f"all of it is the answer of {known.resolved}: the last reading failed ({problem})" in out
+    answer = debian.DebianAnswer(locked=known, lost={}, problems=[])
+    monkeypatch.setattr("builder.sources.debian.discover.discover", lambda *_, **_options: answer)
+    assert site.run("discover")[0] == 0
+    assert debian_of(read_lock(site.folder / "versions.lock.yaml")) == known
+
+
+def test_sources_that_fail_for_different_reasons_are_one_answer_that_is_not_whole(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **_options: object) -> None:
+        raise HostError("apt-get is not installed")
+
+    monkeypatch.setattr("builder.sources.debian.discover.discover", fail)
+    code, _, err = site.run("discover")
+    assert (code, "apt-get" in err, "source ocp" in err) == (7, True, True)
+
+
+def test_accept_loss_is_for_every_source(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from builder.sources.debian import discover as debian
+
+    asked: list[object] = []
+
+    def discover(_source: object, previous: Any, *_: object, **options: object) -> object:
+        asked.append(options["accept_loss"])
+        return debian.DebianAnswer(locked=previous, lost={}, problems=["amd64: 5 of the 6 kernels are not there"])
+
+    monkeypatch.setattr("builder.sources.debian.discover.discover", discover)
+    code, _, err = site.run("discover", "--source", "debian")
+    assert (code, "source debian: amd64: 5 of the 6" in err) == (7, True)
+    site.run("discover", "--source", "debian", "--accept-loss")
+    assert asked == [False, True]
+
+
+def test_a_source_that_is_taken_out_says_what_leaves_with_it(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(sources={"ocp": {"provider": "openshift", "channels": ["fast-4.17"], "graph": "{channel}_{arch}.json"}}, groups={"few": {"source": "ocp"}})  # fmt: skip
+    code, out, _ = site.run("discover")
+    assert (code, "source gone debian: versions.yaml no longer names it; 6 kernels leave with it" in out) == (0, True)
+
+
+def test_many_changes_are_counted(site: Site) -> None:
+    for number in range(30):
+        site.release(f"4.17.{number}", _K1)
+    _, out, _ = site.run("discover", "--source", "ocp")
+    assert "... and 10 more of: new release (--json lists all)" in out

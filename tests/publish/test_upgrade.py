@@ -1,0 +1,165 @@
+"""Verb upgrade-check: whether the image of every kernel of a release is there and right."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import yaml
+from fakes.image_keys import make_image_signer
+from fakes.openshift_world import digest_of
+from fakes.registry import pretend_registry
+
+from builder.image.manifests import OCI_MANIFEST
+from builder.publish.attest.simple_signing import ImageSignature, make_payload, make_signature_image, signature_tag
+from builder.registry.access import RegistryAccess
+from builder.registry.credentials import Credentials
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from fakes.site import Site
+    from fakes.tools import FakeTools
+
+    from builder.signing.image_key import OpenImageSigner
+
+_K1 = "5.14.0-427.50.1.el9_4.x86_64"
+
+
+_RT_TAG = "1.2.0-5.14.0-427.50.1.el9_4.x86_64_rt"
+
+
+def _presences(site: Site) -> tuple[int, dict[str, str]]:
+    code, answer = site.json("upgrade-check", "4.17.1")
+    assert answer["ready"] is (code == 0)
+    return code, {row["variant"]: row["presence"] for row in answer["images"]}
+
+
+def _use_registry(site: Site, **publish: Any) -> str:
+    """Publish the driver in a registry; returns the key that its image for the real-time kernel must have."""
+    drivers = yaml.safe_load((site.folder / "versions.yaml").read_text())["drivers"]
+    drivers[0]["image"] = "quay.test/drivers/demo"
+    site.edit(drivers=drivers, publish=publish)
+    _, plan = site.json("plan", "--group", "ocp")
+    return next(str(cell["key"]) for cell in plan["cells"] if cell["kernel"] == f"{_K1}+rt")
+
+
+def test_upgrade_check_leaves_out_what_the_driver_itself_excludes(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    (site.folder / "src" / "dkms.conf").write_text(
+        "PACKAGE_NAME=demo\nPACKAGE_VERSION=1.2.0\nBUILT_MODULE_NAME[0]=demo\nDEST_MODULE_LOCATION[0]=/extra\n"
+        'BUILD_EXCLUSIVE_KERNEL="^6\\."\nMAKE[0]="make"\n'
+    )
+    drivers = yaml.safe_load((site.folder / "versions.yaml").read_text())["drivers"]
+    drivers[0] = {name: value for name, value in drivers[0].items() if name != "modules"} | {"dkms": "dkms.conf"}
+    site.edit(drivers=drivers)
+    code, answer = site.json("upgrade-check", "4.17.1")
+    assert (code, {row["presence"] for row in answer["images"]}) == (0, {"not-wanted"}), answer
+
+
+def test_upgrade_check_says_what_is_there(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    assert _presences(site) == (18, {"standard": "absent", "rt": "absent"})
+    key = _use_registry(site)
+    labels = {"io.kmodsmith.cell.key": key}
+    site.world.image([{"x": b""}], repository="drivers/demo", tag=_RT_TAG)
+    assert _presences(site) == (18, {"standard": "absent", "rt": "stale"}), "a name alone says nothing"
+    site.world.image([{"x": b""}], repository="drivers/demo", tag=_RT_TAG, labels=labels)
+    assert _presences(site) == (18, {"standard": "absent", "rt": "ready"})
+    site.world.failures["1.2.0-5.14.0-427.50.1.el9_4.x86_64"] = httpx.Response(500)
+    assert _presences(site) == (18, {"standard": "unknown", "rt": "ready"})
+    site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
+    assert _presences(site) == (0, {"standard": "not-wanted", "rt": "ready"})
+    code, out, _ = site.run("upgrade-check", "4.17.1")
+    assert (code, "4.17.1: ready" in out) == (0, True)
+
+
+def test_upgrade_check_reads_signatures(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
+    ours, other = make_image_signer(), make_image_signer()
+    (site.folder / "images.pub").write_text(ours.key.pem)
+    key = _use_registry(site, signer={"public_key": "images.pub", "key_file": "~/images.key"})
+    image = site.world.image([{}], repository="drivers/demo", tag=_RT_TAG, labels={"io.kmodsmith.cell.key": key})
+    digest = image.partition("@")[2]
+
+    def sign(signer: OpenImageSigner, name: str) -> None:
+        payload = make_payload(name, digest)
+        found = ImageSignature(digest_of(payload), len(payload), signer.sign(payload))
+        manifest, _ = make_signature_image([found])
+        site.world.manifests["drivers/demo", signature_tag(digest)] = (OCI_MANIFEST, manifest)
+
+    name = f"quay.test/drivers/demo:{_RT_TAG}"
+    assert _presences(site)[1]["rt"] == "unsigned"
+    sign(other, name)
+    assert _presences(site)[1]["rt"] == "other-key"
+    sign(ours, "quay.test/drivers/demo:another")
+    assert _presences(site)[1]["rt"] == "other-key"
+    sign(ours, name)
+    assert _presences(site) == (0, {"standard": "not-wanted", "rt": "ready"})
+    site.world.failures[signature_tag(digest)] = httpx.Response(403)
+    assert _presences(site)[1]["rt"] == "unknown"
+    (site.folder / "images.pub").unlink()
+    assert _presences(site)[1]["rt"] == "unknown"
+
+
+def test_upgrade_check_looks_at_mirrors_and_a_dead_one_makes_it_unknown(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
+    key = _use_registry(site)
+    mirror = "mirror.test:5000/copies"
+
+    def open_mirrored(_settings: object, _root: Path, cache_dir: Path) -> RegistryAccess:
+        registry = pretend_registry(site.world, cache_dir / "registry", mirrors={"quay.test/drivers": [mirror]})
+        return RegistryAccess(registry, Credentials(), frozenset())
+
+    monkeypatch.setattr("builder.publish.reading.open_registries", open_mirrored)
+    assert _presences(site)[1]["rt"] == "absent"
+    site.world.failures[f"/copies/demo/manifests/{_RT_TAG}"] = httpx.Response(503)
+    assert _presences(site)[1]["rt"] == "unknown"
+    site.world.failures.clear()
+    site.world.image([{}], repository="copies/demo", tag=_RT_TAG, labels={"io.kmodsmith.cell.key": key})
+    assert _presences(site)[1]["rt"] == "ready"
+
+
+def test_upgrade_check_of_the_container_store(site: Site, fake_tools: FakeTools) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(exclude=[{"kernel": _K1, "reason": "no such customers"}])
+    _, plan = site.json("plan", "--group", "ocp")
+    cell = next(item for item in plan["cells"] if item["kernel"] == f"{_K1}+rt")
+
+    def keep(**names: list[str]) -> None:
+        images = [
+            {"id": image, "names": held, "digest": f"sha256:{image * 64}", "size": "1 MB"}
+            for image, held in names.items()
+        ]
+        fake_tools.add("buildah", f"case \"$1\" in images) echo '{json.dumps(images)}';; *) exit 9;; esac")
+
+    made = f"localhost/kmodsmith/cell:{cell['key']}"
+    keep(a=[cell["image"]], b=[made])
+    assert _presences(site)[1]["rt"] == "stale"
+    keep(a=[cell["image"], made])
+    assert _presences(site) == (0, {"standard": "not-wanted", "rt": "ready"})
+
+
+def test_upgrade_check_of_what_is_not_known(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.world.failures["/image-references"] = httpx.Response(500)
+    payload = site.world.channels["fast-4.17", "amd64"][0]["payload"]
+    site.world.failures[payload.rpartition("@")[2]] = httpx.Response(403)
+    site.run("discover", "--source", "ocp")
+    code, answer = site.json("upgrade-check", "4.17.1")
+    assert (code, [row["presence"] for row in answer["images"]]) == (18, ["no-kernel"])
+    code, _, err = site.run("upgrade-check", "4.17.12")
+    assert (code, "does not know release 4.17.12" in err, "did you mean '4.17.1'?" in err) == (2, True, True)
+    code, _, err = site.run("upgrade-check", "4.17.1", "--driver", "nope")
+    assert (code, "no driver matches nope" in err) == (2, True)
