@@ -19,8 +19,8 @@ KmodsmithError
 └── CellError            10-17  one cell failed, see FailureClass
 
 Exit 0 means that everything asked for is there and checked; 1 is a defect of kmodsmith itself; 18 means that
-upgrade-check found images missing, 20 that cells failed in more than one class, 130 that somebody interrupted. Only
-``builder.__main__`` leaves the process. Pure.
+upgrade-check found images missing, 19 that lint found nothing to judge, 20 that cells failed in more than one class,
+130 that somebody interrupted. Only ``builder.__main__`` leaves the process. Pure.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 EXIT_OK = 0
 EXIT_DEFECT = 1
 EXIT_NOT_READY = 18
+EXIT_NOTHING_TO_JUDGE = 19
 EXIT_SEVERAL_CLASSES = 20
 EXIT_INTERRUPTED = 130
 

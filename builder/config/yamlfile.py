@@ -60,6 +60,20 @@ def read_documents(file: Path) -> list[YamlFile]:
     return [item for item in _compose(file, _read_text(file), yaml.compose_all) if item.data is not None]
 
 
+def read_documents_leniently(file: Path) -> tuple[list[YamlFile], list[Mistake]]:
+    """Read what can be read of a file: a key that is given twice hides nothing but itself.
+
+    Returns:
+        The documents, and all mistakes of the file; of one that is no YAML there are only these.
+    """
+    mistakes: list[Mistake] = []
+    try:
+        documents = _compose_all(file, _read_text(file), yaml.compose_all, mistakes)
+    except ConfigError as error:
+        return [], list(error.mistakes)
+    return [item for item in documents if item.data is not None], mistakes
+
+
 def _read_text(file: Path) -> str:
     try:
         with open_regular(file, most=_MOST_BYTES) as stream:
@@ -78,8 +92,15 @@ def _read_text(file: Path) -> str:
 
 
 def _compose(file: Path, text: str, compose: Callable[..., Any]) -> list[YamlFile]:
-    documents = []
     mistakes: list[Mistake] = []
+    documents = _compose_all(file, text, compose, mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return documents
+
+
+def _compose_all(file: Path, text: str, compose: Callable[..., Any], mistakes: list[Mistake]) -> list[YamlFile]:
+    documents = []
     try:
         refuse_tricks(file, text)
         composed = compose(text, Loader=yaml.CSafeLoader)
@@ -96,8 +117,6 @@ def _compose(file: Path, text: str, compose: Callable[..., Any]) -> list[YamlFil
         ) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise _single(file, f"is not YAML: {' '.join(str(error).split())}") from None
-    if mistakes:
-        raise ConfigError(mistakes)
     return documents
 
 

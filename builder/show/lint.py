@@ -21,12 +21,15 @@ FORMAT_VERSION = 1
 def emit_lint(result: LintResult) -> str:
     """Return a line for each finding, as compilers write them, and a line that counts."""
     lines = [
-        f"{item.mistake.file}:{item.mistake.line}:{item.mistake.column}: {item.severity}: {item.field}: "
-        f"{item.mistake.message} [{item.code}]"
+        f"{item.mistake.file}:{item.mistake.line}:{item.mistake.column}: {item.severity}: "
+        f"{f'{item.field}: ' if item.field else ''}{item.mistake.message} [{item.code}]"
         for item in sorted(result.findings, key=lambda item: item.mistake)
     ]
     counts = Counter(str(item.severity) for item in result.findings)
     parts = ", ".join(_count(number, severity) for severity, number in sorted(counts.items())) or "nothing wrong"
+    if result.is_empty:
+        seen = ", ".join(f"{number} {kind}" for kind, number in sorted(result.others.items())) or "no object at all"
+        parts = f"nothing to judge; there is {seen}"
     return "\n".join([*lines, f"{_count(result.objects, 'object')} of KMM: {parts}"])
 
 
@@ -59,5 +62,11 @@ def emit_lint_json(result: LintResult, choices: Sequence[ImageChoice]) -> str:
     chosen = [
         {"module": item.module, "kernel": item.kernel, "mapping": item.mapping, "image": item.image} for item in choices
     ]
-    data = {"format": FORMAT_VERSION, "objects": result.objects, "findings": findings, "choices": chosen}
+    data = {
+        "format": FORMAT_VERSION,
+        "objects": result.objects,
+        "others": dict(result.others),
+        "findings": findings,
+        "choices": chosen,
+    }
     return json.dumps(data, indent=2) + "\n"

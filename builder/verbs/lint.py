@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.config.yamlfile import read_documents
+from builder.config.yamlfile import read_documents_leniently
 from builder.emit.kmm.lint import choose_images
 from builder.emit.kmm.lint import lint as find_problems
 from builder.emit.kmm.version import KMM_OPTIONS, Flavour, KmmVersion
-from builder.errors import ConfigError
+from builder.errors import EXIT_NOTHING_TO_JUDGE, ConfigError
 from builder.show.lint import emit_choices, emit_lint, emit_lint_json
 from builder.verbs.options import with_options
 
@@ -39,8 +39,9 @@ def lint_kmm(
     """Check YAML for KMM without a cluster: what its admission would refuse, and traps that it does not see.
 
     Unknown fields (a cluster drops them silently), fields newer than KMM, kernelMappings with RE2's own semantics and
-    in KMM's order, modprobe, signing, tolerations, host paths, name lengths, keys of Secrets and ConfigMaps in the same
-    files. Exit codes: 0 nothing refused, 3 errors.
+    in KMM's order, variables, modprobe, signing, tolerations, host paths, name lengths, and what the same files have of
+    Secrets, ConfigMaps and NodeFeatureRules. Objects in Lists, Policies and ManifestWorks are looked into. Exit codes:
+    0 nothing refused, 3 errors, 19 there was nothing to judge.
 
     \b
     lint kmm module.yaml --kmm 2.7
@@ -49,13 +50,10 @@ def lint_kmm(
     documents = []
     mistakes: list[Mistake] = []
     for file in files:
-        try:
-            documents += read_documents(file)
-        except ConfigError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise ConfigError(mistakes)
-    result = find_problems(documents, KmmVersion(version), Flavour(flavour))
+        read, wrong = read_documents_leniently(file)
+        documents += read
+        mistakes += wrong
+    result = find_problems(documents, KmmVersion(version), Flavour(flavour), mistakes=mistakes)
     choices = choose_images(documents, kernels)
     if as_json:
         session.out.file.write(emit_lint_json(result, choices))
@@ -63,4 +61,6 @@ def lint_kmm(
         session.out.print(emit_lint(result), markup=False, soft_wrap=True)
         if choices:
             session.out.print(emit_choices(choices))
-    return ConfigError.exit_code if result.has_errors else 0
+    if result.has_errors:
+        return ConfigError.exit_code
+    return EXIT_NOTHING_TO_JUDGE if result.is_empty else 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
 from builder.config.regexp import compile_regexp, matches
-from builder.emit.kmm.mapping import fits
+from builder.emit.kmm.mapping import VARIABLES, find_variables, fits
 from builder.emit.kmm.problem import Path, Problem, warn
 from builder.emit.kmm.texts import LABEL_VALUE
 from builder.errors import FormatError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from builder.emit.kmm.version import KmmVersion
 
 _IMAGE_WITH_TAG = re.compile(r"[^@]*/[^/:@]+:[^/@]+|[^/:@]+:[^/@]+|.+@sha256:[0-9a-f]{64}")
+# Fields in which KMM replaces variables (internal/utils/replaceStrings.go and its callers).
+_WITH_VARIABLES = frozenset({"containerImage", "unsignedImage", "filesToSign"})
 # No kernel is called so: what matches it has no end, or no beginning.
 _ANY_KERNEL = ("0.0.0-0.x", "9.99.9-999.99.9.el99_9.never")
 
@@ -31,10 +34,14 @@ def check_container(container: Mapping[str, Any], path: Path, version: KmmVersio
         place = (*path, "kernelMappings", number)
         yield from _check_mapping(mapping, place)
         yield from _check_image(mapping, place, container.get("imagePullPolicy"))
+        if not mapping.get("containerImage") and not container.get("containerImage"):
+            message = "is empty, and the container has none to fall back on"
+            yield Problem(path=(*place, "containerImage"), code="image", message=message)
         yield from _check_order(mappings, number, place)
     yield from _check_modprobe(container["modprobe"], (*path, "modprobe"))
     directory = container["modprobe"].get("dirName") or "/opt"
     has_build = bool(container.get("build"))
+    yield from _check_variables(container, path)
     for part, place in _parts(container, path):
         if sign := part.get("sign"):
             builds = has_build or bool(part.get("build"))
@@ -56,9 +63,10 @@ def _check_in_tree(container: Mapping[str, Any], path: Path) -> Iterator[Problem
     for part, place in _parts(container, path):
         if part.get(old):
             yield warn((*place, old), "deprecated", f"is deprecated: use {new}")
-        if part.get(old) and (part.get(new) or container.get(new)):
+        # An empty list counts: the webhook asks whether the field is there.
+        if part.get(old) and (part.get(new) is not None or container.get(new) is not None):
             yield Problem(path=(*place, old), code="in-tree", message=f"{old} and {new} exclude each other")
-        elif part.get(new) and container.get(old):
+        elif part.get(new) is not None and container.get(old):
             yield Problem(path=(*place, new), code="in-tree", message=f"{old} and {new} exclude each other")
 
 
@@ -73,6 +81,19 @@ def _check_image(part: Mapping[str, Any], path: Path, policy: str | None) -> Ite
         yield warn(place, "not-pinned", "is named by a tag: whoever may write the tag decides what nodes load")
     elif policy == "Always":
         yield warn(place, "pull-policy", "is named by digest, so imagePullPolicy Always only costs time")
+
+
+def _check_variables(value: Any, path: Path) -> Iterator[Problem]:
+    """Check the variables that KMM replaces: one that it does not know becomes nothing, without a word."""
+    if isinstance(value, str) and next(part for part in reversed(path) if isinstance(part, str)) in _WITH_VARIABLES:
+        for name in find_variables(value):
+            if name not in VARIABLES:
+                near = difflib.get_close_matches(name, VARIABLES, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(VARIABLES)}"
+                yield Problem(path=path, code="variable", message=f"KMM has no variable {name}: {hint}")
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from _check_variables(inner, (*path, key))
 
 
 def _check_mapping(mapping: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -117,7 +138,7 @@ def _check_order(mappings: Sequence[Mapping[str, Any]], number: int, path: Path)
 
 def _check_modprobe(modprobe: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     name, raw = modprobe.get("moduleName"), modprobe.get("rawArgs") or {}
-    if name and (raw.get("load") or raw.get("unload")):
+    if name and (raw.get("load") is not None or raw.get("unload") is not None):
         yield Problem(path=(*path, "rawArgs"), code="modprobe", message="rawArgs and moduleName exclude each other")
     elif not name and not (raw.get("load") and raw.get("unload")):
         message = "moduleName is needed, or rawArgs with both load and unload"

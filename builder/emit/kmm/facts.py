@@ -14,6 +14,7 @@ from builder.publish.published import read_published
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from builder.config.model import RegistrySettings
     from builder.host.progress import Progress
     from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell, Selector
@@ -78,7 +79,16 @@ def _read_driver(
         releases=releases,
         containerfile=driver.containerfile_file.read_text(encoding="utf-8"),
         build_arguments=wanted,
+        registry_tls=registry_tls(project.config.registry, cells),
     )
+
+
+def registry_tls(settings: RegistrySettings, cells: Sequence[PublishedCell]) -> dict[str, bool]:
+    """Return what KMM must be told to ask the images' registry whether they are there."""
+    hosts = {cell.repository.partition("/")[0] for cell in cells}
+    if hosts & set(settings.plain_http):
+        return {"insecure": True}
+    return {"insecureSkipTLSVerify": True} if hosts & set(settings.unverified_tls) else {}
 
 
 def find_releases(project: Project, cells: Sequence[Cell], globs: Sequence[str]) -> list[ReleaseKernel]:

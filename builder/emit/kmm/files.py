@@ -46,6 +46,8 @@ class KmmFacts:
     releases: Sequence[ReleaseKernel]
     containerfile: str = ""
     build_arguments: Mapping[str, str] = field(default_factory=dict)
+    registry_tls: Mapping[str, bool] = field(default_factory=dict)
+    """KMM's registryTLS, where versions.yaml says that the images' registry has no TLS that can be checked."""
 
     @property
     def namespace(self) -> str:
@@ -111,6 +113,8 @@ def make_module(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[
             for cell in _ordered(facts.cells)
         ],
     }
+    if facts.registry_tls:
+        container["registryTLS"] = dict(facts.registry_tls)
     if settings.ordered_upgrade:
         container = {"version": facts.driver.version, **container}
     if settings.in_tree_modules_to_remove:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from builder.emit.kmm.documents import KubernetesObject, as_mapping, find_objects
 from builder.emit.kmm.fields import SPECS
 from builder.emit.kmm.mapping import choose_mapping, image_of
 from builder.emit.kmm.problem import Problem, Severity
+from builder.emit.kmm.references import check_references, check_secret
 from builder.emit.kmm.rules import find_problems
 from builder.errors import format_path
 
@@ -33,37 +36,74 @@ class LintFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintResult:
-    """How many objects of KMM were looked at, and what is wrong with them."""
+    """How many objects of KMM were looked at, what is wrong with them, and how many others there are, by kind."""
 
     objects: int
     findings: tuple[LintFinding, ...]
+    others: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def has_errors(self) -> bool:
         return any(finding.severity is Severity.ERROR for finding in self.findings)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to judge: that is not the same as nothing wrong."""
+        return not self.objects and not self.findings
 
-def lint(documents: Sequence[YamlFile], version: KmmVersion, flavour: Flavour) -> LintResult:
-    """Return what is wrong with the objects of KMM in documents; all other objects are only looked up."""
-    objects = [document for document in documents if _kind(document) in SPECS]
-    known = {(_kind(document), _name(document)): document for document in documents}
-    findings = []
-    for document in objects:
-        problems = [*find_problems(document.data, version, flavour), *_check_references(document.data, known)]
-        for problem in problems:
-            is_missing = problem.code == "unknown-field"
-            mistake = document.mistake(problem.path, problem.message, at_key=is_missing)
-            subject = f"{_kind(document)} {_name(document)}".strip()
-            findings.append(
-                LintFinding(
-                    severity=problem.severity,
-                    code=problem.code,
-                    subject=subject,
-                    field=_last(problem.path),
-                    mistake=mistake,
-                )
-            )
-    return LintResult(objects=len(objects), findings=tuple(findings))
+
+# What KMM makes itself: nobody writes it, and nobody is to be told what is wrong with it.
+_MADE_BY_KMM = frozenset({"NodeModulesConfig", "ModuleImagesConfig", "ModuleBuildSignConfig", "BootModuleConfig"})
+_GROUP = "kmm.sigs.x-k8s.io"
+
+
+def lint(
+    documents: Sequence[YamlFile], version: KmmVersion, flavour: Flavour, *, mistakes: Sequence[Mistake] = ()
+) -> LintResult:
+    """Return what is wrong with the objects of KMM in documents, wherever they stand; all others are looked up only.
+
+    Args:
+        documents: what was read.
+        version: of KMM in the clusters.
+        flavour: OpenShift's operator or upstream's.
+        mistakes: what was wrong when the files were read; they are findings, too.
+    """
+    known = [item for document in documents for item in find_objects(document)]
+    findings = [_unreadable(mistake) for mistake in mistakes]
+    others: Counter[str] = Counter()
+    objects = 0
+    for item in known:
+        if item.kind in SPECS:
+            objects += 1
+            problems = [*find_problems(item.data, version, flavour), *check_references(item, known)]
+        else:
+            problems = [*_check_kind(item), *(check_secret(item) if item.kind == "Secret" else ())]
+            others[item.kind or "objects without a kind"] += 1
+        findings += [_place(problem, item) for problem in problems]
+    return LintResult(objects=objects, findings=tuple(findings), others=others)
+
+
+def _unreadable(mistake: Mistake) -> LintFinding:
+    return LintFinding(severity=Severity.ERROR, code="yaml", subject="", field=mistake.path, mistake=mistake)
+
+
+def _check_kind(item: KubernetesObject) -> Iterator[Problem]:
+    """Check the kind of what is no object of KMM, but was probably meant to be one."""
+    near = next((kind for kind in SPECS if kind.lower() == item.kind.lower()), None)
+    is_ours = item.group == _GROUP or item.group.endswith(f".{_GROUP}")
+    if near or (is_ours and item.kind not in _MADE_BY_KMM):
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(SPECS)}"
+        yield Problem(path=("kind",), code="kind-name", message=f"KMM has no kind {item.kind!r}: {hint}")
+
+
+def _place(problem: Problem, item: KubernetesObject) -> LintFinding:
+    return LintFinding(
+        severity=problem.severity,
+        code=problem.code,
+        subject=f"{item.kind} {item.name}".strip(),
+        field=_last(problem.path),
+        mistake=item.mistake(problem.path, problem.message, at_key=problem.code == "unknown-field"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +119,17 @@ class ImageChoice:
 def choose_images(documents: Sequence[YamlFile], kernels: Sequence[str]) -> list[ImageChoice]:
     """Return which image KMM would take for each kernel, for every Module that has mappings."""
     choices = []
-    for document in documents:
-        spec = _mapping(_mapping(document.data).get("spec")) if _kind(document) == "Module" else {}
-        container = _mapping(_mapping(spec.get("moduleLoader")).get("container"))
+    for item in (item for document in documents for item in find_objects(document) if item.kind == "Module"):
+        spec = as_mapping(as_mapping(item.data).get("spec"))
+        container = as_mapping(as_mapping(spec.get("moduleLoader")).get("container"))
         if not isinstance(container.get("kernelMappings"), list):
             continue
-        mappings = [item for item in container["kernelMappings"] if isinstance(item, dict)]
-        namespace = str(_mapping(_mapping(document.data).get("metadata")).get("namespace") or "")
+        mappings = [mapping for mapping in container["kernelMappings"] if isinstance(mapping, dict)]
+        whole = {**container, "kernelMappings": mappings}
         for kernel in kernels:
             number = choose_mapping(mappings, kernel)
-            image = image_of(
-                {**container, "kernelMappings": mappings}, kernel, name=_name(document), namespace=namespace
-            )
-            choices.append(ImageChoice(module=_name(document), kernel=kernel, mapping=number, image=image or ""))
+            image = image_of(whole, kernel, name=item.name, namespace=item.namespace)
+            choices.append(ImageChoice(module=item.name, kernel=kernel, mapping=number, image=image or ""))
     return choices
 
 
@@ -99,47 +137,3 @@ def _last(path: tuple[str | int, ...]) -> str:
     """``filesToSign[0]`` of spec.moduleLoader.container.sign.filesToSign[0]."""
     names = [number for number, part in enumerate(path) if isinstance(part, str)]
     return format_path(path[names[-1] :]) if names else ""
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """Return what is a mapping; anything else that somebody wrote in its place has nothing in it."""
-    return value if isinstance(value, dict) else {}
-
-
-def _kind(document: YamlFile) -> str:
-    return str(_mapping(document.data).get("kind") or "")
-
-
-def _name(document: YamlFile) -> str:
-    return str(_mapping(_mapping(document.data).get("metadata")).get("name") or "")
-
-
-def _check_references(data: Mapping[str, Any], known: Mapping[tuple[str, str], YamlFile]) -> Iterator[Problem]:
-    """Check the keys of Secrets and ConfigMaps that are in the same files; others are not ours to know."""
-    for path, kind, name, key in _references(data.get("spec"), ("spec",)):
-        document = known.get((kind, name))
-        if document is None:
-            continue
-        there = {*_mapping(document.data.get("data")), *_mapping(document.data.get("stringData"))}
-        if key not in there:
-            message = f"{kind} {name} has no key {key!r}, only {', '.join(sorted(there)) or 'none'}"
-            yield Problem(path=path, code="reference", message=message)
-
-
-_WANTED = {
-    "dockerfileConfigMap": ("ConfigMap", "dockerfile"),
-    "keySecret": ("Secret", "key"),
-    "certSecret": ("Secret", "cert"),
-}
-
-
-def _references(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str, str, str]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if name in _WANTED and isinstance(inner, dict):
-                kind, key = _WANTED[name]
-                yield (*path, name), kind, str(inner.get("name")), key
-            yield from _references(inner, (*path, name))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _references(inner, (*path, number))

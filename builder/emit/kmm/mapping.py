@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-=][^}]*)?\}|(\w+))")
 
 
+VARIABLES = (
+    "KERNEL_FULL_VERSION", "KERNEL_VERSION", "KERNEL_XYZ", "KERNEL_X", "KERNEL_Y", "KERNEL_Z",
+    "MOD_NAME", "MOD_NAMESPACE",
+)  # fmt: skip
+"""What KMM replaces in names of images and files to sign."""
+
+
+def find_variables(text: str) -> list[str]:
+    """Return the names of the variables in a text, in its order."""
+    return [match[1] or match[2] for match in _VARIABLE.finditer(text)]
+
+
 def choose_mapping(mappings: Sequence[Mapping[str, Any]], kernel: str) -> int | None:
     """Return the number of the mapping that KMM uses for a kernel; None if none fits."""
     for number, mapping in enumerate(mappings):

@@ -7,6 +7,7 @@ with a port), ours is stricter. Pure.
 
 from __future__ import annotations
 
+import difflib
 import posixpath
 import re
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
 # Label keys of the form version-schedule-pod.<namespace>.<name> have 63 characters.
 _LONGEST_NAMES = {KmmVersion.V2_4: 40, KmmVersion.V2_6: 40, KmmVersion.V2_7: 41}
 _DOCUMENTED_NAMES = 39
+_ALSO_SERVED = dict.fromkeys(
+    ("PreflightValidation", "PreflightValidationOCP"), frozenset({"kmm.sigs.x-k8s.io/v1beta1"})
+)
+# apimachinery, pkg/apis/meta/v1, ObjectMeta.
+_METADATA = frozenset(
+    """annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName
+    generation labels managedFields name namespace ownerReferences resourceVersion selfLink uid""".split()  # noqa: SIM905
+)
+# api/core/v1, Volume and VolumeSource.
+_VOLUME = frozenset(
+    """name awsElasticBlockStore azureDisk azureFile cephfs cinder configMap csi downwardAPI emptyDir ephemeral fc
+    flexVolume flocker gcePersistentDisk gitRepo glusterfs hostPath image iscsi nfs persistentVolumeClaim
+    photonPersistentDisk portworxVolume projected quobyte rbd scaleIO secret storageos vsphereVolume""".split()  # noqa: SIM905
+)
+# apimachinery, pkg/api/resource, as CRDs state it.
+_QUANTITY = re.compile(
+    r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+))?"
+)
 _HOST_PATHS = {
     KmmVersion.V2_6: ("/dev", "/sys", "/var", "/opt"),
     KmmVersion.V2_7: ("/dev", "/sys", "/var", "/opt", "/run"),
@@ -36,7 +55,9 @@ def find_problems(data: Any, version: KmmVersion, flavour: Flavour) -> Iterator[
         return
     kind = str(data["kind"])
     api_version, spec_field = SPECS[kind]
-    if data.get("apiVersion") != api_version:
+    if data.get("apiVersion") in _ALSO_SERVED.get(kind, ()):
+        yield warn(("apiVersion",), "deprecated", f"is still served, and stored as {api_version}")
+    elif data.get("apiVersion") != api_version:
         yield Problem(path=("apiVersion",), code="api-version", message=f"must be {api_version} for {kind}")
     if kind == "PreflightValidationOCP" and flavour is Flavour.UPSTREAM:
         yield Problem(
@@ -60,6 +81,7 @@ def find_problems(data: Any, version: KmmVersion, flavour: Flavour) -> Iterator[
 def _check_metadata(data: Mapping[str, Any], kind: str, version: KmmVersion) -> Iterator[Problem]:
     metadata = data.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
+    yield from _check_meta_fields(metadata)
     name, namespace = str(metadata.get("name") or ""), str(metadata.get("namespace") or "")
     if not name:
         yield Problem(path=("metadata",), code="name", message="'name' is required and missing")
@@ -85,6 +107,19 @@ def _check_metadata(data: Mapping[str, Any], kind: str, version: KmmVersion) -> 
         yield warn(("metadata", "name"), "name-length", message)
 
 
+def _check_meta_fields(metadata: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in sorted(map(str, metadata.keys() - _METADATA)):
+        near = difflib.get_close_matches(name, _METADATA, n=1)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        yield Problem(path=("metadata", name), code="unknown-field", message=f"is no field of metadata{hint}")
+    for part in ("labels", "annotations"):
+        value = metadata.get(part)
+        for key, text in value.items() if isinstance(value, dict) else ():
+            if not isinstance(text, str):
+                message = f"must be text: put {text!r} in quotes"
+                yield Problem(path=("metadata", part, key), code="kind", message=message)
+
+
 def _check_module(spec: Mapping[str, Any], path: Path, version: KmmVersion) -> Iterator[Problem]:
     yield from _check_selector(spec["selector"], (*path, "selector"))
     for number, toleration in enumerate(spec.get("tolerations") or ()):
@@ -96,6 +131,8 @@ def _check_module(spec: Mapping[str, Any], path: Path, version: KmmVersion) -> I
         yield from _check_dra(dra, (*path, "dra"))
     for name, part in (("devicePlugin", plugin), ("dra", dra)):
         yield from _check_volumes((part or {}).get("volumes") or (), (*path, name, "volumes"), version)
+        for which in ("container", "initContainer"):
+            yield from _check_pod_container((part or {}).get(which) or {}, (*path, name, which))
     if loader:
         yield from check_container(loader["container"], (*path, "moduleLoader", "container"), version)
     elif not plugin and not dra:
@@ -151,11 +188,42 @@ def _check_dra(dra: Mapping[str, Any], path: Path) -> Iterator[Problem]:
         seen.add(item["name"])
 
 
+def _check_pod_container(container: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """Check what Kubernetes itself demands of a container, where KMM's schema takes it over."""
+    for part, wanted in (("env", ("name",)), ("volumeMounts", ("name", "mountPath"))):
+        for number, item in enumerate(container.get(part) or ()):
+            for name in wanted:
+                if not isinstance(item, dict) or not item.get(name):
+                    yield Problem(
+                        path=(*path, part, number), code="missing", message=f"{name!r} is required and missing"
+                    )
+    resources = container.get("resources")
+    for part in ("limits", "requests"):
+        amounts = resources.get(part) if isinstance(resources, dict) else None
+        for name, amount in amounts.items() if isinstance(amounts, dict) else ():
+            if isinstance(amount, bool) or not _QUANTITY.fullmatch(str(amount)):
+                message = f"{amount!r} is no quantity, such as 100m or 64Mi"
+                yield Problem(path=(*path, "resources", part, name), code="quantity", message=message)
+
+
 def _check_volumes(volumes: Sequence[Any], path: Path, version: KmmVersion) -> Iterator[Problem]:
+    for number, volume in enumerate(volumes):
+        if not isinstance(volume, dict) or not volume.get("name"):
+            yield Problem(path=(*path, number), code="missing", message="'name' is required and missing")
+            continue
+        for name in sorted(map(str, volume.keys() - _VOLUME)):
+            near = next((word for word in _VOLUME if word.lower() == name.lower()), None)
+            hint = f": did you mean {near!r}?" if near else ""
+            yield Problem(path=(*path, number, name), code="unknown-field", message=f"is no kind of volume{hint}")
+        yield from _check_host_path(volume.get("hostPath"), (*path, number, "hostPath", "path"), version)
+
+
+def _check_host_path(host: Any, path: Path, version: KmmVersion) -> Iterator[Problem]:
     allowed = _HOST_PATHS.get(version)
-    for number, volume in enumerate(volumes if allowed else ()):
-        host = volume.get("hostPath") if isinstance(volume, dict) else None
-        place = posixpath.normpath(str(host.get("path"))) if isinstance(host, dict) else "/dev"
-        if not any(place == prefix or place.startswith(f"{prefix}/") for prefix in allowed or ()):
-            message = f"{place} is not allowed: KMM {version} takes paths below {', '.join(allowed or ())}"
-            yield Problem(path=(*path, number, "hostPath", "path"), code="host-path", message=message)
+    if not isinstance(host, dict) or allowed is None:
+        return
+    # Go's filepath.Clean: unlike POSIX, it knows no second root that begins with two slashes.
+    place = posixpath.normpath("/" + str(host.get("path")).lstrip("/"))
+    if not any(place == prefix or place.startswith(f"{prefix}/") for prefix in allowed):
+        message = f"{place} is not allowed: KMM {version} takes paths below {', '.join(allowed)}"
+        yield Problem(path=path, code="host-path", message=message)

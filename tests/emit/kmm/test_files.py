@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,13 @@ def test_signatures_are_looked_for_at_mirrors(project_dir: Path) -> None:
     files = emit_policy_files(open_project(project_dir))
     assert list(yaml.safe_load(files["registries.d.yaml"])["docker"]) == ["mirror.test/a/demo", "quay.test/org/demo"]
     assert list(json.loads(files["policy.json"])["transports"]["docker"]) == ["quay.test/org/demo"]
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+@pytest.mark.parametrize("version", KmmVersion)
+def test_a_registry_without_tls_is_told_to_kmm(version: KmmVersion, flavour: Flavour) -> None:
+    facts = replace(_facts(), registry_tls={"insecure": True})
+    assert _module(emit_kmm(facts, version, flavour))["spec"]["moduleLoader"]["container"]["registryTLS"] == {
+        "insecure": True
+    }
+    assert "registryTLS" not in _module(emit_kmm(_facts(), version, flavour))["spec"]["moduleLoader"]["container"]
