@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from builder.digest import sha256_of
 from builder.errors import FormatError, SourceError, UsageError
 from builder.host.progress import no_progress
 from builder.image.archive import BROKEN, read_tar
@@ -145,11 +146,12 @@ class AirgapWriter:
         self._blobs[file.name] = file.stat().st_size
 
     def _add_entry(self, image: Pullspec, content: bytes, media_type: str, role: Role, *, name: str = "") -> None:
-        digest = hashlib.sha256(content).hexdigest()
-        (self._folder / digest).write_bytes(content)
-        self._blobs[digest] = len(content)
+        digest = sha256_of(content)
+        blob = digest.removeprefix("sha256:")
+        (self._folder / blob).write_bytes(content)
+        self._blobs[blob] = len(content)
         annotations = {_ROLE: str(role), _OF: str(image)} | ({_NAME: name} if name else {})
-        entry = make_descriptor(media_type, f"sha256:{digest}", len(content)) | {"annotations": annotations}
+        entry = make_descriptor(media_type, digest, len(content)) | {"annotations": annotations}
         if entry not in self._entries:
             self._entries.append(entry)
 

@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 _CHALLENGE = re.compile(r'(?<!\w)(\w{1,64})="([^"]*)"', re.ASCII)
 READ_RIGHTS = "pull"
 _MOST_REDIRECTS = 5
+_NO_ADDRESS = "what the registry names as an address cannot be read as one"
 _LARGEST_TOKEN = 64 * 1024
 # The registry behind a name that is not its address (containers/image does likewise).
 _ADDRESSES = {"docker.io": "registry-1.docker.io"}
@@ -205,7 +206,7 @@ class Transport:
             except httpx.HTTPError as error:
                 raise SourceUnreachableError(f"{place}: {str(error) or type(error).__name__}") from error
             except httpx.InvalidURL as error:
-                raise SourceRefusedError(f"{place}: the registry names an address that is none: {error}") from None
+                raise SourceRefusedError(f"{place}: {_NO_ADDRESS}: {error}") from None
         raise SourceRefusedError(f"{place}: the registry redirects in a circle")
 
     def read_body(self, answer: httpx.Response, most: int, what: str) -> bytes:
@@ -290,11 +291,11 @@ class Transport:
 
 
 def _join(base: str, address: str, place: Pullspec) -> str:
-    """Return an address that a registry gave, made absolute; SourceError if it is none, or names a user."""
+    """Return an address that a registry gave, made absolute; SourceError if it is not one, or names a user."""
     try:
         parts = urlsplit(urljoin(base, address))
     except ValueError as error:
-        raise SourceRefusedError(f"{place}: the registry names an address that is none: {error}") from None
+        raise SourceRefusedError(f"{place}: {_NO_ADDRESS}: {error}") from None
     if parts.scheme in {"http", "https"} and not parts.hostname:
         raise SourceError(f"{place}: the registry names an address without a host: {address[:200]!r}")
     if "@" in parts.netloc:

@@ -53,7 +53,7 @@ def parse_public_key(content: bytes) -> PublicKey:
     """Read a public key, PEM or DER.
 
     Raises:
-        FormatError: it is none, or of a kind that podman, CRI-O and cosign would not all take.
+        FormatError: it is no public key, or of a kind that podman, CRI-O and cosign would not all take.
     """
     if b"PRIVATE KEY" in content:
         raise FormatError("it holds a private key; the public key is a file of its own ('openssl pkey -pubout')")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from fakes.image_keys import make_image_signer
-from fakes.lists import make_decision, make_item, make_list, names_of, put_image
+from fakes.list_place import BOTH, LIST, LIST_OTHER, LIST_REPOSITORY, REFUSED, Place, list_item, list_of, own_names
+from fakes.lists import never
+from fakes.published_image import (
+    NAME,
+    REPOSITORY,
+    SIGNER,
+    make_published_image,
+)
 from fakes.registry import FakeRegistry
 
 from builder.digest import sha256_of
@@ -18,92 +24,19 @@ from builder.evidence.journal import Journal
 from builder.evidence.records import PublishEvidence
 from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
-from builder.plan.decide import Action, Decision, Plan, Reason
-from builder.plan.matrix import Selector
-from builder.plan.planning import BootOptions
+from builder.plan.decide import Decision, Plan
 from builder.publish import cells, published
-from builder.publish.attest.simple_signing import signature_tag
 from builder.publish.attester import Attester
 from builder.publish.audit import Auditor, TagState, WantedTag
-from builder.publish.publisher import Publisher, PublishTools
-from builder.publish.reading import RegistryReader
 from builder.publish.result import PublishResult, PublishStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.publish.publishable import ImageNames, Publishable, PublishableList
-    from builder.signing.image_key import OpenImageSigner
 
-_REPOSITORY = "org/drv"
-_LIST = f"quay.test/{_REPOSITORY}:1.0.0-6.1.0-9"
-_SIGNER, _OTHER = make_image_signer(), make_image_signer()
-
-
-def _names(arch: str) -> ImageNames:
-    return names_of(arch, _LIST)
-
-
-def _item(arch: str, **changes: Any) -> Publishable:
-    return make_item(arch, _LIST, **changes)
-
-
-def _shared(*items: Publishable) -> PublishableList:
-    return make_list(_LIST, *items)
-
-
-_REFUSED = _item("arm64", why="there is no toolkit", key="")
-_BOTH = _shared(_item("amd64"), _item("arm64"))
-
-
-@dataclass
-class _Place:
-    """A registry, and one machine that publishes into it."""
-
-    server: FakeRegistry
-    folder: Path
-    is_signing: bool = True
-
-    def put(self, arch: str, *, key: str = "", signer: OpenImageSigner | None = _SIGNER) -> str:
-        """Put an image of an architecture under its own name; returns its digest."""
-        _, uploader, attachments = self.server.open(self.folder / "signing")
-        return put_image(uploader, attachments, arch, _LIST, signer, key)
-
-    def publisher(self, journal: Journal | None = None) -> Publisher:
-        registry, uploader, attachments = self.server.open(self.folder / "cache")
-        attester = Attester(attachments, _SIGNER) if self.is_signing else None
-        journal = journal or Journal(self.folder / "journal.jsonl")
-        return Publisher(
-            PublishTools(
-                registry=registry, uploader=uploader, journal=journal, attester=attester, scratch=self.folder, run_id="r"
-            )
-        )  # fmt: skip
-
-    def publish(self, shared: PublishableList = _BOTH, **options: Any) -> PublishResult:
-        return self.publisher().publish_list(shared, **options)
-
-    def reader(self) -> RegistryReader:
-        registry, uploader, attachments = self.server.open(self.folder / "reader")
-        keys = [_SIGNER.key] if self.is_signing else []
-        return RegistryReader(registry=registry, tags=uploader.tags, attachments=attachments, keys=keys)
-
-    def audit(self, shared: PublishableList = _BOTH, name: str = _LIST) -> tuple[TagState, str]:
-        auditor = Auditor(journal=Journal(self.folder / "journal.jsonl"), reader=self.reader())
-        found = auditor.audit(WantedTag(name=name, of=shared))
-        return found.drift, found.why
-
-    def list(self) -> bytes | None:
-        return self.server.manifests.get((_REPOSITORY, _LIST.rpartition(":")[2]))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> _Place:
-    return _Place(FakeRegistry(lists_referrers=True), tmp_path)
-
-
-def test_a_list_waits_for_a_member_that_is_refused_here_and_then_completes(place: _Place) -> None:
+def test_a_list_waits_for_a_member_that_is_refused_here_and_then_completes(place: Place) -> None:
     place.put("amd64")
-    waiting = _shared(_item("amd64"), _REFUSED)
+    waiting = list_of(list_item("amd64"), REFUSED)
     result = place.publish(waiting)
     assert result.status is PublishStatus.WAITING
     assert result.is_waiting
@@ -111,7 +44,7 @@ def test_a_list_waits_for_a_member_that_is_refused_here_and_then_completes(place
     assert place.list() is None
     assert place.audit(waiting)[0] is TagState.WAITING
     assert place.publish().status is PublishStatus.WAITING
-    assert place.audit() == (TagState.WAITING, f"it waits for {_LIST}-arm64")
+    assert place.audit() == (TagState.WAITING, f"it waits for {LIST}-arm64")
     place.put("arm64")
     assert place.publish().status is PublishStatus.PUBLISHED
     assert place.list()
@@ -125,7 +58,7 @@ def test_a_list_waits_for_a_member_that_is_refused_here_and_then_completes(place
     assert "whether it is whole is not known here" in place.audit(waiting)[1]
 
 
-def test_a_strangers_image_gets_no_part_in_what_we_sign(place: _Place) -> None:
+def test_a_strangers_image_gets_no_part_in_what_we_sign(place: Place) -> None:
     place.put("amd64")
     stranger = place.put("arm64", signer=None)
     result = place.publish()
@@ -135,17 +68,17 @@ def test_a_strangers_image_gets_no_part_in_what_we_sign(place: _Place) -> None:
     assert not any(json.loads(content).get("manifests") for content in place.server.manifests.values())
 
 
-def test_a_stranger_with_a_key_of_his_own_is_one_too(place: _Place) -> None:
+def test_a_stranger_with_a_key_of_his_own_is_one_too(place: Place) -> None:
     place.put("amd64")
-    place.put("arm64", signer=_OTHER)
+    place.put("arm64", signer=LIST_OTHER)
     assert place.publish().status is PublishStatus.UNSIGNED
     assert place.list() is None
 
 
 def test_where_images_are_not_signed_a_moved_member_is_a_conflict(tmp_path: Path) -> None:
-    place = _Place(FakeRegistry(), tmp_path, is_signing=False)
+    place = Place(FakeRegistry(), tmp_path, is_signing=False)
     place.put("amd64", signer=None)
-    own = _names("arm64").own[0]
+    own = own_names("arm64").own[0]
     place.put("arm64", signer=None)
     journal = Journal(tmp_path / "journal.jsonl")
     old = f"sha256:{'0' * 64}"
@@ -155,17 +88,17 @@ def test_where_images_are_not_signed_a_moved_member_is_a_conflict(tmp_path: Path
     assert place.list() is None
 
 
-def test_a_list_in_the_place_of_a_member_is_none(place: _Place) -> None:
+def test_a_list_in_the_place_of_a_member_is_none(place: Place) -> None:
     digest = place.put("amd64")
     inner = make_index([make_descriptor(OCI_MANIFEST, digest, 1)], {KEY_LABEL: "a" * 64})
-    place.server.put_manifest(_REPOSITORY, json.loads(inner), _names("arm64").own[0].rpartition(":")[2])
+    place.server.put_manifest(LIST_REPOSITORY, json.loads(inner), own_names("arm64").own[0].rpartition(":")[2])
     result = place.publish()
     assert (result.status, "stands for a list of images" in result.why) == (PublishStatus.CONFLICT, True)
-    found = place.publisher().publish(_item("arm64", digest=digest))
+    found = place.publisher().publish(list_item("arm64", digest=digest))
     assert (found.status, "stand for a list of images" in found.why) == (PublishStatus.CONFLICT, True)
-    absent = place.publisher().publish(_item("arm64", why="never built"))
+    absent = place.publisher().publish(list_item("arm64", why="never built"))
     assert absent.status is PublishStatus.NOT_BUILT
-    found_tag = WantedTag(name=_names("arm64").own[0], of=_item("arm64"))
+    found_tag = WantedTag(name=own_names("arm64").own[0], of=list_item("arm64"))
     auditor = Auditor(journal=Journal(place.folder / "none.jsonl"), reader=place.reader())
     assert auditor.audit(found_tag).why == "it stands for a list of images"
 
@@ -173,25 +106,25 @@ def test_a_list_in_the_place_of_a_member_is_none(place: _Place) -> None:
 @pytest.mark.parametrize(
     ("lie", "words"), [("text/html", "which is no image"), (OCI_INDEX, "it is a list and an image at once")]
 )
-def test_a_media_type_that_lies_is_not_repeated(lie: str, words: str, place: _Place) -> None:
+def test_a_media_type_that_lies_is_not_repeated(lie: str, words: str, place: Place) -> None:
     place.put("amd64")
-    tag = _names("arm64").own[0].rpartition(":")[2]
+    tag = own_names("arm64").own[0].rpartition(":")[2]
     digest = place.put("arm64")
-    data = json.loads(place.server.manifests[_REPOSITORY, digest]) | {"mediaType": lie}
-    place.server.put_manifest(_REPOSITORY, data, tag)
+    data = json.loads(place.server.manifests[LIST_REPOSITORY, digest]) | {"mediaType": lie}
+    place.server.put_manifest(LIST_REPOSITORY, data, tag)
     result = place.publish()
     assert (result.status, words in result.why) == (PublishStatus.UNKNOWN, True)
     assert place.list() is None
 
 
-def test_a_registry_that_serves_another_image_than_its_tag_stood_for(place: _Place) -> None:
+def test_a_registry_that_serves_another_image_than_its_tag_stood_for(place: Place) -> None:
     """What is signed is what was looked at, even if each question gets another answer."""
     good, arm = place.put("amd64"), place.put("arm64")
-    tag = f"/v2/{_REPOSITORY}/manifests/{_names('arm64').own[0].rpartition(':')[2]}"
+    tag = f"/v2/{LIST_REPOSITORY}/manifests/{own_names('arm64').own[0].rpartition(':')[2]}"
     place.put("arm64", key="a" * 64, signer=None)
-    data = json.loads(place.server.manifests[_REPOSITORY, arm]) | {"annotations": {"x": "other"}}
+    data = json.loads(place.server.manifests[LIST_REPOSITORY, arm]) | {"annotations": {"x": "other"}}
     other = json.dumps(data).encode()
-    answers = [place.server.manifests[_REPOSITORY, arm]]
+    answers = [place.server.manifests[LIST_REPOSITORY, arm]]
 
     def lie(request: httpx.Request) -> httpx.Response | None:
         if request.url.path != tag:
@@ -206,15 +139,15 @@ def test_a_registry_that_serves_another_image_than_its_tag_stood_for(place: _Pla
     assert sha256_of(other) not in (place.list() or b"").decode()
 
 
-def test_two_machines_that_complete_a_list_at_once_agree(place: _Place) -> None:
+def test_two_machines_that_complete_a_list_at_once_agree(place: Place) -> None:
     place.put("amd64")
     place.put("arm64")
     results: list[PublishResult] = []
 
     def other_machine(request: httpx.Request) -> None:
-        if request.method == "PUT" and request.url.path.endswith(_LIST.rpartition(":")[2]) and not results:
+        if request.method == "PUT" and request.url.path.endswith(LIST.rpartition(":")[2]) and not results:
             results.append(PublishResult(title="", names=(), status=PublishStatus.UNKNOWN))
-            results.append(place.publisher(Journal(place.folder / "other.jsonl")).publish_list(_BOTH))
+            results.append(place.publisher(Journal(place.folder / "other.jsonl")).publish_list(BOTH))
 
     place.server.faults.append(other_machine)
     assert place.publish().status is PublishStatus.PUBLISHED
@@ -222,11 +155,11 @@ def test_two_machines_that_complete_a_list_at_once_agree(place: _Place) -> None:
     assert place.publish().status is PublishStatus.THERE
 
 
-def test_another_list_under_the_tag_stays(place: _Place) -> None:
+def test_another_list_under_the_tag_stays(place: Place) -> None:
     place.put("amd64")
     place.put("arm64")
-    tag = _LIST.rpartition(":")[2]
-    place.server.put_manifest(_REPOSITORY, json.loads(make_index([], {KEY_LABEL: "z" * 64})), tag)
+    tag = LIST.rpartition(":")[2]
+    place.server.put_manifest(LIST_REPOSITORY, json.loads(make_index([], {KEY_LABEL: "z" * 64})), tag)
     assert place.publish().status is PublishStatus.CONFLICT
     assert place.publish(force="the first one was wrong").status is PublishStatus.PUBLISHED
 
@@ -237,39 +170,40 @@ def _plan(monkeypatch: pytest.MonkeyPatch, *decisions: Decision) -> None:
         monkeypatch.setattr(module, "plan_project", lambda *_, **__: planned)
 
 
-def test_who_belongs_to_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    amd64 = make_decision("amd64", _LIST)
-    refused = make_decision("arm64", _LIST, action=Action.REFUSE, reason=Reason.NO_TOOLKIT, key="")
-    bad = replace(refused, action=Action.EXCLUDE, reason=Reason.KNOWN_BAD)
-    for member, expected in ((refused, 2), (bad, 2), (replace(bad, reason=Reason.EXCLUDED), 1)):
-        _plan(monkeypatch, amd64, member)
-        names = {item.cell.id: _names(item.cell.kernel.arch.oci) for item in (amd64, member)}
-        project: Any = None
-        shared = cells.find_lists(project, Selector(), BootOptions(), names, [amd64])
-        assert [len(item.members) for item in shared] == [expected]
+def test_what_another_machine_made_of_the_same_inputs_is_adopted(tmp_path: Path) -> None:
+    """Its digest differs (ECDSA is not deterministic everywhere); names that it did not write yet get its image."""
+    image = make_published_image(FakeRegistry(), tmp_path)
+    alias = f"quay.test/{REPOSITORY}:alias"
+    attester = Attester(image.attachments, SIGNER)
+    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), attester)
+    ours = image.item(alias, digest=f"sha256:{'7' * 64}")
+    unsigned = publisher.publish(ours)
+    assert unsigned.status is PublishStatus.UNSIGNED
+    assert "lacks a signature for" in unsigned.why
+    assert (REPOSITORY, "alias") not in image.server.manifests
+    image.sign()
+    attester.complete(image.image, image.manifest, [alias], (), never)
+    adopted = publisher.publish(ours)
+    assert (adopted.status, adopted.digest) == (PublishStatus.PUBLISHED, image.facts.digest)
+    assert image.server.manifests[REPOSITORY, "alias"] == image.server.manifests[REPOSITORY, NAME.reference]
+    assert publisher.publish(ours).status is PublishStatus.THERE
+    other = publisher.publish(replace(ours, key="x" * 64))
+    assert (other.status, ours.digest in other.why, image.facts.digest in other.why) == (
+        PublishStatus.CONFLICT,
+        True,
+        True,
+    )
 
 
-def test_a_bundle_takes_no_list_that_is_not_ours(place: _Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.put("amd64")
-    place.put("arm64")
-    decisions = [make_decision(arch, _LIST) for arch in ("amd64", "arm64")]
-    _plan(monkeypatch, *decisions)
-    names = {item.cell.id: _names(item.cell.kernel.arch.oci) for item in decisions}
-    monkeypatch.setattr(published, "name_cells", lambda *_: names)
-
-    class Opened:
-        def __enter__(self) -> RegistryReader:
-            return place.reader()
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setattr(published, "open_reader", lambda _: Opened())
-    project: Any = None
-    tag = _LIST.rpartition(":")[2]
-    place.server.put_manifest(_REPOSITORY, json.loads(make_index([], {KEY_LABEL: _BOTH.key})), tag)
-    assert _LIST not in dict(published.read_published(project, Selector()).images)
-    del place.server.manifests[_REPOSITORY, tag]
-    place.publish()
-    assert _LIST in dict(published.read_published(project, Selector()).images)
-    assert signature_tag(sha256_of(place.list() or b"")) in {name for _, name in place.server.manifests}
+def test_an_image_that_is_not_here_may_be_there(tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), Attester(image.attachments, SIGNER))
+    assert publisher.publish(image.item()).status is PublishStatus.UNSIGNED
+    image.sign()
+    assert publisher.publish(image.item()).status is PublishStatus.THERE
+    other = publisher.publish(image.item(key="x" * 64))
+    assert (other.status, other.why) == (PublishStatus.NOT_BUILT, "never built")
+    image.server.faults.append(lambda _: httpx.Response(403))
+    unknown = publisher.publish(image.item())
+    assert unknown.status is PublishStatus.NOT_BUILT
+    assert "whether another machine published it is not known" in unknown.why

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from fakes.lists import make_decision, never
 from fakes.published_image import (
     KERNEL,
     MODULE,
@@ -23,12 +21,9 @@ from fakes.published_image import (
 )
 from fakes.registry import FakeRegistry, digest_of
 
-from builder.errors import FormatError, SignerError, SourceError, UsageError
-from builder.evidence.journal import Journal
+from builder.errors import SourceError
 from builder.evidence.records import FileRecord, ModuleRecord
 from builder.image.manifests import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
-from builder.publish import cells
-from builder.publish.attachments import Artifact
 from builder.publish.attest.bundle import (
     BUNDLE_TYPE,
     PREDICATE_ANNOTATION,
@@ -40,20 +35,12 @@ from builder.publish.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, sign
 from builder.publish.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
 from builder.publish.attester import Attester
 from builder.publish.publishable import Statements
-from builder.publish.result import PublishStatus
-from builder.publish.verify import verify_image
 from builder.pullspec import parse_pullspec
-from builder.signing.image_key import OpenImageSigner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.publish.attest.facts import CellFacts
-
-
-@pytest.fixture(params=[False, True], ids=["tags", "referrers"])
-def image(request: pytest.FixtureRequest, tmp_path: Path) -> PublishedImage:
-    return make_published_image(FakeRegistry(lists_referrers=request.param), tmp_path)
 
 
 def test_what_was_signed_is_right_and_nothing_is_added_twice(image: PublishedImage) -> None:
@@ -345,175 +332,3 @@ def test_a_boot_test_that_says_nothing_of_its_kind_proves_no_more_than_a_boot(im
     image.attach(TEST_PREDICATE, make_statement("n", image.facts.digest, TEST_PREDICATE, predicate))
     assert image.verify().passed
     assert not image.verify(boot="secure").passed
-
-
-def test_a_weaker_boot_test_than_is_wanted_is_not_published(tmp_path: Path) -> None:
-    image = make_published_image(FakeRegistry(), tmp_path)
-    journal = Journal(tmp_path / "journal.jsonl")
-    boot = image.facts.boot
-    assert boot is not None
-    digest = image.facts.digest
-
-    def why(wanted: str) -> str:
-        project: Any = SimpleNamespace(
-            config=SimpleNamespace(publish=SimpleNamespace(require_boot=wanted)), journal=journal
-        )
-        return cells._why_too_weak(project, make_decision("amd64", str(NAME)), digest)
-
-    assert why("any") == ""
-    assert why("secure") == "publish.require_boot wants secure, and no boot test is on record of this image"
-    for mode, signed_by, strength in (("plain", "nobody", 0), ("secure", "throwaway", 1), ("secure", "signers", 2)):
-        journal.record_boot(replace(boot, mode=mode, signed_by=signed_by))
-        assert [not why(wanted) for wanted in ("any", "secure", "signed")] == [
-            number <= strength for number in range(3)
-        ]
-    journal.record_boot(replace(boot, digest=f"sha256:{'0' * 64}"))
-    assert why("secure")
-    journal.record_boot(replace(boot, passed=False))
-    assert why("secure")
-
-
-def test_a_boot_test_is_not_waived_and_demanded(tmp_path: Path) -> None:
-    key = tmp_path / "images.pub"
-    key.write_text(SIGNER.key.pem)
-    project: Any = SimpleNamespace(file=tmp_path / "versions.yaml", cache_dir=tmp_path, untrusted=False)
-    with pytest.raises(UsageError, match="cannot be waived"):
-        verify_image(
-            project, str(NAME), [key], without=("boot",), require_boot="secure", signed_as=None, plain_http=False
-        )
-
-
-def test_signatures_of_others_that_come_in_between_are_kept(tmp_path: Path) -> None:
-    """Two machines add to the same list at once: what got lost is added again."""
-    image = make_published_image(FakeRegistry(), tmp_path)
-    other = make_published_image(FakeRegistry(), tmp_path / "other")
-    other.sign(signer=OTHER)
-    raced: list[str] = []
-
-    def race(request: httpx.Request) -> None:
-        tags = {signature_tag(image.facts.digest), referrers_tag(image.facts.digest)}
-        tag = request.url.path.rpartition("/")[2]
-        if request.method == "PUT" and tag in tags and raced.count(tag) < 2:
-            raced.append(tag)
-            if raced.count(tag) == 1:  # theirs comes right after ours, and overwrites it
-                image.server._answer(request)
-                image.server.blobs |= other.server.blobs
-                image.server.manifests |= {
-                    key: value for key, value in other.server.manifests.items() if key[1] not in tags
-                }
-                image.server.manifests[REPOSITORY, tag] = other.server.manifests[REPOSITORY, tag]
-                raise _LostError
-
-    class _LostError(httpx.ReadError):
-        def __init__(self) -> None:
-            super().__init__("the connection broke off")
-
-    image.server.faults.append(race)
-    assert image.sign() == 5
-    assert len(raced) >= 2
-    assert image.wrong() == {}
-    assert len(image.attachments.signatures(image.image)) == 2, "theirs is still there"
-    assert len(image.attachments.referrers(image.image)) == 8
-
-
-def test_a_list_that_says_nothing_of_its_entries_is_completed(tmp_path: Path) -> None:
-    """Some registries leave annotations and types out."""
-    server = FakeRegistry(lists_referrers=True)
-    image = make_published_image(server, tmp_path)
-    image.sign()
-
-    def bare(request: httpx.Request) -> httpx.Response | None:
-        if "/referrers/" not in request.url.path:
-            return None
-        data = json.loads(server._answer(request).content)
-        for entry in data["manifests"]:
-            del entry["annotations"], entry["artifactType"]
-        return httpx.Response(200, json=data)
-
-    server.faults.append(bare)
-    assert image.wrong() == {}
-
-
-def test_a_foreign_artefact_in_the_list_is_passed_over(image: PublishedImage) -> None:
-    manifest = image.server.manifests[REPOSITORY, image.facts.digest]
-    subject = make_descriptor(OCI_MANIFEST, image.facts.digest, len(manifest))
-    image.attachments.add(
-        image.image, subject, [Artifact(kind="application/spdx", content=b"{}", annotations={"a": "b"})]
-    )
-    image.attachments.add(
-        image.image, subject, [Artifact(kind=BUNDLE_TYPE, content=b"rubbish", annotations={"a": "b"})]
-    )
-    assert image.sign() == 5
-    assert image.wrong() == {}
-
-
-def test_an_artefact_about_something_else_is_refused(image: PublishedImage) -> None:
-    image.sign()
-    entry = image.attachments.referrers(image.image)[0]
-    with pytest.raises(FormatError, match="is about something else"):
-        image.attachments.blob(NAME.at(f"sha256:{'3' * 64}"), entry)
-
-
-def test_a_key_of_another_public_key_signs_nothing(image: PublishedImage) -> None:
-    broken = OpenImageSigner(SIGNER.key, OTHER._private)
-    with pytest.raises(SignerError, match="does not belong to the public key"):
-        image.sign(signer=broken)
-    assert signature_tag(image.facts.digest) not in {name for _, name in image.server.manifests}
-
-
-def test_what_another_machine_made_of_the_same_inputs_is_adopted(tmp_path: Path) -> None:
-    """Its digest differs (ECDSA is not deterministic everywhere); names that it did not write yet get its image."""
-    image = make_published_image(FakeRegistry(), tmp_path)
-    alias = f"quay.test/{REPOSITORY}:alias"
-    attester = Attester(image.attachments, SIGNER)
-    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), attester)
-    ours = image.item(alias, digest=f"sha256:{'7' * 64}")
-    unsigned = publisher.publish(ours)
-    assert unsigned.status is PublishStatus.UNSIGNED
-    assert "lacks a signature for" in unsigned.why
-    assert (REPOSITORY, "alias") not in image.server.manifests
-    image.sign()
-    attester.complete(image.image, image.manifest, [alias], (), never)
-    adopted = publisher.publish(ours)
-    assert (adopted.status, adopted.digest) == (PublishStatus.PUBLISHED, image.facts.digest)
-    assert image.server.manifests[REPOSITORY, "alias"] == image.server.manifests[REPOSITORY, NAME.reference]
-    assert publisher.publish(ours).status is PublishStatus.THERE
-    other = publisher.publish(replace(ours, key="x" * 64))
-    assert (other.status, ours.digest in other.why, image.facts.digest in other.why) == (
-        PublishStatus.CONFLICT,
-        True,
-        True,
-    )
-
-
-def test_an_image_that_is_not_here_may_be_there(tmp_path: Path) -> None:
-    image = make_published_image(FakeRegistry(), tmp_path)
-    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), Attester(image.attachments, SIGNER))
-    assert publisher.publish(image.item()).status is PublishStatus.UNSIGNED
-    image.sign()
-    assert publisher.publish(image.item()).status is PublishStatus.THERE
-    other = publisher.publish(image.item(key="x" * 64))
-    assert (other.status, other.why) == (PublishStatus.NOT_BUILT, "never built")
-    image.server.faults.append(lambda _: httpx.Response(403))
-    unknown = publisher.publish(image.item())
-    assert unknown.status is PublishStatus.NOT_BUILT
-    assert "whether another machine published it is not known" in unknown.why
-
-
-@pytest.mark.parametrize("status", [400, 404, 405, 501])
-def test_every_way_to_say_that_there_is_no_list_of_referrers(tmp_path: Path, status: int) -> None:
-    server = FakeRegistry()
-    server.faults.append(lambda request: httpx.Response(status) if "/referrers/" in request.url.path else None)
-    image = make_published_image(server, tmp_path)
-    assert image.sign() == 5
-    assert image.wrong() == {}
-    assert referrers_tag(image.facts.digest) in {name for _, name in server.manifests}
-
-
-def test_a_list_of_referrers_that_is_refused_is_not_an_empty_one(tmp_path: Path) -> None:
-    server = FakeRegistry(lists_referrers=True)
-    image = make_published_image(server, tmp_path)
-    image.sign()
-    server.faults.append(lambda request: httpx.Response(403) if "/referrers/" in request.url.path else None)
-    with pytest.raises(SourceError, match="refuses access"):
-        image.wrong()
