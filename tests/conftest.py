@@ -67,3 +67,13 @@ def project_dir(tmp_path: Path) -> Path:
     (folder / "versions.yaml").write_text(VERSIONS_YAML)
     write_lock(Lock(sources={"debian": make_source(*KERNELS)}), folder / "versions.lock.yaml")
     return folder
+
+
+@pytest.fixture
+def outside(project_dir: Path) -> Path:
+    """A folder beside the project, with everything in it that a driver needs."""
+    folder = project_dir.parent / "outside"
+    folder.mkdir()
+    (folder / "LICENSE").write_text("GPL\n")
+    (folder / "secret").write_text("of the host")
+    return folder

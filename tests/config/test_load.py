@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from fakes.hostile import adding, linking, replacing
 from fakes.project import TEN_MISTAKES, VERSIONS_YAML
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,10 @@ from builder.config.load import load_config
 from builder.config.model import Config, DebianKernels
 from builder.errors import ConfigError
 from builder.kernel import Arch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 _TODAY = date(2026, 11, 23)
 _ROOT = Path(__file__).parents[2]
@@ -409,3 +415,89 @@ def test_no_text_escapes_as_another_error(tmp_path: Path, pieces: list[str], cut
         _load(tmp_path, text)
     except ConfigError as error:
         assert error.mistakes
+
+
+_SIGNER = "signers: {vendor: {certificate: %s, key_file: /keys/vendor.key}}\n"
+_PUBLISH = "publish: {signer: {public_key: %s, key_file: /keys/image.key}}\n"
+_OPENSHIFT = "sources:\n  os: {provider: openshift, channels: [%s], graph: %s}"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            replacing("source: src", "source: ../outside"),
+            "4:13: at drivers[0].source ../outside leads out of the project",
+        ),
+        (replacing("source: src", "source: OUTSIDE"), "4:13: at drivers[0].source /"),
+        (replacing("source: src", "source: src/../../outside"), "drivers[0].source"),
+        (linking("src", "../outside"), "drivers[0].source src leads out of the project"),
+        (linking("src", "/"), "drivers[0].source src leads out of the project, to /;"),
+        (
+            replacing("vendor: V", "containerfile: ../outside/secret\n    vendor: V"),
+            "6:20: at drivers[0].containerfile",
+        ),
+        (linking("driver-container", "../outside"), "drivers[0].containerfile"),
+        (adding(_SIGNER % "../outside/secret"), "signers.vendor.certificate ../outside/secret leads out"),
+        (adding(_PUBLISH % "~/x.pub"), "publish.signer.public_key ~/x.pub leads out"),
+        (adding(_PUBLISH % "~nobody-of-this-name/../../x"), "publish.signer.public_key ~nobody"),
+        (
+            replacing("sources:", _OPENSHIFT % ("fast-4.18", "../outside/secret")),
+            "sources.os.graph ../outside/secret leads",
+        ),
+        (replacing("sources:", _OPENSHIFT % ("..", '"{channel}/{channel}/x"')), "sources.os.graph ../../x leads out"),
+        (
+            replacing("provider: debian", "provider: debian, keyring: /etc/shadow"),
+            "sources.debian.keyring /etc/shadow leads",
+        ),
+        (
+            replacing("provider: debian", "provider: debian, keyring: /usr/share/keyrings/../../x"),
+            "sources.debian.keyring",
+        ),
+    ],
+)
+def test_what_leads_out_of_the_project_is_refused_with_its_place(
+    change: Callable[[Path], None], expected: str, project_dir: Path, outside: Path
+) -> None:
+    change(project_dir)
+    file = project_dir / "versions.yaml"
+    file.write_text(file.read_text().replace("OUTSIDE", str(outside)))
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, today=_TODAY)
+    message = caught.value.message
+    assert (expected in message, "--allow-outside" in message) == (True, True), message
+
+
+def test_the_command_line_can_allow_it(project_dir: Path, outside: Path) -> None:
+    replacing("source: src", "source: ../outside")(project_dir)
+    config = load_config(project_dir / "versions.yaml", today=_TODAY, outside=[outside])
+    assert config.drivers[0].source_dir.resolve() == outside
+    with pytest.raises(ConfigError):
+        load_config(project_dir / "versions.yaml", today=_TODAY, outside=[outside / "sub"])
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (replacing("vendor: V", "licenses: [../../outside/secret]\n    vendor: V"), "drivers[0].licenses[0]"),
+        (replacing("vendor: V", "licenses: [/etc/passwd]\n    vendor: V"), "drivers[0].licenses[0]"),
+        (replacing("vendor: V", "firmware: [../versions.yaml]\n    vendor: V"), "drivers[0].firmware[0]"),
+        (replacing("vendor: V", "dkms: ../../outside/secret\n    vendor: V"), "drivers[0].dkms"),
+        (
+            replacing("vendor: V", "boot: {smoke_test: ../../outside/secret}\n    vendor: V"),
+            "drivers[0].boot.smoke_test",
+        ),
+        (replacing("vendor: V", "boot: {smoke_test: demo.c, files: [l]}\n    vendor: V"), "drivers[0].boot.files[0]"),
+        (linking("src/LICENSE", "../../outside/LICENSE"), "drivers[0].licenses[0]"),
+        (linking("src/LICENSE", "/etc/passwd"), "drivers[0].licenses[0]"),
+    ],
+)
+def test_files_of_a_source_lie_in_it(
+    change: Callable[[Path], None], path: str, project_dir: Path, outside: Path
+) -> None:
+    (project_dir / "src" / "l").symlink_to(outside / "secret")
+    change(project_dir)
+    file = project_dir / "versions.yaml"
+    with pytest.raises(ConfigError, match="there is no file") as caught:
+        load_config(file, today=_TODAY, outside=[outside])
+    assert f"at {path} " in caught.value.message

@@ -15,7 +15,6 @@ from builder.errors import (
     SourceUnreachableError,
 )
 from builder.host.http import check_status, read_chunks, with_retries
-from builder.host.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,13 +98,3 @@ def test_tries_end_and_definite_answers_are_not_tried_again() -> None:
     with pytest.raises(SourceGoneError):
         with_retries(lambda: fail(SourceGoneError("gone")), sleep=slept.append)
     assert len(tries) == 6
-
-
-def test_what_failed_once_is_made_again_and_what_was_made_is_not() -> None:
-    once = Once()
-    with pytest.raises(ValueError, match="no"):
-        once.get("a", lambda: int("no"))
-    assert once.get("a", lambda: 1) == 1
-    assert once.get("a", lambda: 2) == 1
-    once.forget("a")
-    assert once.get("a", lambda: 3) == 3

@@ -58,14 +58,8 @@ def _instead(path: str, content: bytes, mode: int = 0o644) -> list[LayerEntry]:
 
 
 _ROOT = f"opt/lib/modules/{KERNEL}"
-
-
 _PEM = b"-----BEGIN PRIVATE KEY-----\n" + b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n" * 3
-
-
 _PKCS8 = bytes.fromhex("308204bd020100300d06092a864886f70d0101010500048204a7")
-
-
 _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-headers-6.1.0-56-amd64\n"
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from builder.image.depmod import check_depmod_data, read_index
+import pytest
+from fakes.results import KERNEL
+
+from builder.errors import FormatError
+from builder.image.depmod import check_depmod_data, make_depmod_data, read_index
 from builder.kmod.finding import Check
 
 if TYPE_CHECKING:
@@ -59,3 +63,9 @@ def test_data_that_covers_the_kernel_must_be_right_of_our_own_modules() -> None:
     twice = struct.pack(">IIIBBI", 0xB007F457, 0x00020001, 0x20000000 | 12, 100, 100, 0xC0000000 | 18) + node
     assert codes(good | {"modules.dep.bin": twice}) == ["f/modules.dep.bin"], "the one of higher priority counts"
     assert codes(good | {"modules.dep": text + b"extra/demo.ko: host/kernel/x.ko\n"}) == ["f/modules.dep"]
+
+
+@pytest.mark.parametrize("path", ["/etc/demo.ko", "../demo.ko", "modules.alias/demo.ko"])
+def test_depmod_gets_no_module_in_a_place_of_its_own(path: str) -> None:
+    with pytest.raises(FormatError, match="no place for a module"):
+        make_depmod_data({path: b""}, {}, KERNEL)

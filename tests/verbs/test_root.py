@@ -13,6 +13,8 @@ from builder.verbs.root import VERBS, root
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fakes.bench import Bench
+
 
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,3 +48,18 @@ def test_a_verb_is_a_command_of_its_own_module() -> None:
     context = click.Context(root)
     commands = {name: root.get_command(context, name) for name in VERBS}
     assert {name for name, command in commands.items() if command is None or command.name != name} == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["publish"], ["nightly"], ["prune"], ["bundle"], ["bundle", "load", "versions.yaml", "--to", "x"],
+        ["sign", "--signer", "vendor", "x.ko"], ["keys", "create"], ["keys", "show", "vendor"], ["keys", "log"],
+    ],
+)  # fmt: skip
+def test_what_needs_trust_is_refused(bench: Bench, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bench.folder)
+    code, _, err = bench.run(*words, "--untrusted")
+    assert (code, "cannot be done with --untrusted" in err) == (2, True)
+    monkeypatch.setenv("KMODSMITH_UNTRUSTED", "1")
+    assert bench.run(*words)[0] == 2

@@ -1,0 +1,51 @@
+"""The container store's listing, and what is cleared away in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder.errors import CommandError
+from builder.store.images import list_images, remove_leftovers
+
+if TYPE_CHECKING:
+    from fakes.tools import FakeTools
+
+
+def test_images_by_name(fake_tools: FakeTools) -> None:
+    fake_tools.add(
+        "buildah",
+        """echo '[{"id":"sha256:1","digest":"sha256:2","names":["a:1","b:2"]},{"id":"3","digest":"sha256:4","names":null}]'""",
+    )
+    images = list_images()
+    assert {name: (image.id, image.digest) for name, image in images.items()} == {
+        "a:1": ("1", "sha256:2"),
+        "b:2": ("1", "sha256:2"),
+    }
+
+
+def test_without_buildah_there_are_no_images(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.store.images.find_tool", lambda _name: None)
+    assert list_images() == {}
+
+
+@pytest.mark.parametrize("script", ["echo nonsense", 'echo \'[{"names":["a"]}]\'', "exit 1"])
+def test_a_store_that_answers_wrongly_is_not_an_empty_store(fake_tools: FakeTools, script: str) -> None:
+    fake_tools.add("buildah", script)
+    with pytest.raises(CommandError):
+        list_images()
+
+
+def test_only_our_own_leftovers_are_removed(fake_tools: FakeTools) -> None:
+    fake_tools.add(
+        "buildah",
+        """case "$1" in
+containers) echo '[{"builder":true,"imagename":"localhost/kmodsmith/toolkit:x","containername":"ours"},{"builder":true,"imagename":"localhost/other:x","containername":"theirs"}]' ;;
+images) echo '[{"id":"1","digest":"sha256:1","names":["localhost/kmodsmith/stage:k","localhost/kmodsmith/cell:k","localhost/theirs:1"]}]' ;;
+esac""",
+    )
+    assert remove_leftovers() == ["ours", "localhost/kmodsmith/stage:k"]
+    calls = fake_tools.calls("buildah")
+    assert ["rm", "ours"] in calls
+    assert ["rmi", "localhost/kmodsmith/stage:k"] in calls
