@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Of Debian's essential packages, but umount, which comes with mount.
-_EVERYWHERE = {"chroot", "du", "ldconfig", "ldd", "ls", "sh", "sha256sum", "umount", "uname"}
+_EVERYWHERE = {"bash", "chroot", "du", "ldconfig", "ldd", "ls", "sh", "sha256sum", "umount", "uname"}
 # Used where somebody has it (docker), or comes with the Python packages (go); nothing is skipped or weaker without.
 _OPTIONAL = {"docker", "go"}
 BROUGHT = frozenset({tool.name for tool in (*TOOLS, *TEST_TOOLS, *BOOT_TOOLS.values())} | _EVERYWHERE | _OPTIONAL)

@@ -95,6 +95,7 @@ class CellBooter:
                 run=run_id,
                 finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                 wish=report.wish,
+                inputs=decision.boot_inputs,
                 mode=report.mode,
                 acceleration=report.acceleration,
                 enrolled=report.enrolled,
@@ -170,7 +171,7 @@ def read_test_files(driver: StagedDriver) -> dict[str, bytes]:
 
 def _read_test_file(driver: StagedDriver, name: str) -> bytes:
     try:
-        return read_inside(driver.context, name)
+        return read_inside(driver.tests, name)
     except FormatError as error:
         sentence = f"{name}, which versions.yaml names for the boot test, {error.message}"
         raise CellError(FailureClass.BOOT, "test-unreadable", sentence, location=name) from None

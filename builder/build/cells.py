@@ -28,7 +28,7 @@ from builder.image.contents import LayerCache
 from builder.image.labels import KEY_LABEL
 from builder.kernel import parse_kernel_version
 from builder.kmod.finding import raise_findings
-from builder.plan.decide import Action, Decision, Plan
+from builder.plan.decide import Action, Decision, Plan, Reason
 from builder.signing.modules import SigningJob, sign_result
 from builder.store.build import ImageBuild
 from builder.store.images import STAGE_REPOSITORY, Image, find_image, remove_images, tag_image
@@ -142,6 +142,11 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
         workshop.reporter.cell_retried(decision, failure)
         workshop.is_stopping.wait(_RETRY_PAUSE_S * (attempt + 1))
     workshop.journal.record(evidence)
+    if failure is not None and failure.code == Reason.DRIVER_EXCLUDES:
+        excluded = replace(decision, action=Action.EXCLUDE, reason=Reason.DRIVER_EXCLUDES, explanation=failure.detail)
+        return CellResult(
+            decision=excluded, status=Status.EXCLUDED, duration_s=time.monotonic() - started, log=evidence.log
+        )
     boot = workshop.journal.last_boots.get(decision.cell.id)
     return CellResult(
         decision=decision,

@@ -2,6 +2,7 @@
 
 dkms.conf is a bash fragment that dkms sources as root. Here it is hostile input: assignments and references
 are read, what would have to be executed is refused with its place, unless no key that matters depends on it.
+Then ``run_dkms.sh`` runs it, where everything of a driver runs: in the container of the compile.
 
 What dkms does with the values is done likewise (``read_conf`` and ``actual_build`` of dkms 3.0.10): a command
 that begins with ``make`` gets ``KERNELRELEASE=`` right behind that word, the last MAKE whose MAKE_MATCH fits
@@ -11,10 +12,12 @@ code for the compile container, for its source folder, with KERNEL_FULL_VERSION 
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from builder.drivers.shell_fragment import Problem, ShellFragment, excerpt
@@ -76,6 +79,8 @@ class DkmsRecipe:
     build_exclusive_config: tuple[str, ...] = ()
     obsolete_by: str | None = None
     notes: tuple[str, ...] = ()
+    exclusions: tuple[str, ...] = ()
+    """What only running the file for a kernel tells of whether dkms would build for it, with its line."""
 
     @property
     def command(self) -> str:
@@ -111,11 +116,41 @@ def read_dkms_conf(file: Path) -> DkmsRecipe:
     fragment = ShellFragment(text, known=_OF_DKMS, known_commands={"nproc": _CPUS}, harmless_sources=_KERNEL_CONFIG)
     maker = _RecipeMaker(fragment)
     recipe = maker.make_recipe()
+    if recipe.exclusions or recipe.build_exclusive_config:
+        recipe = replace(recipe, make=(_run_it("check", file.name), *recipe.make))
     mistakes = [_mistake(file, text, problem) for problem in fragment.problems]
     mistakes += [_mistake(file, text, problem, key) for key, problem in maker.problems]
     if mistakes:
         raise ConfigError(set(mistakes), hint=_HINT)
     return recipe
+
+
+# Mistakes that come from what a file does, not from what it is: a shell knows the answer.
+_NEEDS_A_SHELL = re.compile(
+    r"would have to be (?:executed|computed)|is not known|is known only to a running shell|more than a plain reference"
+    r"|is not set by this file|it is computed|a loop sets it|may set it|a here-document cannot be read"
+)
+
+
+def run_where_unreadable(file: Path, error: ConfigError) -> DkmsRecipe:
+    """Return a recipe that runs a dkms.conf for each kernel, where every mistake is one that a shell would not make.
+
+    Raises:
+        ConfigError: the same, where something else is wrong with the file.
+    """
+    if not all(_NEEDS_A_SHELL.search(mistake.message) for mistake in error.mistakes):
+        raise error
+    places = sorted({(mistake.line, mistake.message) for mistake in error.mistakes})
+    notes = tuple(f"line {line}: {message}; so the file is run for each kernel" for line, message in places)
+    return DkmsRecipe(name="", version="", make=(_run_it("run", file.name),), modules=(), exclusions=notes, notes=notes)
+
+
+def _run_it(mode: str, conf: str) -> str:
+    """Return the command that lets bash do with a dkms.conf what dkms does, in the container of the compile."""
+    script = files("builder.drivers").joinpath("run_dkms.sh").read_bytes()
+    # In one line, and as no words: the command stands in logs, in which errors are looked for.
+    unpack = f"echo {base64.b64encode(script).decode()} | base64 -d >/tmp/run-dkms"
+    return f"{unpack} && bash /tmp/run-dkms {mode} {shlex.quote(f'./{conf}')}"
 
 
 def _read_text(file: Path) -> str:
@@ -195,6 +230,7 @@ class _RecipeMaker:
             build_exclusive_config=tuple((self._exclusion("BUILD_EXCLUSIVE_CONFIG") or "").split()),
             obsolete_by=self._exclusion("OBSOLETE_BY"),
             notes=(*self._exclusion_notes, *self._notes()),
+            exclusions=tuple(self._exclusion_notes),
         )
 
     # Values
@@ -236,14 +272,13 @@ class _RecipeMaker:
         return text
 
     def _exclusion(self, key: str, *, is_regex: bool = False) -> str | None:
-        """Read a key that only narrows down kernels: one under a condition is left out, and that is noted.
-
-        Without it more kernels are tried than the vendor wants, and one that does not fit fails visibly.
-        """
+        """Read a key that only narrows down kernels: one under a condition is left to a shell, and that is noted."""
         value = self._fragment.variables.get(key, {}).get(0)
         if value and value.is_conditional:
             line = self._fragment.line_of(value.position)
-            self._exclusion_notes.append(f"line {line}: {key} is set under a condition, which is not followed")
+            self._exclusion_notes.append(
+                f"line {line}: {key} is set under a condition; dkms.conf is run for each kernel to tell"
+            )
             return None
         text = self._plain(key)
         if is_regex and text and (problem := _problem_of_regex(text)):

@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.digest import content_id
-from builder.drivers.dkms import DkmsRecipe, read_dkms_conf
+from builder.drivers.dkms import DkmsRecipe, read_dkms_conf, run_where_unreadable
+from builder.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from builder.config.model import Driver
     from builder.kernel import KernelVersion
@@ -45,6 +47,11 @@ class Recipe:
         """Say why the driver itself declares that it cannot be built for a kernel; None if it does not."""
         return self.dkms.excludes(kernel) if self.dkms else None
 
+    @property
+    def open_question(self) -> str:
+        """What is told only by the driver's dkms.conf when it is run for a kernel; empty where nothing is."""
+        return "; ".join(self.dkms.exclusions) if self.dkms else ""
+
     def build_arguments(self, kernel: KernelVersion, *, toolkit_image: str, base_image: str) -> dict[str, str]:
         """Return the arguments of driver-container/Containerfile; what KMM also sets is spelled as it does."""
         arguments = {
@@ -72,7 +79,7 @@ def make_recipe(driver: Driver) -> Recipe:
     Raises:
         ConfigError: the driver's dkms.conf does something that cannot be read without executing it.
     """
-    dkms = read_dkms_conf(driver.dkms_file) if driver.dkms_file else None
+    dkms = _read_dkms(driver.dkms_file) if driver.dkms_file else None
     return Recipe(
         name=driver.name,
         version=driver.version,
@@ -87,6 +94,13 @@ def make_recipe(driver: Driver) -> Recipe:
         extra=driver.build_args,
         dkms=dkms,
     )
+
+
+def _read_dkms(file: Path) -> DkmsRecipe:
+    try:
+        return read_dkms_conf(file)
+    except ConfigError as error:
+        return run_where_unreadable(file, error)
 
 
 def _dkms_modules(dkms: DkmsRecipe) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from builder.errors import FormatError, UsageError
 from builder.host.places import file_digest, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 # What kbuild writes beside the source (scripts/Makefile.modfinal, Documentation/kbuild/modules.rst), version control,
 # and editors' leftovers. A stale .o would be linked into a module for the wrong kernel.
@@ -52,6 +52,18 @@ class SourceTree:
     @property
     def digest(self) -> str:
         return content_id([[file.path, file.kind, file.digest] for file in self.files])
+
+    def split(self, paths: Collection[str]) -> tuple[SourceTree, SourceTree]:
+        """Return the files without those of these paths, and only those.
+
+        A path that is no plain file here, as it leads through a link, stays where it is: then nothing is split.
+        """
+        plain = {file.path for file in self.files if file.kind != "link"}
+        if not plain.issuperset(paths):
+            return self, SourceTree(root=self.root, files=())
+        without = tuple(file for file in self.files if file.path not in paths)
+        only = tuple(file for file in self.files if file.path in paths)
+        return SourceTree(root=self.root, files=without), SourceTree(root=self.root, files=only)
 
     def copy_to(self, target: Path) -> Path:
         """Write the files below ``target`` and return it; an existing complete copy is used as it is."""

@@ -39,6 +39,10 @@ _MODPOST_HINT = (
 _GPL_HINT = "the kernel gives this symbol only to modules whose MODULE_LICENSE is GPL-compatible"
 _NAMESPACE_HINT = "add MODULE_IMPORT_NS() for the named namespace to the module"
 
+DRIVER_EXCLUDES = "driver-excludes"
+"""Code of a compile that the driver's own dkms.conf did not want: no failure, see ``build.cells``."""
+_EXCLUDED = "driver-container: dkms excludes this kernel: "
+
 # Blame in the driver's source; the first matching line of the log wins, on one line the first matching rule.
 _CAUSES = (
     make_rule(
@@ -174,6 +178,10 @@ def classify_compile_log(text: str, *, exit_explanation: str) -> Failure:
         exit_explanation: how the command ended, as ``Outcome.explain()`` words it.
     """
     lines = tuple(meaningful_lines(text))
+    # Before make said anything, and with the exit code by which dkms says the same.
+    if lines and lines[0].startswith(_EXCLUDED) and text.rstrip().endswith("exit status 77"):
+        sentence = f"its dkms.conf, run for this kernel: {lines[0].removeprefix(_EXCLUDED)}"
+        return Failure(failure_class=FailureClass.COMPILE, code=DRIVER_EXCLUDES, detail=shorten(sentence))
     if found := _blame_surroundings(lines, exit_explanation):
         return found
     if cause := _find_cause(lines):

@@ -117,6 +117,8 @@ class BootEvidence:
     """Code of the failure; empty where it passed."""
     log: str = ""
     wish: str = "auto"
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What the test was made of: digests, by the words in which a change of them is told."""
 
     @property
     def strength(self) -> str:

@@ -7,7 +7,7 @@ whatever machine and by whatever run it was made; evidence of the last build say
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -126,6 +126,10 @@ class Candidate:
     boot_key: str = ""
     boot_wish: str = "auto"
     boot_opt_out: str = ""
+    boot_inputs: Mapping[str, str] = field(default_factory=dict)
+    """What the boot test is made of: digests, by the words in which a change of them is told."""
+    open_question: str = ""
+    """What only running the driver's dkms.conf for the kernel tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +145,8 @@ class Decision:
     inputs: CellInputs | None = None
     boot_key: str = ""
     """The boot test that comes before the image gets its name; empty where there is none, or it was passed."""
+    boot_inputs: Mapping[str, str] = field(default_factory=dict)
+    """What the boot test is made of, see ``Candidate``."""
     boot_opt_out: str = ""
     """Why the driver wants no boot test where one would be made."""
 
@@ -231,12 +237,19 @@ def _decide(
         action = Action.EXCLUDE if reason is Reason.DRIVER_EXCLUDES else Action.REFUSE
         return Decision(cell=candidate.cell, action=action, reason=reason, explanation=explanation)
     key = candidate.inputs.key
+    if not force and previous and previous.key == key and _is_excluded(previous):
+        explanation = f"{previous.failure.detail if previous.failure else ''} (of {previous.finished})"
+        return Decision(
+            cell=candidate.cell, action=Action.EXCLUDE, reason=Reason.DRIVER_EXCLUDES, explanation=explanation
+        )
     made = images.get(f"{CELL_REPOSITORY}:{key}")
     if force:
         action, reason, explanation = Action.BUILD, Reason.FORCED, "asked for with --force"
     elif made is None:
         action = Action.BUILD
         reason, explanation = _why_build(candidate.inputs, key, previous)
+        if candidate.open_question:
+            explanation = f"{explanation}; {candidate.open_question}"
         if candidate.inputs.compile_key in compiled:
             action, explanation = Action.ASSEMBLE, f"{explanation}; compiled already, so nothing is compiled"
     elif images.get(candidate.image) != made:
@@ -255,6 +268,11 @@ def _decide(
         key=key,
         inputs=candidate.inputs,
     )
+
+
+def _is_excluded(previous: CellEvidence) -> bool:
+    """Tell whether the driver's own dkms.conf, run for this kernel, did not want it."""
+    return previous.failure is not None and previous.failure.code == Reason.DRIVER_EXCLUDES
 
 
 def _demand_record(decision: Decision, previous: CellEvidence | None, digest: str) -> Decision:
@@ -288,13 +306,14 @@ def _decide_boot(decision: Decision, candidate: Candidate, previous: BootEvidenc
     if not boot_key:
         return decision
     if decision.action in {Action.BUILD, Action.ASSEMBLE}:
-        return replace(decision, boot_key=boot_key)
+        return replace(decision, boot_key=boot_key, boot_inputs=candidate.boot_inputs)
     if decision.action not in {Action.SKIP, Action.TAG, Action.PROVE}:
         return decision
     if previous is None:
         reason, explanation = Reason.NOT_BOOTED, "built, but never loaded on its kernel"
     elif previous.key != boot_key:
-        reason, explanation = Reason.BOOT_CHANGED, "its image, its kernel or its test changed since it was booted"
+        reason = Reason.BOOT_CHANGED
+        explanation = f"{_what_changed(candidate.boot_inputs, previous.inputs)} changed since it was booted"
     elif not previous.satisfies(candidate.boot_wish):
         reason, explanation = Reason.BOOT_CHANGED, "it was booted, but not with Secure Boot"
     elif not previous.passed:
@@ -303,7 +322,15 @@ def _decide_boot(decision: Decision, candidate: Candidate, previous: BootEvidenc
         reason, explanation = Reason.BOOT_ALWAYS, "it passed before, and is to be booted all the same"
     else:
         return decision
-    return replace(decision, action=Action.BOOT, reason=reason, explanation=explanation, boot_key=boot_key)
+    return replace(
+        decision, action=Action.BOOT, reason=reason, explanation=explanation, boot_key=boot_key,
+        boot_inputs=candidate.boot_inputs,
+    )  # fmt: skip
+
+
+def _what_changed(now: Mapping[str, str], before: Mapping[str, str]) -> str:
+    changed = [name for name in {**before, **now} if before and before.get(name) != now.get(name)]
+    return " and ".join(changed) or "its image, its kernel or its test"
 
 
 # In the order of what a vendor would call the cause when several inputs changed together.

@@ -153,11 +153,17 @@ class Project:
                 "the lock names no bootable kernel for it, so its modules cannot be tested: run 'nox -s discover'"
             )
             return replace(candidate, inputs=None, refusal=(Reason.NO_BOOTABLE_KERNEL, sentence))
-        settings = self.drivers[candidate.cell.driver].boot.model_dump(mode="json")
+        driver = self.drivers[candidate.cell.driver]
+        settings = driver.boot.model_dump(mode="json")
         # The mode is not part of the key: a pass under Secure Boot is also one without.
         wish = boot.mode if boot.mode != "auto" else settings["mode"]
-        key = content_id("boot", BOOT_FORMAT, candidate.inputs.key, kernel, settings | {"mode": ""})
-        return replace(candidate, boot_key=key, boot_wish=wish)
+        inputs = {
+            "its image": candidate.inputs.key,
+            "its kernel": kernel,
+            "boot in versions.yaml": content_id(settings | {"mode": ""}),
+            **{file.path: file.digest for file in driver.tests.files},
+        }
+        return replace(candidate, boot_key=content_id("boot", BOOT_FORMAT, inputs), boot_inputs=inputs, boot_wish=wish)
 
     def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
         driver = self.drivers[cell.driver]
@@ -185,7 +191,7 @@ class Project:
             compiled_for=compiled_for if compiled_for != cell.kernel.raw else "",
             signers=signed_by,
         )
-        return Candidate(cell=cell, image=image, inputs=inputs)
+        return Candidate(cell=cell, image=image, inputs=inputs, open_question=driver.recipe.open_question)
 
     def kernel_source(self, name: str) -> KernelSource:
         """Return a kernel source as the lock has it; LockFileError if it does not."""

@@ -605,6 +605,38 @@ def test_a_driver_that_opts_out_is_not_booted_and_says_why(bench: Bench, booting
     assert booting["boots"] == []
 
 
+def test_a_kernel_that_dkms_conf_excludes_when_it_is_run_is_no_failure(bench: Bench) -> None:
+    said = "driver-container: dkms excludes this kernel: no CONFIG_X\\nError: building at STEP x: exit status 77"
+    bench.break_kernel("6.1.0-10-amd64", said)
+    code, report = bench.build("--kernel", "6.1.0-10-amd64")
+    assert (code, report["counts"], report["failures"]) == (0, {"excluded": 1}, [])
+    cell = report["cells"][0]
+    assert (cell["reason"], "run for this kernel: no CONFIG_X" in cell["explanation"]) == ("driver-excludes", True)
+    started = bench.started_builds()
+    again = bench.build("--kernel", "6.1.0-10-amd64")[1]["cells"][0]
+    assert (again["status"], again["reason"], bench.started_builds()) == ("excluded", "driver-excludes", started)
+    assert "(of 20" in again["explanation"], "with its date"
+    assert bench.build("--kernel", "6.1.0-10-amd64", "--force")[1]["counts"] == {"excluded": 1}
+    assert bench.started_builds() > started
+
+
+def test_a_changed_smoke_test_compiles_nothing_and_is_named(bench: Bench, booting: dict[str, Any]) -> None:
+    source = bench.folder / "src"
+    (source / "smoke.sh").write_text("#!/bin/sh\n")
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text().replace("    vendor:", "    boot: {smoke_test: smoke.sh}\n    vendor:", 1))
+    assert bench.build()[1]["counts"] == {"built": 4}
+    started = bench.started_builds()
+    assert not any(path.name == "smoke.sh" for path in bench.store.rglob("*")), "it is no part of a compile"
+    (source / "smoke.sh").write_text("#!/bin/sh\nexit 0\n")
+    report = bench.build()[1]
+    assert (report["counts"], bench.started_builds()) == ({"booted": 4}, started)
+    assert {cell["explanation"] for cell in report["cells"]} == {"smoke.sh changed since it was booted"}
+    file.write_text(file.read_text().replace("smoke.sh}", "smoke.sh, memory: 1024}"))
+    cell = bench.build("--kernel", "6.12*")[1]["cells"][0]
+    assert (cell["status"], cell["explanation"]) == ("booted", "boot in versions.yaml changed since it was booted")
+
+
 def test_boot_alone_builds_nothing(bench: Bench, booting: dict[str, Any]) -> None:
     code, out, _ = bench.run("boot", "--json")
     assert (code, json.loads(out)["counts"]) == (FailureClass.TOOLKIT.exit_code, {"refused": 4})

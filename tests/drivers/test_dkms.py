@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.drivers.dkms import DkmsModule, DkmsRecipe, read_dkms_conf
+from builder.drivers.dkms import DkmsModule, DkmsRecipe, read_dkms_conf, run_where_unreadable
 from builder.errors import ConfigError
 from builder.kernel import parse_kernel_version
 
@@ -232,11 +232,11 @@ fi
 """
 
 
-def test_exclusion_under_a_condition_is_noted_and_not_followed(conf_file: Path) -> None:
+def test_exclusion_under_a_condition_is_noted_and_left_to_a_shell(conf_file: Path) -> None:
     recipe = _read(conf_file, f"{ONE}{CONDITIONAL}POST_INSTALL=udev.sh\n")
     assert recipe.build_exclusive_kernel is None
     assert recipe.notes == (
-        "line 10: BUILD_EXCLUSIVE_KERNEL is set under a condition, which is not followed",
+        "line 10: BUILD_EXCLUSIVE_KERNEL is set under a condition; dkms.conf is run for each kernel to tell",
         "line 14: POST_INSTALL is not followed",
     )
 
@@ -299,3 +299,58 @@ def test_any_text_is_read_or_refused(conf_file: Path, text: str) -> None:
         _read(conf_file, ONE + text)
     except ConfigError as error:
         assert error.mistakes
+
+
+_CONDITIONAL = (
+    ONE
+    + """
+if [ -f $kernel_source_dir/.config ]; then
+    . $kernel_source_dir/.config
+    if [ "${CONFIG_VIDEO_DEV:-n}" = "n" ]; then
+        BUILD_EXCLUSIVE_KERNEL="REQUIRES CONFIG_VIDEO_DEV"
+    fi
+fi
+"""
+)
+
+
+def test_an_exclusion_under_a_condition_is_left_to_a_shell_and_said(conf_file: Path) -> None:
+    recipe = _read(conf_file, _CONDITIONAL)
+    assert recipe.make[0].endswith("&& bash /tmp/run-dkms check ./dkms.conf")
+    assert "\n" not in recipe.make[0]
+    assert len(recipe.make) == 2
+    assert [note.partition(": ")[2] for note in recipe.exclusions] == [
+        "BUILD_EXCLUSIVE_KERNEL is set under a condition; dkms.conf is run for each kernel to tell"
+    ]
+    with_config = _read(conf_file, ONE + 'BUILD_EXCLUSIVE_CONFIG="!CONFIG_PREEMPT_RT"\n')
+    assert "run-dkms check" in with_config.make[0]
+    assert not any("bash" in part for part in _read(conf_file, ONE).make)
+
+
+_COMPUTED = """
+PACKAGE_NAME=many
+PACKAGE_VERSION=1
+i=0
+BUILT_MODULE_NAME[$i]=one
+i=$((i + 1))
+BUILT_MODULE_NAME[$i]=two
+"""
+
+
+@pytest.mark.parametrize("text", [_COMPUTED, ONE + "MAKE=`echo make`\n", ONE + 'if true; then MAKE="make x"; fi\n'])
+def test_a_file_that_only_a_shell_can_read_is_run(conf_file: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _read(conf_file, text)
+    recipe = run_where_unreadable(conf_file, caught.value)
+    assert (len(recipe.make), recipe.make[0].endswith("run-dkms run ./dkms.conf"), recipe.modules) == (1, True, ())
+    assert all("so the file is run for each kernel" in note for note in recipe.exclusions)
+
+
+@pytest.mark.parametrize(
+    "text", ["PACKAGE_VERSION=1\n", ONE + "\x01", ONE + "PATCH[0]=a.patch\n", ONE + 'MAKE="make\n']
+)
+def test_what_a_shell_would_not_understand_either_is_no_reason_to_run_it(conf_file: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _read(conf_file, text)
+    with pytest.raises(ConfigError):
+        run_where_unreadable(conf_file, caught.value)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.drivers.tree import read_tree
+from builder.drivers.tree import SourceTree, read_tree
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,3 +118,17 @@ def test_pipes_are_refused(source: Path) -> None:
     os.mkfifo(source / "pipe")
     with pytest.raises(UsageError, match="neither a file, a folder nor a link"):
         read_tree(source)
+
+
+def test_what_only_another_reads_is_split_off_unless_a_link_leads_there(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("a")
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "smoke.sh").write_text("s")
+    tree = read_tree(tmp_path)
+    rest, only = tree.split({"t/smoke.sh"})
+    assert ([file.path for file in rest.files], [file.path for file in only.files]) == (["a.c"], ["t/smoke.sh"])
+    assert [file.name for file in rest.copy_to(tmp_path.parent / f"{tmp_path.name}-copy").iterdir()] == ["a.c"]
+    assert tree.split(set())[0] == tree
+    (tmp_path / "link").symlink_to("t")
+    tree = read_tree(tmp_path)
+    assert tree.split({"link/smoke.sh"}) == (tree, SourceTree(root=tmp_path, files=()))

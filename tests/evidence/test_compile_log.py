@@ -342,3 +342,22 @@ def test_clusters_are_sorted_by_count_then_name() -> None:
 
 def test_no_failures_no_clusters() -> None:
     assert cluster({}) == []
+
+
+_STEP = 'Error: building at STEP "RUN set -eu": exit status'
+
+
+@pytest.mark.parametrize(
+    ("log", "code"),
+    [
+        (f"STEP 1/2: RUN x\n{{}}\n{_STEP} 77\n", "driver-excludes"),
+        (f"{{}}\n{_STEP} 2\n", "containerfile-error"),
+        (f"  CC [M]  x.o\nx.c:1:1: error: bad\n{{}}\n{_STEP} 77\n", "compiler-error"),
+    ],
+    ids=["as dkms says it", "with another exit code", "behind an error"],
+)
+def test_a_kernel_that_the_drivers_own_dkms_conf_excludes(log: str, code: str) -> None:
+    failure = _classify(log.format("driver-container: dkms excludes this kernel: no CONFIG_VIDEO_DEV"))
+    assert failure.code == code
+    if code == "driver-excludes":
+        assert failure.detail == "its dkms.conf, run for this kernel: no CONFIG_VIDEO_DEV"
