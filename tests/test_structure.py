@@ -210,3 +210,13 @@ def test_every_package_says_what_lives_in_it() -> None:
     assert not {name for name in faces if name != "builder" and _imports(name, as_it_runs=True)}, (
         "a face imports nothing"
     )
+
+
+def test_one_word_is_one_type() -> None:
+    """Two classes of one name are two meanings of one word; private ones are nobody's but their module's."""
+    places: dict[str, list[str]] = {}
+    for module in _MODULES:
+        for node in _tree(module).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

@@ -72,7 +72,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class BootProblem:
     """One thing that went wrong. ``step`` is in words, ``place`` a function where the kernel names one."""
 
     check: BootCheck
@@ -91,8 +91,8 @@ class Verdict:
     ``notes`` are no faults: what was not exercised, and facts that a reader of the result should know.
     """
 
-    problems: tuple[Problem, ...]
-    allowed: tuple[Problem, ...]
+    problems: tuple[BootProblem, ...]
+    allowed: tuple[BootProblem, ...]
     refusals: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -169,7 +169,9 @@ def judge_boot(
     """
     expected = _EXPECTED_TAINTS | ({_PROPRIETARY_TAINT} if proprietary else set())
     found = list(_problems(transcript, steps, ending, expected))
-    found += [Problem(check=BootCheck.MODULE_NOT_LOADED, step=path, sentence=text) for path, text in not_loaded.items()]
+    found += [
+        BootProblem(check=BootCheck.MODULE_NOT_LOADED, step=path, sentence=text) for path, text in not_loaded.items()
+    ]
     patterns = [compile_regexp(item.pattern) for item in allow]
     allowed = {problem for problem in found if any(pattern.search(str(problem)) for pattern in patterns)}
     order = list(BootCheck)
@@ -186,7 +188,7 @@ def judge_boot(
     )
 
 
-def raise_problems(problems: Sequence[Problem]) -> None:
+def raise_problems(problems: Sequence[BootProblem]) -> None:
     """Fail a cell because of its boot test.
 
     Raises:
@@ -207,14 +209,14 @@ def raise_problems(problems: Sequence[Problem]) -> None:
 
 def _problems(
     transcript: Transcript, steps: Sequence[Step], ending: Ending, expected: Container[int]
-) -> Iterator[Problem]:
+) -> Iterator[BootProblem]:
     """Yield what is wrong, that which explains a taint before the taint."""
     found = list(_seen(transcript, steps, ending))
     yield from found
     yield from _judge_taint(transcript, {problem.check for problem in found}, expected)
 
 
-def _seen(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iterator[Problem]:
+def _seen(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iterator[BootProblem]:
     for step in steps:
         log = transcript.steps.get(step.number)
         if log is None:
@@ -224,16 +226,16 @@ def _seen(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iter
         yield from _judge_step(step, log, ending, has_splat=bool(splats))
     yield from _complaints(transcript.between, "between steps")
     for fault in transcript.faults:
-        yield Problem(check=BootCheck(fault.kind.value), step="the console", sentence=fault.sentence)
+        yield BootProblem(check=BootCheck(fault.kind.value), step="the console", sentence=fault.sentence)
     if ending is Ending.FLOODED:
-        yield Problem(
+        yield BootProblem(
             check=BootCheck.CONSOLE_FLOODED, step="the console", sentence="more was printed than a boot test should"
         )
 
 
-def _complaints(lines: Sequence[str], step: str) -> list[Problem]:
+def _complaints(lines: Sequence[str], step: str) -> list[BootProblem]:
     return [
-        Problem(check=BootCheck(splat.kind.value), step=step, sentence=splat.headline, place=splat.place)
+        BootProblem(check=BootCheck(splat.kind.value), step=step, sentence=splat.headline, place=splat.place)
         for splat in find_splats(lines)
     ]
 
@@ -244,7 +246,7 @@ def _first_undone(transcript: Transcript, steps: Sequence[Step]) -> Step | None:
     return next(undone, None if transcript.has_finished else steps[-1])
 
 
-def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[Problem]:
+def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[BootProblem]:
     if log.code is None:
         yield from _judge_cut_short(step, log, ending, has_splat=has_splat)
         return
@@ -263,7 +265,7 @@ def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) ->
             yield from judge(step, log)
 
 
-def _judge_left(step: Step, line: str) -> Problem:
+def _judge_left(step: Step, line: str) -> BootProblem:
     kind, _, what = line.partition(" ")
     check = _LEFT.get(kind, BootCheck.REGISTRATION_LEFT)
     if merged := _ALIASES.fullmatch(line):
@@ -273,7 +275,7 @@ def _judge_left(step: Step, line: str) -> Problem:
     return _problem(check, step, f"{what} is still there after unloading")
 
 
-def _judge_smoke_test(step: Step, log: StepLog) -> Iterator[Problem]:
+def _judge_smoke_test(step: Step, log: StepLog) -> Iterator[BootProblem]:
     if log.is_changed:
         yield _problem(BootCheck.GUEST_CHANGED, step, "the test changed what later steps rest on")
     if log.code:
@@ -281,7 +283,7 @@ def _judge_smoke_test(step: Step, log: StepLog) -> Iterator[Problem]:
         yield _problem(BootCheck.SMOKE_TEST_FAILED, step, f"ended with exit code {log.code}: {first}")
 
 
-def _judge_cut_short(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[Problem]:
+def _judge_cut_short(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[BootProblem]:
     if ending is Ending.TIMED_OUT:
         check = _HANGS.get(step.kind, BootCheck.LOAD_HUNG)
         lines = [*log.kernel, *log.answers]
@@ -295,7 +297,7 @@ def _judge_cut_short(step: Step, log: StepLog, ending: Ending, *, has_splat: boo
 _OUR_CALLER = re.compile(r"(\w+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\])")
 
 
-def _judge_without_hardware(step: Step, log: StepLog) -> Iterator[Problem]:
+def _judge_without_hardware(step: Step, log: StepLog) -> Iterator[BootProblem]:
     """Judge a module that must answer with a certain error: any other end, and any other cause, is a fault."""
     if not log.code:
         sentence = f"the module was loaded, and versions.yaml says that it answers {step.expected} here"
@@ -308,7 +310,7 @@ def _judge_without_hardware(step: Step, log: StepLog) -> Iterator[Problem]:
     yield replace(refused, sentence=sentence)
 
 
-def _refused_load(step: Step, log: StepLog) -> Problem:
+def _refused_load(step: Step, log: StepLog) -> BootProblem:
     code = log.code or 0
     if unknown := [match[0] for line in log.kernel if (match := _UNKNOWN_SYMBOL.search(line))]:
         return _problem(BootCheck.SYMBOL_MISSING, step, unknown[0])
@@ -320,7 +322,7 @@ def _refused_load(step: Step, log: StepLog) -> Problem:
     return _problem(BootCheck.LOAD_REFUSED, step, f"the kernel answers {_errno(code)}{last}")
 
 
-def _judge_refusal(step: Step, log: StepLog) -> Iterator[Problem]:
+def _judge_refusal(step: Step, log: StepLog) -> Iterator[BootProblem]:
     is_unsigned = step.kind is StepKind.REFUSE_UNSIGNED
     what = "an unsigned copy" if is_unsigned else "a copy signed by a key that nobody enrolled"
     if log.code == 0:
@@ -330,7 +332,7 @@ def _judge_refusal(step: Step, log: StepLog) -> Iterator[Problem]:
         yield _problem(BootCheck.WRONG_REFUSAL, step, f"{what} was refused with {_errno(log.code or 0)}")
 
 
-def _judge_repeat(step: Step, log: StepLog) -> Iterator[Problem]:
+def _judge_repeat(step: Step, log: StepLog) -> Iterator[BootProblem]:
     if log.code:
         yield _problem(BootCheck.REPEAT_FAILED, step, "; ".join(log.said))
     rounds = step.repeats - 2
@@ -349,19 +351,21 @@ _JUDGES = {
 
 def _judge_taint(
     transcript: Transcript, explained_by: Container[BootCheck], expected: Container[int]
-) -> Iterator[Problem]:
+) -> Iterator[BootProblem]:
     """Yield a problem for every new bit that nobody expects and no complaint explains."""
     before = transcript.facts.get("taint-before", "")
     if not re.fullmatch(r"\d{1,20}", before) or not transcript.taints:
         if transcript.has_finished:
-            yield Problem(check=BootCheck.TAINT, step="the kernel", sentence="did not say whether it is tainted")
+            yield BootProblem(check=BootCheck.TAINT, step="the kernel", sentence="did not say whether it is tainted")
         return
     new = reduce(operator.or_, transcript.taints) & ~int(before)
     for bit in range(new.bit_length()):
         if new >> bit & 1 and bit not in expected and not any(item in explained_by for item in _EXPLAINED.get(bit, ())):
             letter, meaning = _TAINTS.get(bit, ("?", f"bit {bit}"))
             unseen = ", of which the console says nothing" if bit in _EXPLAINED else ""
-            yield Problem(check=BootCheck.TAINT, step="the kernel", sentence=f"is tainted {letter}: {meaning}{unseen}")
+            yield BootProblem(
+                check=BootCheck.TAINT, step="the kernel", sentence=f"is tainted {letter}: {meaning}{unseen}"
+            )
 
 
 def _soft_failures(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
@@ -394,8 +398,8 @@ def _refusals(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
             yield f"{step}: {_errno(log.code)}: {reason}"
 
 
-def _problem(check: BootCheck, step: Step, sentence: str, *, place: str = "") -> Problem:
-    return Problem(check=check, step=str(step), sentence=sentence, place=place)
+def _problem(check: BootCheck, step: Step, sentence: str, *, place: str = "") -> BootProblem:
+    return BootProblem(check=check, step=str(step), sentence=sentence, place=place)
 
 
 def _said(log: StepLog) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from builder.drivers.shell_fragment import Problem, ShellFragment, excerpt
+from builder.drivers.shell_fragment import ShellFragment, ShellProblem, excerpt
 from builder.errors import ConfigError, Mistake
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _read_text(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise _unreadable(file, "the file is not UTF-8 text") from error
     if bad := re.search(r"[\x00-\x08\x0b-\x1f\x7f\ue000-\uf8ff]", text):
-        mistake = _mistake(file, text, Problem(bad.start(), "the file holds a control character"))
+        mistake = _mistake(file, text, ShellProblem(bad.start(), "the file holds a control character"))
         raise ConfigError([mistake], hint=_HINT)
     return text
 
@@ -175,7 +175,7 @@ def _unreadable(file: Path, message: str) -> ConfigError:
     return ConfigError([Mistake(file=file, line=1, column=1, path="", message=message)], hint=_HINT)
 
 
-def _mistake(file: Path, text: str, problem: Problem, key: str = "") -> Mistake:
+def _mistake(file: Path, text: str, problem: ShellProblem, key: str = "") -> Mistake:
     before = text[: problem.position]
     line = before.count("\n") + 1
     column = problem.position - (before.rfind("\n") + 1) + 1
@@ -208,7 +208,7 @@ _POSIX_CLASSES = {
 class _RecipeMaker:
     def __init__(self, fragment: ShellFragment) -> None:
         self._fragment = fragment
-        self.problems: list[tuple[str, Problem]] = []
+        self.problems: list[tuple[str, ShellProblem]] = []
         self._exclusion_notes: list[str] = []
         self._name = ""
         self._version = ""
@@ -238,7 +238,7 @@ class _RecipeMaker:
     def _complain(self, key: str, message: str, index: int = 0) -> None:
         elements = self._fragment.variables.get(key, {})
         value = elements.get(index) or next(iter(elements.values()), None)
-        self.problems.append((key, Problem(value.position if value else 0, message)))
+        self.problems.append((key, ShellProblem(value.position if value else 0, message)))
 
     def _elements(self, key: str) -> dict[int, str]:
         """Return the elements of an array that are not empty; none if one of them is not known."""

@@ -60,7 +60,7 @@ _KEYWORD = re.compile(r"(?:\[\[|[!{}]|[a-z]+)(?=[\s;&|()]|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ShellProblem:
     """Why something cannot be read, and where: an offset into the text."""
 
     position: int
@@ -117,7 +117,7 @@ class ShellFragment:
         self._blocks: list[str] = []
         self._is_chained = False
         self.variables: dict[str, dict[int, Value]] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[ShellProblem] = []
         self._read()
 
     def line_of(self, position: int) -> int:
@@ -131,9 +131,9 @@ class ShellFragment:
                 elif not self._take_operator():
                     self._read_command()
             if self._blocks:
-                self.problems.append(Problem(len(self._text), f"the file ends inside {self._blocks[-1]!r}"))
+                self.problems.append(ShellProblem(len(self._text), f"the file ends inside {self._blocks[-1]!r}"))
         except _StopReadingError as error:
-            self.problems.append(Problem(self._position, str(error)))
+            self.problems.append(ShellProblem(self._position, str(error)))
 
     # Structure
 
@@ -417,7 +417,7 @@ class ShellFragment:
         if name in _HARMLESS or (is_conditional and name not in _SETS_VARIABLES and not words[0].problem):
             return
         command = excerpt(self._text[start : self._position])
-        self.problems.append(Problem(start, f"the command {command!r} would have to be executed"))
+        self.problems.append(ShellProblem(start, f"the command {command!r} would have to be executed"))
 
     def _assign(self, assignment: _Assignment, *, is_conditional: bool) -> None:
         index = self._index(assignment)

@@ -17,7 +17,7 @@ from fakes.registry import pretend_registry
 from fakes.signers import certify
 
 from builder.boot.stage import Booter, BootReport, BootRequest
-from builder.boot.verdict import BootCheck, Problem
+from builder.boot.verdict import BootCheck, BootProblem
 from builder.build import cells as build_module
 from builder.errors import (
     BusyServerError,
@@ -495,7 +495,9 @@ def test_the_proof_of_one_image_and_of_one_that_is_not_there(bench: Bench) -> No
     assert (code, "the container store has no image localhost/nothing:1" in err) == (2, True)
 
 
-_OOPS = Problem(check=BootCheck.KERNEL_OOPS, step="load demo", sentence="Oops: 0002", place="demo_init+0x1/0x2 [demo]")
+_OOPS = BootProblem(
+    check=BootCheck.KERNEL_OOPS, step="load demo", sentence="Oops: 0002", place="demo_init+0x1/0x2 [demo]"
+)
 
 
 def test_new_images_are_booted_once(bench: Bench, booting: dict[str, Any]) -> None:

@@ -88,27 +88,14 @@ def discover(
         today=now.date(),
         accept_loss=options.accept_loss,
     )
-    known = previous.releases if previous else {}
-    unsettled = {
-        key: payload
-        for key, payload in chosen.payloads.items()
-        if payload and (options.refresh or not _is_settled(known.get(key), payload))
-    }
+    unsettled = _unsettled(chosen, previous, refresh=options.refresh)
     found = dict(read_releases(reader, unsettled, progress))
     releases = _apply(chosen, found, previous)
     read = [Doubt(subject=key, sentence=line) for key in unsettled for line in found[key].problems]
     problems = [*chosen.problems, *read]
     if not releases:
         raise SourceError("; ".join(_summarize(problems)) or "no channel has a release")
-    locked = LockedOpenShift(
-        provider=settings.provider,
-        resolved=stamp,
-        stale=chosen.stale,
-        releases=releases,
-        kernels=derive_kernels(releases, previous.kernels if previous else {}, newest_toolkits=options.newest_toolkits),
-    )
-    if previous is not None and previous.model_copy(update={"resolved": stamp}) == locked:
-        locked = previous
+    locked = _lock(settings, chosen, releases, previous, now=stamp, newest_toolkits=options.newest_toolkits)
     return OpenShiftAnswer(
         locked=locked,
         lost=chosen.lost,
@@ -116,6 +103,38 @@ def discover(
         read=len(found),
         bytes_read=registry.bytes_read - before_bytes,
     )
+
+
+def _unsettled(chosen: ChosenReleases, previous: LockedOpenShift | None, *, refresh: bool) -> dict[str, str]:
+    """Return the payloads that have to be read: of releases that are new, or of which not everything is known."""
+    known = previous.releases if previous else {}
+    return {
+        key: payload
+        for key, payload in chosen.payloads.items()
+        if payload and (refresh or not _is_settled(known.get(key), payload))
+    }
+
+
+def _lock(
+    settings: OpenShiftKernels,
+    chosen: ChosenReleases,
+    releases: dict[str, LockedRelease],
+    previous: LockedOpenShift | None,
+    *,
+    now: str,
+    newest_toolkits: bool,
+) -> LockedOpenShift:
+    """Return what the lock holds from now on: the very entry that it had, where only the date would differ."""
+    locked = LockedOpenShift(
+        provider=settings.provider,
+        resolved=now,
+        stale=chosen.stale,
+        releases=releases,
+        kernels=derive_kernels(releases, previous.kernels if previous else {}, newest_toolkits=newest_toolkits),
+    )
+    if previous is not None and previous.model_copy(update={"resolved": now}) == locked:
+        return previous
+    return locked
 
 
 def _apply(
