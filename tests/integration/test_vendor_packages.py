@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -24,6 +25,8 @@ from builder.sources.kernel_files import read_kernel_facts
 from builder.sources.lock_file import read_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from builder.kernel import KernelVersion
     from integration.conftest import Machine
 
@@ -34,14 +37,26 @@ _BUILT = ("acpi-call-dkms", "gost-crypto-dkms", "jool-dkms")
 _REFUSED = ("lttng-modules-dkms",)
 
 
-def _unpack(folder: Path) -> dict[str, Path]:
+# In-tree modules with a soft dependency; hardware that no guest has; the link of a merged cache; a mandatory parameter.
+_BOOTED = {
+    "nat-rtsp-dkms": {},
+    "bbswitch-dkms": {"load": {"bbswitch": {"expect": "ENODEV", "because": "no Optimus graphics in a guest"}}},
+    "rapiddisk-dkms": {},
+    "lime-forensics-dkms": {
+        "parameters": [{"name": "to nowhere", "default": True, "modules": {"lime": "path=/dev/null format=raw"}}]
+    },
+}
+_EXCLUDED = "v4l2loopback-dkms"
+
+
+def _unpack(folder: Path, names: Iterable[str] = _BUILT + _REFUSED) -> dict[str, Path]:
     """Fetch the packages and return the source folder of each."""
     archives = [Archive(url="http://deb.debian.org/debian", suites=("bookworm",))]
     apt = Apt(folder / "apt", Arch.X86_64, archives, Path("/usr/share/keyrings/debian-archive-keyring.gpg"))
     apt.update()
     downloads = Downloads(folder / "cache")
     found = {}
-    for package in apt.packages(re.compile("|".join(_BUILT + _REFUSED))):
+    for package in apt.packages(re.compile("|".join(names))):
         locked = LockedPackage(url=package.url, size=package.size, installed=package.installed, sha256=package.sha256)
         for member, content in read_members(downloads.fetch(locked)):
             if member.isreg() and member.name.startswith("usr/src/"):
@@ -59,13 +74,7 @@ def test_build_by_their_dkms_conf(machine: Machine, project: Path, tmp_path: Pat
     for name in _REFUSED:
         with pytest.raises(ConfigError, match="dkms.conf:28:"):
             read_dkms_conf(sources[name] / "dkms.conf")
-    entries = ""
-    for name in _BUILT:
-        (sources[name] / "LICENSE").write_text("see the package\n")
-        entries += f"  - name: {name}\n    version: 1.0.0\n    source: {sources[name]}\n    dkms: dkms.conf\n"
-        entries += "    vendor: V\n    summary: S\n    description: D\n    maintainer: M\n"
-    file = project / "versions.yaml"
-    file.write_text(file.read_text().replace("\nsources:", f"{entries}\nsources:", 1))
+    _add_drivers(project, {name: sources[name] for name in _BUILT}, {})
     kernels = read_lock(project / "versions.lock.yaml").kernel_versions("debian")
     kernel = next(item.raw for item in reversed(kernels) if item.series == "6.1" and item.raw.endswith("-amd64"))
     code, report = machine.build(project, "--kernel", kernel, "--driver", "*-dkms")
@@ -80,6 +89,48 @@ def test_build_by_their_dkms_conf(machine: Machine, project: Path, tmp_path: Pat
         assert found == wanted
         assert listed
         _break(modules, parse_kernel_version(kernel))
+
+
+def _add_drivers(project: Path, sources: Mapping[str, Path], boots: Mapping[str, object]) -> None:
+    entries = ""
+    for name, source in sources.items():
+        (source / "LICENSE").write_text("see the package\n")
+        entries += f"  - name: {name}\n    version: 1.0.0\n    source: {source}\n    dkms: dkms.conf\n"
+        entries += "    vendor: V\n    summary: S\n    description: D\n    maintainer: M\n"
+        entries += f"    boot: {json.dumps(boots.get(name, {}))}\n"
+    file = project / "versions.yaml"
+    file.write_text(file.read_text().replace("\nsources:", f"{entries}\nsources:", 1))
+
+
+def test_boot_as_they_load_on_real_machines(machine: Machine, project: Path, tmp_path: Path) -> None:
+    """Each of these was red once, for a reason that is none of the driver's."""
+    sources = _unpack(tmp_path, _BOOTED)
+    _add_drivers(project, sources, _BOOTED)
+    kernels = read_lock(project / "versions.lock.yaml").kernel_versions("debian")
+    kernel = [item.raw for item in kernels if item.series == "6.1" and re.search(r"-\d+-amd64$", item.raw)][-1]
+    which = ("--group", "debian", "--kernel", kernel, "--driver", "*-dkms")
+    code, report = machine.build(project, *which)
+    assert (code, report["counts"]) == (0, {"built": len(_BOOTED)}), report["failures"]
+    done = machine.builder(project, "boot", "--json", "--accel", "tcg", *which)
+    booted = json.loads(done.stdout)
+    assert (done.returncode, booted["counts"]) == (0, {"booted": len(_BOOTED)}), booted["failures"]
+    boots = {cell["driver"]: cell["boot"] for cell in booted["cells"]}
+    assert {boot["mode"] for boot in boots.values()} == {"secure"}
+    assert all(boot["refusals"] for boot in boots.values()), "copies without the signature were refused"
+    exercised = {name for name, boot in boots.items() if not any("not exercised" in note for note in boot["notes"])}
+    assert exercised == {*_BOOTED} - {"bbswitch-dkms"}
+
+
+def test_a_kernel_that_their_dkms_conf_excludes_under_a_condition(
+    machine: Machine, project: Path, tmp_path: Path
+) -> None:
+    _add_drivers(project, _unpack(tmp_path, [_EXCLUDED]), {})
+    kernels = read_lock(project / "versions.lock.yaml").kernel_versions("debian")
+    kernel = [item.raw for item in kernels if item.series == "6.1" and item.raw.endswith("-cloud-amd64")][-1]
+    for _ in range(2):
+        code, report = machine.build(project, "--group", "debian", "--kernel", kernel, "--driver", _EXCLUDED)
+        assert (code, report["counts"]) == (0, {"excluded": 1}), report["failures"]
+        assert "REQUIRES CONFIG_VIDEO_DEV" in report["cells"][0]["explanation"]
 
 
 def _break(modules: list[tuple[str, bytes]], kernel: KernelVersion) -> None:
