@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from builder.__main__ import run_cli
 from builder.boot.stage import Booter, BootReport, BootRequest
-from builder.boot.verdict import Verdict
+from builder.boot.verdict import BootCheck, BootProblem, Verdict
 from builder.build import cells as build_module
+from builder.host.locks import share_store
 from builder.sources.lock import Lock
 from builder.sources.lock_file import read_lock, write_lock
 from builder.store import jail as jail_module
@@ -19,8 +23,10 @@ from builder.store.jail import Walls
 from fakes.locks import debian_of
 from fakes.project import KERNELS
 from fakes.samples import FLAGS, LABELS, Sample, image_entries, write_facts, write_sample_image
+from fakes.signers import certify
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from fakes.tools import FakeTools
@@ -99,6 +105,9 @@ for name in modules.dep modules.dep.bin modules.alias.bin modules.symbols.bin; d
 
 
 FEW = ("6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "6.1.0-10-rt-amd64", "6.12.5+deb12-amd64")
+OOPS = BootProblem(
+    check=BootCheck.KERNEL_OOPS, step="load demo", sentence="Oops: 0002", place="demo_init+0x1/0x2 [demo]"
+)
 
 
 class Bench:
@@ -153,6 +162,20 @@ class Bench:
     def break_kernel(self, kernel: str, message: str) -> None:
         with (self.store / "broken").open("a") as file:
             file.write(f"{kernel} {message}\n")
+
+    def use_signer(self, *, until: datetime = datetime(2120, 1, 1, tzinfo=UTC), **signer: str) -> None:
+        certificate = certify(since=datetime(2020, 1, 1, tzinfo=UTC), until=until)
+        (self.folder / "vendor.pem").write_bytes(certificate.x509.public_bytes(Encoding.PEM))
+        file = self.folder / "versions.yaml"
+        wanted = "{source: debian, newest: true, signing: required, signers: [vendor],"
+        text = file.read_text().replace("{source: debian, newest: true,", wanted)
+        file.write_text(f"{text}signers: {json.dumps({'vendor': {'certificate': 'vendor.pem', **signer}})}\n")
+
+    @contextmanager
+    def another_run(self) -> Iterator[None]:
+        """Somebody with another HOME, cache and project uses the same store."""
+        with share_store(self.store):
+            yield
 
     def calls(self, verb: str) -> list[list[str]]:
         return [call for call in self._tools.calls("buildah") if call[:1] == [verb]]

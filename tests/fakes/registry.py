@@ -49,6 +49,11 @@ class FakeRegistry:
         uploader = Uploader(registry.transport)
         return registry, uploader, AttachmentWriter(registry, uploader)
 
+    @property
+    def final_tags(self) -> set[str]:
+        """The tags that people use: neither digests nor tags that stand for one."""
+        return {name for _, name in self.manifests if not name.startswith("sha256")}
+
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer as a network does: in a stream that can be read once."""
         self.log.append(f"{request.method} {request.url.path}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.locks import debian_of
+from fakes.project import KERNELS, make_source
 
 from builder.errors import (
     CommandError,
@@ -16,15 +17,18 @@ from builder.errors import (
     SourceUnreachableError,
     UsageError,
 )
-from builder.sources.lock_file import read_lock
+from builder.plan.discovery import discover_project
+from builder.plan.project import open_project
+from builder.sources.debian import discover as debian
+from builder.sources.lock import Lock
+from builder.sources.lock_file import read_lock, write_lock
 
 if TYPE_CHECKING:
+    from fakes.bench import Bench
     from fakes.site import Site
 
 
 _K1 = "5.14.0-427.50.1.el9_4.x86_64"
-
-
 _K2 = "5.14.0-427.51.1.el9_4.x86_64"
 
 
@@ -155,3 +159,25 @@ def test_many_changes_are_counted(site: Site) -> None:
         site.release(f"4.17.{number}", _K1)
     _, out, _ = site.run("discover", "--source", "ocp")
     assert "... and 10 more of: new release (--json lists all)" in out
+
+
+_KERNEL = "6.1.0-10-amd64"
+
+
+def test_discover_goes_on_from_what_the_lock_says_by_then(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A lock that was written between reading it and having it alone is not written over."""
+    project = open_project(bench.folder)
+    assert len(project.lock.kernel_versions("debian")) == len(KERNELS)
+    write_lock(Lock(sources={"debian": make_source(_KERNEL)}), project.lock_file)
+    seen: list[Any] = []
+
+    def look(_settings: object, previous: Any, *_: object, **__: object) -> debian.DebianAnswer:
+        seen.append(previous)
+        return debian.DebianAnswer(locked=previous, lost={}, problems=[])
+
+    monkeypatch.setattr("builder.sources.debian.discover.discover", look)
+    discover_project(project)
+    assert [list(source.kernels) for source in seen] == [[_KERNEL]]

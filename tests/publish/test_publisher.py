@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -207,3 +208,29 @@ def test_an_image_that_is_not_here_may_be_there(tmp_path: Path) -> None:
     unknown = publisher.publish(image.item())
     assert unknown.status is PublishStatus.NOT_BUILT
     assert "whether another machine published it is not known" in unknown.why
+
+
+class _Growing:
+    """An entry of a journal to which another thread adds one while this is being looked at."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    @property
+    def digest(self) -> str:
+        thread = threading.Thread(target=self._journal.record_publish, args=(_PUBLISHED,))
+        thread.start()
+        thread.join(0.05)
+        return "sha256:2"
+
+
+_PUBLISHED = PublishEvidence(cell="c", key="k", name="n", digest="sha256:3", run="r", finished="f")
+
+
+def test_a_journal_to_which_others_add_is_looked_through(tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    journal = Journal(tmp_path / "journal.jsonl")
+    growing: Any = _Growing(journal)
+    journal.published |= {"quay.test/a:1": growing, "quay.test/b:1": replace(_PUBLISHED, digest="sha256:4")}
+    result = image.publisher(journal, None).publish(image.item(digest=image.facts.digest))
+    assert (result.status, journal.published[str(NAME)].digest) == (PublishStatus.THERE, image.facts.digest)

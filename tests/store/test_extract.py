@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.bench import Bench
 
-from builder.errors import CommandError, SourceError
+from builder.errors import (
+    CommandError,
+    SourceError,
+)
 from builder.host.bounds import Limits
 from builder.host.run import Command
 from builder.store import jail as jail_module
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fakes.bench import Bench
     from fakes.tools import FakeTools
 
 
@@ -75,3 +81,10 @@ def test_links_of_an_image_are_not_followed(jail: Jail, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="kernel: .*a is a link"):
         extract_files("FROM x", {}, tmp_path / "cache" / "kernel", jail=jail)
     assert _left(tmp_path / "cache") == {".kernel.lock"}
+
+
+def test_kernel_facts_are_not_read_through_links(bench: Bench, fake_tools: FakeTools) -> None:
+    (fake_tools.folder / "ln").symlink_to(shutil.which("ln", path="/usr/bin:/bin") or "ln")
+    (bench.store / "hostile-facts").write_text('ln -s "$store/names" modules.builtin')
+    (failure,) = bench.build("--kernel", "6.1.0-10-amd64")[1]["failures"]
+    assert (failure["failure_class"], "modules.builtin is a link" in failure["detail"]) == ("toolkit", True)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
+from fakes.bench import Bench
 from fakes.hostile import make_hostile
 
+from builder.boot.stage import Booter, BootReport, BootRequest
+from builder.build import cells as build_module
 from builder.evidence.journal import Journal
+from builder.host.locks import hold_project
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
     from fakes.bench import Bench
+
+    from builder.boot.stage import BootReport, BootRequest
 
 
 def test_an_untrusted_build_runs_nothing_signs_nothing_and_counts_as_nothing(bench: Bench, outside: Path) -> None:
@@ -47,3 +54,61 @@ def test_an_environment_variable_forbids_as_well(
     code, report = bench.build()
     assert (code, report["counts"], trace.exists()) == (0, {"built": 4}, False)
     assert not Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells
+
+
+def test_what_was_interrupted_signs_boots_and_names_nothing_more(
+    bench: Bench,
+    booting: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others wait where their images are read, until the run is told to stop; then they could go on."""
+    boots: list[str] = []
+
+    def boot(_self: Booter, request: BootRequest) -> BootReport:
+        boots.append(request.kernel.raw)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Booter, "boot", boot)
+    monkeypatch.setattr(build_module, "stop_all", (bench.store / "stopped").touch)
+    wait = 'case "$*" in *6.12*) ;; *) while [ ! -f "$store/stopped" ]; do sleep 0.02; done ;; esac\n'
+    (bench.store / "before-push").write_text(wait)
+    assert bench.run("build", "--jobs", "4")[0] == 130
+    assert boots == ["6.12.5+deb12-amd64"]
+    assert (bench.store / "names").read_text() == "", "no name is left, neither final nor passing"
+
+
+def test_results_table_clusters_one_cause(bench: Bench) -> None:
+    for kernel in ("6.1.0-10-amd64", "6.1.0-10-rt-amd64", "6.1.0-10-cloud-amd64"):
+        bench.break_kernel(kernel, "/usr/src/driver/demo.c:3:1: error: expected ';'")
+    _, out, err = bench.run("build")
+    assert "compile: compiler-error in 3 cells" in out
+    assert out.count("expected ';'") == 1
+    assert "1 built, 3 failed" in out
+    assert "[4/4]" in err
+
+
+def test_results_are_kept_as_json_and_junit(bench: Bench) -> None:
+    bench.break_kernel("6.12.5+deb12-amd64", "demo.c:1:1: error: \x1b[1m<&>")
+    bench.build()
+    kept = json.loads((bench.folder / ".kmodsmith" / "results.json").read_text())
+    assert kept["counts"] == {"built": 3, "failed": 1}
+    assert (
+        '<testsuite name="demo" tests="4" failures="1" errors="0" skipped="0"'
+        in (bench.folder / ".kmodsmith" / "junit.xml").read_text()
+    )
+
+
+def test_left_out_cells_are_shown(bench: Bench) -> None:
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text() + 'exclude: [{kernel: "*-cloud-*", reason: no devices}]\n')
+    code, report = bench.build()
+    assert (code, report["counts"]) == (0, {"built": 3, "excluded": 1})
+
+
+def test_two_runs_do_not_trample_each_other(bench: Bench) -> None:
+
+    with hold_project(bench.folder / ".kmodsmith"):
+        code, _, err = bench.run("build")
+    assert code == 5
+    assert "another run is at work" in err
+    assert "process " in err

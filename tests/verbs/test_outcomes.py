@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from fakes.bench import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +48,6 @@ def _fail_writes(patch: pytest.MonkeyPatch, folder: Path, number: int) -> None:
     """Let everything that would be made or written below a folder fail; root may write everywhere, so it is pretended."""
     import builtins
     import io
-    import os
 
     real_open, real_mkdir, real_io = os.open, os.mkdir, io.open
 
@@ -112,6 +114,8 @@ _FAULTS: dict[str, Callable[[Bench, FakeTools, pytest.MonkeyPatch], None]] = {
     "full tmp": _full_tmp,
     "full disk": _full_disk,
 }
+
+
 _ONE = ("--kernel", "6.1.0-10-amd64")
 _CELL = ("build", *_ONE)
 _LOCKED = "Error: database is locked"
@@ -119,6 +123,7 @@ _UNREADABLE = "printed something unreadable"
 _FULL = "cannot be read or written: No space left on device"
 _READ_ONLY = "cannot be read or written: Read-only file system"
 _DENIED = "cannot be read or written: Permission denied"
+
 
 # What README's table of exit codes says: the fault, the verb, the code, and words of the sentence.
 _ROWS: list[tuple[str, tuple[str, ...], int, str]] = [
@@ -190,3 +195,25 @@ def test_one_thing_is_wrong(
     assert words in " ".join((out + err).split())
     assert "Traceback" not in out + err
     assert "defect" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("verb", "code"),
+    [
+        (("plan", "--group", "few"), 0),
+        (("prune", "--dry-run"), 0),
+        (("audit",), 0),
+        (("publish",), 0),  # all of it is local
+        (("emit", "kmm"), 2),  # no image goes to a registry
+        (("bundle",), 2),
+        (("compat",), 2),  # nothing is built
+        (("build",), 9),
+    ],
+)
+def test_only_what_signs_needs_a_certificate_that_may_sign_now(bench: Bench, verb: tuple[str, ...], code: int) -> None:
+    bench.use_signer(until=datetime(2025, 1, 1, tzinfo=UTC), key_file="sign.key")
+    found, _, err = bench.run(*verb)
+    sentence = "signer vendor: the certificate of CN=Vendor expired on 2025-01-01"
+    assert (found, err.count(f"{sentence}: nothing new can be signed by it")) == (code, 1), err
+    assert (f"error: {sentence}" in err) is (code == 9)
+    assert bench.started_builds() == 0

@@ -10,30 +10,28 @@ from typing import Any
 
 import pytest
 import yaml
-from fakes.locks import openshift_of
+from fakes.schemas import validate
 
 from builder.config.model import Driver
-from builder.emit.kmm.facts import find_releases
 from builder.emit.kmm.files import KmmFacts, ReleaseKernel, emit_kmm
 from builder.emit.kmm.mapping import image_of
 from builder.emit.kmm.rules import find_problems
 from builder.emit.kmm.version import Flavour, KmmVersion
-from builder.emit.policy.facts import emit_policy_files
-from builder.emit.policy.files import emit_policy
 from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
-from builder.plan.matrix import Selector, make_matrix
-from builder.plan.project import open_project
 from builder.publish.result import PublishedCell
-from builder.signing.create import create_image_key
 
 _HERE = Path(__file__).parents[2]
+
+
 _KERNELS = (
     "5.14.0-427.68.1.el9_4.x86_64",
     "5.14.0-427.68.1.el9_4.x86_64+rt",
     "5.14.0-427.100.1.el9_4.x86_64",
     "5.14.0-570.12.1.el9_6.aarch64+64k",
 )
+
+
 _DRIVER: dict[str, Any] = {
     "name": "drv",
     "version": "1.4.0",
@@ -46,6 +44,8 @@ _DRIVER: dict[str, Any] = {
     "description": "A driver",
     "maintainer": "Example",
 }
+
+
 _KMM = {
     "selector": {"feature.node.kubernetes.io/drv": "true"},
     "parameters": ("debug=1",),
@@ -77,13 +77,6 @@ def _facts(kmm: dict[str, Any] | None = None, **more: Any) -> KmmFacts:
     )
 
 
-def _validate(data: dict[str, Any], schema: dict[str, Any]) -> None:
-    """Hold data to a schema; that the schema is one is not looked at again each time."""
-    import jsonschema  # its formats take two seconds, which every collection would wait for
-
-    jsonschema.Draft202012Validator(schema).validate(data)
-
-
 def _objects(files: dict[str, str]) -> list[dict[str, Any]]:
     texts = [content for name, content in files.items() if name.endswith(".yaml")]
     return [item for text in texts for item in yaml.safe_load_all(text)]
@@ -106,7 +99,7 @@ def test_the_crds_of_every_version_and_flavour_take_it(
             entry = kinds[item["kind"]]
             assert item["apiVersion"] == entry["apiVersion"]
             assert ("namespace" in item["metadata"]) == (entry["scope"] == "Namespaced")
-            _validate(item, entry["schema"])
+            validate(item, entry["schema"])
             seen.add(item["kind"])
         assert not [problem for problem in find_problems(item, version, flavour) if problem.severity == "error"]
     assert seen == {"Module", "PreflightValidationOCP" if flavour == "openshift" else "PreflightValidation"}
@@ -122,11 +115,11 @@ def test_a_schema_refuses_what_it_should() -> None:
     )
     del module["spec"]["moduleLoader"]["container"]["kernelMappings"][0]["containerImage"]
     with pytest.raises(jsonschema.ValidationError):
-        _validate(module, data["openshift"]["kinds"]["Module"]["schema"])
+        validate(module, data["openshift"]["kinds"]["Module"]["schema"])
     module["spec"]["moduleLoader"]["container"]["kernelMappings"] = []
     module["spec"]["unknown"] = 1
     with pytest.raises(jsonschema.ValidationError):
-        _validate(module, data["openshift"]["kinds"]["Module"]["schema"])
+        validate(module, data["openshift"]["kinds"]["Module"]["schema"])
 
 
 @pytest.mark.parametrize(("name", "kmm"), [("kmm-plain", {}), ("kmm-everything", _KMM)])
@@ -188,64 +181,6 @@ def test_texts_that_other_readers_take_for_something_else_are_quoted() -> None:
     files = emit_kmm(_facts({"selector": {"a": "y", "b": "1e3", "c": "0o17", "d": "4.20", "e": "true"}}), KmmVersion.V2_6, Flavour.UPSTREAM)  # fmt: skip
     selector = files["40-module.yaml"].partition("selector:")[2].partition("moduleLoader")[0]
     assert re.findall(r"\w: (\S+)", selector) == ["'y'", "'1e3'", "'0o17'", "'4.20'", "'true'"]
-
-
-def test_policies_are_for_our_repositories_only() -> None:
-    import jsonschema  # its formats take two seconds, which every collection would wait for
-
-    files = emit_policy("-----BEGIN PUBLIC KEY-----" * 5, ["quay.test/org/b", "quay.test/org/a"], name="kmodsmith-drv")
-    policy = json.loads(files["policy.json"])
-    assert policy["default"] == [{"type": "insecureAcceptAnything"}]
-    assert list(policy["transports"]["docker"]) == ["quay.test/org/a", "quay.test/org/b"]
-    assert policy["transports"]["docker"]["quay.test/org/a"][0]["signedIdentity"] == {"type": "matchRepoDigestOrExact"}
-    assert yaml.safe_load(files["registries.d.yaml"])["docker"]["quay.test/org/a"] == {"use-sigstore-attachments": True}
-    mirrored = emit_policy("PEM", ["quay.test/org/a"], mirrored=["mirror.test/quay/org/a"], name="x")
-    assert list(yaml.safe_load(mirrored["registries.d.yaml"])["docker"]) == [
-        "mirror.test/quay/org/a",
-        "quay.test/org/a",
-    ]
-    assert list(json.loads(mirrored["policy.json"])["transports"]["docker"]) == ["quay.test/org/a"]
-    cluster = yaml.safe_load(files["clusterimagepolicy.yaml"])
-    schema = json.loads((_HERE / "data" / "openshift-api" / "clusterimagepolicy.json").read_text())["schema"]
-    _validate(cluster, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        _validate(cluster | {"spec": cluster["spec"] | {"scope": []}}, schema)
-    assert cluster["spec"]["policy"]["rootOfTrust"]["publicKey"]["keyData"].startswith("LS0tLS1CRUdJTiBQVUJMSUMgS0VZ")
-
-
-def test_preflights_are_for_the_releases_that_run_a_kernel() -> None:
-    """With the committed lock: real releases, and the toolkits that each of them brings."""
-    project = open_project(_HERE.parent)
-    matrix = make_matrix(project.config, project.lock, Selector(group="openshift-418"))
-    newest = find_releases(project, matrix.cells, ())
-    assert len({item.release for item in newest}) == len({item.release.rpartition("-")[0] for item in newest})
-    every = find_releases(project, matrix.cells, ["4.18.*"])
-    assert len(every) > len(newest)
-    assert all(item.release.startswith("4.18.") for item in every)
-    locked = openshift_of(project.lock)
-    for item in every:
-        version, _, arch = item.release.rpartition("-")
-        assert version in locked.kernels[item.kernel.raw].releases
-        assert arch == item.kernel.arch
-        assert not item.toolkit or "@sha256:" in item.toolkit
-    assert any(item.toolkit for item in every)
-
-
-def test_signatures_are_looked_for_at_mirrors(project_dir: Path) -> None:
-    file = project_dir / "versions.yaml"
-    before = file.read_text()
-    with pytest.raises(UsageError, match="images are not signed"):
-        emit_policy_files(open_project(project_dir))
-    made = create_image_key("images", key_folder=project_dir.parent, public_folder=project_dir / "keys")
-    file.write_text(before + made.versions_yaml(project_dir))
-    with pytest.raises(UsageError, match="no driver has an image in a registry"):
-        emit_policy_files(open_project(project_dir))
-    mirrors = "registry: {mirrors: [{source: quay.test/org, mirrors: [mirror.test/a]}, {source: other.test, mirrors: [b.test]}]}\n"
-    text = before.replace("    vendor: V", "    image: quay.test/org/demo\n    vendor: V") + mirrors
-    file.write_text(text + made.versions_yaml(project_dir))
-    files = emit_policy_files(open_project(project_dir))
-    assert list(yaml.safe_load(files["registries.d.yaml"])["docker"]) == ["mirror.test/a/demo", "quay.test/org/demo"]
-    assert list(json.loads(files["policy.json"])["transports"]["docker"]) == ["quay.test/org/demo"]
 
 
 @pytest.mark.parametrize("flavour", Flavour)

@@ -1,23 +1,27 @@
-"""Files for KMM as people have them: what is judged, what is only seen, and what objects need of each other."""
+"""Files for KMM that somebody wrote: each mistake at its place."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from fakes.kmm import CONTAINER, MODULE, SECRETS, change_module, good_module
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from builder.config.yamlfile import read_documents_leniently
+from builder.config.yamlfile import YamlFile, read_documents, read_documents_leniently
 from builder.emit.kmm.lint import LintResult, choose_images, lint
 from builder.emit.kmm.version import Flavour, KmmVersion
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _KERNEL = "5.14.0-427.68.1.el9_4.x86_64"
+
+
 _MODULE: dict[str, Any] = {
     "apiVersion": "kmm.sigs.x-k8s.io/v1beta1",
     "kind": "Module",
@@ -137,6 +141,8 @@ _KEY = {
     "metadata": {"name": "key", "namespace": "drivers"},
     "data": {"key": "eA=="},
 }
+
+
 _CERT = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "cert"}, "stringData": {"cert": "x"}}
 
 
@@ -182,3 +188,71 @@ def test_a_variable_that_kmm_does_not_know_is_an_error(tmp_path: Path) -> None:
     result = _lint(tmp_path, data)
     assert ("variable", "error") in _found(result)
     assert any("did you mean KERNEL_FULL_VERSION?" in str(item.mistake) for item in result.findings)
+
+
+def test_lint_names_the_place(tmp_path: Path) -> None:
+    file = tmp_path / "kmm.yaml"
+    file.write_text(
+        MODULE.replace("moduleName: drv", "modulName: drv") + "---\nkind: Secret\nmetadata: {name: k}\n---\n"
+    )
+    result = lint(read_documents(file), KmmVersion.V2_7, Flavour.OPENSHIFT)
+    assert (result.objects, result.has_errors) == (1, True)
+    line = next(number for number, text in enumerate(file.read_text().splitlines(), 1) if "modulName" in text)
+    (unknown,) = result.findings
+    assert (unknown.mistake.line, unknown.subject) == (line, "Module drv")
+    assert "is no field of KMM; known here" in str(unknown.mistake)
+
+
+def test_lint_knows_the_keys_of_secrets_and_config_maps(tmp_path: Path) -> None:
+    """KMM's own documentation once put the certificate under the key's name."""
+    data = change_module(f"{CONTAINER}/sign", {**SECRETS, "unsignedImage": "a/b:c", "filesToSign": ["/opt/x.ko"]})
+    data["spec"]["moduleLoader"]["container"]["build"] = {"dockerfileConfigMap": {"name": "f"}}
+    objects = [
+        data,
+        {"kind": "Secret", "metadata": {"name": "c"}, "data": {"key": "eA=="}},
+        {"kind": "Secret", "metadata": {"name": "k"}, "stringData": {"key": "x"}},
+        {"kind": "ConfigMap", "metadata": {"name": "f"}, "data": {"Dockerfile": "FROM x"}},
+    ]
+    file = tmp_path / "kmm.yaml"
+    file.write_text(yaml.safe_dump_all(objects))
+    found = [str(item.mistake) for item in lint(read_documents(file), KmmVersion.V2_7, Flavour.OPENSHIFT).findings]
+    assert len(found) == 2
+    assert any("Secret c has no key 'cert', only key" in text for text in found)
+    assert any("ConfigMap f has no key 'dockerfile', only Dockerfile" in text for text in found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_no_object_is_a_defect(data: st.DataObject) -> None:
+    """Whatever stands in place of anything: problems, never an exception."""
+    junk = st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.text(max_size=5),
+        st.builds(list),
+        st.builds(dict),
+        st.builds(lambda: [None]),
+    )
+    changed = copy.deepcopy(good_module())
+    changed["spec"]["tolerations"] = [{"key": "a", "operator": "Exists"}]
+    changed["spec"]["devicePlugin"] = {"container": {"image": "a/b:c"}, "volumes": [{"hostPath": {"path": "/dev"}}]}
+    changed["spec"]["moduleLoader"]["container"]["sign"] = {
+        **SECRETS,
+        "filesToSign": ["/opt/x"],
+        "unsignedImage": "a:b",
+    }
+    for _ in range(data.draw(st.integers(1, 3))):
+        at: Any = changed
+        while isinstance(at, dict | list) and at:
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            key = data.draw(st.sampled_from(keys))
+            if data.draw(st.booleans()) or not isinstance(at[key], dict | list):
+                at[key] = data.draw(junk)
+                break
+            at = at[key]
+    secret = {"kind": "Secret", "metadata": {"name": "k"}, "data": data.draw(junk)}
+    documents = [YamlFile(file=Path("x"), data=item) for item in (changed, secret)]
+    for version in KmmVersion:
+        lint(documents, version, Flavour.OPENSHIFT)
+    choose_images(documents, ["6.1.0-9-amd64"])

@@ -1,0 +1,44 @@
+"""Which images of the container store are superfluous."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fakes.bench import Bench
+from fakes.locks import debian_of
+
+from builder.sources.lock import Lock, LockedNodeKernel
+from builder.sources.lock_file import read_lock, write_lock
+from builder.sources.openshift.lock import LockedOpenShift, LockedRelease
+
+if TYPE_CHECKING:
+    from fakes.bench import Bench
+
+
+def test_prune_of_a_lock_with_more_than_versions_yaml_names(bench: Bench) -> None:
+    file = bench.folder / "versions.lock.yaml"
+    lock = read_lock(file)
+    kept = debian_of(lock)
+    no_base = {name: names for name, names in kept.package_sets.items() if not name.startswith("runtime-aarch64")}
+    sources: dict[str, Any] = {"debian": kept.model_copy(update={"package_sets": no_base})}
+    toolkit = f"quay.test/toolkit@sha256:{'1' * 64}"
+    gone = LockedNodeKernel(releases=("4.17.1",), streams=("rhel-coreos",), toolkit=toolkit, toolkits=(toolkit,))
+    sources["old"] = LockedOpenShift(
+        provider="openshift", resolved="2026-11-23T00:00:00Z", releases={"4.17.1-x86_64": LockedRelease()},
+        kernels={"5.14.0-427.50.1.el9_4.x86_64": gone},
+    )  # fmt: skip
+    write_lock(Lock(sources=sources), file)
+    code, out, err = bench.run("prune", "--dry-run")
+    assert (code, out) == (0, "0 would be removed\n"), err
+
+
+def test_prune_keeps_what_is_needed(bench: Bench) -> None:
+    bench.build()
+    with (bench.store / "names").open("a") as file:
+        file.write("localhost/kmodsmith/cell:old 1\nlocalhost/kmodsmith/toolkit:old 2\nlocalhost/other:1 3\n")
+    _, out, _ = bench.run("prune", "--dry-run")
+    assert out.splitlines() == [
+        "localhost/kmodsmith/cell:old",
+        "localhost/kmodsmith/toolkit:old",
+        "2 would be removed",
+    ]
