@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _REAL = {"buildah", "archive", "bench"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put real tests first: of files that run side by side, a long one that begins last is waited for."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fast test that starts a program (other than fakes that it wrote itself), connects or waits, fails."""
