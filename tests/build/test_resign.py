@@ -59,8 +59,3 @@ def test_an_image_with_other_signatures_is_no_cell_any_more(
     assert {f"io.kmodsmith.origin.digest={digest}", f"io.kmodsmith.origin.cell={cell}"} <= given["--label"]
     assert any(label.startswith("io.kmodsmith.signer.sha256=") and len(label) > 70 for label in given["--label"])
     assert "k" * 64 not in " ".join(build)
-
-
-def test_the_names_of_cells_are_given_by_builds_only(bench: Bench) -> None:
-    code, _, err = bench.run("sign", "--signer", "vendor", _IMAGE, "--tag", "localhost/kmodsmith/cell:x")
-    assert (code, "are given by builds only" in err) == (2, True)

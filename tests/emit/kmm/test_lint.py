@@ -1,4 +1,4 @@
-"""Files for KMM that somebody wrote: each mistake at its place."""
+"""Files for KMM as people have them: each mistake at its place, what is judged, and what is only seen."""
 
 from __future__ import annotations
 
@@ -11,38 +11,23 @@ from typing import Any
 
 import pytest
 import yaml
-from fakes.kmm import CONTAINER, MODULE, SECRETS, change_module, good_module
+from fakes.kmm import (
+    CONTAINER,
+    MODULE,
+    SECRETS,
+    SMALL_KERNEL,
+    SMALL_MODULE,
+    change_module,
+    found_in,
+    good_module,
+    lint_objects,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.config.yamlfile import YamlFile, read_documents, read_documents_leniently
-from builder.emit.kmm.lint import LintResult, choose_images, lint
+from builder.emit.kmm.lint import choose_images, lint
 from builder.emit.kmm.version import Flavour, KmmVersion
-
-_KERNEL = "5.14.0-427.68.1.el9_4.x86_64"
-
-
-_MODULE: dict[str, Any] = {
-    "apiVersion": "kmm.sigs.x-k8s.io/v1beta1",
-    "kind": "Module",
-    "metadata": {"name": "drv", "namespace": "drivers"},
-    "spec": {
-        "selector": {"feature.node.kubernetes.io/drv": "true"},
-        "moduleLoader": {
-            "container": {
-                "modprobe": {"moduleName": "drv", "dirName": "/opt"},
-                "kernelMappings": [{"literal": _KERNEL, "containerImage": f"q.test/drv@sha256:{'1' * 64}"}],
-            }
-        },
-    },
-}
-
-
-def _lint(folder: Path, *objects: Any, text: str = "") -> LintResult:
-    file = folder / "kmm.yaml"
-    file.write_text(text or yaml.safe_dump_all(objects))
-    documents, mistakes = read_documents_leniently(file)
-    return lint(documents, KmmVersion.V2_7, Flavour.OPENSHIFT, mistakes=mistakes)
 
 
 def _run(folder: Path, *objects: Any, options: tuple[str, ...] = ()) -> tuple[int, str]:
@@ -56,7 +41,7 @@ def _run(folder: Path, *objects: Any, options: tuple[str, ...] = ()) -> tuple[in
 
 
 def test_a_good_module_is_judged(tmp_path: Path) -> None:
-    assert _run(tmp_path, _MODULE) == (0, "1 object of KMM: nothing wrong\n")
+    assert _run(tmp_path, SMALL_MODULE) == (0, "1 object of KMM: nothing wrong\n")
 
 
 @pytest.mark.parametrize(
@@ -84,19 +69,19 @@ def test_nothing_to_judge_is_not_nothing_wrong(objects: tuple[Any, ...], seen: s
     ],
 )
 def test_a_kind_that_was_meant_to_be_ours_is_an_error(changes: dict[str, str], sentence: str, tmp_path: Path) -> None:
-    result = _lint(tmp_path, _MODULE | changes)
+    result = lint_objects(tmp_path, SMALL_MODULE | changes)
     assert result.has_errors
     (finding,) = result.findings
     assert (finding.code, sentence in str(finding.mistake)) == ("kind-name", True)
 
 
-_BROKEN = json.loads(json.dumps(_MODULE).replace("moduleName", "modulName"))
+_BROKEN = json.loads(json.dumps(SMALL_MODULE).replace("moduleName", "modulName"))
 
 
 @pytest.mark.parametrize(
     ("around", "place"),
     [
-        ({"apiVersion": "v1", "kind": "List", "items": [_MODULE, _BROKEN]}, "items[1].spec"),
+        ({"apiVersion": "v1", "kind": "List", "items": [SMALL_MODULE, _BROKEN]}, "items[1].spec"),
         (
             {
                 "apiVersion": "policy.open-cluster-management.io/v1",
@@ -110,83 +95,30 @@ _BROKEN = json.loads(json.dumps(_MODULE).replace("moduleName", "modulName"))
     ids=["List", "Policy", "ManifestWork"],
 )  # fmt: skip
 def test_objects_inside_of_others_are_judged_where_they_stand(around: Any, place: str, tmp_path: Path) -> None:
-    result = _lint(tmp_path, around)
+    result = lint_objects(tmp_path, around)
     unknown = [item.mistake for item in result.findings if item.code == "unknown-field"]
     assert [mistake.path for mistake in unknown] == [f"{place}.moduleLoader.container.modprobe.modulName"]
     line = (tmp_path / "kmm.yaml").read_text().splitlines()[unknown[0].line - 1]
     assert "modulName" in line
     documents, _ = read_documents_leniently(tmp_path / "kmm.yaml")
-    assert {choice.mapping for choice in choose_images(documents, [_KERNEL])} == {0}
+    assert {choice.mapping for choice in choose_images(documents, [SMALL_KERNEL])} == {0}
 
 
 def test_a_key_that_is_given_twice_hides_nothing_else(tmp_path: Path) -> None:
     text = yaml.safe_dump(_BROKEN) + "kind: Module\n"
-    result = _lint(tmp_path, text=text)
+    result = lint_objects(tmp_path, text=text)
     assert {item.code for item in result.findings} >= {"yaml", "unknown-field"}
     assert "is given twice" in next(str(item.mistake) for item in result.findings if item.code == "yaml")
 
 
-def _signing(**names: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(json.dumps(_MODULE))
-    data["spec"]["moduleLoader"]["container"]["sign"] = {
-        "keySecret": {"name": "key"}, "certSecret": {"name": "cert"}, "unsignedImage": "a/b:c", "filesToSign": ["/opt/x.ko"],
-        **{name: {"name": value} for name, value in names.items()},
-    }  # fmt: skip
-    return data
-
-
-_KEY = {
-    "kind": "Secret",
-    "apiVersion": "v1",
-    "metadata": {"name": "key", "namespace": "drivers"},
-    "data": {"key": "eA=="},
-}
-
-
-_CERT = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "cert"}, "stringData": {"cert": "x"}}
-
-
-def _found(result: LintResult) -> set[tuple[str, str]]:
-    return {(item.code, item.severity.value) for item in result.findings}
-
-
-def test_names_of_secrets_are_compared(tmp_path: Path) -> None:
-    assert _found(_lint(tmp_path, _signing(), _KEY, _CERT)) == set()
-    near = _lint(tmp_path, _signing(certSecret="certs"), _KEY, _CERT)
-    assert _found(near) == {("reference", "warning")}
-    assert "did you mean 'cert'?" in str(near.findings[0].mistake)
-    assert _found(_lint(tmp_path, _signing(certSecret="made-elsewhere"), _KEY, _CERT)) == set()
-    elsewhere = {**_KEY, "metadata": {"name": "key", "namespace": "other"}, "data": {"wrong": "eA=="}}
-    assert _found(_lint(tmp_path, _signing(), elsewhere, _CERT)) == set(), "another namespace's is another Secret"
-
-
-@pytest.mark.parametrize(
-    ("value", "is_wrong"), [("eA==", False), ("e A = =", False), ("x y!", True), ("abc", True), (5, True)]
-)
-def test_values_of_secrets_are_base64(value: Any, is_wrong: bool, tmp_path: Path) -> None:
-    result = _lint(tmp_path, _MODULE, {**_KEY, "data": {"key": value}})
-    assert _found(result) == ({("base64", "error")} if is_wrong else set())
-
-
-@pytest.mark.parametrize(
-    ("label", "found"), [("drv", set()), ("drw", {("label", "warning")}), ("vendor.io/drv", {("label", "warning")})]
-)
-def test_labels_are_compared_with_the_rules_that_make_them(label: str, found: Any, tmp_path: Path) -> None:
-    rule = {
-        "apiVersion": "nfd.k8s-sigs.io/v1alpha1", "kind": "NodeFeatureRule", "metadata": {"name": "r"},
-        "spec": {"rules": [{"name": "x", "labels": {label: "true"}}]},
-    }  # fmt: skip
-    assert _found(_lint(tmp_path, _MODULE, rule)) == found
-
-
 def test_a_variable_that_kmm_does_not_know_is_an_error(tmp_path: Path) -> None:
-    data = json.loads(json.dumps(_MODULE))
+    data = json.loads(json.dumps(SMALL_MODULE))
     mapping = data["spec"]["moduleLoader"]["container"]["kernelMappings"][0]
     mapping["containerImage"] = "q.test/drv:${KERNEL_FULL_VERSION}-$MOD_NAME"
-    assert _found(_lint(tmp_path, data)) == {("not-pinned", "warning")}
+    assert found_in(lint_objects(tmp_path, data)) == {("not-pinned", "warning")}
     mapping["containerImage"] = "q.test/drv:${KERNEL_FULL_VERSIO}"
-    result = _lint(tmp_path, data)
-    assert ("variable", "error") in _found(result)
+    result = lint_objects(tmp_path, data)
+    assert ("variable", "error") in found_in(result)
     assert any("did you mean KERNEL_FULL_VERSION?" in str(item.mistake) for item in result.findings)
 
 

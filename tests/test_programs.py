@@ -1,0 +1,44 @@
+"""Programs that tests start come with the doctor, and CI skips nothing."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from programs import BROUGHT, need, refuse_unlisted, started_by
+
+from builder.verbs.root import VERBS
+
+
+def test_tests_and_benchmarks_start_nothing_that_the_doctor_does_not_bring() -> None:
+    started = {
+        name: f"{file.name}:{line}"
+        for folder in ("integration", "bench")
+        for file in (Path(__file__).parent / folder).rglob("*.py")
+        for line, name in started_by(file)
+    }
+    assert started.keys() >= {"buildah", "openssl", "skopeo", "podman", "modinfo"}, "it sees what there is to see"
+    assert {name: place for name, place in started.items() if name not in BROUGHT | VERBS.keys()} == {}
+
+
+@pytest.mark.parametrize(
+    ("program", "refused"),
+    [("perl", True), ("/usr/bin/perl", True), ("openssl", False), ("no-such-program", False), (sys.executable, False)],
+)
+def test_a_program_that_nothing_brings_is_not_started(
+    monkeypatch: pytest.MonkeyPatch, program: str, *, refused: bool
+) -> None:
+    monkeypatch.setattr(
+        "shutil.which", lambda name: None if name == "no-such-program" else f"/usr/bin/{Path(name).name}"
+    )
+    with pytest.raises(AssertionError, match="perl") if refused else nullcontext():
+        refuse_unlisted("subprocess.Popen", (program, [program], None, None))
+
+
+@pytest.mark.parametrize(("environment", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_ci_skips_nothing(monkeypatch: pytest.MonkeyPatch, environment: str, outcome: type[BaseException]) -> None:
+    monkeypatch.setenv("CI", environment)
+    with pytest.raises(outcome, match="--install --tests"):
+        need("no-such-program")
