@@ -220,3 +220,42 @@ def test_one_word_is_one_type() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(module)
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
+# Modules with functions that need no test file of their name.
+_WITHOUT_TESTS = frozenset(
+    [
+        "builder.__main__",  # tests/test_main.py: the name is that of the program
+        "builder.emit.kmm.artefact",  # rows of a table, as the next
+        "builder.emit.policy.artefact",
+        "builder.emit.kmm.problem",  # makes a warning of its arguments
+        "builder.host.progress",  # does nothing
+    ]
+)
+# Packages in which modules still wait for theirs; a word leaves this list when its last one has them.
+_WAITING_PACKAGES = ("boot", "drivers", "evidence", "publish", "registry", "signing", "sources")
+
+
+def _defines_functions(module: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(_tree(module)))
+
+
+def _has_tests(module: str) -> bool:
+    file = _MODULES[module].relative_to(_HOUSE)
+    return (Path(__file__).parent / file.parent / f"test_{file.name}").is_file()
+
+
+def test_every_module_with_logic_has_tests_of_its_name() -> None:
+    waiting = tuple(f"builder.{package}." for package in _WAITING_PACKAGES)
+    without = {module for module in _MODULES if _defines_functions(module) and not _has_tests(module)}
+    assert {module for module in without if not module.startswith(waiting)} == _WITHOUT_TESTS
+
+
+def test_every_test_file_has_the_name_of_what_it_tests() -> None:
+    """A file of tests for a module that is gone, or never was, is looked into by nobody."""
+    across = {"verbs/test_outcomes.py", "verbs/test_runs.py"}  # what all verbs do
+    folders = {package for package in _PACKAGES if package not in {"", "__main__", *_WAITING_PACKAGES}}
+    found = {file for folder in folders for file in (Path(__file__).parent / folder).rglob("test_*.py")}
+    names = {file.relative_to(Path(__file__).parent) for file in found}
+    modules = {file.relative_to(_HOUSE) for file in _MODULES.values()}
+    assert {str(name) for name in names if name.with_name(name.name.removeprefix("test_")) not in modules} == across

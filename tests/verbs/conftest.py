@@ -39,7 +39,7 @@ def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     def open_signer(_config: object) -> Iterator[object]:
         yield SIGNER
 
-    for module in ("builder.publish.cells", "builder.publish.reading"):
+    for module in ("builder.publish.cells", "builder.publish.reading", "builder.publish.verify"):
         monkeypatch.setattr(f"{module}.open_registries", open_pretended)
     monkeypatch.setattr("builder.publish.cells.open_image_signer", open_signer)
     # The sample lock's packages have no versions to name.
