@@ -1,8 +1,8 @@
 """Fields of KMM's kinds with the version that they came with; both flavours have the same.
 
 Source: config/crd of kubernetes-sigs/kernel-module-management and its OpenShift edition, releases 2.4 to 2.7. A test
-compares every name, kind and requirement here with those files. What Kubernetes itself defines (volumes, environment)
-is not looked into. Pure.
+compares every name, kind and requirement here with those files. Of what Kubernetes itself defines, only what drivers
+use is looked into: mounts, the environment's names, volumes of the host. Pure.
 """
 
 from __future__ import annotations
@@ -115,20 +115,40 @@ _LOADER = _object(
     ),
     serviceAccountName=_TEXT,
 )
+_MOUNT = _object(
+    mountPath=_required(_TEXT),
+    mountPropagation=_TEXT,
+    name=_required(_TEXT),
+    readOnly=_BOOLEAN,
+    recursiveReadOnly=_TEXT,
+    subPath=_TEXT,
+    subPathExpr=_TEXT,
+)
+_OTHER_VOLUMES = (
+    "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "configMap", "csi", "downwardAPI",
+    "emptyDir", "ephemeral", "fc", "flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "image",
+    "iscsi", "nfs", "persistentVolumeClaim", "photonPersistentDisk", "portworxVolume", "projected", "quobyte", "rbd",
+    "scaleIO", "secret", "storageos", "vsphereVolume",
+)  # fmt: skip
+_VOLUME = _object(
+    name=_required(_TEXT),
+    hostPath=_object(path=_required(_TEXT), type=_TEXT),
+    **dict.fromkeys(_OTHER_VOLUMES, _ANY),
+)
 _CONTAINER = _object(
     args=_list(_TEXT),
     command=_list(_TEXT),
-    env=_list(_ANY),
+    env=_list(_object(name=_required(_TEXT), value=_TEXT, valueFrom=_ANY)),
     image=_required(_TEXT),
     imagePullPolicy=_TEXT,
     resources=_ANY,
-    volumeMounts=_list(_ANY),
+    volumeMounts=_list(_MOUNT),
 )
 _PLUGIN = _object(
     container=_required(_CONTAINER),
     initContainer=_CONTAINER,
     serviceAccountName=_TEXT,
-    volumes=_list(_ANY),
+    volumes=_list(_VOLUME),
     automountServiceAccountToken=_since("2.6", _BOOLEAN),
 )
 _DRA = _object(
@@ -136,7 +156,7 @@ _DRA = _object(
     container=_required(_CONTAINER),
     initContainer=_CONTAINER,
     serviceAccountName=_TEXT,
-    volumes=_list(_ANY),
+    volumes=_list(_VOLUME),
     automountServiceAccountToken=_BOOLEAN,
     deviceClasses=_list(_object(name=_required(_TEXT), selectors=_list(_ANY), config=_list(_ANY))),
 )
