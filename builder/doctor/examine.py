@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from builder.boot.acceleration import Acceleration, GuestKind
 from builder.boot.machine import find_firmware
 from builder.doctor.condition import Condition, State
-from builder.doctor.tools import BOOT_TOOLS, CERTIFICATES, FIRMWARE, TEST_TOOLS, TOOLS, Tool
+from builder.doctor.tools import BOOT_TOOLS, CERTIFICATES, E2E_TOOLS, FIRMWARE, TEST_TOOLS, TOOLS, Tool
 from builder.errors import ConfigError, HostError, KmodsmithError
 from builder.host.disk import GIB
 from builder.host.memory import available_memory
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _ROOM_BYTES = 5 * GIB
+# Sources, what the compiler keeps of them, programs and the images of nodes; half of it once they are made.
+_E2E_ROOM_BYTES = 15 * GIB
 
 
 # Where Go programs look, Debian's place first.
@@ -47,6 +49,7 @@ def examine(
     *,
     user_id: int | None = None,
     tests: bool = False,
+    e2e: bool = False,
     boot: Collection[Arch] = (),
     root: Path = Path("/"),
 ) -> list[Condition]:
@@ -56,11 +59,12 @@ def examine(
         cache_dir: where downloads are kept.
         user_id: whose needs count; default: the user's who runs this.
         tests: look also at the tools of the project's own tests.
+        e2e: look also at what their cluster needs.
         boot: look also at what guests of these architectures need.
         root: below which files of the machine are looked for.
     """
     is_root = (os.geteuid() if user_id is None else user_id) == 0
-    tools = TOOLS + TEST_TOOLS if tests else TOOLS
+    tools = (*TOOLS, *(TEST_TOOLS if tests else ()), *(E2E_TOOLS if e2e else ()))
     conditions = [_examine_tool(tool) for tool in tools if not (tool.plain_user_only and is_root)]
     conditions.append(_examine_certificates(root))
     for arch in sorted(set(boot) & BOOT_TOOLS.keys()):
@@ -70,7 +74,8 @@ def examine(
     if find_tool("buildah"):
         conditions += _examine_store()
         conditions.append(_examine_jail())
-    return [*conditions, _examine_disk("disk of the cache", cache_dir), _examine_memory()]
+    room = _E2E_ROOM_BYTES if e2e else _ROOM_BYTES
+    return [*conditions, _examine_disk("disk of the cache", cache_dir, room), _examine_memory()]
 
 
 def _examine_tool(tool: Tool) -> Condition:
@@ -173,12 +178,12 @@ def _examine_jail() -> Condition:
     )
 
 
-def _examine_disk(name: str, folder: Path) -> Condition:
+def _examine_disk(name: str, folder: Path, room: int = _ROOM_BYTES) -> Condition:
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
     message = f"{free / GIB:.0f} GiB free at {place}"
-    if free < _ROOM_BYTES:
-        remedy = "a first build of everything needs up to 5 GiB"
+    if free < room:
+        remedy = f"a first build of everything needs up to {room / GIB:.0f} GiB"
         return Condition(name=name, status=State.WARN, message=message, remedy=remedy)
     return Condition(name=name, status=State.OK, message=message)
 

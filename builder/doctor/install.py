@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.doctor.condition import Condition, State
-from builder.doctor.tools import BOOT_TOOLS, CERTIFICATES, FIRMWARE, TEST_TOOLS, TOOLS, Tool
+from builder.doctor.tools import BOOT_TOOLS, CERTIFICATES, E2E_TOOLS, FIRMWARE, TEST_TOOLS, TOOLS, Tool
 from builder.errors import HostError
 from builder.host.run import Command, find_tool, run
 
@@ -28,7 +28,7 @@ def install_missing(
         HostError: this user may not install, or the distribution is not known; the message has the command.
     """
     missing = {condition.name for condition in conditions if condition.status is State.MISSING}
-    known = (*TOOLS, *TEST_TOOLS, CERTIFICATES, *BOOT_TOOLS.values(), *FIRMWARE.values())
+    known = (*TOOLS, *TEST_TOOLS, *E2E_TOOLS, CERTIFICATES, *BOOT_TOOLS.values(), *FIRMWARE.values())
     tools = [tool for tool in known if tool.name in missing]
     if not tools:
         return False

@@ -1,4 +1,4 @@
-"""The programs that kmodsmith, its boot tests and its own tests run, and the packages that bring them. Pure."""
+"""The programs that kmodsmith, its boot tests, its tests and their cluster run, and the packages with them. Pure."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ TEST_TOOLS = (
     Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),
     Tool(name="modprobe", purpose="orders modules as others would", debian="kmod", fedora="kmod"),
     Tool(name="mount", purpose="gives tests a small disk", debian="mount", fedora="util-linux-core"),
+)
+
+
+# What a cluster for tests needs beside those; everything else of it is built from sources.
+E2E_TOOLS = (
+    Tool(name="docker", purpose="runs the cluster's nodes", debian="docker.io", fedora="docker-cli"),
+    Tool(name="dockerd", purpose="runs the cluster's nodes", debian="docker.io", fedora="moby-engine"),
+    Tool(name="runc", purpose="runs the cluster's nodes", debian="runc", fedora="runc"),
+    Tool(name="mmdebstrap", purpose="makes the nodes' root folder", debian="mmdebstrap", fedora="mmdebstrap"),
+    Tool(name="nsenter", purpose="enters the cluster's namespaces", debian="util-linux", fedora="util-linux-core"),
+    Tool(name="iptables", purpose="lets nodes reach each other", debian="iptables", fedora="iptables-nft"),
 )
 
 

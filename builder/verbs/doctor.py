@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 @click.option("--install", is_flag=True, help="Install what is missing, where this user may.")
 @click.option("--boot", is_flag=True, help="Look also at what boot tests need, of all architectures.")
 @click.option("--tests", is_flag=True, help="Look also at what the project's own tests need.")
+@click.option("--e2e", is_flag=True, help="Look also at what the cluster of those tests needs.")
 @click.option("--quiet", is_flag=True, help="Print only what is not in order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the conditions as JSON.")
 @click.pass_obj
-def doctor(session: Session, *, install: bool, boot: bool, tests: bool, quiet: bool, as_json: bool) -> int:
+def doctor(session: Session, *, install: bool, boot: bool, tests: bool, e2e: bool, quiet: bool, as_json: bool) -> int:
     """Check whether this machine can build, and say what to do where it cannot.
 
     What boot tests need is looked at where versions.yaml wants them (build.boot), for the default group. A certificate
@@ -37,9 +38,9 @@ def doctor(session: Session, *, install: bool, boot: bool, tests: bool, quiet: b
     """
     cache_dir = session.project.cache_dir
     arches = tuple(BOOT_TOOLS) if boot or tests else booted_arches(session.project)
-    conditions = examine(cache_dir, tests=tests, boot=arches)
+    conditions = examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
     if install and install_missing(conditions, say=lambda text: session.err.print(text, markup=False)):
-        conditions = examine(cache_dir, tests=tests, boot=arches)
+        conditions = examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
     conditions += _look_at_certificates(session.project)
     if as_json:
         session.out.file.write(json.dumps([asdict(condition) for condition in conditions], indent=2) + "\n")

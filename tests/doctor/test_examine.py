@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,8 @@ from fakes.ready import add_all_tools, trust_everybody
 
 from builder.doctor.condition import State
 from builder.doctor.examine import examine
-from builder.doctor.tools import TOOLS
+from builder.doctor.tools import E2E_TOOLS, TOOLS
+from builder.host.disk import GIB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,3 +82,17 @@ def test_a_store_that_copies_is_told_the_file_to_change(
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     found = {finding.name: finding.remedy for finding in examine(tmp_path, root=tmp_path)}
     assert f"into {file};" in found["container store"]
+
+
+def test_a_cluster_for_tests_needs_more_programs_and_more_room(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_all_tools(fake_tools)
+    monkeypatch.setattr("shutil.disk_usage", lambda _place: SimpleNamespace(free=8 * GIB))
+    found = {condition.name: condition for condition in examine(tmp_path, user_id=0, e2e=True, root=tmp_path)}
+    names = {tool.name for tool in E2E_TOOLS}
+    assert {found[name].status for name in names} == {State.MISSING}
+    room = found["disk of the cache"]
+    assert (room.status, room.remedy) == (State.WARN, "a first build of everything needs up to 15 GiB")
+    assert not names & _statuses(tmp_path).keys()
+    assert _statuses(tmp_path)["disk of the cache"] is State.OK

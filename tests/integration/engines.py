@@ -10,12 +10,11 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import need
+from programs import find_go
 
 from builder.host.locks import alone
 
@@ -52,7 +51,7 @@ class Engines:
 @pytest.fixture(scope="session")
 def engines() -> Engines:
     """Build them once for each state of their sources; minutes on a bare machine."""
-    program = _find_go()
+    program = find_go()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kmodsmith"
     sources = sorted(file for file in _SOURCES.rglob("*") if file.is_file())
     state = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + _COSIGN.encode()).hexdigest()
@@ -90,10 +89,3 @@ def engines() -> Engines:
 def _go(program: str, *arguments: str, environment: dict[str, str], cwd: Path | None = None) -> None:
     done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True, env=environment, cwd=cwd)
     assert done.returncode == 0, done.stderr
-
-
-def _find_go() -> str:
-    spec = find_spec("go")
-    if spec is not None and spec.origin:
-        return str(Path(spec.origin).parent / "bin" / "go")
-    return need("go")

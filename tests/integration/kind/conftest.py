@@ -1,0 +1,42 @@
+"""A cluster, or a part of one, for tests: each is made once for a run, and nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.kind.api_server import ApiServer, serve_api
+from integration.kind.client import Client
+from integration.kind.cluster import Cluster, describe, failure_dir
+from integration.kind.make import make
+from integration.kind.recipe import KIND
+from integration.kind.world import world_around_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """The real API server with the real etcd, alone; minutes where its programs are not built yet, then seconds."""
+    with serve_api(tmp_path_factory.mktemp("api-server")) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The cluster that ``nox -s e2e`` made, or was told of. Without one a test fails; it is never skipped into green."""
+    place, context = (os.environ.get(f"KMODSMITH_E2E_{name}", "") for name in ("KUBECONFIG", "CONTEXT"))
+    if not place or not context:
+        pytest.fail("there is no cluster: 'nox -s e2e' makes one, and runs this")
+    world = world_around_us()
+    kind = make([KIND])["kind"] if world else None
+    client = Client.of(Path(place), context)
+    found = Cluster(kubeconfig=Path(place), context=context, client=client, world=world, kind=kind)
+    yield found
+    if request.session.testsfailed:
+        describe(found, failure_dir())
+    client.http.close()
