@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import tempfile
@@ -38,6 +37,7 @@ from builder.host.memory import available_memory
 from builder.host.run import follow
 from builder.kmod.kernel_object import module_name
 from builder.kmod.packing import unpack_module
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -223,7 +223,7 @@ class Booter:
                 proprietary=_licences(request.modules),
             ),
         )
-        request.log_file.with_suffix(".json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+        request.log_file.with_suffix(".json").write_text(emit_json(asdict(report)))
         return report
 
     def _prepare(self, request: BootRequest, scratch: Path) -> _Prepared:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from builder.config.model import Config
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ WRITE_COMMAND = "nox -s schema -- --write"
 def emit_schema() -> str:
     """Return the JSON schema (draft 2020-12) of versions.yaml."""
     schema = Config.model_json_schema()
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
+    return emit_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
 def emit_reference() -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from builder.show.table import make_table
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,4 +69,4 @@ def emit_lint_json(result: LintResult, choices: Sequence[ImageChoice]) -> str:
         "findings": findings,
         "choices": chosen,
     }
-    return json.dumps(data, indent=2) + "\n"
+    return emit_json(data)

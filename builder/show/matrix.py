@@ -13,6 +13,7 @@ from builder.show.publish import describe_result
 from builder.show.table import format_duration, make_table
 from builder.sources.openshift.changes import format_age
 from builder.sources.release import ReleaseState
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -210,4 +211,4 @@ def _short_digest(pullspec: str) -> str:
 
 
 def _dump(data: dict[str, Any]) -> str:
-    return json.dumps({"format": FORMAT_VERSION, **data}, indent=2) + "\n"
+    return emit_json({"format": FORMAT_VERSION, **data})

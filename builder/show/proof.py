@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
+
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ def emit_proof(proof: Proof) -> RenderableType:
 
 
 def emit_proof_json(proof: Proof) -> str:
-    return _dump(asdict(proof) | {"fits": not proof.findings})
+    return emit_json(asdict(proof) | {"fits": not proof.findings})
 
 
 def emit_signing_log(entries: Sequence[Mapping[str, str]]) -> RenderableType:
@@ -79,7 +80,7 @@ def emit_compat(verdicts: Mapping[str, Sequence[Compatibility]]) -> RenderableTy
 
 
 def emit_compat_json(verdicts: Mapping[str, Sequence[Compatibility]]) -> str:
-    return _dump(
+    return emit_json(
         {driver: [asdict(item) | {"loads": item.loads} for item in items] for driver, items in verdicts.items()}
     )
 
@@ -123,7 +124,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-def _dump(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=2) + "\n"

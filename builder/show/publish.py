@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from builder.show.table import make_table
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,14 +112,14 @@ def emit_verification(verification: Verification) -> RenderableType:
 
 def emit_verification_json(verification: Verification) -> str:
     data = {"format": FORMAT_VERSION, "passed": verification.passed, **asdict(verification)}
-    return json.dumps(data, indent=2) + "\n"
+    return emit_json(data)
 
 
 def emit_bundle_json(report: BundleReport, left_out: Sequence[LeftOutCell]) -> str:
     images = [{"name": name, "digest": digest} for name, digest in report.images]
     facts = {"file": report.file, "blobs": report.blobs, "bytes": report.size}
     data = {"format": FORMAT_VERSION, **facts, "images": images, "left_out": [asdict(item) for item in left_out]}
-    return json.dumps(data, indent=2) + "\n"
+    return emit_json(data)
 
 
 def emit_loaded_json(loaded: Sequence[Loaded]) -> str:
@@ -127,4 +127,4 @@ def emit_loaded_json(loaded: Sequence[Loaded]) -> str:
 
 
 def _dump(rows: list[dict[str, object]], title: str) -> str:
-    return json.dumps({"format": FORMAT_VERSION, title: rows}, indent=2) + "\n"
+    return emit_json({"format": FORMAT_VERSION, title: rows})

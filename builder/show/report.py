@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from builder.evidence.clusters import cluster
 from builder.show.table import failures_of
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int) -> str:
     """Return the plan; ``predicted_s`` is null while there are no recorded timings."""
     counts = Counter(decision.action for decision in plan.decisions)
-    return _dump(
+    return emit_json(
         {
             "format": FORMAT_VERSION,
             "counts": dict(sorted(counts.items())),
@@ -36,7 +36,7 @@ def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int) -> str:
 def emit_results_json(results: Sequence[CellResult], *, run_id: str, wall_s: float) -> str:
     """Return the results and the clusters of their failures."""
     counts = Counter(result.status for result in results)
-    return _dump(
+    return emit_json(
         {
             "format": FORMAT_VERSION,
             "run": run_id,
@@ -87,7 +87,3 @@ def _result(result: CellResult) -> dict[str, Any]:
         "failure": asdict(failure) if failure else None,
         "boot": asdict(result.boot) if result.boot else None,
     }
-
-
-def _dump(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=2) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from builder.doctor.examine import booted_arches, examine
 from builder.doctor.install import install_missing
 from builder.doctor.tools import BOOT_TOOLS
 from builder.errors import ConfigError, HostError
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from builder.doctor.condition import Condition
@@ -43,7 +43,7 @@ def doctor(session: Session, *, install: bool, boot: bool, tests: bool, e2e: boo
         conditions = examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
     conditions += _look_at_certificates(session.project)
     if as_json:
-        session.out.file.write(json.dumps([asdict(condition) for condition in conditions], indent=2) + "\n")
+        session.out.file.write(emit_json([asdict(condition) for condition in conditions]))
     else:
         for condition in conditions:
             if not quiet or condition.status is not State.OK:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from builder.build.compare import compare_two
 from builder.show.proof import emit_drift
 from builder.verbs.options import make_selector, with_selectors
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session
@@ -31,6 +31,6 @@ def drift(session: Session, /, *, before: str, after: str, as_json: bool, **sele
     drifts = compare_two(session.project, make_selector(selectors), before, after)
     if as_json:
         rows = {driver: [asdict(item) for item in items] for driver, items in drifts.items()}
-        session.out.file.write(json.dumps(rows, indent=2) + "\n")
+        session.out.file.write(emit_json(rows))
     else:
         session.out.print(emit_drift(drifts, before, after))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from builder.host.places import write_below
 from builder.plan.matrix import Selector
 from builder.verbs.options import as_click, make_selector, with_selectors, with_trust
 from builder.verbs.session import Session, show_progress
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def _tell(session: Session, emitted: Emitted, folder: Path, *, as_json: bool) ->
     for sentence in emitted.left_out:
         session.err.print(f"left out: {sentence}", markup=False, soft_wrap=True)
     if as_json:
-        session.out.file.write(json.dumps({"format": 1, "files": dict(emitted.files)}, indent=2) + "\n")
+        session.out.file.write(emit_json({"format": 1, "files": dict(emitted.files)}))
         return
     for name, content in emitted.files.items():
         file = write_below(folder, name, content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from builder.show.proof import emit_signing_log
 from builder.signing.certificates import read_named_identities
 from builder.signing.create import create_development_key, create_image_key, emit_enrolment
 from builder.signing.log import SigningLog
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session
@@ -97,7 +97,7 @@ def show(session: Session, *, name: str, folder: Path | None, as_json: bool) -> 
             "not_after": certificate.x509.not_valid_after_utc.isoformat(),
             "development": identity.is_development,
         }
-        session.out.file.write(json.dumps(facts, indent=2) + "\n")
+        session.out.file.write(emit_json(facts))
     else:
         session.out.print(emit_enrolment(identity), markup=False, soft_wrap=True)
 
@@ -109,6 +109,6 @@ def signing_log(session: Session, *, as_json: bool) -> None:
     """Print what was signed, when, by whom, after checking that no line was changed or removed."""
     entries = SigningLog(session.project.work_dir / "signing.jsonl").read()
     if as_json:
-        session.out.file.write(json.dumps(entries, indent=2) + "\n")
+        session.out.file.write(emit_json(entries))
     else:
         session.out.print(emit_signing_log(entries))

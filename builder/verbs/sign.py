@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from builder.build.resign import sign_image, sign_targets
 from builder.errors import UsageError
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session
@@ -55,7 +55,7 @@ def sign(
         proof = sign_image(session.project, signers, targets[0], tag, replace=replace)
         rows = [{"path": module.name, "status": "signed", "sha256": module.sha256} for module in proof.modules]
     if as_json:
-        session.out.file.write(json.dumps(rows, indent=2) + "\n")
+        session.out.file.write(emit_json(rows))
         return
     for row in rows:
         session.out.print(f"{row['status']:<15} {row['path']}", markup=False, soft_wrap=True)

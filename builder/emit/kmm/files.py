@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from builder.emit.kmm.problem import Severity
 from builder.emit.kmm.rules import find_problems
 from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.errors import UsageError
+from builder.writing import emit_json, emit_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,21 +70,21 @@ def emit_kmm(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[str
         UsageError: KMM would refuse them, because of what versions.yaml says.
     """
     files = {
-        "00-namespace.yaml": _dump(_namespace(facts)),
-        "10-access.yaml": _dump(*_access(facts, flavour)),
+        "00-namespace.yaml": emit_yaml(_namespace(facts)),
+        "10-access.yaml": emit_yaml(*_access(facts, flavour)),
     }
     if secrets := _secrets(facts):
         files["20-secrets.example.yaml"] = (
             "# Skeletons: put values in, or make the Secrets by other means. They hold none here on purpose.\n"
-            + _dump(*secrets)
+            + emit_yaml(*secrets)
         )
     if facts.driver.kmm.in_cluster_build:
-        files["30-containerfile.yaml"] = _dump(_config_map(facts))
-    files["40-module.yaml"] = _dump(make_module(facts, version, flavour))
+        files["30-containerfile.yaml"] = emit_yaml(_config_map(facts))
+    files["40-module.yaml"] = emit_yaml(make_module(facts, version, flavour))
     for name, objects in _preflights(facts, flavour):
-        files[f"preflight/{name}.yaml"] = _dump(*objects)
+        files[f"preflight/{name}.yaml"] = emit_yaml(*objects)
     _check(files, version, flavour)
-    files["imageset-config.yaml"] = _dump(_image_set(facts.cells))
+    files["imageset-config.yaml"] = emit_yaml(_image_set(facts.cells))
     files["images.json"] = emit_index(facts)
     return files
 
@@ -297,29 +297,9 @@ def emit_index(facts: KmmFacts) -> str:
         "version": facts.driver.version,
         "kernels": kernels,
     }
-    return json.dumps(data, indent=2) + "\n"
+    return emit_json(data)
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
-
-
-# What Kubernetes' decoder (YAML 1.1 with Go's numbers) reads as something else than text, and PyYAML would not quote.
-_NOT_TEXT_IN_GO = re.compile(r"[yYnN]|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+")
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and quotes what other readers would take for something else."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else "'" if _NOT_TEXT_IN_GO.fullmatch(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-def _dump(*objects: Mapping[str, Any]) -> str:
-    return yaml.dump_all([dict(item) for item in objects], Dumper=_Dumper, sort_keys=False, width=200)

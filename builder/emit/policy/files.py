@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import TYPE_CHECKING
 
-import yaml
+from builder.writing import emit_json, emit_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _LARGEST_KEY = 8192  # config.openshift.io ClusterImagePolicy, publicKey.keyData
 
@@ -38,13 +37,13 @@ def emit_policy_json(key: str, repositories: Sequence[str]) -> str:
         "default": [{"type": "insecureAcceptAnything"}],
         "transports": {"docker": dict.fromkeys(sorted(repositories), demand)},
     }
-    return json.dumps(policy, indent=2) + "\n"
+    return emit_json(policy)
 
 
 def emit_registries_d(repositories: Sequence[str]) -> str:
     """Return a file for /etc/containers/registries.d (containers-registries.d(5)): read signatures from registries."""
     places = {repository: {"use-sigstore-attachments": True} for repository in sorted(repositories)}
-    return _dump({"docker": places})
+    return emit_yaml({"docker": places})
 
 
 def emit_cluster_policy(key: str, repositories: Sequence[str], *, name: str) -> str:
@@ -63,8 +62,4 @@ def emit_cluster_policy(key: str, repositories: Sequence[str], *, name: str) -> 
             },
         },
     }
-    return _dump(policy)
-
-
-def _dump(data: Mapping[str, object]) -> str:
-    return yaml.safe_dump(dict(data), sort_keys=False, width=200)
+    return emit_yaml(policy)

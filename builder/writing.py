@@ -1,0 +1,37 @@
+"""JSON and YAML as kmodsmith writes them: for people to read, and for every parser to read alike. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What Kubernetes' decoder (YAML 1.1 with Go's numbers) reads as something else than text, and PyYAML would not quote.
+_NOT_TEXT_IN_GO = re.compile(r"[yYnN]|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+")
+
+
+def emit_json(data: object) -> str:
+    """Return a document that ends with its line."""
+    return json.dumps(data, indent=2) + "\n"
+
+
+def emit_yaml(*objects: Mapping[str, Any]) -> str:
+    """Return documents in the order of their keys: texts of several lines as blocks, ambiguous ones quoted."""
+    return yaml.dump_all([dict(item) for item in objects], Dumper=_Dumper, sort_keys=False, width=200)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts as every reader takes them for texts."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else "'" if _NOT_TEXT_IN_GO.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)

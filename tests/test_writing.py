@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from builder.writing import emit_json, emit_yaml
+
+
+def test_json_is_a_document_of_its_own() -> None:
+    assert emit_json({"b": [1], "a": None}) == '{\n  "b": [\n    1\n  ],\n  "a": null\n}\n'
+    assert json.loads(emit_json("é")) == "é"
+
+
+@pytest.mark.parametrize("text", ["y", "N", "0o17", "1e3", "-2E5", "4.20", "true", "null", "2027-01-01", "two\nlines", "# no"])
+def test_text_stays_text_for_every_reader(text: str) -> None:
+    written = emit_yaml({"value": text})
+    assert yaml.safe_load(written) == {"value": text}
+    assert written.removeprefix("value: ").strip()[0] in "'\"|", "Go's decoder reads more plain words as something else"
+
+
+def test_keys_keep_their_order() -> None:
+    assert emit_yaml({"b": 1, "a": 2}, {"c": 3}) == "b: 1\na: 2\n---\nc: 3\n"
