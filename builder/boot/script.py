@@ -22,6 +22,7 @@ TEST_NAME = "run"
 DEFAULTS = "defaults"
 # After this part of a step's time the guest prints who waits for what.
 _PATIENCE = 0.7
+_LOOK_AROUND_S = 30.0
 
 
 class StepKind(StrEnum):
@@ -231,7 +232,8 @@ class _Writer:
 
     def look_for_leftovers(self, subject: str) -> None:
         # Taking stock of a guest takes software emulation 0.2 s, so it is not done after every set.
-        self._add(StepKind.LEFTOVERS, subject, self._timeouts.unload, ["leftovers"])
+        # Ours, not the driver's: on a busy machine that emulates, looking through /proc and /sys takes its time.
+        self._add(StepKind.LEFTOVERS, subject, max(self._timeouts.unload, _LOOK_AROUND_S), ["leftovers"])
 
     def _add(
         self,
