@@ -13,7 +13,9 @@ def test_json_is_a_document_of_its_own() -> None:
     assert json.loads(emit_json("é")) == "é"
 
 
-@pytest.mark.parametrize("text", ["y", "N", "0o17", "1e3", "-2E5", "4.20", "true", "null", "2027-01-01", "two\nlines", "# no"])
+@pytest.mark.parametrize(
+    "text", ["y", "N", "0o17", "1e3", "-2E5", "4.20", "true", "null", "2027-01-01", "two\nlines", "# no"]
+)
 def test_text_stays_text_for_every_reader(text: str) -> None:
     written = emit_yaml({"value": text})
     assert yaml.safe_load(written) == {"value": text}

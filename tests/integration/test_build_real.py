@@ -55,8 +55,9 @@ def _edit(file: Path, old: str, new: str) -> None:
 
 
 def _warnings(project: Path) -> list[str]:
-    logs = (project / ".kmodsmith").rglob("build.log")
-    return [line for log in logs for line in log.read_text().splitlines() if "warning" in line.lower()]
+    """Return what warns in logs; but that buildah sets arguments by itself, and then misses somebody who reads them."""
+    lines = (line for log in (project / ".kmodsmith").rglob("build.log") for line in log.read_text().splitlines())
+    return [line for line in lines if "warning" in line.lower() and "build args were not consumed" not in line]
 
 
 def test_the_group_laptop_becomes_kmod_images(machine: Machine, project: Path) -> None:
