@@ -61,7 +61,14 @@ def make_node_image(world: World, programs: Mapping[str, Path], tell: Say = say)
     return name
 
 
-def import_image(world: World, tag: str, files: Mapping[str, Path], *changes: str, base: Path | None = None) -> str:
+def import_image(
+    world: World,
+    tag: str,
+    files: Mapping[str, Path],
+    *changes: str,
+    base: Path | None = None,
+    links: Mapping[str, str] | None = None,
+) -> str:
     """Make an image of a few files, on nothing or on an archive of a root folder."""
     command = ["docker", "import", *(word for change in changes for word in ("--change", change)), "-", tag]
     with subprocess.Popen(world.command(*command), stdin=subprocess.PIPE, env=os.environ | world.environment) as child:
@@ -71,6 +78,8 @@ def import_image(world: World, tag: str, files: Mapping[str, Path], *changes: st
                 _copy(base, target)
             for name, file in files.items():
                 target.add(file.resolve(), name)
+            for name, place in (links or {}).items():
+                _link(target, name, place)
     if child.returncode:
         raise AssertionError(f"docker import {tag} ended with {child.returncode}")
     return tag
@@ -82,9 +91,13 @@ def _copy(base: Path, target: tarfile.TarFile) -> None:
             if member.type not in {tarfile.CHRTYPE, tarfile.BLKTYPE}:
                 target.addfile(member, source.extractfile(member) if member.isreg() else None)
     for name in _IPTABLES:  # Debian makes these links when a package is configured, which nobody did
-        link = tarfile.TarInfo(f"usr/sbin/{name}")
-        link.type, link.linkname = tarfile.SYMTYPE, "xtables-nft-multi"
-        target.addfile(link)
+        _link(target, f"usr/sbin/{name}", "xtables-nft-multi")
+
+
+def _link(target: tarfile.TarFile, name: str, place: str) -> None:
+    link = tarfile.TarInfo(name)
+    link.type, link.linkname = tarfile.SYMTYPE, place
+    target.addfile(link)
 
 
 def _make_images(world: World, programs: Mapping[str, Path], proxy_root: Path) -> list[str]:

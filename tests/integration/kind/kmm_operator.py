@@ -1,0 +1,121 @@
+"""KMM's operator in a cluster: manager and worker of the commit that programs/kmm/go.mod pins, by its own manifests.
+
+It is OpenShift's edition. What it expects of OpenShift is stood in for, and nothing of KMM itself is changed: two kinds
+that it watches exist, empty; ConfigMaps that OpenShift fills with authorities are filled.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from integration.kind.client import wait_until
+from integration.kind.cluster import load_images
+from integration.kind.debian import PROXY_PACKAGES, make_root
+from integration.kind.kmm import pinned_crds, source_dir
+from integration.kind.make import make
+from integration.kind.node_image import import_image
+from integration.kind.recipe import API_SERVER, KMM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from integration.kind.client import Client
+    from integration.kind.cluster import Cluster
+
+NAMESPACE = "openshift-kmm"
+_MANAGER, _WORKER = "kmodsmith-e2e-kmm-manager:1", "kmodsmith-e2e-kmm-worker:1"
+_AUTHORITY_LABEL = "kmm.openshift.io/ca.type"
+_AUTHORITY_KEYS = {"cluster": "ca-bundle.crt", "service": "service-ca.crt"}
+# Kinds of OpenShift that the manager watches; without them it ends after two minutes.
+_STOOD_IN = (("build.openshift.io", "Build", "builds"), ("image.openshift.io", "ImageStream", "imagestreams"))
+
+
+def install(cluster: Cluster, folder: Path) -> None:
+    """Install the operator, and wait until its manager is available."""
+    assert cluster.world is not None
+    programs = make([KMM])
+    root = make_root("extract", PROXY_PACKAGES)
+    import_image(cluster.world, _MANAGER, {"usr/local/bin/manager": programs["manager"]}, "USER 201")
+    entry = ('ENTRYPOINT ["/usr/local/bin/worker"]', "ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    import_image(
+        cluster.world,
+        _WORKER,
+        {"usr/local/bin/worker": programs["worker"]},
+        *entry,
+        base=root,
+        links={"bin/sh": "bash"},
+    )
+    load_images(cluster, [_MANAGER, _WORKER])
+    for item in [*map(_stand_in, _STOOD_IN), *pinned_crds(), *_manifests(folder)]:
+        cluster.client.apply(item)
+    fill_authorities(cluster.client, NAMESPACE)
+    name = "kmm-operator-controller"
+    wait_until(
+        lambda: cluster.client.get("apps/v1", "Deployment", name, NAMESPACE)["status"].get("availableReplicas") == 1,
+        seconds=180,
+        what="KMM's manager",
+    )
+
+
+def fill_authorities(client: Client, namespace: str) -> bool:
+    """Fill KMM's ConfigMaps of a namespace, as OpenShift would; returns whether there are both."""
+    found = [
+        item
+        for item in client.find("v1", "ConfigMap", namespace)
+        if _AUTHORITY_LABEL in (item["metadata"].get("labels") or {})
+    ]
+    for item in found:
+        key = _AUTHORITY_KEYS[item["metadata"]["labels"][_AUTHORITY_LABEL]]
+        if key not in (item.get("data") or {}):
+            client.patch({"apiVersion": "v1", "kind": "ConfigMap", **item}, {"data": {key: "\n"}})
+    return len(found) >= len(_AUTHORITY_KEYS)
+
+
+def _stand_in(kind: tuple[str, str, str]) -> dict[str, Any]:
+    group, name, plural = kind
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"kind": name, "plural": plural, "singular": name.lower()},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def _manifests(folder: Path) -> list[dict[str, Any]]:
+    """Return KMM's own manifests with our images, for nodes that are called as kubeadm calls them."""
+    shutil.copytree(source_dir() / "config", folder / "config")
+    subprocess.run(["chmod", "-R", "u+w", str(folder / "config")], check=True)
+    layer = folder / "config" / "e2e"
+    layer.mkdir()
+    wanted = {"namespace": NAMESPACE, "namePrefix": "kmm-operator-", "resources": ["../rbac", "../manager"]}
+    (layer / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
+    kubectl = make([API_SERVER])["kubectl"]
+    done = subprocess.run([kubectl, "kustomize", str(layer)], check=True, capture_output=True, text=True)
+    items = list(yaml.safe_load_all(done.stdout))
+    for item in items:
+        if item["kind"] == "Deployment":
+            _adapt(item["spec"]["template"]["spec"])
+    return sorted(items, key=lambda item: bool(item["kind"] != "Namespace"))
+
+
+def _adapt(pod: dict[str, Any]) -> None:
+    pod["nodeSelector"] = {"node-role.kubernetes.io/control-plane": ""}
+    pod["tolerations"] = [{"operator": "Exists"}]
+    (manager,) = pod["containers"]
+    manager["image"] = _MANAGER
+    images = {"RELATED_IMAGE_WORKER": _WORKER, "RELATED_IMAGE_SIGN": "none:1", "RELATED_IMAGE_MUST_GATHER": "none:1"}
+    manager["env"] = [
+        {"name": entry["name"], "value": images[entry["name"]]} if entry["name"] in images else entry
+        for entry in manager["env"]
+    ]

@@ -1,0 +1,108 @@
+"""A registry with TLS and a password in the network of a cluster's nodes, which know its authority."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import shutil
+import ssl
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+from programs import need
+
+from integration.kind.api_server import start
+from integration.kind.certificates import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.kind.cluster import Cluster
+
+_HTPASSWD = "user:$2b$04$hZznbqOhG4hQ5/6GAZzaNuiIIm4GkrDp6Lz4iFVWpPYI/ZF39g2Me\n"  # user:secret
+_PORT = 5443
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """A running registry: its address for everybody in the cluster's network, and what its users need."""
+
+    host: str
+    authority: Path
+    auth_file: Path
+
+    @property
+    def pull_secret(self) -> str:
+        return self.auth_file.read_text()
+
+
+@contextlib.contextmanager
+def serve_registry(cluster: Cluster, folder: Path) -> Iterator[Registry]:
+    """Run Debian's docker-registry on the address that the nodes' network has for this side."""
+    assert cluster.world is not None
+    program = need("docker-registry")
+    form = "{{range .IPAM.Config}}{{.Gateway}} {{end}}"
+    address = next(
+        word for word in cluster.world.docker("network", "inspect", "kind", "--format", form).split() if "." in word
+    )
+    host = f"{address}:{_PORT}"
+    authority = Authority(folder / "certificates")
+    pair = authority.issue("registry", address)
+    (folder / "htpasswd").write_text(_HTPASSWD)
+    settings = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": host, "tls": {"certificate": str(pair.certificate), "key": str(pair.key)}},
+        "auth": {"htpasswd": {"realm": "e2e", "path": str(folder / "htpasswd")}},
+    }
+    (folder / "config.yml").write_text(json.dumps(settings))
+    auth_file = folder / "auth.json"
+    auth_file.write_text(json.dumps({"auths": {host: {"auth": base64.b64encode(b"user:secret").decode()}}}))
+    with contextlib.ExitStack() as held:
+        start(held, folder / "registry.log", Path(program), "serve", str(folder / "config.yml"))
+        _wait(host, authority.file, folder / "registry.log")
+        _tell_nodes(cluster, host, authority.file)
+        certificates = folder / "trusted"
+        certificates.mkdir()
+        shutil.copy(authority.file, certificates / "ca.crt")
+        yield Registry(host=host, authority=certificates, auth_file=auth_file)
+
+
+def push(registry: Registry, archive: Path, name: str) -> str:
+    """Put an image of an archive of docker's into the registry, and return its digest."""
+    digest = archive.with_suffix(".digest")
+    command = [
+        "skopeo",
+        "copy",
+        "--insecure-policy",
+        f"--dest-cert-dir={registry.authority}",
+        f"--authfile={registry.auth_file}",
+    ]
+    command += [f"--digestfile={digest}", f"docker-archive:{archive}", f"docker://{registry.host}/{name}"]
+    subprocess.run(command, check=True, capture_output=True)
+    return digest.read_text().strip()
+
+
+def _wait(host: str, authority: Path, log: Path) -> None:
+    trust = ssl.create_default_context(cafile=str(authority))
+    for _ in range(100):
+        with contextlib.suppress(httpx.TransportError):
+            assert httpx.get(f"https://{host}/v2/", verify=trust, trust_env=False).status_code == 401
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the registry does not answer: {log.read_text(errors='replace')[-1000:]}")
+
+
+def _tell_nodes(cluster: Cluster, host: str, authority: Path) -> None:
+    assert cluster.world is not None
+    place = f"/etc/containerd/certs.d/{host}"
+    for node in cluster.nodes:
+        cluster.world.docker("exec", node, "mkdir", "-p", place)
+        cluster.world.docker("cp", authority, f"{node}:{place}/ca.crt")
+        text = f'server = "https://{host}"\n[host."https://{host}"]\n  ca = "{place}/ca.crt"\n'
+        cluster.world.run("docker", "exec", "-i", node, "sh", "-c", f"cat > {place}/hosts.toml", input=text)
