@@ -10,6 +10,7 @@ import traceback
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -365,11 +366,13 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
 def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:
     """Compile, or take what another cell of this run compiled from the same inputs; errors of the driver, too."""
     made: CompileResult | None = None
+    may_exclude = workshop.drivers[decision.cell.driver].recipe.may_exclude
+    compile_here = partial(compile_modules, image_build, make_jobs=workshop.make_jobs, may_exclude=may_exclude)
 
     def compile_and_keep() -> CellError | None:
         nonlocal made
         try:
-            made = compile_modules(image_build, make_jobs=workshop.make_jobs)
+            made = compile_here()
         except CellError as error:
             if error.failure.failure_class is FailureClass.INFRASTRUCTURE:
                 raise
@@ -381,7 +384,7 @@ def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuil
     error = workshop.compiles.get(_compile_key(decision), compile_and_keep)
     if error is not None:
         raise error
-    return made or _restore(decision, workshop) or compile_modules(image_build, make_jobs=workshop.make_jobs)
+    return made or _restore(decision, workshop) or compile_here()
 
 
 def _boot(decision: Decision, contents: ImageContents, workshop: Workshop, timings: dict[str, float]) -> None:

@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from builder.store.result import CompileResult
 
 
-def compile_modules(image_build: ImageBuild, *, make_jobs: int) -> CompileResult:
-    """Compile in a room of its own, and return what was left in it.
+def compile_modules(image_build: ImageBuild, *, make_jobs: int, may_exclude: bool = False) -> CompileResult:
+    """Compile in a room of its own, and return what was left in it; ``may_exclude`` is ``classify_compile_log``'s.
 
     Raises:
         CellError: the build failed, and the error holds the first real error line of the log; or what it left behind
             is not what a build may leave.
     """
     with image_build.jail.open_room() as room:
-        _compile(image_build, room, make_jobs=make_jobs)
+        _compile(image_build, room, make_jobs=make_jobs, may_exclude=may_exclude)
         return read_result(room.results)
 
 
-def _compile(image_build: ImageBuild, room: Room, *, make_jobs: int) -> None:
+def _compile(image_build: ImageBuild, room: Room, *, make_jobs: int, may_exclude: bool) -> None:
     outcome = run(image_build.compile(room, make_jobs=make_jobs))
     if not outcome:
         room.raise_limit()
-        failure = classify_compile_log(outcome.stderr, exit_explanation=outcome.explain())
-        raise CellError.of(failure, f"compile {outcome.explain()}")
+        ended = outcome.explain()
+        failure = classify_compile_log(outcome.stderr, exit_explanation=ended, may_exclude=may_exclude)
+        raise CellError.of(failure, f"compile {ended}")

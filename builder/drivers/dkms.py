@@ -87,6 +87,11 @@ class DkmsRecipe:
         """All of ``make`` as one command that stops at the first failure."""
         return self.make[0] if len(self.make) == 1 else " && ".join(f"{{ {part}; }}" for part in self.make)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the file is run for a kernel to tell whether dkms would build for it."""
+        return bool(self.exclusions or self.build_exclusive_config)
+
     def excludes(self, kernel: KernelVersion) -> str | None:
         """Say why dkms would not build for a kernel, None if it would.
 
@@ -116,7 +121,7 @@ def read_dkms_conf(file: Path) -> DkmsRecipe:
     fragment = ShellFragment(text, known=_OF_DKMS, known_commands={"nproc": _CPUS}, harmless_sources=_KERNEL_CONFIG)
     maker = _RecipeMaker(fragment)
     recipe = maker.make_recipe()
-    if recipe.exclusions or recipe.build_exclusive_config:
+    if recipe.is_asked:
         recipe = replace(recipe, make=(_run_it("check", file.name), *recipe.make))
     mistakes = [_mistake(file, text, problem) for problem in fragment.problems]
     mistakes += [_mistake(file, text, problem, key) for key, problem in maker.problems]

@@ -48,6 +48,11 @@ class Recipe:
         return self.dkms.excludes(kernel) if self.dkms else None
 
     @property
+    def may_exclude(self) -> bool:
+        """Whether a compile may end by saying that the driver does not want the kernel: only where that is asked."""
+        return self.dkms is not None and self.dkms.is_asked
+
+    @property
     def open_question(self) -> str:
         """What is told only by the driver's dkms.conf when it is run for a kernel; empty where nothing is."""
         return "; ".join(self.dkms.exclusions) if self.dkms else ""

@@ -170,16 +170,18 @@ _TIMEOUT_HINT = "see in the log which command waits, or raise build.timeout_minu
 _LOOKS_LIKE_ERROR = re.compile(r"(?i)\b(?:error|fatal|failed|failure|cannot|can't|denied|not found|no such)\b")
 
 
-def classify_compile_log(text: str, *, exit_explanation: str) -> Failure:
+def classify_compile_log(text: str, *, exit_explanation: str, may_exclude: bool = False) -> Failure:
     """Say what made a compile fail.
 
     Args:
         text: the log; of a longer one only the last 4 MiB are read.
         exit_explanation: how the command ended, as ``Outcome.explain()`` words it.
+        may_exclude: a dkms.conf was run and asked whether it wants this kernel. Of other drivers nobody asks that, and
+            one that says it all the same has failed: what is excluded counts as no failure.
     """
     lines = tuple(meaningful_lines(text))
     # Before make said anything, and with the exit code by which dkms says the same.
-    if lines and lines[0].startswith(_EXCLUDED) and text.rstrip().endswith("exit status 77"):
+    if may_exclude and lines and lines[0].startswith(_EXCLUDED) and text.rstrip().endswith("exit status 77"):
         sentence = f"its dkms.conf, run for this kernel: {lines[0].removeprefix(_EXCLUDED)}"
         return Failure(failure_class=FailureClass.COMPILE, code=DRIVER_EXCLUDES, detail=shorten(sentence))
     if found := _blame_surroundings(lines, exit_explanation):

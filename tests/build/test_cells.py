@@ -343,7 +343,32 @@ def test_a_driver_that_opts_out_is_not_booted_and_says_why(bench: Bench, booting
     assert booting["boots"] == []
 
 
+_DKMS_CONF = """\
+PACKAGE_NAME=demo
+PACKAGE_VERSION=1.2.0
+BUILT_MODULE_NAME[0]=demo
+DEST_MODULE_LOCATION[0]=/extra
+BUILD_EXCLUSIVE_CONFIG=CONFIG_X
+"""
+
+
+def _ask_dkms(bench: Bench) -> None:
+    """Have the driver's dkms.conf, which excludes kernels without CONFIG_X, say what is compiled."""
+    (bench.folder / "src" / "dkms.conf").write_text(_DKMS_CONF)
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text().replace("    modules: [demo]\n", "    dkms: dkms.conf\n", 1))
+
+
+def test_a_driver_whose_dkms_conf_is_not_asked_excludes_no_kernel(bench: Bench) -> None:
+    """Whoever prints the words of our own script, and ends as it does, has failed all the same."""
+    said = "driver-container: dkms excludes this kernel: I say so\\nError: building at STEP x: exit status 77"
+    bench.break_kernel("6.1.0-10-amd64", said)
+    code, report = bench.build("--kernel", "6.1.0-10-amd64")
+    assert (code, report["counts"]) == (FailureClass.COMPILE.exit_code, {"failed": 1})
+
+
 def test_a_kernel_that_dkms_conf_excludes_when_it_is_run_is_no_failure(bench: Bench) -> None:
+    _ask_dkms(bench)
     said = "driver-container: dkms excludes this kernel: no CONFIG_X\\nError: building at STEP x: exit status 77"
     bench.break_kernel("6.1.0-10-amd64", said)
     code, report = bench.build("--kernel", "6.1.0-10-amd64")
