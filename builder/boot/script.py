@@ -225,7 +225,7 @@ class _Writer:
             shlex.join(["insmod", f"/{MODULE_FOLDER}/{item.name}.ko", *filter(None, [item.arguments])])
             for item in loaded
         )
-        unloads = " && ".join(f"rmmod {item.name}" for item in reversed(loaded))
+        unloads = " && ".join(shlex.join(["rmmod", item.name]) for item in reversed(loaded))
         self._lines += [f"load_all() {{ {loads}; }}", f"unload_all() {{ {unloads}; }}"]
         patience = (self._timeouts.load + self._timeouts.unload) * len(loaded) + times * len(loaded)
         self._add(StepKind.REPEAT, f"{times} times", patience, ["repeat", str(times)], repeats=times)

@@ -7,6 +7,7 @@ Sources of the formats: ``include/linux/moduleparam.h`` (``.modinfo``), ``kernel
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from builder.kmod.elf import Symbol
 
+# Kbuild makes it of the file's name (scripts/Makefile.lib, name-fix), and MODULE_NAME_LEN leaves 55 characters. It
+# stands in commands, paths and messages, and who wrote it may be a stranger.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,54}")
 # The kernel's own list: include/linux/license.h, license_is_gpl_compatible().
 _GPL_COMPATIBLE = frozenset(
     {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}
@@ -86,6 +90,8 @@ def read_kernel_object(data: bytes, file_name: str) -> KernelObject:
     elf = Elf(data)
     modinfo = _read_modinfo(elf)
     name = (modinfo.get("name") or (module_name(file_name),))[0]
+    if not _NAME.fullmatch(name):
+        raise FormatError(f"it calls itself {name[:80]!r}, which is no name that a kernel's build gives to a module")
     return KernelObject(
         name=name,
         bits=elf.bits,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -673,6 +674,15 @@ def test_parameters_that_are_the_default_are_taken_everywhere() -> None:
         "load lime quiet=1 size=2", "smoke-test more", "unload lime", "leftovers parameters",
     ]  # fmt: skip
     assert "insmod /kmodsmith/modules/lime.ko 'quiet=1 path=/dev/null'" in script.body
+
+
+def test_a_name_in_a_script_is_a_word_whatever_is_in_it() -> None:
+    settings = BootTest.model_validate({"repeat": 2})
+    own = [OwnModule(name="x }; reboot; f() { true", options="a=1; reboot")]
+    body = make_script(own, settings, is_enforced=True, has_test=False).body
+    words = [shlex.split(line) for line in body.splitlines()]
+    assert not any("reboot" in word.rstrip(";").split() for line in words for word in line if " " not in word)
+    assert "rmmod 'x }; reboot; f() { true'" in body
 
 
 def test_a_soft_dependency_that_fails_stops_nothing_and_is_said() -> None:

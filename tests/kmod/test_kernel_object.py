@@ -55,6 +55,20 @@ def test_what_is_no_module_is_explained(data: bytes, words: str) -> None:
         read_kernel_object(data, "x.ko")
 
 
+@pytest.mark.parametrize(
+    "name", ["x; reboot", "x }; reboot; f() { true", "../../x", ".x", "a/b", "a b", "-x", "x" * 56, "\u00e9", "x\n"]
+)
+def test_a_name_that_would_be_more_than_a_word_is_refused(name: str) -> None:
+    """It stands in commands and paths of guests, and no build gives it."""
+    with pytest.raises(FormatError, match="is no name that a kernel's build gives"):
+        read_kernel_object(Sample(name=name).write(), "x.ko")
+
+
+@pytest.mark.parametrize("name", ["snd_hda_intel", "8021q", "nf-nat.x", "x" * 55])
+def test_names_of_real_modules_are_taken(name: str) -> None:
+    assert read_kernel_object(Sample(name=name).write(), "x.ko").name == name
+
+
 def test_an_object_that_is_no_module_is_not_taken_for_one() -> None:
     data = Sample().write().replace(b".modinfo", b".something"[:8])
     with pytest.raises(FormatError, match="no .modinfo"):
