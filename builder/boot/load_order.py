@@ -13,8 +13,8 @@ modules.softdep among them, and one in /etc takes the place of its namesake in /
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase, translate
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 # What a module says of itself, depmod(8) writes here.
 _SOFTDEP_FILE = "modules.softdep"
 _MOST_LOADS = 500
+# Modules, and files of modprobe.d, are a stranger's. What is beyond these bounds is told and not followed: who misses a
+# module then cannot be loaded, and nobody takes that for green.
+_MOST_ASKED = 300
+_MOST_OWN_ALIASES = 10_000
+_MOST_LINES = 2000
+_MOST_BYTES = 256 * 1024
 # Deeper than any real chain; modules of an image are a stranger's.
 _DEEPEST = 60
 _GLOB = re.compile(r"[*?\[]")
@@ -86,7 +92,11 @@ class ModuleIndex:
 
     def with_modules(self, modules: Iterable[ModuleFacts]) -> ModuleIndex:
         """Return an index in which these come first and take the place of namesakes."""
-        own = {module.name: module for module in modules}
+        left = _MOST_OWN_ALIASES
+        own: dict[str, ModuleFacts] = {}
+        for module in modules:
+            own[module.name] = replace(module, aliases=module.aliases[:left])
+            left -= len(own[module.name].aliases)
         others = [module for name, module in self.modules.items() if name not in own]
         return ModuleIndex([*own.values(), *others], self.built_in)
 
@@ -100,8 +110,8 @@ class ModuleIndex:
         return found
 
     @cached_property
-    def _globs(self) -> list[tuple[str, str]]:
-        return [(alias, name) for alias, name in self._pairs() if _GLOB.search(alias)]
+    def _globs(self) -> list[tuple[re.Pattern[str], str]]:
+        return [(re.compile(translate(alias)), name) for alias, name in self._pairs() if _GLOB.search(alias)]
 
     def _pairs(self) -> Iterator[tuple[str, str]]:
         for module in self.modules.values():
@@ -112,7 +122,7 @@ class ModuleIndex:
 
     def by_alias(self, alias: str) -> list[str]:
         """Return the modules that give themselves an alias, each once, in their order."""
-        found = {*self._aliases.get(alias, ()), *(name for glob, name in self._globs if fnmatchcase(alias, glob))}
+        found = {*self._aliases.get(alias, ()), *(name for glob, name in self._globs if glob.match(alias))}
         return [name for name in self.modules if name in found] if found else []
 
 
@@ -143,7 +153,7 @@ def read_modprobe_files(files: Mapping[str, bytes]) -> ModprobeConfig:
             chosen[match["name"]] = min(place, chosen.get(match["name"], place))
     reader = _ConfigReader()
     for name, (_, path) in sorted(chosen.items()):
-        reader.read(name, path, files[path].decode(errors="replace"))
+        reader.read(name, path, files[path])
     return reader.close()
 
 
@@ -157,9 +167,14 @@ class _ConfigReader:
         self._first: list[SoftDep] = []
         self._later: list[SoftDep] = []
         self._others: list[str] = []
+        self._left = _MOST_LINES
 
-    def read(self, name: str, path: str, text: str) -> None:
-        for line in text.replace("\\\n", "").split("\n"):
+    def read(self, name: str, path: str, content: bytes) -> None:
+        lines = content[:_MOST_BYTES].decode(errors="replace").replace("\\\n", "").split("\n")
+        if len(content) > _MOST_BYTES or len(lines) > self._left:
+            self._others.append(f"{path}: what comes after its first lines: it is larger than any real one")
+        taken, self._left = lines[: self._left], max(0, self._left - len(lines))
+        for line in taken:
             match line.split():
                 case [] | ["include" | "config", *_]:
                     pass
@@ -193,6 +208,7 @@ class _Found:
     visited: set[tuple[str, str]] = field(default_factory=set)
     depth: int = 0
     missing: dict[str, None] = field(default_factory=dict)
+    asked: int = 0
 
 
 class LoadOrder:
@@ -212,6 +228,11 @@ class LoadOrder:
     def missing(self) -> list[str]:
         """Soft dependencies that no module and nothing in the kernel answers to: ``NAME (of MODULE)``."""
         return list(self._found.missing)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether there are more soft dependencies than are looked for."""
+        return self._found.asked > _MOST_ASKED
 
     def add(self, wanted: str) -> bool:
         """Add what ``modprobe WANTED`` loads; False where no module has this name or alias."""
@@ -259,6 +280,9 @@ class LoadOrder:
 
     def _try(self, words: Iterable[str], of: str) -> None:
         for word in words:
+            self._found.asked += 1
+            if self.is_cut_short:
+                return
             found = self._look_up(word)
             if not found and not self._index.is_built_in(word):
                 self._found.missing[f"{word} (of {of})"] = None

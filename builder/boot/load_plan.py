@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from builder.kernel import KernelVersion
     from builder.kmod.fit import PlacedModule
 
+_MOST_NOTES = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
@@ -69,13 +71,26 @@ def plan_loads(
             for load in order.loads
             if load.name in modules
         ],
-        notes=[
-            *(f"{kernel} has no module and no alias {name!r}, which boot.in_tree names" for name in unknown),
-            *(f"{kernel} has nothing for the soft dependency {missing}" for missing in order.missing),
-            *(f"not followed: {line}" for line in config.not_followed),
-            *_unknown_names(modules, settings),
-        ],
+        notes=_shorten(
+            [
+                *(f"{kernel} has no module and no alias {name!r}, which boot.in_tree names" for name in unknown),
+                *(f"{kernel} has nothing for the soft dependency {missing}" for missing in order.missing),
+                *_unknown_names(modules, settings),
+                *(
+                    ["soft dependencies after the first hundreds: they are not looked for"]
+                    if order.is_cut_short
+                    else ()
+                ),
+                *(f"not followed: {line}" for line in config.not_followed),
+            ]
+        ),
     )
+
+
+def _shorten(notes: Sequence[str]) -> list[str]:
+    """Return as many as somebody reads: they stand in results, in the journal and in what is attested."""
+    more = len(notes) - _MOST_NOTES
+    return [*notes[:_MOST_NOTES], f"and {more} more notes"] if more > 0 else list(notes)
 
 
 def _reaches_out(facts: Sequence[ModuleFacts]) -> bool:

@@ -85,6 +85,48 @@ def test_circles_end_and_chains_have_a_bound() -> None:
     assert len(_order(_index(*chain), "m0").loads) < 3000
 
 
+def test_a_stranger_cannot_have_names_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    look_up = LoadOrder._look_up
+
+    def note(self: LoadOrder, word: str) -> list[tuple[str, str]]:
+        asked.append(word)
+        return look_up(self, word)
+
+    monkeypatch.setattr(LoadOrder, "_look_up", note)
+    evil = ModuleFacts(name="evil", softdeps=("pre: " + " ".join(f"no{n}" for n in range(5000)),))
+    order = _order(_index(evil, ModuleFacts(name="honest", softdeps=("pre: crc32c",))), "evil", "honest")
+    assert (len(asked), order.is_cut_short) == (2 + 300, True)
+    assert [load.name for load in order.loads] == ["evil", "honest"], "what is asked for itself is always there"
+    assert not _order(_index(*_CRC), "libcrc32c").is_cut_short
+
+
+def test_a_strangers_aliases_have_a_bound() -> None:
+    evil = [ModuleFacts(name=f"m{n}", aliases=tuple(f"pci:{n}-{m}*" for m in range(600))) for n in range(20)]
+    index = _index(*_CRC).with_modules(evil)
+    assert sum(len(module.aliases) for module in index.modules.values() if module.name.startswith("m")) == 10_000
+    assert index.by_alias("pci:0_0x") == ["m0"]
+    assert index.by_alias("pci:19_0x") == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "etc/modprobe.d/a.conf": b"options a b=1\n" + b"install x y\n" * 100_000,
+            "etc/modprobe.d/z.conf": b"blacklist z\n",
+        },
+        {"etc/modprobe.d/a.conf": b"options a b=1\n" + b"#" * 10**6 + b"\nblacklist z\n"},
+    ],
+    ids=["lines", "bytes"],
+)
+def test_files_of_a_stranger_have_a_bound_and_it_is_said(files: dict[str, bytes]) -> None:
+    config = read_modprobe_files(files)
+    assert (config.options, config.blacklist) == ((("a", "b=1"),), frozenset())
+    assert len(config.not_followed) <= 2002
+    assert any("what comes after its first lines" in line for line in config.not_followed)
+
+
 def test_own_modules_take_the_place_of_namesakes() -> None:
     index = _index(*_CRC, ModuleFacts(name="hdaps", depends=("old",))).with_modules([ModuleFacts(name="hdaps")])
     assert [load.name for load in _order(index, "hdaps").loads] == ["hdaps"]
@@ -205,6 +247,17 @@ def test_soft_dependencies_among_own_modules_and_files_of_the_image() -> None:
         f"{_KERNEL} has nothing for the soft dependency none (of front)",
         "not followed: etc/modprobe.d/x.conf: remove a b",
     ]
+
+
+def test_notes_are_as_many_as_somebody_reads() -> None:
+    words = " ".join(f"no{n}" for n in range(5000))
+    plan, _ = _plan(
+        [Sample(name="evil", modinfo=["license=GPL", f"softdep=pre: {words}"])],
+        {"etc/modprobe.d/x.conf": b"bad\n" * 5000},
+    )
+    assert len(plan.notes) == 21
+    assert plan.notes[-1].startswith("and ")
+    assert plan.notes[-1].endswith(" more notes")
 
 
 def test_names_that_no_module_has_are_said() -> None:
