@@ -10,7 +10,7 @@ from builder.emit.kmm.documents import KubernetesObject, as_mapping, find_object
 from builder.emit.kmm.fields import SPECS
 from builder.emit.kmm.mapping import choose_mapping, image_of
 from builder.emit.kmm.problem import Problem, Severity
-from builder.emit.kmm.references import check_references, check_secret
+from builder.emit.kmm.references import check_references, check_secret, know_neighbours
 from builder.emit.kmm.rules import find_problems
 from builder.errors import format_path
 
@@ -69,13 +69,14 @@ def lint(
         mistakes: what was wrong when the files were read; they are findings, too.
     """
     known = [item for document in documents for item in find_objects(document)]
+    neighbours = know_neighbours(known)
     findings = [_unreadable(mistake) for mistake in mistakes]
     others: Counter[str] = Counter()
     objects = 0
     for item in known:
         if item.kind in SPECS:
             objects += 1
-            problems = [*find_problems(item.data, version, flavour), *check_references(item, known)]
+            problems = [*find_problems(item.data, version, flavour), *check_references(item, neighbours)]
         else:
             problems = [*_check_kind(item), *(check_secret(item) if item.kind == "Secret" else ())]
             others[item.kind or "objects without a kind"] += 1
