@@ -447,6 +447,20 @@ def _stop_family(process: subprocess.Popen[bytes]) -> None:
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
 
 
+def kill_processes(is_meant: Callable[[Path], bool]) -> None:
+    """Kill every process of which a question is answered with yes; it gets the process's folder in /proc (proc(5)).
+
+    A process that ends meanwhile, or that may not be looked at, is passed over.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            # Opened before it is looked at: it stands for the very process, whoever gets its number afterwards.
+            descriptor = os.pidfd_open(int(process.name))
+            held.callback(os.close, descriptor)
+            if is_meant(process):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+
+
 def _find_family(leader: int) -> set[int]:
     """Return the processes of a session, and all that descend from its leader (proc(5), stat: fields 4 and 6)."""
     parents: dict[int, int] = {}

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import CellError, CommandError, FailureClass, HostError, UsageError
 from builder.host.limits import DiskWatch, find_grouping
-from builder.host.run import Command, find_tool, run
+from builder.host.run import Command, find_tool, kill_processes, run
 from builder.host.seccomp import jail_filter
 from builder.store.images import find_store
 
@@ -273,12 +272,13 @@ def evict(folder: Path) -> None:
 
     The kernel kills bubblewrap with us, but what bubblewrap has just started learns of it only once it is inside.
     """
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            started_there = str(folder) in (process / "cmdline").read_bytes().decode(errors="replace")
-            is_ours = started_there and (process / "comm").read_text().strip() == "bwrap"
-            if is_ours or f"/{folder.name} " in (process / "mountinfo").read_text(errors="replace"):
-                os.kill(int(process.name), signal.SIGKILL)
+
+    def is_tenant(process: Path) -> bool:
+        if str(folder).encode() in (process / "cmdline").read_bytes() and (process / "comm").read_text() == "bwrap\n":
+            return True
+        return f"/{folder.name} " in (process / "mountinfo").read_text(errors="replace")
+
+    kill_processes(is_tenant)
 
 
 def find_rooms(graph_root: Path) -> list[Path]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from builder.errors import CommandError, HostError
 from builder.host import run as run_module
-from builder.host.run import Command, Service, mask_secrets, obey, run, stop_all
+from builder.host.run import Command, Service, kill_processes, mask_secrets, obey, run, stop_all
 
 if TYPE_CHECKING:
     from fakes.tools import FakeTools
@@ -125,6 +126,23 @@ def test_stop_all_reaches_children_of_other_threads(fake_tools: FakeTools, tmp_p
     thread.join(10)
     assert results
     assert not results[0]
+
+
+def test_only_processes_that_are_meant_are_killed(fake_tools: FakeTools, tmp_path: Path) -> None:
+    words = [f"{tmp_path}/one", f"{tmp_path}/other"]
+    children = [subprocess.Popen(["sh", "-c", "read -r _", word], stdin=subprocess.PIPE) for word in words]
+
+    def is_meant(process: Path) -> bool:
+        command = (process / "cmdline").read_bytes()
+        if process.name == str(os.getpid()):
+            raise PermissionError
+        return words[0].encode() in command
+
+    kill_processes(is_meant)
+    assert children[0].wait(10) == -signal.SIGKILL
+    assert children[1].poll() is None
+    for child in children:
+        child.communicate(timeout=10)
 
 
 @pytest.mark.parametrize(
