@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fakes.openshift_world import World
 
 # user:secret; bcrypt is the only form that the server takes.
-_HTPASSWD = "user:$2b$04$hZznbqOhG4hQ5/6GAZzaNuiIIm4GkrDp6Lz4iFVWpPYI/ZF39g2Me\n"
+HTPASSWD = "user:$2b$04$hZznbqOhG4hQ5/6GAZzaNuiIIm4GkrDp6Lz4iFVWpPYI/ZF39g2Me\n"
 _IMAGE = "kmodsmith-test-registry:1"
 
 
@@ -77,7 +77,7 @@ def serve_registry(folder: Path) -> Iterator[RegistryServer]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
-    (folder / "htpasswd").write_text(_HTPASSWD)
+    (folder / "htpasswd").write_text(HTPASSWD)
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},

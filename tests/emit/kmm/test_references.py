@@ -70,7 +70,7 @@ def test_labels_are_compared_with_the_rules_that_make_them(label: str, found: An
 
 
 def test_many_objects_are_looked_at_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice the objects are twice the work: a file of 1 MiB once took minutes."""
+    """Twice the objects are twice the work: a file of 1 MiB once took more than a minute."""
     asked = 0
     kind = vars(KubernetesObject)["kind"].fget
 

@@ -18,13 +18,13 @@ from programs import need
 
 from integration.kind.api_server import start
 from integration.kind.certificates import Authority
+from integration.registry_server import HTPASSWD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from integration.kind.cluster import Cluster
 
-_HTPASSWD = "user:$2b$04$hZznbqOhG4hQ5/6GAZzaNuiIIm4GkrDp6Lz4iFVWpPYI/ZF39g2Me\n"  # user:secret
 _PORT = 5443
 
 
@@ -53,7 +53,7 @@ def serve_registry(cluster: Cluster, folder: Path) -> Iterator[Registry]:
     host = f"{address}:{_PORT}"
     authority = Authority(folder / "certificates")
     pair = authority.issue("registry", address)
-    (folder / "htpasswd").write_text(_HTPASSWD)
+    (folder / "htpasswd").write_text(HTPASSWD)
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
