@@ -67,7 +67,7 @@ class CellBooter:
         folder = f"{MODULE_ROOT}/{cell.kernel.raw}/"
         modules, findings = contents.modules
         raise_findings([finding for finding in findings if finding.subject.startswith(folder)])
-        driver = self.drivers[cell.driver]
+        staged = self.drivers[cell.driver]
         firmware = (file for path, file in contents.files.items() if path.startswith(_FIRMWARE_ROOT))
         log_file = self.log_file(cell)
         report = self.booter.boot(
@@ -76,8 +76,8 @@ class CellBooter:
                 kernel=cell.kernel,
                 modules=[module for module in modules if module.path.startswith(folder)],
                 firmware={file.path.removeprefix(_FIRMWARE_ROOT): file.content for file in firmware if file.content},
-                settings=driver.boot,
-                test_files=read_test_files(driver),
+                settings=staged.driver.declaration.boot,
+                test_files=read_test_files(staged),
                 certificates=self.certificates,
                 images=self.images_of(cell.source),
                 busybox=self.busybox_of(cell.source, cell.kernel.arch),
@@ -157,21 +157,22 @@ def open_cell_booter(
         )
 
 
-def read_test_files(driver: StagedDriver) -> dict[str, bytes]:
+def read_test_files(staged: StagedDriver) -> dict[str, bytes]:
     """Return the smoke test and its files as the guest gets them; empty where the driver has none.
 
     Raises:
         CellError: one is no file of the driver's source.
     """
-    if driver.boot.smoke_test is None:
+    boot = staged.driver.declaration.boot
+    if boot.smoke_test is None:
         return {}
-    named = {name.rpartition("/")[2]: _read_test_file(driver, name) for name in driver.boot.files}
-    return named | {TEST_NAME: _read_test_file(driver, driver.boot.smoke_test)}
+    named = {name.rpartition("/")[2]: _read_test_file(staged, name) for name in boot.files}
+    return named | {TEST_NAME: _read_test_file(staged, boot.smoke_test)}
 
 
-def _read_test_file(driver: StagedDriver, name: str) -> bytes:
+def _read_test_file(staged: StagedDriver, name: str) -> bytes:
     try:
-        return read_inside(driver.tests, name)
+        return read_inside(staged.tests, name)
     except FormatError as error:
         sentence = f"{name}, which versions.yaml names for the boot test, {error.message}"
         raise CellError(FailureClass.BOOT, "test-unreadable", sentence, location=name) from None

@@ -27,7 +27,6 @@ from builder.host.once import Once
 from builder.host.run import obey, stop_all
 from builder.image.contents import LayerCache
 from builder.image.labels import KEY_LABEL
-from builder.kernel import parse_kernel_version
 from builder.kmod.finding import raise_findings
 from builder.plan.decide import Action, Decision, Plan, Reason
 from builder.signing.modules import SigningJob, sign_result
@@ -282,8 +281,8 @@ def _prove(decision: Decision, contents: ImageContents, workshop: Workshop, log_
     proof = prove_image(
         contents,
         workshop.facts_for(decision),
-        expected=workshop.drivers[decision.cell.driver].recipe.module_names,
-        compiled_for=decision.inputs.compiled_for if decision.inputs else "",
+        expected=workshop.drivers[decision.cell.driver].driver.module_names,
+        compiled_for=str(decision.reused or ""),
         signers=[identity.expected for identity in workshop.identities],
     )
     _judge(proof.findings, log_file)
@@ -313,22 +312,22 @@ def _name_image(image: Image, decision: Decision, workshop: Workshop) -> None:
 
 def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
     """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
-    driver = workshop.drivers[decision.cell.driver]
+    staged = workshop.drivers[decision.cell.driver]
+    driver = staged.driver
     unproven = _passing_name(decision, workshop)
     final_kernel = decision.cell.kernel
-    compiled_for = decision.inputs.compiled_for if decision.inputs else ""
-    compile_kernel = parse_kernel_version(compiled_for) if compiled_for else final_kernel
+    compile_kernel = decision.compile_kernel
     with tempfile.TemporaryDirectory(dir=workshop.work_dir, prefix="cell-") as scratch:
         result = _restore(decision, workshop) if decision.action is Action.ASSEMBLE else None
         with _stage("toolkit", decision, workshop, timings):
             toolkit_image = "" if result else workshop.toolkit_for(decision.cell.source, compile_kernel)
-            base_image = driver.base_image or workshop.base_for(decision)
+            base_image = driver.declaration.base_image or workshop.base_for(decision)
             kernel = workshop.facts_for(decision)
         image_build = ImageBuild(
-            context=driver.context,
-            containerfile=driver.containerfile,
+            context=staged.context,
+            containerfile=staged.containerfile,
             # A restored compile needs no toolkit; buildah wants a name for the stage that it then leaves out.
-            arguments=driver.recipe.build_arguments(
+            arguments=driver.build_arguments(
                 compile_kernel, toolkit_image=toolkit_image or base_image, base_image=base_image
             ),
             log_file=log_file,
@@ -339,9 +338,9 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
             with _stage("compile", decision, workshop, timings):
                 result = _compile_once(decision, workshop, image_build)
         with _stage("fit", decision, workshop, timings):
-            if compiled_for:
+            if decision.reused:
                 result = move_modules(result, compile_kernel, final_kernel)
-            expected = driver.recipe.module_names
+            expected, compiled_for = driver.module_names, str(decision.reused or "")
             _judge(prove_result(result, kernel, expected=expected, compiled_for=compiled_for), log_file)
         if workshop.signers:
             with _stage("sign", decision, workshop, timings):
@@ -350,8 +349,8 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
                 )
                 result = sign_result(result, job)
         with _stage("assemble", decision, workshop, timings):
-            if driver.compress != "none":
-                result = compress_modules(result, final_kernel, driver.compress)
+            if driver.declaration.compress != "none":
+                result = compress_modules(result, final_kernel, driver.declaration.compress)
             tree = Path(scratch, "modules")
             write_result(result, tree)
             image_id = assemble_image(image_build, decision, tree, name=unproven, signers=workshop.identities)
@@ -366,7 +365,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
 def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:
     """Compile, or take what another cell of this run compiled from the same inputs; errors of the driver, too."""
     made: CompileResult | None = None
-    may_exclude = workshop.drivers[decision.cell.driver].recipe.may_exclude
+    may_exclude = workshop.drivers[decision.cell.driver].driver.may_exclude
     compile_here = partial(compile_modules, image_build, make_jobs=workshop.make_jobs, may_exclude=may_exclude)
 
     def compile_and_keep() -> CellError | None:

@@ -90,7 +90,7 @@ def find_kernel(contents: ImageContents) -> KernelVersion:
 
 def facts_from_lock(project: Project, kernel: KernelVersion, held: ExitStack) -> KernelFacts:
     for name, source in project.lock.sources.items():
-        if kernel.raw in source.kernels:
+        if kernel in source.kernels:
             return open_source_facts(project, name, held).of(kernel)
     raise LockFileError(
         f"no kernel source of versions.lock.yaml has kernel {kernel}",
@@ -107,7 +107,7 @@ def expected_modules(project: Project, contents: ImageContents) -> tuple[str, ..
     if not project.file.is_file():
         return None
     driver = project.drivers.get(contents.labels.get("name", ""))
-    return driver.recipe.module_names if driver else None
+    return driver.module_names if driver else None
 
 
 def _expected_signers(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from builder.errors import LockFileError
 from builder.host.locks import hold_project
-from builder.kernel import parse_kernel_version
 from builder.plan.matrix import Selector
 from builder.plan.planning import NO_BOOTS, plan_project
 from builder.store.images import (
@@ -46,7 +45,7 @@ def _remove_superfluous(project: Project, *, dry_run: bool) -> list[str]:
         compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
     # A source that versions.yaml does not name any more is needed by no cell.
     for name in project.config.sources.keys() & project.lock.sources.keys():
-        for kernel in map(parse_kernel_version, project.lock.sources[name].kernels):
+        for kernel in project.lock.sources[name].kernels:
             needed |= _images_of(project.kernel_source(name), kernel)
     superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
     results = sorted(project.compiled.keys() - compiles)

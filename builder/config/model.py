@@ -25,12 +25,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
 from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.config.regexp import compile_regexp
 from builder.config.tag_rules import check_tag_rule, is_own_tag
 from builder.errors import FormatError, SignerError, UsageError
 from builder.host.bounds import Limits
-from builder.kernel import Arch, Variant, parse_kernel_version
+from builder.kernel import Arch, Variant
 from builder.pullspec import find_host_problem, find_repository_problem, parse_pullspec
 
 if TYPE_CHECKING:
@@ -149,14 +150,6 @@ def _check_graph(text: str) -> str:
     return text
 
 
-def _check_kernel(text: str) -> str:
-    try:
-        parse_kernel_version(text)
-    except UsageError as error:
-        raise _complain(error.message) from None
-    return text
-
-
 def _check_pkcs11(text: str) -> str:
     if "pin-value" not in text:  # which has a sentence of its own
         try:
@@ -226,7 +219,7 @@ class Reuse(_Model):
 
     kernel: Glob
     """Glob over kernel versions that get the modules."""
-    compiled_for: Annotated[Text, AfterValidator(_check_kernel)]
+    compiled_for: ParsedKernel
     """Kernel version (`uname -r`) that they are compiled for; same architecture and variant."""
     reason: Text
     """Why; for people."""

@@ -1,4 +1,4 @@
-"""A driver as it is on disk: recipe, files and Containerfile, read once and copied once for a run."""
+"""A driver as it is on disk: its entry in versions.yaml, its dkms.conf and its files, read once and copied once."""
 
 from __future__ import annotations
 
@@ -6,87 +6,139 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.drivers.recipe import make_recipe
+from builder.digest import content_id
+from builder.drivers.dkms import DkmsRecipe, read_dkms_conf, run_where_unreadable
 from builder.drivers.tree import read_tree
-from builder.errors import UsageError
+from builder.errors import ConfigError, UsageError
 from builder.host.places import file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.config.model import BootTest, Driver, Reuse
-    from builder.drivers.recipe import Recipe
+    from builder.config.model import Driver
     from builder.drivers.tree import SourceTree
+    from builder.kernel import KernelVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSource:
-    """A driver ready to be planned; ``base_image`` is what versions.yaml names, if it does.
+    """A driver ready to be planned: ``declaration`` is what versions.yaml says, ``dkms`` what its dkms.conf does.
 
     ``tests`` are the files that only its boot test reads: they are no part of what is compiled.
     """
 
-    recipe: Recipe
+    declaration: Driver
+    dkms: DkmsRecipe | None
     tree: SourceTree
     tests: SourceTree
-    containerfile: Path
     containerfile_digest: str
-    base_image: str | None
-    boot: BootTest
-    compress: str = "none"
-    reuse: tuple[Reuse, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """What builds the modules, in the source folder."""
+        return self.dkms.command if self.dkms else self.declaration.command
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules to take from the build: a name, or ``built file:name`` where the file lies elsewhere."""
+        named = self.dkms.modules if self.dkms and not self.declaration.modules else ()
+        return self.declaration.modules or tuple(f"{module.built_file}:{module.name}" for module in named)
+
+    @property
+    def module_names(self) -> tuple[str, ...] | None:
+        """Names of the modules that an image must hold; None where the driver does not say."""
+        return tuple(name.rpartition(":")[2] for name in self.modules) or None
+
+    @property
+    def recipe_digest(self) -> str:
+        """Digest of all that goes into the build besides files, kernel, toolkit and base image."""
+        said = self.declaration
+        names = ("name", "version", "firmware", "licenses", "vendor", "summary", "description", "maintainer")
+        own = {"command": self.command, "modules": self.modules, "extra": said.build_args}
+        return content_id({name: getattr(said, name) for name in names} | own)
+
+    def excludes(self, kernel: KernelVersion) -> str | None:
+        """Say why the driver itself declares that it cannot be built for a kernel; None if it does not."""
+        return self.dkms.excludes(kernel) if self.dkms else None
+
+    @property
+    def may_exclude(self) -> bool:
+        """Whether a compile may end by saying that the driver does not want the kernel: only where that is asked."""
+        return self.dkms is not None and self.dkms.is_asked
+
+    @property
+    def open_question(self) -> str:
+        """What is told only by the driver's dkms.conf when it is run for a kernel; empty where nothing is."""
+        return "; ".join(self.dkms.exclusions) if self.dkms else ""
+
+    def build_arguments(self, kernel: KernelVersion, *, toolkit_image: str, base_image: str) -> dict[str, str]:
+        """Return the arguments of driver-container/Containerfile; what KMM also sets is spelled as it does."""
+        said = self.declaration
+        arguments = {
+            "DTK_AUTO": toolkit_image,
+            "BASE_IMAGE": base_image,
+            "KERNEL_VERSION": kernel.raw,
+            "KERNEL_FULL_VERSION": kernel.raw,
+            "BUILD_COMMAND": self.command,
+            "MODULES": " ".join(self.modules),
+            "FIRMWARE": " ".join(said.firmware),
+            "LICENSES": " ".join(said.licenses),
+            "DRIVER_NAME": said.name,
+            "DRIVER_VERSION": said.version,
+            "VENDOR": said.vendor,
+            "SUMMARY": said.summary,
+            "DESCRIPTION": said.description,
+            "MAINTAINER": said.maintainer,
+        }
+        return arguments | said.build_args
 
     def stage(self, folder: Path) -> StagedDriver:
         """Copy everything below ``folder``; called before threads start, and what was hashed is what is copied."""
         context = self.tree.copy_to(folder / self.tree.digest)
         tests = self.tests.copy_to(folder / f"tests-{self.tests.digest}") if self.tests.files else context
+        original = self.declaration.containerfile_file
         containerfile = folder / f"{self.containerfile_digest}.Containerfile"
-        containerfile.write_bytes(self.containerfile.read_bytes())
+        containerfile.write_bytes(original.read_bytes())
         if file_digest(containerfile) != self.containerfile_digest:
-            raise UsageError(f"{self.containerfile} changed while it was being read", hint="run again when it is quiet")
-        return StagedDriver(
-            recipe=self.recipe,
-            context=context,
-            tests=tests,
-            containerfile=containerfile,
-            base_image=self.base_image,
-            boot=self.boot,
-            compress=self.compress,
-        )
+            raise UsageError(f"{original} changed while it was being read", hint="run again when it is quiet")
+        return StagedDriver(driver=self, context=context, tests=tests, containerfile=containerfile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedDriver:
-    """A private copy of a driver, to build from, and of the files of its boot test."""
+    """A private copy of a driver's files to build from, and of those of its boot test.
 
-    recipe: Recipe
+    A type of its own, so that nothing is built from the original, which may have changed since it was read.
+    """
+
+    driver: DriverSource
     context: Path
     tests: Path
     containerfile: Path
-    base_image: str | None
-    boot: BootTest
-    compress: str = "none"
 
 
-def read_driver(driver: Driver) -> DriverSource:
+def read_driver(declaration: Driver) -> DriverSource:
     """Read a driver's files.
 
     Raises:
-        ConfigError: its dkms.conf cannot be understood.
+        ConfigError: its dkms.conf cannot be understood, not even by running it.
         UsageError: its source cannot be read.
     """
-    tree, tests = read_tree(driver.source_dir).split(_read_by_boot_only(driver))
+    tree, tests = read_tree(declaration.source_dir).split(_read_by_boot_only(declaration))
     return DriverSource(
-        recipe=make_recipe(driver),
+        declaration=declaration,
+        dkms=_read_dkms(declaration.dkms_file) if declaration.dkms_file else None,
         tree=tree,
         tests=tests,
-        containerfile=driver.containerfile_file,
-        containerfile_digest=file_digest(driver.containerfile_file),
-        base_image=driver.base_image,
-        boot=driver.boot,
-        compress=driver.compress,
-        reuse=driver.reuse,
+        containerfile_digest=file_digest(declaration.containerfile_file),
     )
+
+
+def _read_dkms(file: Path) -> DkmsRecipe:
+    try:
+        return read_dkms_conf(file)
+    except ConfigError as error:
+        return run_where_unreadable(file, error)
 
 
 def _read_by_boot_only(driver: Driver) -> set[str]:

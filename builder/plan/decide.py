@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
     from builder.evidence.records import BootEvidence
+    from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell, LeftOut
 
 CELL_REPOSITORY = "localhost/kmodsmith/cell"
@@ -123,6 +124,7 @@ class Candidate:
     image: str
     inputs: CellInputs | None
     refusal: tuple[Reason, str] | None = None
+    reused: KernelVersion | None = None
     boot_key: str = ""
     boot_wish: str = "auto"
     boot_opt_out: str = ""
@@ -134,7 +136,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What happens to a cell, why, and under which key. ``image`` is the name that people use."""
+    """What happens to a cell, why, and under which key. ``image`` is the name that people use.
+
+    ``reused`` is the kernel that its modules are compiled for, where versions.yaml wants another one's than its own.
+    """
 
     cell: Cell
     action: Action
@@ -143,6 +148,7 @@ class Decision:
     image: str = ""
     key: str = ""
     inputs: CellInputs | None = None
+    reused: KernelVersion | None = None
     boot_key: str = ""
     """The boot test that comes before the image gets its name; empty where there is none, or it was passed."""
     boot_inputs: Mapping[str, str] = field(default_factory=dict)
@@ -153,6 +159,11 @@ class Decision:
     @property
     def key_image(self) -> str:
         return f"{CELL_REPOSITORY}:{self.key}"
+
+    @property
+    def compile_kernel(self) -> KernelVersion:
+        """The kernel that its modules are compiled for."""
+        return self.reused or self.cell.kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +278,7 @@ def _decide(
         image=candidate.image,
         key=key,
         inputs=candidate.inputs,
+        reused=candidate.reused,
     )
 
 

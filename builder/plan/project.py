@@ -17,7 +17,7 @@ from builder.digest import content_id
 from builder.drivers.source import read_driver
 from builder.errors import LockFileError, UnknownToolkitError, UsageError
 from builder.evidence.journal import Journal
-from builder.kernel import Arch, parse_kernel_version
+from builder.kernel import Arch
 from builder.plan.decide import BOOT_FORMAT, UNTRUSTED, Candidate, CellInputs, Reason
 from builder.sources.lock_file import LOCK_FILE_NAME, read_lock
 from builder.sources.provider import Workplace
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from builder.config.model import Config
     from builder.drivers.source import DriverSource
+    from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell
     from builder.signing.certificates import SignerIdentity
     from builder.sources.lock import Lock
@@ -145,7 +146,7 @@ class Project:
     def _with_boot_test(self, candidate: Candidate, boot: BootWish) -> Candidate:
         if candidate.inputs is None:
             return candidate
-        if opt_out := self.drivers[candidate.cell.driver].boot.opt_out:
+        if opt_out := self.drivers[candidate.cell.driver].declaration.boot.opt_out:
             return replace(candidate, boot_opt_out=opt_out)
         kernel = boot.os_image_digest or self.kernel_source(candidate.cell.source).boot_id(candidate.cell.kernel)
         if not kernel:
@@ -154,7 +155,7 @@ class Project:
             )
             return replace(candidate, inputs=None, refusal=(Reason.NO_BOOTABLE_KERNEL, sentence))
         driver = self.drivers[candidate.cell.driver]
-        settings = driver.boot.model_dump(mode="json")
+        settings = driver.declaration.boot.model_dump(mode="json")
         # The mode is not part of the key: a pass under Secure Boot is also one without.
         wish = boot.mode if boot.mode != "auto" else settings["mode"]
         inputs = {
@@ -168,30 +169,32 @@ class Project:
     def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
         driver = self.drivers[cell.driver]
         image = self.image_names([cell])[cell.id][0]
-        if sentence := driver.recipe.excludes(cell.kernel):
+        if sentence := driver.excludes(cell.kernel):
             return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.DRIVER_EXCLUDES, sentence))
-        matching = (item.compiled_for for item in driver.reuse if fnmatchcase(cell.kernel.raw, item.kernel))
-        compiled_for = next(matching, "")
+        matching = (item.compiled_for for item in driver.declaration.reuse if fnmatchcase(cell.kernel.raw, item.kernel))
+        reused = next(matching, None)
         try:
-            toolkit = identities.toolkit(_compile_cell(cell, compiled_for))
-            base = driver.base_image or identities.base(cell)
+            toolkit = identities.toolkit(cell.source, reused or cell.kernel)
+            base = driver.declaration.base_image or identities.base(cell)
         except LockFileError as error:
             reason = Reason.TOOLKIT_UNKNOWN if isinstance(error, UnknownToolkitError) else Reason.NO_TOOLKIT
-            why = f"its modules are to be those of {compiled_for} (reuse): " if compiled_for else ""
+            why = f"its modules are to be those of {reused} (reuse): " if reused else ""
             return Candidate(cell=cell, image=image, inputs=None, refusal=(reason, f"{why}{error.message}"))
+        reused = reused if reused != cell.kernel else None
         inputs = CellInputs(
             source=driver.tree.digest,
             containerfile=driver.containerfile_digest,
-            recipe=driver.recipe.digest,
+            recipe=driver.recipe_digest,
             toolkit=toolkit,
             base=base,
             driver=f"{cell.driver} {cell.driver_version}",
             kernel=cell.kernel.raw,
-            compress=driver.compress,
-            compiled_for=compiled_for if compiled_for != cell.kernel.raw else "",
+            compress=driver.declaration.compress,
+            compiled_for=str(reused or ""),
             signers=signed_by,
         )
-        return Candidate(cell=cell, image=image, inputs=inputs, open_question=driver.recipe.open_question)
+        question = driver.open_question
+        return Candidate(cell=cell, image=image, inputs=inputs, reused=reused, open_question=question)
 
     def kernel_source(self, name: str) -> KernelSource:
         """Return a kernel source as the lock has it; LockFileError if it does not."""
@@ -211,22 +214,18 @@ class Project:
         return {name: f"localhost/{UNTRUSTED}/{name}" for name in named} if self.untrusted else named
 
 
-def _compile_cell(cell: Cell, compiled_for: str) -> Cell:
-    return replace(cell, kernel=parse_kernel_version(compiled_for)) if compiled_for else cell
-
-
 class _Identities:
     """Toolkit and base identities, each worked out once: many cells share a kernel, all share a base."""
 
     def __init__(self, source_of: Callable[[str], KernelSource]) -> None:
         self._source_of = source_of
-        self._toolkits: dict[tuple[str, str], str] = {}
+        self._toolkits: dict[tuple[str, KernelVersion], str] = {}
         self._bases: dict[tuple[str, Arch], str] = {}
 
-    def toolkit(self, cell: Cell) -> str:
-        key = (cell.source, cell.kernel.raw)
+    def toolkit(self, source: str, kernel: KernelVersion) -> str:
+        key = (source, kernel)
         if key not in self._toolkits:
-            self._toolkits[key] = self._source_of(cell.source).toolkit_id(cell.kernel)
+            self._toolkits[key] = self._source_of(source).toolkit_id(kernel)
         return self._toolkits[key]
 
     def base(self, cell: Cell) -> str:

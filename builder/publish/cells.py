@@ -19,7 +19,6 @@ from builder.evidence.records import is_strong_enough
 from builder.host.locks import hold_project
 from builder.host.progress import no_progress
 from builder.host.run import obey, stop_all
-from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Reason
 from builder.plan.matrix import Selector, make_matrix, matches_any
 from builder.plan.planning import BootOptions, plan_project
@@ -278,8 +277,7 @@ def read_facts(project: Project, decision: Decision, digest: str, names: ImageNa
     cell = decision.cell
     driver = next(item for item in project.config.drivers if item.name == cell.driver)
     source = project.kernel_source(cell.source)
-    compiled_for = decision.inputs.compiled_for if decision.inputs else ""
-    toolkit = source.toolkit_inputs(parse_kernel_version(compiled_for) if compiled_for else cell.kernel)
+    toolkit = source.toolkit_inputs(decision.compile_kernel)
     base = (image_input("base", driver.base_image),) if driver.base_image else source.base_inputs(cell.kernel.arch)
     boot = project.journal.boots.get(cell.id)
     return CellFacts(

@@ -103,7 +103,7 @@ def measure_freshness(project: Project, results: Iterable[CellResult]) -> list[F
     for result in results:
         cell = result.decision.cell
         source = project.lock.sources.get(cell.source)
-        run = source.node_kernel(cell.kernel.raw) if source else None
+        run = source.node_kernel(cell.kernel) if source else None
         if run is None:
             continue
         built = evidence.get(cell.id)

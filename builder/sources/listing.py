@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from builder.kernel import Arch, Variant, parse_kernel_version
 from builder.sources.lock import LockedNodeKernel, natural_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from builder.kernel import KernelVersion
+    from builder.kernel import Arch, KernelVersion, Variant
     from builder.sources.lock import Lock, LockedSource
-    from builder.sources.release import Release, ReleaseState
+    from builder.sources.release import Release, ReleaseState, ReleaseStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +91,8 @@ def list_kernels(lock: Lock, view: View) -> list[KernelRow]:
 def _kernel_rows(name: str, source: LockedSource, kernels: list[KernelVersion], view: View) -> Iterator[KernelRow]:
     states = _states_by_kernel(source)
     for kernel in filter(view.takes, kernels):
-        run = source.node_kernel(kernel.raw) or _RUN_BY_NOTHING
-        found = {state for version in run.releases for state in states.get((kernel.raw, version, kernel.arch), ())}
+        run = source.node_kernel(kernel) or _RUN_BY_NOTHING
+        found = {state for version in run.releases for state in states.get((kernel, version), ())}
         if _takes_kernel_of(view, run, found):
             yield KernelRow(
                 source=name, kernel=kernel.raw, arch=kernel.arch, variant=kernel.variant, rhel=run.rhel,
@@ -102,13 +101,13 @@ def _kernel_rows(name: str, source: LockedSource, kernels: list[KernelVersion], 
             )  # fmt: skip
 
 
-def _states_by_kernel(source: LockedSource) -> Mapping[tuple[str, str, Arch], set[ReleaseState]]:
-    """Return the states of operating systems by kernel, release and architecture."""
-    found: dict[tuple[str, str, Arch], set[ReleaseState]] = {}
+def _states_by_kernel(source: LockedSource) -> Mapping[tuple[KernelVersion, str], set[ReleaseState]]:
+    """Return the states of operating systems by kernel and release."""
+    found: dict[tuple[KernelVersion, str], set[ReleaseState]] = {}
     for release in source.list_releases():
         for stream in release.streams:
-            for raw in stream.kernels:
-                found.setdefault((raw, release.version, release.arch), set()).add(stream.state)
+            for kernel in stream.kernels:
+                found.setdefault((kernel, release.version), set()).add(stream.state)
     return found
 
 
@@ -144,28 +143,27 @@ def list_releases(lock: Lock, view: View) -> list[ReleaseRow]:
         for name, source in lock.sources.items()
         if not view.sources or name in view.sources
         for release in source.list_releases()
-        for row in _release_rows(name, release)
-        if _takes_row(view, row)
+        for stream, row in _release_rows(name, release)
+        if _takes_row(view, row, stream.runs if stream else ())
     ]
 
 
-def _release_rows(source: str, release: Release) -> Iterator[ReleaseRow]:
+def _release_rows(source: str, release: Release) -> Iterator[tuple[ReleaseStream | None, ReleaseRow]]:
     for stream in sorted(release.streams, key=lambda stream: stream.tag):
-        yield ReleaseRow(
+        yield stream, ReleaseRow(
             source=source, release=release.version, arch=release.arch, stream=stream.tag, state=stream.state,
             build=stream.build, rhel=stream.rhel, runs=tuple(kernel.raw for kernel in stream.runs),
-            kernels=stream.kernels, toolkit=stream.toolkit, channels=release.channels, origin=stream.origin,
-            stale=release.stale,
+            kernels={str(kernel): words for kernel, words in stream.kernels.items()}, toolkit=stream.toolkit,
+            channels=release.channels, origin=stream.origin, stale=release.stale,
         )  # fmt: skip
     if not release.streams:
-        yield ReleaseRow(
+        yield None, ReleaseRow(
             source=source, release=release.version, arch=release.arch, stream="", state=release.state, build="",
             rhel="", runs=(), kernels={}, toolkit="", channels=release.channels, origin=(), stale=release.stale,
         )  # fmt: skip
 
 
-def _takes_row(view: View, row: ReleaseRow) -> bool:
-    kernels = [parse_kernel_version(raw) for raw in row.runs]
+def _takes_row(view: View, row: ReleaseRow, kernels: Sequence[KernelVersion]) -> bool:
     has_kernel = any(view.takes(kernel) for kernel in kernels) or not (view.kernels or view.variants)
     return (
         view.takes_release(row.release)

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
 from builder.errors import LockFileError
-from builder.kernel import KernelVersion, parse_kernel_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from builder.kernel import KernelVersion
     from builder.sources.release import Release
 
 SourceProblem = Literal["", "unreachable", "malformed", "host", "defect"]
@@ -73,8 +74,7 @@ class LockedSource(LockedModel):
 
     provider: str
     resolved: Stamp
-    kernels: Mapping[str, object]
-    """By ``uname -r``."""
+    kernels: Mapping[ParsedKernel, object]
     stale: dict[str, str] = Field(default_factory=dict)
     problem: SourceProblem = ""
 
@@ -90,9 +90,9 @@ class LockedSource(LockedModel):
         """Return the kernels that the source serves, but not all that their toolkits need, with the reason."""
         return {}
 
-    def node_kernel(self, raw: str) -> LockedNodeKernel | None:
+    def node_kernel(self, kernel: KernelVersion) -> LockedNodeKernel | None:
         """Return what releases say of a kernel; None where no release has it, or the source has none."""
-        del raw
+        del kernel
         return None
 
     def list_releases(self) -> Iterator[Release]:
@@ -112,15 +112,14 @@ class Lock(LockedModel):
         Raises:
             LockFileError: the source has no releases.
         """
-        found = self.sources[source].node_kernel(kernel.raw)
+        found = self.sources[source].node_kernel(kernel)
         if found is None:
             raise LockFileError(f"the lock has no source {source!r} with releases", hint="run 'nox -s discover'")
         return found
 
     def kernel_versions(self, source: str) -> list[KernelVersion]:
         """All kernels of a source, oldest first in natural order."""
-        kernels = (parse_kernel_version(raw) for raw in self.sources[source].kernels)
-        return sorted(kernels, key=lambda kernel: kernel.sort_key)
+        return sorted(self.sources[source].kernels, key=lambda kernel: kernel.sort_key)
 
 
 def natural_key(text: str) -> list[str | int]:

@@ -10,9 +10,8 @@ import yaml
 from pydantic import Field, ValidationError, create_model
 
 from builder.config.yamlfile import refuse_tricks
-from builder.errors import ConfigError, FormatError, LockFileError, UsageError
+from builder.errors import ConfigError, FormatError, LockFileError
 from builder.host.places import open_regular, replace_file
-from builder.kernel import parse_kernel_version
 from builder.sources.lock import Lock, LockedModel
 from builder.sources.table import LOCKED
 
@@ -73,16 +72,13 @@ def _wrong_place(file: Path, error: ValidationError) -> LockFileError:
     parts = [*map(str, first["loc"])]
     if parts[:1] == ["sources"]:  # pydantic puts the provider into the place, or leaves it out
         parts = [*parts[:2], *(parts[3:] if len(parts) > 2 else ["provider"])]  # noqa: PLR2004
+    if parts[-1:] == ["[key]"]:  # the message names the key
+        parts = parts[:-2]
     return LockFileError(f"{file} at {'.'.join(parts)[:500]}: {first['msg']}", hint=_ADVICE)
 
 
 def _check_references(lock: Lock, file: Path) -> None:
     for name, source in lock.sources.items():
-        for raw in source.kernels:
-            try:
-                parse_kernel_version(raw)
-            except UsageError as error:
-                raise LockFileError(f"{file} at sources.{name}.kernels: {error.message}", hint=_ADVICE) from error
         for broken in source.broken_references():
             raise LockFileError(f"{file} at sources.{name}.{broken.place}: {broken.sentence}", hint=_ADVICE)
 

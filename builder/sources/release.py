@@ -41,16 +41,16 @@ class ReleaseStream:
     tag: str
     state: ReleaseState
     runs: tuple[KernelVersion, ...]
-    kernels: Mapping[str, tuple[str, ...]]
+    kernels: Mapping[KernelVersion, tuple[str, ...]]
     toolkit: str
     build: str
     rhel: str
     origin: tuple[str, ...]
 
     @property
-    def own_kernels(self) -> frozenset[str]:
+    def own_kernels(self) -> frozenset[KernelVersion]:
         """Kernels that its own toolkit says that it is for."""
-        return frozenset(raw for raw, witnesses in self.kernels.items() if "toolkit" in witnesses)
+        return frozenset(kernel for kernel, witnesses in self.kernels.items() if "toolkit" in witnesses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fakes.bench import Bench
-from fakes.locks import debian_of
+from fakes.locks import debian_of, parsed
 
 from builder.sources.lock import Lock, LockedNodeKernel
 from builder.sources.lock_file import read_lock, write_lock
@@ -25,7 +25,7 @@ def test_prune_of_a_lock_with_more_than_versions_yaml_names(bench: Bench) -> Non
     gone = LockedNodeKernel(releases=("4.17.1",), streams=("rhel-coreos",), toolkit=toolkit, toolkits=(toolkit,))
     sources["old"] = LockedOpenShift(
         provider="openshift", resolved="2026-11-23T00:00:00Z", releases={"4.17.1-x86_64": LockedRelease()},
-        kernels={"5.14.0-427.50.1.el9_4.x86_64": gone},
+        kernels=parsed({"5.14.0-427.50.1.el9_4.x86_64": gone}),
     )  # fmt: skip
     write_lock(Lock(sources=sources), file)
     code, out, err = bench.run("prune", "--dry-run")

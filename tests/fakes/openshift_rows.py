@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.kernel import Arch
+from builder.kernel import Arch, parse_kernel_version
 from builder.sources.lock import Lock
 from builder.sources.lock_file import LOCK_FILE_NAME, read_lock, write_lock
 from builder.sources.openshift.lock import LockedOpenShift, LockedRelease, LockedStream, release_key
@@ -64,7 +64,7 @@ def make_lock() -> LockedOpenShift:
 
 def _stream(row: dict[str, str]) -> LockedStream:
     kernels = {
-        row[field]: tuple(f"{NODE}{name}" for name in row[source].split(","))
+        parse_kernel_version(row[field]): tuple(f"{NODE}{name}" for name in row[source].split(","))
         for field, source in (("kernel", "kernel_from"), ("rt_kernel", "rt_from"))
         if row[field]
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage
+from fakes.locks import parsed
 
 VERSIONS_YAML = """\
 drivers:
@@ -68,7 +69,7 @@ def make_source(*kernels: str) -> LockedDebian:
     return LockedDebian(
         provider="debian",
         resolved="2026-11-23T00:00:00Z",
-        kernels=locked,
+        kernels=parsed(locked),
         package_sets=sets,
         packages=packages,
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes.locks import parsed
 from fakes.project import KERNELS, make_source
 
 from builder.kernel import Arch, Variant
@@ -19,19 +20,21 @@ _OCP = LockedOpenShift(
     releases={
         "4.18.10-x86_64": LockedRelease(
             streams={
-                "b": LockedStream(state=ReleaseState.COMPLETE, kernels={_K1: ("toolkit", "node:label")}),
+                "b": LockedStream(state=ReleaseState.COMPLETE, kernels=parsed({_K1: ("toolkit", "node:label")})),
                 "a": LockedStream(state=ReleaseState.NO_TOOLKIT),
             }
         ),
         "4.18.9-aarch64": LockedRelease(
-            streams={"b": LockedStream(state=ReleaseState.UNCONFIRMED, kernels={_K2: ("node:label",)})}
+            streams={"b": LockedStream(state=ReleaseState.UNCONFIRMED, kernels=parsed({_K2: ("node:label",)}))}
         ),
         "4.17.1-x86_64": LockedRelease(problem="unreachable"),
     },
-    kernels={
-        _K1: LockedNodeKernel(releases=("4.18.10",), streams=("b",), rhel="9.4"),
-        _K2: LockedNodeKernel(releases=("4.18.9",), streams=("b",)),
-    },
+    kernels=parsed(
+        {
+            _K1: LockedNodeKernel(releases=("4.18.10",), streams=("b",), rhel="9.4"),
+            _K2: LockedNodeKernel(releases=("4.18.9",), streams=("b",)),
+        }
+    ),
 )
 _LOCK = Lock(sources={"debian": make_source(*KERNELS), "ocp": _OCP})
 

@@ -24,7 +24,7 @@ def test_release_keys_with_endless_numbers_are_put_in_order() -> None:
 
 def test_a_source_without_releases_says_so() -> None:
     source = _LOCK.sources["debian"]
-    assert (source.node_kernel(KERNELS[0]), list(source.list_releases())) == (None, [])
+    assert (source.node_kernel(parse_kernel_version(KERNELS[0])), list(source.list_releases())) == (None, [])
     with pytest.raises(LockFileError, match="no source 'debian' with releases"):
         _LOCK.node_kernel("debian", parse_kernel_version(KERNELS[0]))
 

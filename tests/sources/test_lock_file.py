@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.locks import parsed
 from fakes.project import KERNELS, make_source
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -122,7 +123,9 @@ def test_damage_in_releases_is_named(tmp_path: Path, edit: tuple[str, str], word
         provider="okd",
         resolved="2026-11-23T00:00:00Z",
         releases={"4.18.1-x86_64": LockedRelease()},
-        kernels={kernel: LockedNodeKernel(releases=("4.18.1",), streams=("os",), toolkit=toolkit, toolkits=(toolkit,))},
+        kernels=parsed(
+            {kernel: LockedNodeKernel(releases=("4.18.1",), streams=("os",), toolkit=toolkit, toolkits=(toolkit,))}
+        ),
     )
     text = format_lock(Lock(sources={"okd": locked}))
     (tmp_path / "lock").write_text(text)

@@ -63,12 +63,12 @@ def read_kmm_facts(
 def _read_driver(
     project: Project, name: str, cells: Sequence[PublishedCell], releases: Sequence[ReleaseKernel]
 ) -> KmmFacts:
-    driver = next(item for item in project.config.drivers if item.name == name)
     source = project.drivers[name]
-    modules = source.recipe.module_names or ()
+    driver = source.declaration
+    modules = source.module_names or ()
     if not modules:
         raise UsageError(f"driver {name} does not say which modules it has", hint="name them under 'modules'")
-    arguments = source.recipe.build_arguments(cells[0].kernel, toolkit_image="", base_image="")
+    arguments = source.build_arguments(cells[0].kernel, toolkit_image="", base_image="")
     wanted = {key: value for key, value in arguments.items() if value and key not in _NOT_IN_CLUSTER}
     if driver.base_image:
         wanted["BASE_IMAGE"] = driver.base_image
@@ -117,4 +117,4 @@ def _minor(version: str) -> str:
 
 def _own_toolkit(release: Release, kernel: KernelVersion) -> str:
     """Return the toolkit that a release itself brings for a kernel; empty where it brings none."""
-    return next((stream.toolkit for stream in release.streams if kernel.raw in stream.own_kernels), "")
+    return next((stream.toolkit for stream in release.streams if kernel in stream.own_kernels), "")

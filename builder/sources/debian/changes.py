@@ -9,6 +9,7 @@ from builder.sources.change import Change
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from builder.kernel import KernelVersion
     from builder.sources.debian.lock import LockedDebian, LockedKernel
 
 
@@ -20,25 +21,26 @@ def describe_changes(previous: LockedDebian | None, new: LockedDebian, lost: Map
         new: the answer now.
         lost: kernels that left, with the stated reason.
     """
-    old_kernels: Mapping[str, LockedKernel] = previous.kernels if previous else {}
+    old_kernels: Mapping[KernelVersion, LockedKernel] = previous.kernels if previous else {}
     old_left_out: Mapping[str, str] = previous.left_out if previous else {}
-    changes = [Change(kind="new kernel", subject=raw) for raw in new.kernels.keys() - old_kernels.keys()]
+    changes = [Change(kind="new kernel", subject=str(kernel)) for kernel in new.kernels.keys() - old_kernels.keys()]
     changes += [
-        Change(kind="kernel gone", subject=raw, detail=lost.get(raw, ""))
-        for raw in old_kernels.keys() - new.kernels.keys()
+        Change(kind="kernel gone", subject=str(kernel), detail=lost.get(str(kernel), ""))
+        for kernel in old_kernels.keys() - new.kernels.keys()
     ]
     changes += [
         Change(kind="kernel left out", subject=raw, detail=reason)
         for raw, reason in new.left_out.items()
         if old_left_out.get(raw) != reason
     ]
-    for raw in new.kernels.keys() & old_kernels.keys():
-        if new.kernels[raw].package_version != old_kernels[raw].package_version:
-            detail = f"headers {old_kernels[raw].package_version} -> {new.kernels[raw].package_version}"
-            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
-        elif new.kernels[raw].image != old_kernels[raw].image:
-            detail = f"boots {new.kernels[raw].image or 'nothing any more'}"
-            changes.append(Change(kind="kernel changed", subject=raw, detail=detail))
+    for kernel in new.kernels.keys() & old_kernels.keys():
+        before, after = old_kernels[kernel], new.kernels[kernel]
+        if after.package_version != before.package_version:
+            detail = f"headers {before.package_version} -> {after.package_version}"
+            changes.append(Change(kind="kernel changed", subject=str(kernel), detail=detail))
+        elif after.image != before.image:
+            detail = f"boots {after.image or 'nothing any more'}"
+            changes.append(Change(kind="kernel changed", subject=str(kernel), detail=detail))
     if previous:
         for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):
             if packages := sorted({*new.package_sets[name]} - {*previous.package_sets[name]}):

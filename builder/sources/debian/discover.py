@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from builder.config.model import DebianKernels
+    from builder.kernel import KernelVersion
     from builder.sources.debian.apt import Package
 
 # What the Driver Toolkit offers to a driver's build, without git and rpm (facts/seed-and-openshift.md section 2);
@@ -127,35 +128,34 @@ class _Keeper:
         """Decide about every kernel that was known and is not in the answer."""
         if self._previous is None:
             return
-        missing: dict[str, list[str]] = {}
-        for raw in sorted(self._previous.kernels.keys() - self._answer.kernels.keys()):
-            flavour = flavour_of(raw)
+        missing: dict[str, list[KernelVersion]] = {}
+        for kernel in sorted(self._previous.kernels.keys() - self._answer.kernels.keys(), key=str):
+            flavour = flavour_of(kernel.raw)
             if flavour not in flavours:
-                self.lost[raw] = f"versions.yaml no longer asks for {flavour or 'it'}"
-            elif raw in self._answer.left_out:
-                self._keep(raw, self._previous)
-                self.problems.append(f"{raw}: {self._answer.left_out.pop(raw)}; its older answer is kept")
+                self.lost[kernel.raw] = f"versions.yaml no longer asks for {flavour or 'it'}"
+            elif kernel.raw in self._answer.left_out:
+                self._keep(kernel, self._previous)
+                self.problems.append(f"{kernel}: {self._answer.left_out.pop(kernel.raw)}; its older answer is kept")
             else:
-                missing.setdefault(flavour, []).append(raw)
+                missing.setdefault(flavour, []).append(kernel)
         for flavour, kernels in missing.items():
-            known = sum(flavour_of(raw) == flavour for raw in self._previous.kernels)
-            is_empty = not any(flavour_of(raw) == flavour for raw in self._answer.kernels)
+            known = sum(flavour_of(kernel.raw) == flavour for kernel in self._previous.kernels)
+            is_empty = not any(flavour_of(kernel.raw) == flavour for kernel in self._answer.kernels)
             sentence = distrust(len(kernels), known, "kernels", is_empty=is_empty, accept=accept_loss)
             if sentence:
                 self.problems.append(f"{flavour}: {sentence}")
-            for raw in kernels:
+            for kernel in kernels:
                 if sentence:
-                    self._keep(raw, self._previous)
+                    self._keep(kernel, self._previous)
                 else:
-                    self.lost[raw] = "the archive serves no headers for it any more"
+                    self.lost[kernel.raw] = "the archive serves no headers for it any more"
 
-    def _keep(self, raw: str, previous: LockedDebian) -> None:
+    def _keep(self, kernel: KernelVersion, previous: LockedDebian) -> None:
         """Take a kernel over from the older answer, with the packages that it needs."""
-        kernel = previous.kernels[raw]
-        arch = parse_kernel_version(raw).arch
-        self._answer.kernels[raw] = kernel
-        self._stale[raw] = previous.stale.get(raw, previous.resolved)
-        for name in {*kernel.toolchains.values(), f"runtime-{arch}"} & previous.package_sets.keys():
+        locked = previous.kernels[kernel]
+        self._answer.kernels[kernel] = locked
+        self._stale[kernel.raw] = previous.stale.get(kernel.raw, previous.resolved)
+        for name in {*locked.toolchains.values(), f"runtime-{kernel.arch}"} & previous.package_sets.keys():
             self._answer.package_sets.setdefault(name, previous.package_sets[name])
         for name in previous.packages:
             self._answer.packages.setdefault(name, previous.packages[name])
@@ -163,12 +163,12 @@ class _Keeper:
     def lock(self, resolved: str) -> LockedDebian:
         """Return what the lock will hold; packages that only what was left out needs are not in it."""
         kernels = self._answer.kernels
-        toolchains = {name for kernel in kernels.values() for name in kernel.toolchains.values()}
-        runtimes = {f"runtime-{parse_kernel_version(raw).arch}" for raw in kernels}
+        toolchains = {name for locked in kernels.values() for name in locked.toolchains.values()}
+        runtimes = {f"runtime-{kernel.arch}" for kernel in kernels}
         sets = {name: packages for name, packages in self._answer.package_sets.items() if name in toolchains | runtimes}
         used = {name for packages in sets.values() for name in packages}
-        for kernel in kernels.values():
-            used |= kernel.packages
+        for locked in kernels.values():
+            used |= locked.packages
         return LockedDebian(
             provider="debian",
             resolved=resolved,
@@ -195,7 +195,7 @@ class _Collector:
         self._build_arches = build_arches
         self.left_out: dict[str, str] = {}
         """Kernels whose packages are not all there, with the reason."""
-        self.kernels: dict[str, LockedKernel] = {}
+        self.kernels: dict[KernelVersion, LockedKernel] = {}
         self.package_sets: dict[str, tuple[str, ...]] = {}
         self.packages: dict[str, LockedPackage] = {}
 
@@ -221,7 +221,7 @@ class _Collector:
         return sorted(name for name in names if flavour_of(name) in wanted)
 
     def _add_kernel(self, raw: str, arch: Arch) -> None:
-        parse_kernel_version(raw)
+        kernel = parse_kernel_version(raw)
         headers = self._newest(f"{_HEADERS}{raw}", arch)
         gcc = self._gcc_of(headers)
         common = self._dependency(headers, arch, r"linux-headers-\S+-common\S*")
@@ -231,7 +231,7 @@ class _Collector:
             toolchains[build_arch] = self._add_toolchain(build_arch, arch, gcc)
             self._check_tools(kbuild, toolchains[build_arch])
             locked_headers[build_arch] = tuple(self._add(package) for package in (kbuild, common, headers))
-        self.kernels[raw] = LockedKernel(
+        self.kernels[kernel] = LockedKernel(
             package_version=headers.version,
             toolchains=toolchains,
             headers=locked_headers,

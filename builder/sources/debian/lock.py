@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from builder.kernel import Arch, parse_kernel_version
+from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
+from builder.kernel import Arch  # noqa: TC001 - as above
 from builder.sources.lock import BrokenReference, LockedModel, LockedSource, Sha256, format_rows, natural_key
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class LockedDebian(LockedSource):
     """What a Debian archive said; ``packages`` is keyed by name_version_arch, ``stale`` by kernel."""
 
     provider: Literal["debian"]
-    kernels: dict[str, LockedKernel]
+    kernels: dict[ParsedKernel, LockedKernel]
     package_sets: dict[str, tuple[str, ...]]
     """Closures of packages: ``toolchain-<build arch>-<target arch>-gcc-<n>`` and ``runtime-<arch>``."""
     packages: dict[str, LockedPackage]
@@ -59,8 +60,8 @@ class LockedDebian(LockedSource):
         return self.left_out
 
     def lines(self) -> Iterator[str]:
-        kernels = sorted(self.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
-        yield from format_rows("kernels", ((raw, kernel.model_dump(mode="json")) for raw, kernel in kernels))
+        kernels = sorted(self.kernels.items(), key=lambda item: item[0].sort_key)
+        yield from format_rows("kernels", ((str(kernel), locked.model_dump(mode="json")) for kernel, locked in kernels))
         yield from format_rows("package_sets", sorted((key, list(value)) for key, value in self.package_sets.items()))
         packages = sorted(self.packages.items(), key=lambda item: natural_key(item[0]))
         yield from format_rows("packages", ((key, package.model_dump(mode="json")) for key, package in packages))
@@ -69,10 +70,10 @@ class LockedDebian(LockedSource):
                 yield from format_rows(title, sorted(entries.items(), key=lambda item: natural_key(item[0])))
 
     def broken_references(self) -> Iterator[BrokenReference]:
-        for raw, kernel in self.kernels.items():
-            missing_sets = set(kernel.toolchains.values()) - self.package_sets.keys()
-            if missing := missing_sets | (kernel.packages - self.packages.keys()):
-                yield BrokenReference(place=f"kernels.{raw}", sentence=f"no such package {min(missing)}")
+        for kernel, locked in self.kernels.items():
+            missing_sets = set(locked.toolchains.values()) - self.package_sets.keys()
+            if missing := missing_sets | (locked.packages - self.packages.keys()):
+                yield BrokenReference(place=f"kernels.{kernel}", sentence=f"no such package {min(missing)}")
         for set_name, packages in self.package_sets.items():
             if missing := set(packages) - self.packages.keys():
                 yield BrokenReference(place=f"package_sets.{set_name}", sentence=f"no such package {min(missing)}")

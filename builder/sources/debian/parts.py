@@ -35,7 +35,7 @@ class DebianParts:
         Raises:
             LockFileError: the lock was made without this kernel, or without this build architecture.
         """
-        locked = self.locked.kernels.get(kernel.raw)
+        locked = self.locked.kernels.get(kernel)
         if locked is None:
             raise LockFileError(f"the lock has no kernel {kernel.raw} in this source", hint="run 'nox -s discover'")
         if self.build_arch not in locked.toolchains:
@@ -81,7 +81,7 @@ class DebianParts:
 
     def boot_package(self, kernel: KernelVersion) -> LockedPackage | None:
         """Return the package with the bootable kernel; None where the archive has none."""
-        name = self.locked.kernels[kernel.raw].image
+        name = self.locked.kernels[kernel].image
         return self.locked.packages[name] if name else None
 
     def boot_id(self, kernel: KernelVersion) -> str:

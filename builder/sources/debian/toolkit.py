@@ -115,7 +115,7 @@ class DebianToolkits:
 
     def _make_toolkit(self, kernel: KernelVersion, name: str) -> None:
         toolchain, *headers = self._parts.toolkit_packages(kernel)
-        gcc = self._locked.kernels[kernel.raw].toolchains[self._parts.build_arch].rpartition("-")[2]
+        gcc = self._locked.kernels[kernel].toolchains[self._parts.build_arch].rpartition("-")[2]
         cross = _CROSS_PREFIX[kernel.arch] if kernel.arch is not self._parts.build_arch else None
         layers = [self._layer(toolchain, _toolchain_entries(gcc, cross))]
         layers += [self._layer(packages, ()) for packages in headers[:-1]]

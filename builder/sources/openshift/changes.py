@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from builder.kernel import parse_kernel_version
 from builder.sources.change import Change
 from builder.sources.lock import natural_key
-from builder.sources.openshift.lock import LockedOpenShift
+from builder.sources.openshift.lock import LockedOpenShift, release_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from builder.kernel import KernelVersion
     from builder.sources.openshift.lock import LockedRelease
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -34,21 +34,21 @@ def describe_releases(
 
 
 def _kernel_changes(old: LockedOpenShift, new: LockedOpenShift, lost: Mapping[str, str]) -> Iterator[Change]:
-    for raw in _in_order(new.kernels.keys() - old.kernels.keys()):
-        kernel = new.kernels[raw]
-        toolkit = "" if kernel.toolkit else "; no toolkit for it is known"
-        yield Change(kind="new kernel", subject=raw, detail=f"of {_list(kernel.releases)}{toolkit}")
-    for raw in _in_order(old.kernels.keys() - new.kernels.keys()):
-        arch = parse_kernel_version(raw).arch
+    for kernel in _in_order(new.kernels.keys() - old.kernels.keys()):
+        found = new.kernels[kernel]
+        toolkit = "" if found.toolkit else "; no toolkit for it is known"
+        yield Change(kind="new kernel", subject=str(kernel), detail=f"of {_list(found.releases)}{toolkit}")
+    for kernel in _in_order(old.kernels.keys() - new.kernels.keys()):
         reasons = {
-            lost.get(f"{version}-{arch}", "a new reading names another") for version in old.kernels[raw].releases
+            lost.get(release_key(version, kernel.arch), "a new reading names another")
+            for version in old.kernels[kernel].releases
         }
-        yield Change(kind="kernel gone", subject=raw, detail="; ".join(sorted(reasons)))
-    for raw in _in_order(new.kernels.keys() & old.kernels.keys()):
-        before, after = old.kernels[raw].toolkit, new.kernels[raw].toolkit
+        yield Change(kind="kernel gone", subject=str(kernel), detail="; ".join(sorted(reasons)))
+    for kernel in _in_order(new.kernels.keys() & old.kernels.keys()):
+        before, after = old.kernels[kernel].toolkit, new.kernels[kernel].toolkit
         if before != after:
             detail = f"built with {after or 'no toolkit any more'}, before with {before or 'none'}"
-            yield Change(kind="toolkit chosen", subject=raw, detail=detail)
+            yield Change(kind="toolkit chosen", subject=str(kernel), detail=detail)
 
 
 def _release_changes(
@@ -104,5 +104,5 @@ def _list(words: tuple[str, ...]) -> str:
     return ", ".join(words)
 
 
-def _in_order(kernels: set[str]) -> list[str]:
-    return sorted(kernels, key=lambda raw: parse_kernel_version(raw).sort_key)
+def _in_order(kernels: set[KernelVersion]) -> list[KernelVersion]:
+    return sorted(kernels, key=lambda kernel: kernel.sort_key)

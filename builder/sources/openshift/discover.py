@@ -183,8 +183,8 @@ def _merge(older: LockedRelease, reading: Reading, previous: LockedOpenShift | N
     for tag, stream in reading.streams.items():
         known = older.streams.get(tag, stream)
         kernels = {
-            raw: tuple(dict.fromkeys([*known.kernels.get(raw, ()), *stream.kernels.get(raw, ())]))
-            for raw in sorted({*known.kernels, *stream.kernels})
+            kernel: tuple(dict.fromkeys([*known.kernels.get(kernel, ()), *stream.kernels.get(kernel, ())]))
+            for kernel in sorted({*known.kernels, *stream.kernels}, key=str)
         }
         merged = {name: getattr(stream, name) or getattr(known, name) for name in ("toolkit", "image", "build", "rhel")}
         streams[tag] = LockedStream(state=state_of(kernels, merged["toolkit"]), kernels=kernels, **merged)

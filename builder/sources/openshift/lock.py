@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from builder.kernel import Arch, parse_kernel_version
+from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
+from builder.kernel import Arch
 from builder.sources.lock import (
     BrokenReference,
     LockedModel,
@@ -22,6 +23,8 @@ from builder.sources.release import Release, ReleaseState, ReleaseStream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from builder.kernel import KernelVersion
+
 
 class LockedStream(LockedModel):
     """An operating system of a release.
@@ -31,7 +34,7 @@ class LockedStream(LockedModel):
     """
 
     state: ReleaseState
-    kernels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    kernels: dict[ParsedKernel, tuple[str, ...]] = Field(default_factory=dict)
     toolkit: str = ""
     image: str = ""
     build: str = ""
@@ -65,10 +68,10 @@ class LockedOpenShift(LockedSource):
     provider: Literal["openshift", "okd"]
     releases: dict[str, LockedRelease]
     """By version and architecture: ``4.18.12-x86_64``, as release images are tagged."""
-    kernels: dict[str, LockedNodeKernel]
+    kernels: dict[ParsedKernel, LockedNodeKernel]
 
-    def node_kernel(self, raw: str) -> LockedNodeKernel | None:
-        return self.kernels.get(raw)
+    def node_kernel(self, kernel: KernelVersion) -> LockedNodeKernel | None:
+        return self.kernels.get(kernel)
 
     def list_releases(self) -> Iterator[Release]:
         for key in sorted(self.releases, key=natural_key):
@@ -76,19 +79,19 @@ class LockedOpenShift(LockedSource):
 
     def lines(self) -> Iterator[str]:
         yield f"    stale: {json.dumps(self.stale, sort_keys=True)}"
-        kernels = sorted(self.kernels.items(), key=lambda item: parse_kernel_version(item[0]).sort_key)
-        yield from format_rows("kernels", ((raw, _known(kernel)) for raw, kernel in kernels))
+        kernels = sorted(self.kernels.items(), key=lambda item: item[0].sort_key)
+        yield from format_rows("kernels", ((str(kernel), _known(locked)) for kernel, locked in kernels))
         releases = sorted(self.releases.items(), key=lambda item: natural_key(item[0]))
         yield from format_rows("releases", ((key, _known(release)) for key, release in releases))
 
     def broken_references(self) -> Iterator[BrokenReference]:
-        for raw, kernel in self.kernels.items():
-            arch = parse_kernel_version(raw).arch
-            if missing := {release_key(version, arch) for version in kernel.releases} - self.releases.keys():
-                yield BrokenReference(place=f"kernels.{raw}", sentence=f"no such release {min(missing)}")
-            if kernel.toolkit and kernel.toolkit not in kernel.toolkits:
-                sentence = f"its toolkit {kernel.toolkit} is not among its toolkits"
-                yield BrokenReference(place=f"kernels.{raw}", sentence=sentence)
+        for kernel, locked in self.kernels.items():
+            named = {release_key(version, kernel.arch) for version in locked.releases}
+            if missing := named - self.releases.keys():
+                yield BrokenReference(place=f"kernels.{kernel}", sentence=f"no such release {min(missing)}")
+            if locked.toolkit and locked.toolkit not in locked.toolkits:
+                sentence = f"its toolkit {locked.toolkit} is not among its toolkits"
+                yield BrokenReference(place=f"kernels.{kernel}", sentence=sentence)
 
 
 def release_key(version: str, arch: Arch) -> str:

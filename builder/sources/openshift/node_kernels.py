@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 
 def derive_kernels(
-    releases: Mapping[str, LockedRelease], previous: Mapping[str, LockedNodeKernel], *, newest_toolkits: bool = False
-) -> dict[str, LockedNodeKernel]:
+    releases: Mapping[str, LockedRelease],
+    previous: Mapping[KernelVersion, LockedNodeKernel],
+    *,
+    newest_toolkits: bool = False,
+) -> dict[KernelVersion, LockedNodeKernel]:
     """Return the kernels that releases run, each with its releases and toolkits.
 
     Args:
@@ -24,18 +27,18 @@ def derive_kernels(
         previous: kernels of the lock so far: the toolkits that were chosen and seen stay.
         newest_toolkits: choose the newest toolkit of each kernel instead.
     """
-    found: dict[str, _Gathered] = {}
-    toolkits: dict[str, list[str]] = {}
+    found: dict[KernelVersion, _Gathered] = {}
+    toolkits: dict[KernelVersion, list[str]] = {}
     for key in sorted(releases, key=natural_key, reverse=True):
         release = releases[key]
         for tag, stream in sorted(release.streams.items()):
-            for raw in served_by(stream.kernels, stream.toolkit):
-                toolkits.setdefault(raw, []).append(stream.toolkit)
+            for kernel in served_by(stream.kernels, stream.toolkit):
+                toolkits.setdefault(kernel, []).append(stream.toolkit)
             for kernel in run_by(stream.kernels):
-                found.setdefault(kernel.raw, _Gathered()).add(kernel, key, tag, release, stream)
+                found.setdefault(kernel, _Gathered()).add(kernel, key, tag, release, stream)
     return {
-        raw: gathered.lock(toolkits.get(raw, []), previous.get(raw), newest=newest_toolkits)
-        for raw, gathered in found.items()
+        kernel: gathered.lock(toolkits.get(kernel, []), previous.get(kernel), newest=newest_toolkits)
+        for kernel, gathered in found.items()
     }
 
 

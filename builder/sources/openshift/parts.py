@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from builder.digest import content_id
 from builder.errors import LockFileError, UnknownToolkitError
+from builder.sources.openshift.witnesses import TOOLKIT
 from builder.sources.provider import image_input
 from builder.sources.release import ReleaseState
 from builder.store.images import TOOLKIT_PREFIX
@@ -70,7 +71,7 @@ class OpenShiftParts:
         return self._kernel(kernel).image
 
     def _kernel(self, kernel: KernelVersion) -> LockedNodeKernel:
-        locked = self.locked.kernels.get(kernel.raw)
+        locked = self.locked.kernels.get(kernel)
         if locked is None:
             raise LockFileError(
                 f"the lock has no kernel {kernel.raw} in source {self.name!r}", hint="run 'nox -s discover'"
@@ -79,10 +80,12 @@ class OpenShiftParts:
 
     def _no_toolkit(self, kernel: KernelVersion, locked: LockedNodeKernel) -> LockFileError:
         release = self.locked.releases[f"{locked.releases[-1]}-{kernel.arch}"]
-        stream = next(stream for tag, stream in sorted(release.streams.items()) if kernel.raw in stream.kernels)
+        stream = next(stream for tag, stream in sorted(release.streams.items()) if kernel in stream.kernels)
         who = f"release {locked.releases[-1]}"
         if stream.state is ReleaseState.TOOLKIT_DIFFERS:
-            others = sorted(raw for raw, words in stream.kernels.items() if raw != kernel.raw and "toolkit" in words)
+            others = sorted(
+                str(other) for other, words in stream.kernels.items() if other != kernel and TOOLKIT in words
+            )
             brings = f"runs it, but brings a toolkit for {', '.join(others) or 'another kernel'}"
             return LockFileError(f"{kernel} has no toolkit: {who} {brings}")
         if stream.state is ReleaseState.NO_TOOLKIT:

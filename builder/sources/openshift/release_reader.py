@@ -128,7 +128,7 @@ class ReleaseReader:
             raise FormatError(f"{image}: {error.message}") from None
 
     def _read_stream(self, stream: OsStream, version: str, arch: Arch, reading: Reading) -> LockedStream:
-        kernels: dict[str, list[str]] = {}
+        kernels: dict[KernelVersion, list[str]] = {}
         toolkit, rhel = "", ""
         if stream.toolkit is not None:
             toolkit = str(stream.toolkit)
@@ -137,17 +137,17 @@ class ReleaseReader:
                 toolkit, rhel = str(name), release.rhel
                 for number, kernel in enumerate(release.kernels):
                     is_derived = number > 0 and arch is Arch.AARCH64
-                    kernels.setdefault(kernel.raw, []).append(DERIVED if is_derived else TOOLKIT)
+                    kernels.setdefault(kernel, []).append(DERIVED if is_derived else TOOLKIT)
             except (SourceError, FormatError) as error:
                 reading.note(error)
         image = str(stream.image)
         for read in (self._node_kernel, self._extension_kernels):
             try:
                 for kernel, place in read(stream, arch, version):
-                    kernels.setdefault(kernel.raw, []).append(f"{NODE}{place}")
+                    kernels.setdefault(kernel, []).append(f"{NODE}{place}")
             except (SourceError, FormatError) as error:
                 reading.note(error)
-        witnesses = {raw: tuple(words) for raw, words in sorted(kernels.items())}
+        witnesses = {kernel: tuple(words) for kernel, words in sorted(kernels.items(), key=lambda item: item[0].raw)}
         return LockedStream(
             state=state_of(witnesses, toolkit),
             kernels=witnesses,

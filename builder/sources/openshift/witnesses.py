@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builder.kernel import KernelVersion, Variant, parse_kernel_version
+from builder.kernel import KernelVersion, Variant
 from builder.sources.release import ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    Witnesses = Mapping[str, Sequence[str]]
+    Witnesses = Mapping[KernelVersion, Sequence[str]]
     """Kernels of an operating system of a release, each with who says so."""
 
 TOOLKIT = "toolkit"
@@ -46,18 +46,17 @@ def run_by(kernels: Witnesses) -> Iterator[KernelVersion]:
         yield from sorted(node.get(variant) or built.get(variant, set()), key=lambda kernel: kernel.sort_key)
 
 
-def served_by(kernels: Witnesses, toolkit: str) -> set[str]:
+def served_by(kernels: Witnesses, toolkit: str) -> set[KernelVersion]:
     """Return the kernels that a toolkit is for; while nobody has read it, the node's."""
     if not toolkit:
         return set()
-    built = {kernel.raw for found in _by_variant(kernels, of_node=False).values() for kernel in found}
+    built = {kernel for found in _by_variant(kernels, of_node=False).values() for kernel in found}
     return built or set(kernels)
 
 
 def _by_variant(kernels: Witnesses, *, of_node: bool) -> dict[Variant, set[KernelVersion]]:
     found: dict[Variant, set[KernelVersion]] = {}
-    for raw, witnesses in kernels.items():
+    for kernel, witnesses in kernels.items():
         if any(word.startswith(NODE) is of_node for word in witnesses):
-            kernel = parse_kernel_version(raw)
             found.setdefault(kernel.variant, set()).add(kernel)
     return found

@@ -47,7 +47,7 @@ def test_preflights_are_for_the_releases_that_run_a_kernel() -> None:
     locked = openshift_of(project.lock)
     for item in every:
         version, _, arch = item.release.rpartition("-")
-        assert version in locked.kernels[item.kernel.raw].releases
+        assert version in locked.kernels[item.kernel].releases
         assert arch == item.kernel.arch
         assert not item.toolkit or "@sha256:" in item.toolkit
     assert any(item.toolkit for item in every)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.locks import debian_of
+from fakes.locks import by_text, debian_of
 
 from builder.config.model import DebianArchive, DebianKernels
 from builder.errors import SourceError, SourceUnreachableError
@@ -112,14 +112,14 @@ def found(fake_tools: FakeTools, tmp_path: Path) -> LockedDebian:
 
 
 def test_lists_kernels_of_all_flavours_and_architectures(found: LockedDebian) -> None:
-    assert sorted(found.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64", "6.1.0-9-rt-amd64"]
-    rt = found.kernels["6.1.0-9-rt-amd64"]
+    assert sorted(by_text(found.kernels)) == ["6.1.0-9-amd64", "6.1.0-9-arm64", "6.1.0-9-rt-amd64"]
+    rt = by_text(found.kernels)["6.1.0-9-rt-amd64"]
     assert rt.headers[Arch.X86_64] == (
         "linux-kbuild-6.1_1_amd64",
         "linux-headers-6.1.0-9-common-rt_1_all",
         "linux-headers-6.1.0-9-rt-amd64_1_amd64",
     )
-    assert found.kernels["6.1.0-9-arm64"].toolchains == {Arch.X86_64: "toolchain-x86_64-aarch64-gcc-12"}
+    assert by_text(found.kernels)["6.1.0-9-arm64"].toolchains == {Arch.X86_64: "toolchain-x86_64-aarch64-gcc-12"}
     assert found.resolved == "2026-11-23T00:00:00Z"
     assert set(found.package_sets["runtime-x86_64"]) == {"busybox-static_1_amd64", "base-files_1_amd64"}
 
@@ -135,7 +135,7 @@ def test_the_signed_kernel_is_preferred_and_a_missing_one_is_not_invented(
     ]
     _serve(fake_tools, tmp_path, [*_AMD64, *images])
     found = _ask(None, tmp_path / "work")
-    assert {raw: kernel.image for raw, kernel in found.kernels.items()} == {
+    assert {raw: kernel.image for raw, kernel in by_text(found.kernels).items()} == {
         "6.1.0-9-amd64": "linux-image-6.1.0-9-amd64_1_amd64",
         "6.1.0-9-rt-amd64": "linux-image-6.1.0-9-rt-amd64-unsigned_2_amd64",
         "6.1.0-9-arm64": "",
@@ -176,7 +176,7 @@ def test_changes_are_told_kernel_by_kernel(found: LockedDebian, fake_tools: Fake
         "new kernel 6.1.0-10-amd64",
         "new kernel 6.1.0-10-rt-amd64",
     ]
-    assert new.kernels["6.1.0-9-amd64"].headers[Arch.X86_64][1] == "linux-headers-6.1.0-9-common_2_all"
+    assert by_text(new.kernels)["6.1.0-9-amd64"].headers[Arch.X86_64][1] == "linux-headers-6.1.0-9-common_2_all"
 
 
 def _kernels(*numbers: int, flavours: tuple[str, ...] = ("", "rt-")) -> list[str]:
@@ -195,7 +195,7 @@ def _kernels(*numbers: int, flavours: tuple[str, ...] = ("", "rt-")) -> list[str
 def test_a_kernel_that_is_not_whole_is_left_out_with_the_reason(fake_tools: FakeTools, tmp_path: Path) -> None:
     _serve(fake_tools, tmp_path, [item for item in _AMD64 if "common-rt\n" not in item])
     answer = discover(_SOURCE, None, tmp_path / "work", _NOW)
-    assert sorted(answer.locked.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64"]
+    assert sorted(by_text(answer.locked.kernels)) == ["6.1.0-9-amd64", "6.1.0-9-arm64"]
     (raw, reason), *others = answer.locked.left_out.items()
     assert (raw, others, answer.problems) == ("6.1.0-9-rt-amd64", [], [])
     assert reason.startswith("linux-headers-6.1.0-9-rt-amd64 1 needs a package like linux-headers-")
@@ -233,7 +233,7 @@ def test_a_hostile_stanza_costs_its_own_kernel_only(
     changed = "\n".join(wrong if line.startswith(f"{field}:") else line for line in lines)
     _serve(fake_tools, tmp_path, [*_AMD64[:-1], changed])
     answer = discover(_SOURCE, None, tmp_path / "work", _NOW)
-    assert sorted(answer.locked.kernels) == ["6.1.0-9-amd64", "6.1.0-9-arm64"]
+    assert sorted(by_text(answer.locked.kernels)) == ["6.1.0-9-amd64", "6.1.0-9-arm64"]
     assert words in answer.locked.left_out["6.1.0-9-rt-amd64"]
 
 
@@ -287,12 +287,12 @@ def test_nobody_withdraws_many_kernels_at_once(
     _serve(fake_tools, tmp_path, _kernels(*after))
     answer = discover(_SOURCE, known, tmp_path / "work", _NOW)
     assert len(answer.lost) == lost
-    gone = known.kernels.keys() - answer.locked.kernels.keys()
+    gone = by_text(known.kernels).keys() - by_text(answer.locked.kernels).keys()
     assert gone == answer.lost.keys(), "nothing leaves without a reason"
     assert bool(answer.problems) is (lost == 0)
     if lost == 0:
         assert "say --accept-loss" in answer.problems[0]
-        assert answer.locked.stale.keys() == known.kernels.keys() - {f"6.1.0-{number}-{flavour}" for number in after for flavour in ("amd64", "rt-amd64")} - {"6.1.0-9-arm64"}  # fmt: skip
+        assert answer.locked.stale.keys() == by_text(known.kernels).keys() - {f"6.1.0-{number}-{flavour}" for number in after for flavour in ("amd64", "rt-amd64")} - {"6.1.0-9-arm64"}  # fmt: skip
         believed = discover(_SOURCE, known, tmp_path / "work", _NOW, accept_loss=True)
         assert (believed.problems, believed.locked.stale) == ([], {})
         assert len(believed.lost) == 2 * len(set(before) - set(after))
@@ -301,12 +301,12 @@ def test_nobody_withdraws_many_kernels_at_once(
 def test_a_flavour_that_is_no_longer_asked_for_leaves_at_once(found: LockedDebian, tmp_path: Path) -> None:
     narrower = _SOURCE.model_copy(update={"flavours": ("amd64", "arm64")})
     answer = discover(narrower, found, tmp_path / "work", _NOW)
-    assert sorted(discover(narrower, None, tmp_path / "work", _NOW).locked.kernels) == [
+    assert sorted(by_text(discover(narrower, None, tmp_path / "work", _NOW).locked.kernels)) == [
         "6.1.0-9-amd64",
         "6.1.0-9-arm64",
     ]
     assert answer.lost == {"6.1.0-9-rt-amd64": "versions.yaml no longer asks for rt-amd64"}
-    assert (sorted(answer.locked.kernels), answer.problems) == (["6.1.0-9-amd64", "6.1.0-9-arm64"], [])
+    assert (sorted(by_text(answer.locked.kernels)), answer.problems) == (["6.1.0-9-amd64", "6.1.0-9-arm64"], [])
 
 
 def test_an_index_that_apt_does_not_name_or_that_is_not_text(fake_tools: FakeTools, tmp_path: Path) -> None:

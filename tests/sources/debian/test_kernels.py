@@ -42,7 +42,7 @@ def _kernel_images(tmp_path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> t
 
     raw = "6.12.5+deb12-amd64"
     source = make_source(raw)
-    kernels = {raw: source.kernels[raw].model_copy(update={"image": "gcc"})}
+    kernels = {kernel: row.model_copy(update={"image": "gcc"}) for kernel, row in source.kernels.items()}
     locked = source.model_copy(update={"kernels": kernels})
     parts = DebianParts(locked=locked, build_arch=Arch.X86_64)
     kernels_of_source = PackagedKernels(parts, folder=tmp_path / "boot", downloads=Counting(tmp_path))

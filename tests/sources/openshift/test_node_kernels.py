@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.locks import by_text
 
 from builder.kernel import parse_kernel_version
 from builder.sources.lock import Lock
@@ -28,7 +29,7 @@ def test_an_older_kernel_in_a_newer_release(lab: Lab) -> None:
     """4.17.13 ran 427.51.1, 4.17.14 again 427.50.1."""
     for version, kernel in (("4.17.12", _K1), ("4.17.13", _K2), ("4.17.14", _K1)):
         lab.release(version, kernel)
-    kernels = lab.discover().locked.kernels
+    kernels = by_text(lab.discover().locked.kernels)
     assert kernels[_K1].releases == ("4.17.12", "4.17.14")
     assert kernels[_K2].releases == ("4.17.13",)
 
@@ -52,9 +53,9 @@ def test_two_operating_systems_one_without_a_toolkit(lab: Lab) -> None:
     assert {tag: stream.build for tag, stream in streams.items()} == {
         "rhel-coreos": "9.6.20260504-0", "rhel-coreos-10": "10.2.20260521-0"
     }  # fmt: skip
-    assert streams["rhel-coreos-10"].kernels == {_K10: ("node:ostree.linux",)}
-    assert found.locked.kernels[_K10].releases == ("4.21.9", "4.21.10")
-    assert found.locked.kernels[_K10].toolkit, "another release's toolkit is for this kernel"
+    assert by_text(streams["rhel-coreos-10"].kernels) == {_K10: ("node:ostree.linux",)}
+    assert by_text(found.locked.kernels)[_K10].releases == ("4.21.9", "4.21.10")
+    assert by_text(found.locked.kernels)[_K10].toolkit, "another release's toolkit is for this kernel"
 
 
 def test_a_toolkit_for_another_kernel_than_the_nodes(lab: Lab) -> None:
@@ -62,10 +63,10 @@ def test_a_toolkit_for_another_kernel_than_the_nodes(lab: Lab) -> None:
     lab.release("4.17.1", kernel=_K1, node=_K2)
     found = lab.discover()
     assert _states(found) == {"4.17.1-x86_64": ["toolkit-differs"]}
-    assert set(found.locked.kernels) == {_K2}
-    assert found.locked.kernels[_K2].toolkit == ""
+    assert set(by_text(found.locked.kernels)) == {_K2}
+    assert by_text(found.locked.kernels)[_K2].toolkit == ""
     lab.release("4.17.2", kernel=_K2)
-    kernel = lab.discover().locked.kernels[_K2]
+    kernel = by_text(lab.discover().locked.kernels)[_K2]
     assert kernel.releases == ("4.17.1", "4.17.2")
     assert kernel.toolkit, "keyed on the kernel, the next release's toolkit helps the nodes of the first"
 
@@ -90,12 +91,12 @@ def test_releases_of_okd_whose_toolkit_was_for_another_kernel(lab: Lab, version:
     lab.settings |= {"provider": "okd", "channels": ("stable-scos-4",)}
     found = lab.discover()
     assert _states(found) == {f"{version}-x86_64": ["toolkit-differs"]}
-    assert {raw: kernel.toolkit for raw, kernel in found.locked.kernels.items()} == {node: ""}
+    assert {raw: kernel.toolkit for raw, kernel in by_text(found.locked.kernels).items()} == {node: ""}
 
 
 def test_a_toolkit_for_another_kernel_says_nothing_of_the_rt_kernel_either(lab: Lab) -> None:
     lab.release("4.17.1", kernel=_K1, node=_K2, rt=f"{_K1}+rt")
-    assert set(lab.discover().locked.kernels) == {_K2}
+    assert set(by_text(lab.discover().locked.kernels)) == {_K2}
 
 
 def test_dates_of_channels_are_those_of_the_first_look(lab: Lab) -> None:
@@ -113,7 +114,10 @@ def test_dates_of_channels_are_those_of_the_first_look(lab: Lab) -> None:
     assert found.locked.releases["4.17.2-x86_64"].channels == {
         "candidate-4.17": "2026-03-01T09:00:00Z", "fast-4.17": "2026-03-06T09:00:00Z"
     }  # fmt: skip
-    assert (found.locked.kernels[_K1].seen, found.locked.kernels[_K2].seen) == ("", "2026-03-01T09:00:00Z")
+    assert (by_text(found.locked.kernels)[_K1].seen, by_text(found.locked.kernels)[_K2].seen) == (
+        "",
+        "2026-03-01T09:00:00Z",
+    )
     assert lab.kinds(before, found) == [("promoted", "4.17.2-x86_64")]
     lab.later(hours=7)
     assert format_age("2026-03-06T09:00:00Z", lab.now) == "7 hours"
@@ -122,20 +126,20 @@ def test_dates_of_channels_are_those_of_the_first_look(lab: Lab) -> None:
 def test_a_kernel_keeps_the_toolkit_that_it_is_built_with(lab: Lab) -> None:
     """52 of 127 real kernels come with several toolkits: a new one must not make everything be built again."""
     lab.release("4.17.1", _K1)
-    first = lab.discover().locked.kernels[_K1].toolkit
+    first = by_text(lab.discover().locked.kernels)[_K1].toolkit
     tags = {
         "rhel-coreos": lab.world.os_image(_K1), "rhel-coreos-extensions": lab.world.extensions(),
         "driver-toolkit": lab.world.toolkit(_K1, base=b"newer"),
     }  # fmt: skip
     lab.world.promote(lab.world.release("4.17.2", tags), "4.17.2", "fast-4.17")
-    kernel = lab.discover().locked.kernels[_K1]
+    kernel = by_text(lab.discover().locked.kernels)[_K1]
     assert kernel.toolkits == (tags["driver-toolkit"], first)
     assert kernel.toolkit == first
     lab.world.channels["fast-4.17", "amd64"].pop(0)
-    assert lab.discover().locked.kernels[_K1].toolkits == (tags["driver-toolkit"], first), "all are kept"
+    assert by_text(lab.discover().locked.kernels)[_K1].toolkits == (tags["driver-toolkit"], first), "all are kept"
     before = lab.locked
     found = lab.discover(newest_toolkits=True)
-    assert found.locked.kernels[_K1].toolkit == tags["driver-toolkit"]
+    assert by_text(found.locked.kernels)[_K1].toolkit == tags["driver-toolkit"]
     assert lab.kinds(before, found) == [("toolkit chosen", _K1)]
 
 

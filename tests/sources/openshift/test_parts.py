@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.locks import openshift_of
+from fakes.locks import by_text, openshift_of, parsed
 
 from builder.errors import (
     FailureClass,
@@ -64,12 +64,12 @@ def test_a_toolkit_that_nobody_read_is_unknown_and_not_absent(site: Site) -> Non
     lock = read_lock(site.folder / "versions.lock.yaml")
     ocp = openshift_of(lock, "ocp")
     release = ocp.releases["4.17.1-x86_64"]
-    unread = LockedStream(state=ReleaseState.UNCONFIRMED, kernels={_K1: ("node:data set",)})
-    kernel = ocp.kernels[_K1].model_copy(update={"toolkit": "", "toolkits": ()})
+    unread = LockedStream(state=ReleaseState.UNCONFIRMED, kernels=parsed({_K1: ("node:data set",)}))
+    kernel = by_text(ocp.kernels)[_K1].model_copy(update={"toolkit": "", "toolkits": ()})
     ocp = ocp.model_copy(
         update={
             "releases": {"4.17.1-x86_64": release.model_copy(update={"streams": {"rhel-coreos": unread}})},
-            "kernels": {_K1: kernel},
+            "kernels": parsed({_K1: kernel}),
         }
     )
     write_lock(lock.model_copy(update={"sources": {**lock.sources, "ocp": ocp}}), site.folder / "versions.lock.yaml")

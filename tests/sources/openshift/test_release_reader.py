@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fakes.locks import by_text
 from fakes.openshift_world import RELEASES, World, digest_of, make_layer
 from fakes.registry import pretend_registry
 
@@ -58,7 +59,10 @@ def test_extensions_confirm_rt_and_64k_from_4_19_on(lab: Lab) -> None:
     lab.settings["channels"] = ("fast-4.19",)
     stream = lab.discover().locked.releases["4.19.1-x86_64"].streams["rhel-coreos"]
     assert stream.state is ReleaseState.COMPLETE
-    assert stream.kernels == {k9: ("toolkit", "node:meta.json"), f"{k9}+rt": ("toolkit", "node:extensions.json")}
+    assert by_text(stream.kernels) == {
+        k9: ("toolkit", "node:meta.json"),
+        f"{k9}+rt": ("toolkit", "node:extensions.json"),
+    }
 
 
 def test_an_rt_kernel_that_differs_is_seen(lab: Lab) -> None:
@@ -73,15 +77,15 @@ def test_an_rt_kernel_that_differs_is_seen(lab: Lab) -> None:
     lab.settings["channels"] = ("fast-4.19",)
     found = lab.discover()
     assert _states(found) == {"4.19.1-x86_64": ["toolkit-differs"]}
-    assert found.locked.kernels[f"{other}+rt"].toolkit == ""
-    assert f"{k9}+rt" not in found.locked.kernels, "no node runs it"
+    assert by_text(found.locked.kernels)[f"{other}+rt"].toolkit == ""
+    assert f"{k9}+rt" not in by_text(found.locked.kernels), "no node runs it"
 
 
 def test_the_word_true_in_a_label_is_no_kernel(lab: Lab) -> None:
     lab.release("4.17.1", style="true")
     found = lab.discover()
     assert _states(found) == {"4.17.1-x86_64": ["unconfirmed"]}
-    assert found.locked.kernels[_K1].toolkit
+    assert by_text(found.locked.kernels)[_K1].toolkit
 
 
 def test_a_release_whose_kernel_nobody_names(lab: Lab) -> None:
@@ -98,7 +102,8 @@ def test_old_payloads_and_their_labels(lab: Lab) -> None:
     world.promote(world.release("4.9.0", tags), "4.9.0", "fast-4.9")
     lab.settings["channels"] = ("fast-4.9",)
     found = lab.discover()
-    assert found.locked.releases["4.9.0-x86_64"].streams["machine-os-content"].kernels[k8] == (
+    stream = found.locked.releases["4.9.0-x86_64"].streams["machine-os-content"]
+    assert by_text(stream.kernels)[k8] == (
         "toolkit", "node:com.coreos.rpm.kernel",
     )  # fmt: skip
 
@@ -115,7 +120,7 @@ def test_manifest_lists_where_images_were_expected(lab: Lab) -> None:
     world.promote(payload, "4.17.1", "fast-4.17", arch="multi")
     found = lab.discover()
     assert _states(found) == {"4.17.1-x86_64": ["complete"], "4.17.1-aarch64": ["complete"]}
-    toolkits = {raw: kernel.toolkit for raw, kernel in found.locked.kernels.items()}
+    toolkits = {raw: kernel.toolkit for raw, kernel in by_text(found.locked.kernels).items()}
     assert toolkits[_K1] == world.toolkit(_K1), (
         "the image's own digest, not the list's: it is the same in single payloads"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from fakes.locks import parsed
 
 from builder.sources.openshift.witnesses import run_by, served_by, state_of
 from builder.sources.release import ReleaseState
@@ -24,11 +25,11 @@ _NODE, _BUILT, _BOTH = ("node:label",), ("toolkit",), ("toolkit", "node:label")
     ],
 )
 def test_who_says_what(kernels: dict[str, tuple[str, ...]], state: str, runs: list[str], served: set[str]) -> None:
-    assert state_of(kernels, "toolkit") is ReleaseState(state)
-    assert [kernel.raw for kernel in run_by(kernels)] == runs
-    assert served_by(kernels, "toolkit") == served
+    assert state_of(parsed(kernels), "toolkit") is ReleaseState(state)
+    assert [kernel.raw for kernel in run_by(parsed(kernels))] == runs
+    assert {kernel.raw for kernel in served_by(parsed(kernels), "toolkit")} == served
 
 
 def test_without_a_toolkit_nothing_is_built() -> None:
-    assert state_of({_A: _NODE}, "") is ReleaseState.NO_TOOLKIT
-    assert served_by({_A: _NODE}, "") == set()
+    assert state_of(parsed({_A: _NODE}), "") is ReleaseState.NO_TOOLKIT
+    assert served_by(parsed({_A: _NODE}), "") == set()
