@@ -259,3 +259,11 @@ def test_every_test_file_has_the_name_of_what_it_tests() -> None:
     names = {file.relative_to(Path(__file__).parent) for file in found}
     modules = {file.relative_to(_HOUSE) for file in _MODULES.values()}
     assert {str(name) for name in names if name.with_name(name.name.removeprefix("test_")) not in modules} == across
+
+
+def test_real_tests_lie_with_the_tool_that_they_need() -> None:
+    """A folder a tool: who has no QEMU, or changed how images are published, knows what to run."""
+    root = Path(__file__).parent / "integration"
+    folders = {file.relative_to(root).parts[:-1] for file in root.rglob("test_*.py")}
+    assert folders == {("archive",), ("buildah",), ("kind",), ("qemu",), ("registry",)}
+    assert all(ast.get_docstring(ast.parse((root.joinpath(*folder) / "__init__.py").read_text())) for folder in folders)

@@ -17,8 +17,8 @@ _ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(_ROOT / "tests")]
 
 from fakes.openshift_world import CONTENT, World  # noqa: E402
+from integration.qemu.test_openshift import serve_graph  # noqa: E402
 from integration.registry_server import RegistryServer, serve_registry  # noqa: E402 - the tests' folder is no package
-from integration.test_openshift_real import serve_graph  # noqa: E402
 
 _RELEASES = 600
 _KERNELS = 250

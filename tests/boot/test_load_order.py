@@ -1,4 +1,4 @@
-"""The order of loading by itself; tests/integration/test_load_order_real.py compares it with modprobe."""
+"""The order of loading by itself; tests/integration/archive/test_load_order.py compares it with modprobe."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parents[3]
 _TESTS = Path(__file__).parent
 # It starts and ends worlds itself, so it cannot be in one.
-_OUTSIDE = _TESTS / "test_world_real.py"
+_OUTSIDE = _TESTS / "test_world.py"
 _ROOM_BYTES = 15 * 1024**3
 
 

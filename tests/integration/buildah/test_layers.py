@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from fakes.samples import Row
 
     from builder.image.contents import ImageContents
-
-    from .conftest import Machine
+    from integration.conftest import Machine
 
 pytestmark = pytest.mark.buildah
 

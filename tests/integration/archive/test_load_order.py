@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.locks import debian_of
+from fakes.locks import by_text, debian_of
 from fakes.samples import Sample
 from programs import need
 
@@ -145,9 +145,9 @@ def test_random_trees_are_loaded_as_modprobe_does(tmp_path: Path, seed: int) -> 
 def test_a_kernel_of_the_archive_is_loaded_as_modprobe_does(tmp_path: Path, lock_text: str) -> None:
     (tmp_path / "versions.lock.yaml").write_text(lock_text)
     locked = debian_of(read_lock(tmp_path / "versions.lock.yaml"))
-    raw = [name for name in locked.kernels if name.startswith("6.1.") and name.endswith("cloud-amd64")][-1]
+    raw = [name for name in by_text(locked.kernels) if name.startswith("6.1.") and name.endswith("cloud-amd64")][-1]
     downloads = Downloads(tmp_path / "packages")
-    package = downloads.fetch(locked.packages[locked.kernels[raw].image])
+    package = downloads.fetch(locked.packages[by_text(locked.kernels)[raw].image])
     prefix = f"usr/lib/modules/{raw}/"
     members = read_members(package)
     files = {

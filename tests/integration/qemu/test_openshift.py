@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from fakes.locks import debian_of, openshift_of
+from fakes.locks import by_text, debian_of, openshift_of
 from fakes.openshift_world import CONTENT, World
 from programs import give_up
 
@@ -171,7 +171,7 @@ def _add_images(box: Box, kernel: KernelVersion, packages: LockedDebian, folder:
     box.toolkits[kernel.raw] = _push(box, text, f"toolkit-{kernel.tag}", folder)
     downloads = Downloads(open_project(box.project).cache_dir / "packages")
     with contextlib.closing(downloads):
-        package = downloads.fetch(packages.packages[packages.kernels[kernel.raw].image])
+        package = downloads.fetch(packages.packages[packages.kernels[kernel].image])
     names = {f"boot/{name}-{kernel.raw}": name for name in ("vmlinuz", "config")}
     modules = folder / "modules"
     modules.mkdir(exist_ok=True)
@@ -204,7 +204,7 @@ def test_from_the_graph_to_booted_images(box: Box) -> None:
     assert (code, found["problems"]) == (0, [])
     assert found["new_cells"] == [f"ptemplate-1.7.0/{first}"]
     assert 0 < found["bytes_per_release"] < 100_000, "no image is pulled to find out"
-    kernel = box.locked.kernels[first]
+    kernel = by_text(box.locked.kernels)[first]
     assert (kernel.toolkit, kernel.image) == (box.toolkits[first], box.systems[first])
     assert [str(state) for state in box.locked.releases["4.17.1-x86_64"].states] == ["complete"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.buildah
 
-_MODULE = Path(__file__).parents[1] / "data" / "modules" / "6.12.117+deb12-amd64" / "ptemplate_core.ko"
+_MODULE = Path(__file__).parents[2] / "data" / "modules" / "6.12.117+deb12-amd64" / "ptemplate_core.ko"
 _SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 _KERNEL = "6.1.*-cloud-amd64"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.test_build_real import _names, _newest, _survivors
+from integration.buildah.test_build import _names, _newest, _survivors
 
 if TYPE_CHECKING:
     from integration.conftest import Machine

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from .conftest import ROOT, copy_project
+from integration.conftest import ROOT, copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .conftest import Machine
+    from integration.conftest import Machine
 
 pytestmark = [pytest.mark.buildah, pytest.mark.archive]
 _ESCAPES = ROOT / "tests" / "data" / "escapes"

@@ -35,8 +35,11 @@ _ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vn
 class _Site:
     """A signed project for every x86-64 kernel of the archive."""
 
-    def __init__(self, machine: Machine, server: RegistryServer, log: Path, project: Path) -> None:
+    def __init__(
+        self, machine: Machine, server: RegistryServer, log: Path, project: Path, client: httpx.Client
+    ) -> None:
         self.machine = machine
+        self._client = client
         self.server = server
         self.log = log
         self.project = project
@@ -66,8 +69,7 @@ class _Site:
         return done.returncode, json.loads(done.stdout)
 
     def get(self, path: str, method: str = "GET") -> httpx.Response:
-        url = f"http://{self.server.host}/v2/{self.repository}/{path}"
-        return httpx.request(method, url, auth=("user", "secret"), headers=_ACCEPT)
+        return self._client.request(method, f"{self.repository}/{path}")
 
     def tags(self) -> list[str]:
         """Return the final tags: those of signatures and of lists of referrers are not."""
@@ -103,8 +105,12 @@ def site(machine: Machine, lock_text: str, tmp_path_factory: pytest.TempPathFact
     subprocess.run(make, check=True, capture_output=True)
     key.chmod(0o600)
     subprocess.run(["openssl", "pkey", "-in", str(key), "-pubout", "-out", str(folder / "images.pub")], check=True)
-    with serve_registry(folder) as server:
-        yield _Site(machine, server, folder / "log", project)
+    # One client: to make one costs more than a request, and thousands of them are sent.
+    with (
+        serve_registry(folder) as server,
+        httpx.Client(base_url=f"http://{server.host}/v2/", auth=("user", "secret"), headers=_ACCEPT) as client,
+    ):
+        yield _Site(machine, server, folder / "log", project, client)
 
 
 def test_kills_at_any_moment_leave_no_half_published_tag(site: _Site) -> None:

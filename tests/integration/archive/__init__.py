@@ -1,0 +1,1 @@
+"""What the Debian archive has, judged: kernels beside modprobe, drivers of others beside dkms."""

@@ -1,0 +1,1 @@
+"""With a real registry server: publishing, signatures and who judges them, faults, lists."""
