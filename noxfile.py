@@ -244,9 +244,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against DKMS and bare make; writes bench/results/."""
+    """Measure against DKMS and bare make; writes tests/bench/results/."""
     _make_ready(session, "--tests")
-    session.run(_python(session, "dev"), "tests/bench/bench.py", *session.posargs, external=True)
+    environment = {"PYTHONPATH": f"{_ROOT / 'tests'}:{_ROOT}"}
+    session.run(_python(session, "dev"), "-m", "bench.bench", *session.posargs, external=True, env=environment)
 
 
 if __name__ == "__main__":

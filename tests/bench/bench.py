@@ -29,29 +29,27 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from fakes.locks import debian_of
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
-
-from bench.discovery import measure_discovery  # noqa: E402
-from bench.publishing import measure_publishing  # noqa: E402
-from builder.boot.kernel_image import SourceKernels, unpacked_kernel  # noqa: E402
-from builder.build.fit_image import open_source_facts  # noqa: E402
-from builder.build.prove import read_image  # noqa: E402
-from builder.config.model import DebianKernels  # noqa: E402
-from builder.image.contents import LayerCache, list_modules  # noqa: E402
-from builder.image.layout import write_image, write_layer  # noqa: E402
-from builder.kernel import Arch, parse_kernel_version  # noqa: E402
-from builder.kmod.fit import check_modules, place_modules  # noqa: E402
-from builder.plan.matrix import Selector  # noqa: E402
-from builder.plan.planning import plan_project  # noqa: E402
-from builder.plan.project import open_project  # noqa: E402
-from builder.signing.create import create_development_key  # noqa: E402
-from builder.sources.debian.apt import Apt, Archive  # noqa: E402
-from builder.sources.debian.deb import read_members  # noqa: E402
-from builder.sources.debian.kernels import PackagedKernels  # noqa: E402
-from builder.sources.debian.lock import LockedPackage  # noqa: E402
-from builder.sources.debian.parts import DebianParts  # noqa: E402
-from builder.sources.debian.toolkit import _toolchain_entries  # noqa: E402
-from builder.sources.download import Downloads  # noqa: E402
+from bench.discovery import measure_discovery
+from bench.publishing import measure_publishing
+from builder.boot.kernel_image import SourceKernels, unpacked_kernel
+from builder.build.fit_image import open_source_facts
+from builder.build.prove import read_image
+from builder.config.model import DebianKernels
+from builder.image.contents import LayerCache, list_modules
+from builder.image.layout import write_image, write_layer
+from builder.kernel import Arch, parse_kernel_version
+from builder.kmod.fit import check_modules, place_modules
+from builder.plan.matrix import Selector
+from builder.plan.planning import plan_project
+from builder.plan.project import open_project
+from builder.signing.create import create_development_key
+from builder.sources.debian.apt import Apt, Archive
+from builder.sources.debian.deb import read_members
+from builder.sources.debian.kernels import PackagedKernels
+from builder.sources.debian.lock import LockedPackage
+from builder.sources.debian.parts import DebianParts
+from builder.sources.debian.toolkit import _toolchain_entries
+from builder.sources.download import Downloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fakes.openshift_world import CONTENT, World
+from integration.qemu.test_openshift import serve_graph
+from integration.registry_server import RegistryServer, serve_registry
 
 _ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(_ROOT / "tests")]
-
-from fakes.openshift_world import CONTENT, World  # noqa: E402
-from integration.qemu.test_openshift import serve_graph  # noqa: E402
-from integration.registry_server import RegistryServer, serve_registry  # noqa: E402 - the tests' folder is no package
-
 _RELEASES = 600
 _KERNELS = 250
 _MINORS = [f"4.{minor}" for minor in range(14, 23)]

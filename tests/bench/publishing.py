@@ -18,33 +18,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from integration.registry_server import RegistryServer, serve_registry
 
-_ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(_ROOT / "tests")]
-
-from integration.registry_server import RegistryServer, serve_registry  # noqa: E402 - the tests' folder is no package
-
-from bench.large_project import write_large_project  # noqa: E402
-from builder.digest import sha256_of  # noqa: E402
-from builder.evidence.records import CellEvidence, CellOutcome, ModuleRecord  # noqa: E402
-from builder.image.labels import KEY_LABEL  # noqa: E402
-from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor  # noqa: E402
-from builder.plan.matrix import Selector  # noqa: E402
-from builder.plan.planning import NO_BOOTS, plan_project  # noqa: E402
-from builder.plan.project import open_project  # noqa: E402
-from builder.publish.attachments import AttachmentWriter  # noqa: E402
-from builder.publish.attest.facts import CellFacts  # noqa: E402
-from builder.publish.attest.statements import CELL_PREDICATES, make_statements  # noqa: E402
-from builder.publish.attester import Attester  # noqa: E402
-from builder.publish.publishable import Statements  # noqa: E402
-from builder.pullspec import parse_pullspec  # noqa: E402
-from builder.registry.access import open_registries  # noqa: E402
-from builder.registry.writer import Uploader  # noqa: E402
-from builder.signing.image_key import open_image_signer  # noqa: E402
+from bench.large_project import write_large_project
+from builder.digest import sha256_of
+from builder.evidence.records import CellEvidence, CellOutcome, ModuleRecord
+from builder.image.labels import KEY_LABEL
+from builder.image.manifests import OCI_MANIFEST, dump, make_descriptor
+from builder.plan.matrix import Selector
+from builder.plan.planning import NO_BOOTS, plan_project
+from builder.plan.project import open_project
+from builder.publish.attachments import AttachmentWriter
+from builder.publish.attest.facts import CellFacts
+from builder.publish.attest.statements import CELL_PREDICATES, make_statements
+from builder.publish.attester import Attester
+from builder.publish.publishable import Statements
+from builder.pullspec import parse_pullspec
+from builder.registry.access import open_registries
+from builder.registry.writer import Uploader
+from builder.signing.image_key import open_image_signer
 
 if TYPE_CHECKING:
     from builder.plan.decide import Decision
 
+_ROOT = Path(__file__).parents[2]
 _DRIVERS, _KERNELS = 10, 100
 _IDLE_RUNS = 5
 
