@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from builder.build.arrange import compress_modules, move_modules
 from builder.build.assemble import assemble_image
 from builder.build.compile import compile_modules
-from builder.build.prove import prove_image, prove_result, read_image
+from builder.build.prove import prove_image, prove_result, read_packed
 from builder.build.result import CellResult, Status
 from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence.blame import describe_error, is_understood, is_worth_another_try
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from builder.boot.cell import CellBooter
+    from builder.build.bases import Bases
     from builder.build.prove import Proof
     from builder.build.reporter import Reporter
     from builder.drivers.source import StagedDriver
     from builder.errors import Failure
     from builder.evidence.records import FileRecord, ModuleRecord
     from builder.image.contents import ImageContents
+    from builder.image.packed_layer import PackedLayer
     from builder.kernel import KernelVersion
     from builder.kmod.finding import Finding
     from builder.kmod.kernel_facts import KernelFacts
@@ -60,7 +62,7 @@ _BOOT_STAGE = "boot"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """Where and how a run builds. ``toolkit_for`` and ``base_for`` return image names, making them if need be.
+    """Where and how a run builds. ``toolkit_for`` returns image names, making them if need be.
 
     ``identities`` are those that sign; ``signers`` have their keys, too, and are there where something is to be signed.
     """
@@ -70,7 +72,7 @@ class Workshop:
     journal: Journal
     reporter: Reporter
     toolkit_for: Callable[[str, KernelVersion], str]
-    base_for: Callable[[Decision], str]
+    bases: Bases
     facts_for: Callable[[Decision], KernelFacts]
     compiled: CompiledResults
     identities: Sequence[SignerIdentity]
@@ -185,6 +187,8 @@ class _Shown:
     """What a proof showed of a cell's image."""
 
     digest: str = ""
+    stored: str = ""
+    base_layers: Mapping[str, PackedLayer] = field(default_factory=dict)
     modules: tuple[ModuleRecord, ...] = ()
     firmware: tuple[FileRecord, ...] = ()
     signers: tuple[str, ...] = ()
@@ -198,8 +202,8 @@ def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
     shown = _Shown()
     if known:
         shown = _Shown(
-            digest=known.digest, modules=known.modules, firmware=known.firmware, signers=known.signers,
-            derived=known.derived,
+            digest=known.digest, stored=known.stored, base_layers=known.base_layers, modules=known.modules,
+            firmware=known.firmware, signers=known.signers, derived=known.derived,
         )  # fmt: skip
     failure: Failure | None = None
     try:
@@ -225,6 +229,8 @@ def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
         timings=timings,
         image=decision.image,
         digest=shown.digest,
+        stored=shown.stored,
+        base_layers=shown.base_layers,
         modules=shown.modules,
         firmware=shown.firmware,
         signers=shown.signers,
@@ -247,10 +253,13 @@ def _finish_image(
     """Do what is missing to an image that was made before: its proof on record, its boot test, its names."""
     image = find_image(decision.key_image)
     shown = known
-    if not known.modules or known.digest != image.digest or decision.boot_key:
-        contents = read_image(image.id, workshop.layers)
-        if not known.modules or known.digest != image.digest:
-            shown = _derive(decision, contents, workshop, log_file, timings)
+    is_on_record = bool(known.modules) and known.stored == image.digest
+    if not is_on_record or decision.boot_key:
+        packing = workshop.bases.packing(decision)
+        contents, stored = read_packed(image.id, workshop.layers, packing)
+        if not is_on_record:
+            shown = replace(_derive(decision, contents, workshop, log_file, timings), stored=stored)
+            shown = replace(shown, base_layers=packing.kept)
         _boot(decision, contents, workshop, timings)
     _name_image(image, decision, workshop)
     return shown
@@ -321,7 +330,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
         result = _restore(decision, workshop) if decision.action is Action.ASSEMBLE else None
         with _stage("toolkit", decision, workshop, timings):
             toolkit_image = "" if result else workshop.toolkit_for(decision.cell.source, compile_kernel)
-            base_image = driver.declaration.base_image or workshop.base_for(decision)
+            base_image = workshop.bases.ensure(decision)
             kernel = workshop.facts_for(decision)
         image_build = ImageBuild(
             context=staged.context,
@@ -355,11 +364,12 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
             write_result(result, tree)
             image_id = assemble_image(image_build, decision, tree, name=unproven, signers=workshop.identities)
     with _stage("verify", decision, workshop, timings):
-        contents = read_image(image_id, workshop.layers)
+        packing = workshop.bases.packing(decision)
+        contents, stored = read_packed(image_id, workshop.layers, packing)
         proof = _prove(decision, contents, workshop, log_file)
     _boot(decision, contents, workshop, timings)
-    _name_image(Image(id=image_id, digest=proof.digest), decision, workshop)
-    return _show(proof)
+    _name_image(Image(id=image_id, digest=stored), decision, workshop)
+    return replace(_show(proof), stored=stored, base_layers=packing.kept)
 
 
 def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from builder.boot.cell import CellBooter, open_cell_booter
 from builder.boot.stage import Booter
+from builder.build.bases import Bases, open_bases
 from builder.build.cells import Workshop
 from builder.build.reporter import Reporter, choose_reporter
 from builder.host.disk import Demand, check_disk, check_writable
@@ -72,7 +73,8 @@ def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOp
         for source, kernels in kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
         reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
-        yield _make_workshop(project, planned, reporter, toolkits, signers, drivers=drivers, booter=booter)
+        bases = open_bases(project, lambda item: toolkits[item.cell.source].ensure_runtime(item.cell.kernel.arch), held)
+        yield _make_workshop(project, planned, reporter, toolkits, signers, bases=bases, drivers=drivers, booter=booter)
 
 
 def _clear_leftovers(project: Project, err: Console) -> None:
@@ -102,6 +104,7 @@ def _make_workshop(
     toolkits: dict[str, Toolkits],
     signers: Sequence[OpenSigner],
     *,
+    bases: Bases,
     drivers: Mapping[str, StagedDriver],
     booter: CellBooter | None,
 ) -> Workshop:
@@ -115,7 +118,7 @@ def _make_workshop(
         journal=project.journal,
         reporter=reporter,
         toolkit_for=lambda source, kernel: toolkits[source].ensure(kernel),
-        base_for=lambda decision: toolkits[decision.cell.source].ensure_runtime(decision.cell.kernel.arch),
+        bases=bases,
         facts_for=lambda decision: facts[decision.cell.source].of(decision.cell.kernel),
         compiled=project.compiled,
         identities=planned.signers,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.evidence.records import FileRecord, ModuleRecord
 from builder.image.contents import export_image, read_exported, read_oci_layout
 from builder.image.contract import check_image
+from builder.image.packed import pack_image
 from builder.kmod.fit import check_modules, place_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from builder.image.contents import ImageContents, LayerCache
+    from builder.image.packed import Packing
     from builder.kmod.finding import Finding
     from builder.kmod.fit import ExpectedSigner, PlacedModule
     from builder.kmod.kernel_facts import KernelFacts
@@ -57,6 +59,19 @@ def read_image(image: str, cache: LayerCache) -> ImageContents:
         folder = Path(scratch, "image")
         export_image(image, folder)
         return read_exported(folder, image, cache)
+
+
+def read_packed(image: str, cache: LayerCache, packing: Packing) -> tuple[ImageContents, str]:
+    """Read an image of the container store as it will be in registries, where it has another digest.
+
+    Returns:
+        It, and its digest in the store. Errors are those of ``read_image``.
+    """
+    with tempfile.TemporaryDirectory(prefix="image-") as scratch:
+        folder = Path(scratch, "image")
+        export_image(image, folder)
+        contents = read_exported(folder, image, cache)
+        return replace(contents, digest=pack_image(folder, packing).digest), contents.digest
 
 
 def prove_image(

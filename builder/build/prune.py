@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from builder.build.bases import names_of_bases
 from builder.errors import LockFileError
 from builder.host.locks import hold_project
+from builder.kernel import Arch
 from builder.plan.matrix import Selector
 from builder.plan.planning import NO_BOOTS, plan_project
 from builder.store.images import (
@@ -43,6 +45,7 @@ def _remove_superfluous(project: Project, *, dry_run: bool) -> list[str]:
         decisions = plan_project(project, Selector(group=group), boot=NO_BOOTS).plan.decisions
         needed |= {decision.key_image for decision in decisions if decision.key}
         compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
+    needed |= names_of_bases(project, iter(Arch))
     # A source that versions.yaml does not name any more is needed by no cell.
     for name in project.config.sources.keys() & project.lock.sources.keys():
         for kernel in project.lock.sources[name].kernels:

@@ -53,9 +53,9 @@ class CellResult:
     """The boot test of this run; None where there was none, or the guest did not come up."""
 
 
-def result_without_work(decision: Decision, digest: str = "") -> CellResult:
+def result_without_work(decision: Decision) -> CellResult:
     """Return the result of a decision for which nothing is to be done."""
-    return CellResult(decision=decision, status=_STATUS_WITHOUT_WORK[decision.action], digest=digest)
+    return CellResult(decision=decision, status=_STATUS_WITHOUT_WORK[decision.action], digest=decision.digest)
 
 
 def exit_code_of(results: Iterable[CellResult]) -> int:

@@ -96,13 +96,8 @@ def _carry_out(project: Project, planned: Planned, err: Console, boot: BootOptio
 
 
 def _results(planned: Planned, done: dict[str, CellResult]) -> list[CellResult]:
-    """Return a result for every decision, in the plan's order; digests of finished cells come from their images."""
-    results = []
-    for decision in planned.plan.decisions:
-        image = planned.images.get(decision.key_image)
-        digest = image.digest if image else ""
-        results.append(done.get(decision.cell.id) or result_without_work(decision, digest))
-    return results
+    """Return a result for every decision, in the plan's order."""
+    return [done.get(decision.cell.id) or result_without_work(decision) for decision in planned.plan.decisions]
 
 
 def _is_gone(result: CellResult) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from builder.errors import Failure  # noqa: TC001 - pydantic reads annotations
+from builder.image.packed_layer import PackedLayer  # noqa: TC001 - pydantic reads annotations
 
 
 class CellOutcome(StrEnum):
@@ -45,7 +46,11 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellEvidence:
-    """The latest word about a cell. ``timings`` are seconds by stage; ``inputs`` are what its key is made of."""
+    """The latest word about a cell. ``timings`` are seconds by stage; ``inputs`` are what its key is made of.
+
+    ``digest`` is that of its image in every registry, ``stored`` that of the same image in this container store, which
+    keeps layers unpacked.
+    """
 
     cell: str
     driver: str
@@ -58,6 +63,9 @@ class CellEvidence:
     timings: Mapping[str, float] = field(default_factory=dict)
     image: str = ""
     digest: str = ""
+    stored: str = ""
+    base_layers: Mapping[str, PackedLayer] = field(default_factory=dict)
+    """Layers of a base image that stay as its own registry has them, by diff id."""
     modules: tuple[ModuleRecord, ...] = ()
     firmware: tuple[FileRecord, ...] = ()
     signers: tuple[str, ...] = ()

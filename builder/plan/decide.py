@@ -148,6 +148,8 @@ class Decision:
     image: str = ""
     key: str = ""
     inputs: CellInputs | None = None
+    digest: str = ""
+    """Of its image in registries, where the image is there and what it was proven by is on record."""
     reused: KernelVersion | None = None
     boot_key: str = ""
     """The boot test that comes before the image gets its name; empty where there is none, or it was passed."""
@@ -224,7 +226,7 @@ def make_plan(
             decisions.append(_decide_elsewhere(decision, said))
             continue
         booted = boots.get(candidate.cell.id)
-        if booted and booted.digest != digests.get(decision.key_image, booted.digest):
+        if booted and decision.digest and booted.digest != decision.digest:
             booted = None  # another image of the same inputs passed it, or did not
         decisions.append(_decide_boot(decision, candidate, booted, always=boot_always))
     decisions += [
@@ -288,14 +290,16 @@ def _is_excluded(previous: CellEvidence) -> bool:
 
 
 def _demand_record(decision: Decision, previous: CellEvidence | None, digest: str) -> Decision:
-    """Have an image proven again that is there without its evidence: what is not on record is not green.
+    """Say which digest an image has, by what is on record of it; ``digest`` is that in the store.
+
+    Have an image proven again that is there without its evidence: what is not on record is not green.
 
     A run that was killed between naming the image and writing that down leaves one, and so does a lost work folder.
     """
     if decision.action not in {Action.SKIP, Action.TAG}:
         return decision
-    if previous and previous.key == decision.key and previous.modules and digest in {"", previous.digest}:
-        return decision
+    if previous and previous.key == decision.key and previous.modules and digest in {"", previous.stored}:
+        return replace(decision, digest=previous.digest)
     sentence = "its image is there, but what it was proven by is not on record here"
     return replace(decision, action=Action.PROVE, reason=Reason.NOT_ON_RECORD, explanation=sentence)
 

@@ -17,6 +17,7 @@ from builder.digest import content_id
 from builder.drivers.source import read_driver
 from builder.errors import LockFileError, UnknownToolkitError, UsageError
 from builder.evidence.journal import Journal
+from builder.image.packed import Packing
 from builder.kernel import Arch
 from builder.plan.decide import BOOT_FORMAT, UNTRUSTED, Candidate, CellInputs, Reason
 from builder.sources.lock_file import LOCK_FILE_NAME, read_lock
@@ -67,6 +68,11 @@ class Project:
     def told(self) -> set[str]:
         """What was said already, and need not be said again by another step of the same run."""
         return set()
+
+    @cached_property
+    def packing(self) -> Packing:
+        """How layers of images are packed for registries; images share layers, and each is packed once."""
+        return Packing()
 
     @cached_property
     def config(self) -> Config:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from builder.host.progress import Progress
     from builder.plan.decide import Decision
-    from builder.plan.planning import Planned
     from builder.plan.project import Project
 
 _AT_ONCE = 4
@@ -98,7 +97,7 @@ def publish_project(
                 shutil.rmtree(leftover, ignore_errors=True)
 
             def publish(decision: Decision) -> PublishResult:
-                item = _take_from_store(project, planned, decision, names[decision.cell.id])
+                item = _take_from_store(project, decision, names[decision.cell.id])
                 result = publisher.publish(item, force=force.of(item.title))
                 return replace(result, kernel=decision.cell.kernel.raw)
 
@@ -224,17 +223,20 @@ def make_publishable(project: Project, decision: Decision, names: ImageNames, *,
     )
 
 
-def _take_from_store(project: Project, planned: Planned, decision: Decision, names: ImageNames) -> Publishable:
+def _take_from_store(project: Project, decision: Decision, names: ImageNames) -> Publishable:
     """Return a cell with its image in the store, if that is as it should be; else with why it is not."""
     absent = make_publishable(project, decision, names)
     if decision.action is not Action.SKIP:
         return replace(absent, why=f"{decision.explanation}: run 'nox -s build' with the same selection")
-    digest = planned.images[decision.key_image].digest
+    digest = decision.digest
     if why := _why_too_weak(project, decision, digest):
         return replace(absent, why=why)
     if project.config.publish.signer and (why := _why_unproven(project, decision, digest)):
         return replace(absent, why=why)
-    return make_publishable(project, decision, names, digest=digest)
+    found = make_publishable(project, decision, names, digest=digest)
+    kept = project.journal.cells[decision.cell.id].base_layers
+    base = decision.inputs.base if decision.inputs and kept else ""
+    return replace(found, packing=project.packing.keeping(kept), base=base)
 
 
 @contextmanager

@@ -1,56 +1,47 @@
-"""An image of the container store as it will be in a registry."""
+"""An image of the container store as it will be in a registry: its manifest, and where each of its blobs comes from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.digest import sha256_of
-from builder.errors import FormatError
 from builder.foreign import read_json
 from builder.image.contents import export_image
 from builder.image.manifests import OCI_MANIFEST
+from builder.image.packed import pack_image, pack_layer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from builder.image.packed import PackedImage, Packing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedImage:
-    """A manifest, and its blobs as files of a folder."""
+    """A manifest, and its own blobs as files of a folder, made when they are asked for; see ``PackedImage``."""
 
     folder: Path
-    manifest: bytes
-    media_type: str
-    blobs: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        return sha256_of(self.manifest)
+    packed: PackedImage
 
     def file(self, blob: str) -> Path:
-        return self.folder / blob.removeprefix("sha256:")
+        """Return a file with an own blob: the configuration, or a layer, which is packed now."""
+        plain = self.packed.own.get(blob)
+        if plain is None:
+            return self.folder / blob.removeprefix("sha256:")
+        target = self.folder / f"{blob.removeprefix('sha256:')}.packed"
+        with target.open("wb") as stream:
+            stream.writelines(pack_layer(plain))
+        return target
 
 
-def export_stored(image: str, folder: Path) -> ExportedImage:
-    """Export an image without packing its layers, so that its digest is the same in the store and in every registry.
+def export_stored(image: str, folder: Path, packing: Packing) -> ExportedImage:
+    """Export an image in the form that has the same digest wherever it is packed.
 
     Raises:
-        FormatError: what was exported has no manifest.
+        FormatError: what was exported is no image.
     """
     export_image(image, folder)
-    manifest = (folder / "manifest.json").read_bytes()
-    try:
-        data = read_json(manifest, "it")
-        blobs = [data["config"]["digest"], *(layer["digest"] for layer in data["layers"])]
-    except (KeyError, TypeError, FormatError) as error:
-        raise FormatError(f"{image}: what buildah exported has no manifest: {error!r}") from None
-    return ExportedImage(
-        folder=folder,
-        manifest=manifest,
-        media_type=media_type_of(manifest),
-        blobs=tuple(dict.fromkeys(blobs)),
-    )
+    return ExportedImage(folder=folder, packed=pack_image(folder, packing))
 
 
 def media_type_of(manifest: bytes) -> str:

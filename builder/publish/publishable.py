@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.digest import content_id
+from builder.image.packed import Packing
 from builder.publish.attest.bundle import SIGNATURE_PREDICATE
 from builder.pullspec import parse_pullspec
 
@@ -55,7 +56,9 @@ class Publishable:
         predicates: the kinds of statements that it must have where images are signed.
         state: gives them; called if need be, and only for an image that is here.
         stored_as: its name in the container store.
-        digest: of the image in the store; empty where it is not here as it should be.
+        digest: of the image in registries; empty where it is not in the store as it should be.
+        packing: how it becomes one with this digest.
+        base: full name by digest of the image that gives the layers which it keeps; empty where it keeps none.
         why: why it is not, or why its key is not known.
     """
 
@@ -67,6 +70,8 @@ class Publishable:
     state: Callable[[], Statements]
     stored_as: str = ""
     digest: str = ""
+    packing: Packing = field(default_factory=Packing)
+    base: str = ""
     why: str = ""
 
 

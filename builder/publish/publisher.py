@@ -26,6 +26,7 @@ from builder.publish.publishable import Statements
 from builder.publish.reading import TaggedImage, read_tag
 from builder.publish.result import PublishResult, PublishStatus
 from builder.pullspec import parse_pullspec
+from builder.registry.manifest import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from builder.pullspec import Pullspec
     from builder.registry.reader import Registry
     from builder.registry.writer import Uploader
+
+_LARGEST_KEPT = 16 * 1024**3
 
 
 def _conflict(message: str) -> CellError:
@@ -67,6 +70,11 @@ class PublishTools:
     attester: Attester | None
     scratch: Path
     run_id: str
+
+
+def _say_of_base(error: SourceError, digest: str) -> SourceError:
+    """Return the same, saying what was asked for and why."""
+    return type(error)(f"layer {digest} of the base image cannot be had: {error.message}", hint=error.hint)
 
 
 class Publisher:
@@ -119,10 +127,11 @@ class Publisher:
         if not force and len(images) == len(there):
             return self._complete(item, result, images[0].content)
         with tempfile.TemporaryDirectory(dir=self._tools.scratch, prefix="publish-") as folder:
-            image = export_stored(item.stored_as, Path(folder, "image"))
+            exported = export_stored(item.stored_as, Path(folder, "image"), item.packing)
+            image = exported.packed
             if image.digest != item.digest:
                 raise FormatError(f"{item.stored_as} is {image.digest} in the store, not {item.digest}")
-            result = self._upload(item.names.image(image.digest), image, result)
+            result = self._upload(item, exported, result)
         attached = self._attest(item, image.manifest)
         for name, tagged in there.items():
             if tagged is None or (force and name in others):
@@ -242,15 +251,15 @@ class Publisher:
                 f"{', '.join(missing)}: publish on that machine, or move the tag with --force"
             )
 
-    def _upload(self, name: Pullspec, image: ExportedImage, result: PublishResult) -> PublishResult:
+    def _upload(self, item: Publishable, exported: ExportedImage, result: PublishResult) -> PublishResult:
         """Bring blobs and manifest into a repository, and look whether they are there."""
-        uploader = self._tools.uploader
+        uploader, image = self._tools.uploader, exported.packed
+        name = item.names.image(image.digest)
         sent = blobs = 0
         for digest in image.blobs:
-            file = image.file(digest)
-            place = (name.host, name.repository, digest)
-            if self._once.get(place, partial(uploader.send_blob, name, digest, file)):
-                sent, blobs = sent + file.stat().st_size, blobs + 1
+            bring = partial(self._bring, name, digest, exported, item.base)
+            if size := self._once.get((name.host, name.repository, digest), bring):
+                sent, blobs = sent + size, blobs + 1
         uploader.send_manifest(name, image.manifest, image.media_type)
         if uploader.tags.resolve(name) != image.digest:
             raise SourceError(f"{name}: the registry took the manifest, and does not have it")
@@ -259,6 +268,24 @@ class Publisher:
                 self._once.forget((name.host, name.repository, digest))
                 raise SourceError(f"{name}: the registry took blob {digest}, and does not have it")
         return replace(result, bytes_sent=result.bytes_sent + sent, blobs_sent=result.blobs_sent + blobs)
+
+    def _bring(self, name: Pullspec, digest: str, exported: ExportedImage, base: str) -> int:
+        """Have a repository have a blob; returns how many bytes were sent for it."""
+        uploader = self._tools.uploader
+        if uploader.tags.has_blob(name, digest):
+            return 0
+        size = exported.packed.kept.get(digest)
+        if size is None:
+            file = exported.file(digest)
+        elif uploader.mount_blob(name, digest, origin := parse_pullspec(base)):
+            return 0
+        else:
+            file = exported.folder / f"{digest.removeprefix('sha256:')}.kept"
+            try:
+                self._tools.registry.save_blob(origin, Descriptor(digest, size), file, largest=_LARGEST_KEPT)
+            except SourceError as error:
+                raise _say_of_base(error, digest) from None
+        return file.stat().st_size if uploader.send_blob(name, digest, file) else 0
 
     def _tag(self, name: Pullspec, manifest: bytes, media_type: str, *, replaced: bool) -> None:
         """Give an image a final name, unless somebody else did in the meantime, or the run was interrupted."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PIECE = 8 * 1024**2
 _RIGHTS = "pull,push"
+_CREATED = 201
 
 
 class Uploader:
@@ -53,6 +54,24 @@ class Uploader:
         self.bytes_sent += upload.sent
         self.blobs_sent += 1
         return True
+
+    def mount_blob(self, name: Pullspec, digest: str, origin: Pullspec) -> bool:
+        """Have a repository take a blob from another one of the same registry; returns whether it did.
+
+        Source: distribution-spec 1.1, "Mounting a blob from another repository". A registry that does not, or may not
+        let us read there, begins an upload instead, which ends by itself. Errors are those of ``send_blob``.
+        """
+        if name.host != origin.host:
+            return False
+        query = urlencode({"mount": digest, "from": origin.repository})
+
+        def read(answer: httpx.Response) -> bool:
+            return answer.status_code == _CREATED
+
+        request = _request("POST", b"", _CREATED, 202)
+        return self._transport.retrying(
+            lambda: self._transport.exchange(name, f"blobs/uploads/?{query}", read, request)
+        )
 
     def send_content(self, name: Pullspec, content: bytes) -> bool:
         """Send a small blob, unless the repository has it; returns whether it was sent.

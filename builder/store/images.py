@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import CommandError, UsageError
+from builder.errors import CommandError, FormatError, UsageError
 from builder.host.locks import own_store, share_store
 from builder.host.run import Command, find_tool, run
+from builder.image.packed_layer import layers_of_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from builder.image.packed_layer import PackedLayer
 
 # What a killed run can leave behind has such a name, with the run's id in it: the next run that has the store for
 # itself finds and removes it, and no run takes another's image for its own.
@@ -73,6 +76,21 @@ def find_image(name: str) -> Image:
     if len(words) != 2:  # noqa: PLR2004 - id and digest
         raise CommandError(f"buildah inspect printed something unreadable about {name}: {words}")
     return Image(id=words[0].removeprefix("sha256:"), digest=words[1])
+
+
+def read_base_layers(name: str) -> dict[str, PackedLayer]:
+    """Return the layers of an image of a registry that is in the store as that registry has them, by diff id.
+
+    Raises:
+        CommandError: buildah prints something unreadable about it.
+    """
+    printed = run(Command(argv=("buildah", "inspect", "--type", "image", name))).check().stdout
+    try:
+        found = json.loads(printed)
+        diff_ids = [str(item) for item in found["OCIv1"]["rootfs"]["diff_ids"]]
+        return layers_of_base(str(found["Manifest"]).encode(), diff_ids)
+    except (ValueError, KeyError, TypeError, FormatError) as error:
+        raise CommandError(f"buildah inspect printed something unreadable about {name}: {error!r}"[:500]) from error
 
 
 def remove_images(names: Iterable[str]) -> None:

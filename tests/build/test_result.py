@@ -32,7 +32,7 @@ def test_exit_codes(results: list[CellResult], code: int) -> None:
     [(Action.SKIP, Status.SKIPPED), (Action.EXCLUDE, Status.EXCLUDED), (Action.REFUSE, Status.REFUSED)],
 )
 def test_cells_for_which_nothing_is_done_have_a_result_too(action: Action, status: Status) -> None:
-    result = result_without_work(replace(RESULTS[0].decision, action=action), "sha256:1")
+    result = result_without_work(replace(RESULTS[0].decision, action=action, digest="sha256:1"))
     assert (result.status, result.digest, result.duration_s) == (status, "sha256:1", 0.0)
 
 

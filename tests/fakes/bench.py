@@ -16,6 +16,7 @@ from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck, BootProblem, Verdict
 from builder.build import cells as build_module
 from builder.host.locks import share_store
+from builder.image.packed import Packing, pack_image
 from builder.sources.lock import Lock
 from builder.sources.lock_file import read_lock, write_lock
 from builder.store import jail as jail_module
@@ -148,7 +149,8 @@ class Bench:
             self.offer(cell["kernel"], labels={"io.kmodsmith.cell.key": cell["key"]})
 
     def digest(self, kernel: str) -> str:
-        return f"sha256:{(self.store / kernel / 'digest').read_text().strip()}"
+        """Return the digest of a kernel's image in registries."""
+        return pack_image(self.store / kernel / "exported", Packing()).digest
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         code = run_cli(["--project", str(self.folder), *arguments])

@@ -42,7 +42,7 @@ def _candidate(inputs: CellInputs = _INPUTS, **changes: Any) -> Candidate:
 def _evidence(inputs: CellInputs = _INPUTS, outcome: CellOutcome = CellOutcome.BUILT, **more: Any) -> CellEvidence:
     evidence = CellEvidence(
         cell=_CELL.id, driver="demo", kernel=_CELL.kernel.raw, key=inputs.key, outcome=outcome,
-        inputs=asdict(inputs), run="r", finished="2026-11-23T00:00:00Z", digest="d",
+        inputs=asdict(inputs), run="r", finished="2026-11-23T00:00:00Z", digest="d", stored="s",
         modules=(ModuleRecord(name="demo.ko", sha256="0" * 64, size=1),),
     )  # fmt: skip
     return replace(evidence, **more)
@@ -59,7 +59,7 @@ def _decide(
     names = {"key": _KEY_IMAGE, "name": _IMAGE}
     present = {names[key]: value for key, value in (images or {}).items()}
     return make_plan(
-        [candidate], evidence=known, images=present, digests=dict.fromkeys(present, "d"), force=force
+        [candidate], evidence=known, images=present, digests=dict.fromkeys(present, "s"), force=force
     ).decisions[0]
 
 
@@ -82,7 +82,7 @@ def test_up_to_date_needs_image_and_name() -> None:
         (None, {"key": "1"}),
         (_evidence(replace(_INPUTS, source="other")), _BOTH),
         (_evidence(outcome=CellOutcome.FAILED, modules=(), digest=""), _BOTH),
-        (_evidence(digest="that of another build"), _BOTH),
+        (_evidence(stored="that of another build"), _BOTH),
     ],
 )
 def test_an_image_whose_proof_is_not_on_record_is_proven_again_and_not_built(
@@ -178,7 +178,7 @@ def test_what_is_booted_and_why(
         [_candidate(boot_key="boot-1")],
         evidence={_CELL.id: _evidence()},
         images={names[key]: value for key, value in images.items()},
-        digests={names[key]: "d" for key in images},
+        digests={names[key]: "s" for key in images},
         boots={_CELL.id: previous} if previous else {},
         boot_always=always,
     ).decisions[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fakes.bench import FEW, Bench
 from fakes.list_place import BOTH, LIST, LIST_OTHER, LIST_REPOSITORY, REFUSED, Place, list_item, list_of, own_names
 from fakes.lists import never
 from fakes.published_image import (
@@ -25,10 +27,14 @@ from builder.evidence.journal import Journal
 from builder.evidence.records import PublishEvidence
 from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
+from builder.image.packed import Packing, pack_image
+from builder.image.packed_layer import PackedLayer
 from builder.plan.decide import Decision, Plan
 from builder.publish import cells, published
 from builder.publish.attester import Attester
 from builder.publish.audit import Auditor, TagState, WantedTag
+from builder.publish.publishable import ImageNames, Publishable
+from builder.publish.publisher import Publisher, PublishTools
 from builder.publish.result import PublishResult, PublishStatus
 
 if TYPE_CHECKING:
@@ -234,3 +240,77 @@ def test_a_journal_to_which_others_add_is_looked_through(tmp_path: Path) -> None
     journal.published |= {"quay.test/a:1": growing, "quay.test/b:1": replace(_PUBLISHED, digest="sha256:4")}
     result = image.publisher(journal, None).publish(image.item(digest=image.facts.digest))
     assert (result.status, journal.published[str(NAME)].digest) == (PublishStatus.THERE, image.facts.digest)
+
+
+_BASE = "registry.test/ubi9/ubi-minimal"
+
+
+class _Stored:
+    """A built image whose only layer is said to be one of a base, and the registries that it goes to and comes from."""
+
+    def __init__(self, bench: Bench, base: str) -> None:
+        cell = bench.build("--kernel", FEW[0])[1]["cells"][0]
+        exported = bench.store / FEW[0] / "exported"
+        plain = json.loads((exported / "manifest.json").read_text())["layers"][0]["digest"]
+        self.blob = gzip.compress((exported / plain.removeprefix("sha256:")).read_bytes(), mtime=0)
+        kept = {plain: PackedLayer(digest=sha256_of(self.blob), size=len(self.blob))}
+        packing = Packing(kept=kept)
+        self.server = FakeRegistry()
+        self.server.blobs[base.partition("/")[2], sha256_of(self.blob)] = self.blob
+        self.item = Publishable(
+            title=cell["cell"], key=cell["key"], arch="amd64", names=ImageNames(own=("quay.test/org/drv:1",)), predicates=(),
+            state=never, stored_as=f"localhost/kmodsmith/cell:{cell['key']}",
+            digest=pack_image(exported, packing).digest, packing=packing, base=f"{base}@sha256:{'1' * 64}",
+        )  # fmt: skip
+        registry, uploader, _ = self.server.open(bench.folder / "cache")
+        journal = Journal(bench.folder / "published.jsonl")
+        self.publisher = Publisher(
+            PublishTools(
+                registry=registry, uploader=uploader, journal=journal, attester=None, scratch=bench.folder, run_id="r"
+            )
+        )
+
+
+def test_layers_of_a_base_are_brought_from_its_own_registry(bench: Bench) -> None:
+    stored = _Stored(bench, _BASE)
+    result = stored.publisher.publish(stored.item)
+    assert (result.status, result.blobs_sent) == (PublishStatus.PUBLISHED, 2)
+    assert stored.server.blobs["org/drv", sha256_of(stored.blob)] == stored.blob
+    manifest = json.loads(stored.server.manifests["org/drv", "1"])
+    assert manifest["layers"][0] | {"digest": sha256_of(stored.blob), "size": len(stored.blob)} == manifest["layers"][0]
+    assert manifest["layers"][0]["mediaType"] == "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def test_layers_of_a_base_in_the_same_registry_are_mounted(bench: Bench) -> None:
+    stored = _Stored(bench, "quay.test/ubi/base")
+
+    def mount(request: httpx.Request) -> httpx.Response | None:
+        if "mount" not in request.url.params:
+            return None
+        assert request.url.params["from"] == "ubi/base"
+        stored.server.blobs["org/drv", request.url.params["mount"]] = stored.blob
+        return httpx.Response(201)
+
+    stored.server.faults.append(mount)
+    result = stored.publisher.publish(stored.item)
+    assert (result.status, result.blobs_sent) == (PublishStatus.PUBLISHED, 1), "only the configuration is sent"
+
+
+def test_layers_that_the_repository_has_are_not_asked_of_the_base(bench: Bench) -> None:
+    stored = _Stored(bench, _BASE)
+    stored.server.blobs["org/drv", sha256_of(stored.blob)] = stored.blob
+    stored.server.blobs.pop((_BASE.partition("/")[2], sha256_of(stored.blob)))
+    assert stored.publisher.publish(stored.item).status is PublishStatus.PUBLISHED
+
+
+@pytest.mark.parametrize("damage", [b"", b"another", None])
+def test_a_base_that_does_not_give_its_layers_publishes_nothing(bench: Bench, damage: bytes | None) -> None:
+    stored = _Stored(bench, _BASE)
+    place = (_BASE.partition("/")[2], sha256_of(stored.blob))
+    if damage is None:
+        del stored.server.blobs[place]
+    else:
+        stored.server.blobs[place] = damage
+    result = stored.publisher.publish(stored.item)
+    assert (result.status, stored.server.final_tags) == (PublishStatus.UNKNOWN, set())
+    assert sha256_of(stored.blob) in result.why

@@ -204,3 +204,32 @@ def test_a_blob_whose_last_answer_was_lost_is_not_sent_again(server: _Server, up
     assert len(lost) == 1
     assert len([line for line in server.log if line.startswith("POST")]) == 1
     assert server.blobs[digest] == blob.read_bytes()
+
+
+@pytest.mark.parametrize(("status", "is_mounted"), [(201, True), (202, False)])
+def test_a_blob_of_another_repository_is_mounted_where_the_registry_does_that(
+    server: _Server, uploader: Uploader, status: int, is_mounted: bool
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    def mount(request: httpx.Request) -> httpx.Response | None:
+        asked.append(dict(request.url.params))
+        return httpx.Response(status, headers={"Location": "/v2/org/name/blobs/uploads/1"})
+
+    server.faults.append(mount)
+    digest = _digest(b"x")
+    assert uploader.mount_blob(_NAME, digest, parse_pullspec(f"quay.test/ubi/base@{digest}")) is is_mounted
+    assert asked == [{"mount": digest, "from": "ubi/base"}]
+
+
+def test_nothing_is_mounted_from_another_registry(server: _Server, uploader: Uploader) -> None:
+    digest = _digest(b"x")
+    assert not uploader.mount_blob(_NAME, digest, parse_pullspec(f"other.test/ubi/base@{digest}"))
+    assert server.log == []
+
+
+def test_a_mount_that_is_refused_is_an_error(server: _Server, uploader: Uploader) -> None:
+    server.faults.append(lambda _: httpx.Response(403))
+    digest = _digest(b"x")
+    with pytest.raises(SourceError):
+        uploader.mount_blob(_NAME, digest, parse_pullspec(f"quay.test/ubi/base@{digest}"))

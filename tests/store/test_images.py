@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from builder.errors import CommandError
-from builder.store.images import list_images, remove_leftovers
+from builder.image.packed_layer import PackedLayer
+from builder.store.images import list_images, read_base_layers, remove_leftovers
 
 if TYPE_CHECKING:
     from fakes.tools import FakeTools
@@ -49,3 +51,38 @@ esac""",
     calls = fake_tools.calls("buildah")
     assert ["rm", "ours"] in calls
     assert ["rmi", "localhost/kmodsmith/stage:k"] in calls
+
+
+_BASE = {
+    "Manifest": json.dumps(
+        {
+            "layers": [
+                {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": f"sha256:{'a' * 64}", "size": 5}
+            ]
+        }
+    ),
+    "OCIv1": {"rootfs": {"diff_ids": ["sha256:1"]}},
+}
+
+
+def test_layers_of_a_base_are_told_as_its_registry_has_them(fake_tools: FakeTools) -> None:
+    fake_tools.add("buildah", f"echo '{json.dumps(_BASE)}'")
+    assert read_base_layers("base:1") == {"sha256:1": PackedLayer(digest=f"sha256:{'a' * 64}", size=5)}
+    assert fake_tools.calls("buildah") == [["inspect", "--type", "image", "base:1"]]
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "",
+        "[]",
+        "{}",
+        json.dumps(_BASE | {"Manifest": ""}),
+        json.dumps(_BASE | {"OCIv1": {"rootfs": {"diff_ids": []}}}),
+        json.dumps(_BASE | {"OCIv1": None}),
+    ],
+)
+def test_a_base_of_which_something_unreadable_is_told_is_an_error(fake_tools: FakeTools, printed: str) -> None:
+    fake_tools.add("buildah", f"echo '{printed}'")
+    with pytest.raises(CommandError, match="unreadable about base:1"):
+        read_base_layers("base:1")

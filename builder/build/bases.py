@@ -1,0 +1,81 @@
+"""Base images of final images: the small one that a kernel source makes, or the one that a driver names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from builder.host.once import Once
+from builder.registry.pull import Puller, open_puller
+from builder.store.images import TOOLKIT_PREFIX, read_base_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import ExitStack
+
+    from builder.config.model import Driver
+    from builder.image.packed import Packing
+    from builder.kernel import Arch
+    from builder.plan.decide import Decision
+    from builder.plan.project import Project
+
+_ID_LENGTH = 16
+
+
+def named_base(driver: Driver, arch: Arch) -> str:
+    """Return the name in the container store of the base image that a driver names."""
+    digest = (driver.base_image or "").rpartition(":")[2]
+    return f"{TOOLKIT_PREFIX}base:{arch}-{digest[:_ID_LENGTH]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bases:
+    """Base images of a run's cells; safe to use from several threads.
+
+    ``small`` returns the name of a kernel source's own, making it if need be; ``open_pulls`` what pulls others;
+    ``plain`` packs images that keep no layer of their base.
+    """
+
+    drivers: Mapping[str, Driver]
+    small: Callable[[Decision], str]
+    open_pulls: Callable[[], Puller]
+    plain: Packing
+    _once: Once = field(default_factory=Once)
+
+    def ensure(self, decision: Decision) -> str:
+        """Return the name in the store of a cell's base image, which is there when this returns.
+
+        Raises:
+            SourceError: its registry does not have it, refuses, or does not answer.
+        """
+        driver, arch = self.drivers[decision.cell.driver], decision.cell.kernel.arch
+        if driver.base_image is None:
+            return self.small(decision)
+        puller = self._once.get("puller", self.open_pulls)
+        return puller.ensure(driver.base_image, named_base(driver, arch), arch)
+
+    def packing(self, decision: Decision) -> Packing:
+        """Return how a cell's image is packed: layers of a base that is in a registry stay as they are there."""
+        if self.drivers[decision.cell.driver].base_image is None:
+            return self.plain
+        name = self.ensure(decision)
+        return self.plain.keeping(self._once.get(("layers", name), lambda: read_base_layers(name)))
+
+
+def open_bases(project: Project, small: Callable[[Decision], str], held: ExitStack) -> Bases:
+    """Return the base images of a project's cells; what pulls them is opened when needed, and closed with ``held``."""
+
+    def open_pulls() -> Puller:
+        place = project.workplace
+        puller = open_puller(place.registry, place.root, cache_dir=place.cache_dir, work_dir=place.work_dir)
+        held.callback(puller.close)
+        return puller
+
+    drivers = {driver.name: driver for driver in project.config.drivers}
+    return Bases(drivers=drivers, small=small, open_pulls=open_pulls, plain=project.packing)
+
+
+def names_of_bases(project: Project, arches: Iterator[Arch]) -> set[str]:
+    """Return the names in the store of all base images that drivers of a project name."""
+    named = [driver for driver in project.config.drivers if driver.base_image]
+    return {named_base(driver, arch) for arch in arches for driver in named}
