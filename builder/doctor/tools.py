@@ -47,6 +47,8 @@ TEST_TOOLS = (
     Tool(name="podman", purpose="pulls images as others would", debian="podman", fedora="podman"),
     Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),
     Tool(name="modprobe", purpose="orders modules as others would", debian="kmod", fedora="kmod"),
+    Tool(name="rpmbuild", purpose="makes the packages of a base image", debian="rpm", fedora="rpm-build"),
+    Tool(name="rpm", purpose="installs the packages of a base image", debian="rpm", fedora="rpm"),
     Tool(name="mount", purpose="gives tests a small disk", debian="mount", fedora="util-linux-core"),
 )
 

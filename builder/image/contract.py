@@ -262,6 +262,11 @@ def _list_packages(image: ImageContents) -> Iterator[str]:
         database = image.find(f"{folder}/rpmdb.sqlite")
         if database is not None and database.content is None:
             raise FormatError(f"/{folder}/rpmdb.sqlite leads to /{database.path}, where no package database should be")
+        ahead = image.find(f"{folder}/rpmdb.sqlite-wal")
+        if database is not None and ahead is not None and ahead.size:
+            raise FormatError(
+                f"/{ahead.path} holds changes that its database does not have: whoever installed was killed"
+            )
         if database is not None and database.content is not None:
             yield from read_rpm_names(database.content)
         elif image.find(f"{folder}/Packages") or image.find(f"{folder}/Packages.db"):
@@ -281,7 +286,7 @@ def read_rpm_names(database: bytes) -> list[str]:
     names, left = [], len(database)
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(len(database) + 1, _LARGEST_HEADER))
-        connection.deserialize(database)
+        connection.deserialize(_without_log(database))
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.set_authorizer(_allow_packages)
@@ -297,6 +302,14 @@ def read_rpm_names(database: bytes) -> list[str]:
     finally:
         connection.close()
     return names
+
+
+def _without_log(database: bytes) -> bytes:
+    """Return a database that does not say that it has a write-ahead log: SQLite opens none in memory that does.
+
+    rpm always leaves that word, also where its log is done (sqlite.org/fileformat2.html, 1.3.3: offsets 18 and 19).
+    """
+    return database[:18] + b"\1\1" + database[20:] if database[18:20] == b"\2\2" else database
 
 
 def _allow_packages(action: int, name: str | None, column: str | None, _: str | None, inside: str | None) -> int:

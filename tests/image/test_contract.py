@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,20 @@ def _instead(path: str, content: bytes, mode: int = 0o644) -> list[LayerEntry]:
 _ROOT = f"opt/lib/modules/{KERNEL}"
 _PEM = b"-----BEGIN PRIVATE KEY-----\n" + b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n" * 3
 _PKCS8 = bytes.fromhex("308204bd020100300d06092a864886f70d0101010500048204a7")
+
+
+def _rpm_database(*names: str, damage: bytes = b"") -> bytes:
+    """Return a database as rpm leaves it: with the word for a write-ahead log, which is gone."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
+        header = struct.pack(">II", 2, 64) + struct.pack(">IIII", 63, 7, 0, 16) + struct.pack(">IIII", 1000, 6, 16, 1)
+        blobs = [header + b"\0" * 16 + name.encode() + b"\0" for name in names]
+        connection.executemany("INSERT INTO Packages (blob) VALUES (?)", [(blob,) for blob in [*blobs, damage] if blob])
+        connection.commit()
+        database = connection.serialize()
+    return database[:18] + b"\2\2" + database[20:]
+
+
 _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-headers-6.1.0-56-amd64\n"
 
 
@@ -91,6 +106,8 @@ _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-header
         (Check.PROHIBITED_PACKAGE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/dpkg/status", content=_STATUS)]),
         (Check.PACKAGES_UNREADABLE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=b"nonsense" * 200)]),
         (Check.PACKAGES_UNREADABLE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/Packages", content=b"bdb")]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=_rpm_database()), LayerEntry(path="var/lib/rpm/rpmdb.sqlite-wal", content=b"x")]),
+        (Check.PROHIBITED_PACKAGE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=_rpm_database("kernel-core")), LayerEntry(path="var/lib/rpm/rpmdb.sqlite-wal", content=b"")]),
         (Check.KERNEL_FILE, [*GOOD_ENTRIES, LayerEntry(path=f"lib/modules/{KERNEL}/vmlinuz", content=b"MZ")]),
         (Check.KERNEL_FILE, [*GOOD_ENTRIES, LayerEntry(path=f"usr/src/kernels/{KERNEL}/Makefile", content=b"x")]),
         (Check.SECRET_IN_LAYER, [*GOOD_ENTRIES, LayerEntry(path="etc/pki/sign.pem", content=_PEM)]),
@@ -218,18 +235,9 @@ def test_a_secret_that_a_later_layer_deletes_is_still_in_the_image(tmp_path: Pat
 
 
 def test_rpm_database() -> None:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
-    for name in (b"bash", b"kernel-core"):
-        header = struct.pack(">II", 2, 64) + struct.pack(">IIII", 63, 7, 0, 16) + struct.pack(">IIII", 1000, 6, 16, 1)
-        connection.execute("INSERT INTO Packages (blob) VALUES (?)", (header + b"\0" * 16 + name + b"\0",))
-    connection.execute("INSERT INTO Packages (blob) VALUES (?)", (b"xx",))
-    connection.commit()
+    assert read_rpm_names(_rpm_database("bash", "kernel-core")) == ["bash", "kernel-core"]
     with pytest.raises(FormatError, match="damaged"):
-        read_rpm_names(connection.serialize())
-    connection.execute("DELETE FROM Packages WHERE blob = ?", (b"xx",))
-    connection.commit()
-    assert read_rpm_names(connection.serialize()) == ["bash", "kernel-core"]
+        read_rpm_names(_rpm_database("bash", damage=b"xx"))
 
 
 _ENDLESS = "WITH RECURSIVE c(blob) AS (SELECT x'00' UNION ALL SELECT blob FROM c) SELECT blob FROM c"
