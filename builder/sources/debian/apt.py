@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from debian.debian_support import Version
 
 from builder.errors import HostError, SourceError, SourceUnreachableError
-from builder.host.locks import alone
 from builder.host.run import Command, find_tool, run
 from builder.host.surroundings import find_surroundings
 
@@ -72,7 +71,11 @@ class Archive:
 
 
 class Apt:
-    """apt for one architecture in ``folder``; call ``update`` before anything else."""
+    """apt for one architecture in ``folder``; call ``update`` before anything else.
+
+    Have the folder alone until the last answer is read: another run that updates it writes over its configuration and
+    its lists, and what is read of them then is of the other run's archives, or of the host's own configuration.
+    """
 
     def __init__(
         self,
@@ -91,16 +94,15 @@ class Apt:
         """Packages of the index that cannot be used, by name, and why."""
 
     def update(self) -> None:
-        """Fetch and verify the package lists; other runs that want the same wait, because apt itself would refuse them.
+        """Fetch and verify the package lists.
 
         Raises:
             SourceUnreachableError: an archive did not answer.
             HostError: there is no room for the lists.
             SourceError: a signature is wrong or the keyring is missing.
         """
-        with alone(self._folder):
-            self._write_configuration()
-            outcome = self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any")
+        self._write_configuration()
+        outcome = self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any")
         if outcome is None:
             return
         found = find_surroundings(outcome)

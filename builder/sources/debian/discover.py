@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from debian.debian_support import Version
 
 from builder.errors import SourceError, UsageError
+from builder.host.locks import alone
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.apt import Apt, Archive
 from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage
@@ -78,16 +79,9 @@ def discover(
         SourceUnreachableError: the archive did not answer; the previous answer stays valid.
         SourceError: its answer cannot be trusted or has no kernel in it.
     """
-    archives = [Archive(url=archive.url, suites=archive.suites) for archive in source.archives]
-    keyring = Path(source.keyring)
-    targets = sorted({parse_kernel_version(f"6.1.0-1-{flavour}").arch for flavour in source.flavours})
-    apts = {arch: Apt(work_dir / arch, arch, archives, keyring) for arch in {*targets, *source.build_arches}}
-    for apt in apts.values():
-        apt.update()
-    index = {arch: _by_name(apt.packages(_WANTED)) for arch, apt in apts.items()}
-    collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
-    for arch in targets:
-        collector.add_arch(arch, source.flavours)
+    # Projects whose sources have one name share the folder, and may ask other archives in it.
+    with alone(work_dir):
+        collector = _ask(source, work_dir)
     if not collector.kernels:
         reasons = "; ".join(sorted(set(collector.left_out.values())))
         without = "no kernel headers of the configured flavours"
@@ -98,6 +92,20 @@ def discover(
     if previous is not None and previous.model_copy(update={"resolved": found.resolved}) == found:
         found = previous
     return DebianAnswer(locked=found, lost=keeper.lost, problems=keeper.problems)
+
+
+def _ask(source: DebianKernels, work_dir: Path) -> _Collector:
+    archives = [Archive(url=archive.url, suites=archive.suites) for archive in source.archives]
+    keyring = Path(source.keyring)
+    targets = sorted({parse_kernel_version(f"6.1.0-1-{flavour}").arch for flavour in source.flavours})
+    apts = {arch: Apt(work_dir / arch, arch, archives, keyring) for arch in {*targets, *source.build_arches}}
+    for apt in apts.values():
+        apt.update()
+    index = {arch: _by_name(apt.packages(_WANTED)) for arch, apt in apts.items()}
+    collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
+    for arch in targets:
+        collector.add_arch(arch, source.flavours)
+    return collector
 
 
 def _by_name(packages: Iterable[Package]) -> dict[str, list[Package]]:

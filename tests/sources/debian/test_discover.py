@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +20,8 @@ from builder.sources.lock import Lock
 from builder.sources.lock_file import read_lock, write_lock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fakes.tools import FakeTools
 
     from builder.sources.debian.lock import LockedDebian
@@ -358,14 +360,67 @@ def test_an_archive_that_does_not_fit_together(
         discover(_SOURCE, None, tmp_path / "work", _NOW)
 
 
-def test_two_runs_that_want_the_same_lists_wait_for_each_other(fake_tools: FakeTools, tmp_path: Path) -> None:
-    """apt-get itself fails where another one has its lists."""
-    script = (
-        'mkdir "$APT_CONFIG.held" || { echo "E: Could not get lock"; exit 100; }; sleep 0.05; rm -r "$APT_CONFIG.held"'
+def _refuses_a_lock(file: Path) -> bool:
+    """Tell whether somebody has the lock; asks as another process would, by a description of its own."""
+    with file.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_nobody_else_has_the_lists_until_the_last_of_them_is_read(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that updates them in between would have its archive's kernels locked for this one's."""
+    _serve(fake_tools, tmp_path, _AMD64)
+    held: list[tuple[str, bool]] = []
+
+    def watch(name: str) -> None:
+        own = getattr(Apt, name)
+
+        def step(*arguments: object, **options: object) -> object:
+            held.append((name, _refuses_a_lock(tmp_path / ".work.lock")))
+            return own(*arguments, **options)
+
+        monkeypatch.setattr(Apt, name, step)
+
+    for name in ("update", "packages", "resolve"):
+        watch(name)
+    _ask(None, tmp_path / "work")
+    assert set(held) == {("update", True), ("packages", True), ("resolve", True)}
+    assert not _refuses_a_lock(tmp_path / ".work.lock")
+    fake_tools.add("apt-get", "exit 100")
+    with pytest.raises(SourceError):
+        _ask(None, tmp_path / "work")
+    assert not _refuses_a_lock(tmp_path / ".work.lock"), "nor after a run that failed"
+
+
+def test_two_projects_with_one_name_for_other_archives_get_each_its_own_kernels(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    _serve(fake_tools, tmp_path, [])
+    for suite, number in (("stable", 9), ("other", 10)):
+        (tmp_path / "archive" / suite).write_text("\n\n".join(_kernels(number)) + "\n")
+    uris = tmp_path / "archive" / "uris"
+    fake_tools.add(
+        "apt-get",
+        f"""folder=${{APT_CONFIG%/*}}; read -r _ _ _ suite _ <"$folder/sources.list"
+case "$1" in
+update) cat "{tmp_path}/archive/$suite" >"$folder/state/lists/amd64" ;;
+indextargets) echo "http://deb.test/debian/ $folder/state/lists/amd64" ;;
+install) cat "{uris}" ;;
+esac""",
     )
-    fake_tools.add("apt-get", script)
-    apts = [Apt(tmp_path / "debian" / "x86_64", Arch.X86_64, (), Path("/keys.gpg")) for _ in range(2)]
+    sources = [
+        DebianKernels(
+            provider="debian", archives=(DebianArchive(url="http://deb.test/debian", suites=(suite,)),),
+            flavours=("amd64",), keyring="/keys.gpg",
+        )
+        for suite in ("stable", "other")
+    ]  # fmt: skip
     with ThreadPoolExecutor(2) as pool:
-        for run in [pool.submit(apt.update) for apt in apts]:
-            run.result()
-    assert len(fake_tools.calls("apt-get")) == 2
+        runs = [pool.submit(discover, source, None, tmp_path / "work", _NOW) for source in sources * 3]
+    found = [list(by_text(run.result().locked.kernels)) for run in runs]
+    assert found == [["6.1.0-9-amd64"], ["6.1.0-10-amd64"]] * 3
