@@ -1,4 +1,4 @@
-"""JSON and YAML as kmodsmith writes them: for people to read, and for every parser to read alike. Pure."""
+"""Counts, JSON and YAML as kmodsmith writes them: for people to read, and for every parser to read alike. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 # What Kubernetes' decoder (YAML 1.1 with Go's numbers) reads as something else than text, and PyYAML would not quote.
 _NOT_TEXT_IN_GO = re.compile(r"[yYnN]|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+")
+
+
+def count(number: int, thing: str) -> str:
+    """Return a number of things in words: ``1 cell``, ``2 cells``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def emit_json(data: object) -> str:

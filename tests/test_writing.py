@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from builder.writing import emit_json, emit_yaml
+from builder.writing import count, emit_json, emit_yaml
 
 
 def test_json_is_a_document_of_its_own() -> None:
@@ -24,3 +24,8 @@ def test_text_stays_text_for_every_reader(text: str) -> None:
 
 def test_keys_keep_their_order() -> None:
     assert emit_yaml({"b": 1, "a": 2}, {"c": 3}) == "b: 1\na: 2\n---\nc: 3\n"
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 cells"), (1, "1 cell"), (2, "2 cells")])
+def test_a_count_has_the_number_that_it_says(number: int, words: str) -> None:
+    assert count(number, "cell") == words

@@ -10,7 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from builder.digest import sha256_of
-from builder.errors import DamagedError, FormatError
+from builder.errors import DamagedError, FormatError, SourceError, SourceGoneError
 from builder.image.layer import read_layer_files, whiteouts_of
 from builder.registry.cache import RegistryCache
 from builder.registry.manifest import parse_manifest
@@ -179,14 +179,30 @@ class Registry:
             return pullspec.at(manifest.digest), manifest
         platforms = [name for name in manifest.images if name.split("/")[:2] == ["linux", arch]]
         if not platforms:
-            raise FormatError(f"{pullspec} has no image for {arch}, only for {', '.join(manifest.images) or 'nothing'}")
+            raise FormatError(f"{pullspec} has no image for {arch}{_describe_platforms(manifest)}")
         chosen = pullspec.at(manifest.images[platforms[0]].digest)
         inner = self.manifest(chosen)
         if inner.is_index:
             raise FormatError(f"{pullspec}: its entry for {arch} is a list of images again")
         return chosen, inner
 
+    def is_gone(self, pullspec: Pullspec) -> bool:
+        """Tell whether every place of an image says now that it does not exist; no answer is none (design, rule 4)."""
+        try:  # not what was kept: a manifest that was read once says nothing of today
+            self.transport.read_anywhere(pullspec, f"manifests/{pullspec.reference}", lambda *_: None)
+        except SourceGoneError:
+            return True
+        except SourceError:
+            return False
+        return False
+
     def _read(self, pullspec: Pullspec, path: str, most: int) -> bytes:
         return self.transport.read_anywhere(
             pullspec, path, lambda place, answer: self.transport.read_body(answer, most, f"{place} ({path})")
         )
+
+
+def _describe_platforms(manifest: Manifest) -> str:
+    """Return the end of a sentence that says that one is missing."""
+    known = ", ".join(manifest.images)
+    return f", only for {known}" if known else ": it is a list of images that names no platform"

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from builder.show.table import make_table
-from builder.writing import emit_json
+from builder.writing import count, emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,15 +26,11 @@ def emit_lint(result: LintResult) -> str:
         for item in sorted(result.findings, key=lambda item: item.mistake)
     ]
     counts = Counter(str(item.severity) for item in result.findings)
-    parts = ", ".join(_count(number, severity) for severity, number in sorted(counts.items())) or "nothing wrong"
+    parts = ", ".join(count(number, severity) for severity, number in sorted(counts.items())) or "nothing wrong"
     if result.is_empty:
         seen = ", ".join(f"{number} {kind}" for kind, number in sorted(result.others.items())) or "no object at all"
         parts = f"nothing to judge; there is {seen}"
-    return "\n".join([*lines, f"{_count(result.objects, 'object')} of KMM: {parts}"])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return "\n".join([*lines, f"{count(result.objects, 'object')} of KMM: {parts}"])
 
 
 def emit_choices(choices: Sequence[ImageChoice]) -> RenderableType:

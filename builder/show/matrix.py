@@ -13,7 +13,7 @@ from builder.show.publish import describe_result
 from builder.show.table import format_duration, make_table
 from builder.sources.openshift.changes import format_age
 from builder.sources.release import ReleaseState
-from builder.writing import emit_json
+from builder.writing import count, emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,12 +91,9 @@ def emit_matrix_summary(kernels: Sequence[KernelRow], releases: Sequence[Release
     """Return the rows in one sentence."""
     counts = Counter(row.state for row in releases)
     states = ", ".join(f"{counts[state]} {state}" for state in ReleaseState if counts[state])
-    sentence = f"{len(kernels)} kernels"
-    return (
-        f"{sentence} of {len({(row.release, row.arch) for row in releases})} releases ({states})"
-        if releases
-        else sentence
-    )
+    sentence = count(len(kernels), "kernel")
+    number = len({(row.release, row.arch) for row in releases})
+    return f"{sentence} of {count(number, 'release')} ({states})" if releases else sentence
 
 
 def emit_matrix_json(kernels: Sequence[KernelRow], releases: Sequence[ReleaseRow], notes: Sequence[str]) -> str:
@@ -121,7 +118,7 @@ def emit_discovery(discovery: Discovery) -> list[str]:
         lines.append(f"{len(discovery.cells)} new cells to build: {', '.join(discovery.cells[:_FEW])}{more}")
     if discovery.releases_read:
         lines.append(
-            f"{discovery.releases_read} releases read with {discovery.bytes_read} bytes, "
+            f"{count(discovery.releases_read, 'release')} read with {discovery.bytes_read} bytes, "
             f"{discovery.bytes_per_release} for each"
         )
     return lines
@@ -162,7 +159,7 @@ def emit_readiness_summary(version: str, rows: Sequence[Readiness]) -> str:
     counts = Counter(row.presence for row in rows)
     missing = sum(row.is_missing for row in rows)
     found = ", ".join(f"{number} {presence}" for presence, number in sorted(counts.items()))
-    return f"{version}: {'not ready' if missing else 'ready'}; images of {len(rows)} cells: {found}"
+    return f"{version}: {'not ready' if missing else 'ready'}; images of {count(len(rows), 'cell')}: {found}"
 
 
 def emit_readiness_json(version: str, rows: Sequence[Readiness]) -> str:

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from builder.show.table import make_table
-from builder.writing import emit_json
+from builder.writing import count, emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def emit_audit_table(audits: Sequence[Audit], *, wide: bool) -> RenderableType:
 def emit_audit_summary(audits: Sequence[Audit]) -> str:
     counts = Counter("as it should be" if audit.drift == "none" else str(audit.drift) for audit in audits)
     parts = ", ".join(f"{number} {drift}" for drift, number in sorted(counts.items()))
-    return f"{len(audits)} tags: {parts or 'none'}"
+    return f"{count(len(audits), 'tag')}: {parts}" if parts else "no tag was looked at"
 
 
 def emit_audit_json(audits: Sequence[Audit]) -> str:

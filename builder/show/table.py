@@ -14,6 +14,7 @@ from rich.text import Text
 from builder.build.result import Status
 from builder.evidence.clusters import cluster
 from builder.plan.decide import Action
+from builder.writing import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> st
     """Return the plan in one sentence, with the predicted time where there is something to predict from."""
     counts = Counter(decision.action for decision in plan.decisions)
     parts = [f"{counts[action]} to {action}" for action in Action if counts[action]]
-    sentence = f"{len(plan.decisions)} cells: {', '.join(parts) or 'nothing'}"
+    sentence = f"{count(len(plan.decisions), 'cell')}: {', '.join(parts) or 'nothing'}"
     if not plan.of(Action.BUILD):
         return sentence
     if predicted_s is None:
@@ -147,10 +148,9 @@ def make_table(*columns: str) -> Table:
 
 def _emit_cluster(item: Cluster) -> RenderableType:
     failure = item.failure
-    cells = len(item.cells)
     lines = Text()
     lines.append(f"{failure.failure_class}: {failure.code}", style="bold red")
-    lines.append(f" in {cells} cell{'s' if cells != 1 else ''}\n")
+    lines.append(f" in {count(len(item.cells), 'cell')}\n")
     if failure.location:
         lines.append(f"  {failure.location}\n")
     lines.append(f"  {failure.detail}\n")

@@ -9,6 +9,7 @@ from builder.show.matrix import emit_discovery, emit_discovery_json
 from builder.sources.lock_file import LOCK_FILE_NAME
 from builder.sources.provider import DiscoverOptions
 from builder.verbs.session import Session, show_progress
+from builder.writing import count
 
 
 @click.command()
@@ -42,7 +43,8 @@ def discover(
     else:
         for line in emit_discovery(discovery):
             session.out.print(line, markup=False)
-        count = len(discovery.changes)
-        session.out.print(f"{count} changes in {LOCK_FILE_NAME}" if count else "nothing changed", markup=False)
+        changes = count(len(discovery.changes), "change")
+        told = f"{changes} in {LOCK_FILE_NAME}" if discovery.changes else "nothing changed"
+        session.out.print(told, markup=False)
     if problem := complain(discovery):
         raise problem

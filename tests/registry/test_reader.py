@@ -180,3 +180,34 @@ def test_the_image_of_an_architecture_out_of_a_list(server: PullServer, open_reg
     with pytest.raises(FormatError, match=r"no image for s390x, only for linux/amd64"):
         open_registry().image(listed, "s390x")
     assert open_registry().image(server.name, "amd64")[0] == server.name
+
+
+def test_a_list_that_names_no_platform_says_so(server: PullServer, open_registry: Callable[..., Registry]) -> None:
+    index = json.dumps({"manifests": [{"digest": digest_of(server.manifest), "size": 1}]}).encode()
+    server.answers = [httpx.Response(200, content=index)]
+    listed = Pullspec("quay.test", "org/name", digest_of(index))
+    with pytest.raises(FormatError, match=r"no image for amd64: it is a list of images that names no platform$"):
+        open_registry().image(listed, "amd64")
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_gone"),
+    [(200, False), (404, True), (410, True), (401, False), (403, False), (429, False), (500, False)],
+)
+def test_only_a_registry_that_says_so_now_has_lost_an_image(
+    server: PullServer, open_registry: Callable[..., Registry], answer: int, is_gone: bool
+) -> None:
+    registry = open_registry()
+    registry.manifest(server.name)
+    server.answers = [httpx.Response(answer, content=server.manifest)] * 9
+    assert registry.is_gone(server.name) is is_gone, "what was read before says nothing of today"
+
+
+def test_an_image_is_not_gone_while_a_mirror_gives_no_answer(tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503 if request.url.host == "mirror.test" else 404)
+
+    name = Pullspec("quay.test", "org/name", f"sha256:{'0' * 64}")
+    registry = pretend_registry(answer, tmp_path, mirrors={"quay.test/org": ["mirror.test/org"]})
+    assert not registry.is_gone(name)
+    assert pretend_registry(lambda _: httpx.Response(404), tmp_path).is_gone(name)

@@ -63,8 +63,8 @@ def test_an_answer_that_is_old_says_so() -> None:
 
 def test_the_matrix_in_one_sentence() -> None:
     releases = [_release(), _release(ReleaseState.NO_TOOLKIT)]
-    assert emit_matrix_summary([_kernel()], releases) == "1 kernels of 1 releases (1 complete, 1 no-toolkit)"
-    assert emit_matrix_summary([_kernel()], []) == "1 kernels"
+    assert emit_matrix_summary([_kernel()], releases) == "1 kernel of 1 release (1 complete, 1 no-toolkit)"
+    assert emit_matrix_summary([_kernel()], []) == "1 kernel"
 
 
 def test_of_many_changes_the_first_are_told_and_the_others_counted() -> None:

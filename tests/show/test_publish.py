@@ -61,7 +61,7 @@ def test_tags_that_are_right_are_only_counted() -> None:
     assert "quay.test/a:none" not in text
     assert "another (recorded sha256:1, found sha256:2)" in text
     assert emit_audit_summary(audits) == "2 tags: 1 as it should be, 1 different"
-    assert emit_audit_summary([]) == "0 tags: none"
+    assert emit_audit_summary([]) == "no tag was looked at"
     assert [tag["drift"] for tag in json.loads(emit_audit_json(audits))["tags"]] == ["none", "different"]
 
 
