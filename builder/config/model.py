@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date  # noqa: TC003 - pydantic reads annotations
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -515,6 +516,11 @@ class SourceSettings(_Model):
         """Files that are read for it."""
         return ()
 
+    def why_left_out(self, version: str, today: date) -> str:
+        """Return why a release is not wanted; empty where it is, or where the source has none."""
+        del version, today
+        return ""
+
 
 class DebianKernels(SourceSettings):
     """Kernels of the Debian archive, with toolkits made from its header packages."""
@@ -584,6 +590,13 @@ class OpenShiftKernels(SourceSettings):
     @property
     def runtime_source(self) -> str | None:
         return self.runtime
+
+    def why_left_out(self, version: str, today: date) -> str:
+        for entry in self.drop:
+            if fnmatchcase(version, entry.release):
+                return f"dropped in versions.yaml: {entry.reason}"
+        end = self.end_of_life.get(".".join(version.split(".")[:2]))
+        return f"end of life since {end}" if end is not None and end < today else ""
 
     @property
     def graph_address(self) -> str:

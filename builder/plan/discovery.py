@@ -22,10 +22,12 @@ from builder.host.locks import hold_lock_file, hold_project
 from builder.host.progress import no_progress
 from builder.plan.matrix import Selector, make_matrix
 from builder.sources.change import Change
+from builder.sources.doubt import summarize
 from builder.sources.lock import Lock
 from builder.sources.lock_file import write_lock
 from builder.sources.provider import DiscoverOptions, Question
 from builder.sources.table import PROVIDERS
+from builder.writing import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +92,7 @@ def _discover(project: Project, sources: Sequence[str], options: DiscoverOptions
     found = {name: source for name, source in lock.sources.items() if name in project.config.sources}
     discovery = Discovery()
     for name in sorted(lock.sources.keys() - found.keys()):
-        detail = f"versions.yaml no longer names it; {len(lock.sources[name].kernels)} kernels leave with it"
+        detail = f"versions.yaml no longer names it; gone with it: {count(len(lock.sources[name].kernels), 'kernel')}"
         discovery.changes.append(Change(kind="source gone", subject=name, detail=detail))
     for name in sources or project.config.sources:
         known = lock.sources.get(name)
@@ -169,7 +171,7 @@ def _ask(
         )
     )
     discovery.changes += answer.changes
-    discovery.problems += answer.problems
+    discovery.problems += [f"source {name}: {problem}" for problem in summarize(answer.doubts)]
     discovery.releases_read += answer.releases_read
     discovery.bytes_read += answer.bytes_read
     return answer.locked

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from builder.kernel import KernelVersion
-    from builder.sources.release import Release
+    from builder.sources.release import Release, Withdrawal
 
 SourceProblem = Literal["", "unreachable", "malformed", "host", "defect"]
 """Why the last reading of a whole source failed; then all of it is the answer of ``resolved``."""
@@ -97,6 +97,10 @@ class LockedSource(LockedModel):
 
     def list_releases(self) -> Iterator[Release]:
         """Yield the releases, oldest first; nothing where the source has none."""
+        yield from ()
+
+    def list_withdrawals(self) -> Iterator[Withdrawal]:
+        """Yield the releases that were there and were withdrawn, oldest first."""
         yield from ()
 
 

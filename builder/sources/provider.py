@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from builder.host.progress import Progress
     from builder.kernel import Arch, KernelVersion
     from builder.sources.change import Change
+    from builder.sources.doubt import Doubt
     from builder.sources.lock import LockedSource
     from builder.store.jail import Jail
 
@@ -87,7 +88,7 @@ class Answer:
 
     locked: LockedSource
     changes: list[Change] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     """What could not be read or is not believed; the lock holds the older answers."""
     releases_read: int = 0
     bytes_read: int = 0

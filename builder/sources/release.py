@@ -66,3 +66,15 @@ class Release:
     channels: Mapping[str, str]
     stale: str
     streams: tuple[ReleaseStream, ...]
+    disputed: tuple[str, ...] = ()
+    """Other payloads that are served as this release: which of them nodes run, nobody can say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A release that was in ``channels`` and is in none any more; ``since`` (UTC) is when that was found out."""
+
+    version: str
+    arch: Arch
+    since: str
+    channels: tuple[str, ...]

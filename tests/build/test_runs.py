@@ -28,7 +28,7 @@ def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: Bench, monke
 
     def discover(_source: object, previous: Any, *_: object, **_options: object) -> Any:
         gone.clear()
-        return debian.DebianAnswer(locked=previous, lost={}, problems=[])
+        return debian.DebianAnswer(locked=previous, lost={})
 
     monkeypatch.setattr("builder.sources.debian.toolkit.DebianToolkits.ensure", ensure)
     monkeypatch.setattr("builder.sources.debian.discover.discover", discover)

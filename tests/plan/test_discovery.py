@@ -8,6 +8,7 @@ import pytest
 from fakes.locks import by_text, debian_of
 from fakes.project import KERNELS, make_source
 
+from builder.config.problem_codes import ProblemCode
 from builder.errors import (
     CommandError,
     FormatError,
@@ -20,6 +21,7 @@ from builder.errors import (
 from builder.plan.discovery import discover_project
 from builder.plan.project import open_project
 from builder.sources.debian import discover as debian
+from builder.sources.doubt import Doubt
 from builder.sources.lock import Lock
 from builder.sources.lock_file import read_lock, write_lock
 
@@ -39,7 +41,7 @@ def test_discover_says_what_changed_and_which_cells_that_adds(site: Site) -> Non
     assert f"new kernel {_K1}: of 4.17.1" in out
     assert "new release 4.17.1-x86_64: in fast-4.17 since before the first look; rhel-coreos complete" in out
     assert f"2 new cells to build: demo-1.2.0/{_K1}, demo-1.2.0/{_K1}+rt" in out
-    assert "1 releases read with" in out
+    assert "1 release read with" in out
     assert debian_of(read_lock(site.folder / "versions.lock.yaml")).kernels, "the other source stays"
     before = (site.folder / "versions.lock.yaml").read_bytes()
     code, out, _ = site.run("discover", "--source", "ocp")
@@ -113,7 +115,7 @@ def test_each_source_has_its_own_outcome(
     assert locked == known.model_copy(update={"problem": problem})
     _, out, _ = site.run("matrix", "--source", "debian")
     assert f"all of it is the answer of {known.resolved}: the last reading failed ({problem})" in out
-    answer = debian.DebianAnswer(locked=known, lost={}, problems=[])
+    answer = debian.DebianAnswer(locked=known, lost={})
     monkeypatch.setattr("builder.sources.debian.discover.discover", lambda *_, **_options: answer)
     assert site.run("discover")[0] == 0
     assert debian_of(read_lock(site.folder / "versions.lock.yaml")) == known
@@ -137,7 +139,11 @@ def test_accept_loss_is_for_every_source(site: Site, monkeypatch: pytest.MonkeyP
 
     def discover(_source: object, previous: Any, *_: object, **options: object) -> object:
         asked.append(options["accept_loss"])
-        return debian.DebianAnswer(locked=previous, lost={}, problems=["amd64: 5 of the 6 kernels are not there"])
+        return debian.DebianAnswer(
+            locked=previous,
+            lost={},
+            doubts=[Doubt(code=ProblemCode.MANY_LOST, subject="amd64", sentence="5 of the 6 kernels are not there")],
+        )
 
     monkeypatch.setattr("builder.sources.debian.discover.discover", discover)
     code, _, err = site.run("discover", "--source", "debian")
@@ -151,7 +157,7 @@ def test_a_source_that_is_taken_out_says_what_leaves_with_it(site: Site) -> None
     site.run("discover", "--source", "ocp")
     site.edit(sources={"ocp": {"provider": "openshift", "channels": ["fast-4.17"], "graph": "{channel}_{arch}.json"}}, groups={"few": {"source": "ocp"}})  # fmt: skip
     code, out, _ = site.run("discover")
-    assert (code, "source gone debian: versions.yaml no longer names it; 6 kernels leave with it" in out) == (0, True)
+    assert (code, "source gone debian: versions.yaml no longer names it; gone with it: 6 kernels" in out) == (0, True)
 
 
 def test_many_changes_are_counted(site: Site) -> None:
@@ -176,7 +182,7 @@ def test_discover_goes_on_from_what_the_lock_says_by_then(
 
     def look(_settings: object, previous: Any, *_: object, **__: object) -> debian.DebianAnswer:
         seen.append(previous)
-        return debian.DebianAnswer(locked=previous, lost={}, problems=[])
+        return debian.DebianAnswer(locked=previous, lost={})
 
     monkeypatch.setattr("builder.sources.debian.discover.discover", look)
     discover_project(project)

@@ -33,7 +33,7 @@ def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
         return RegistryAccess(pretend_registry(server, cache_dir), Credentials(), frozenset())
 
     def nothing_new(_settings: object, previous: Any, *_: object, **__: object) -> debian.DebianAnswer:
-        return debian.DebianAnswer(locked=previous, lost={}, problems=[])
+        return debian.DebianAnswer(locked=previous, lost={})
 
     @contextmanager
     def open_signer(_config: object) -> Iterator[object]:

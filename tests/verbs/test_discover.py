@@ -25,7 +25,7 @@ def test_a_lock_that_finds_no_room_is_left_as_it_was(
 ) -> None:
     file = bench.folder / "versions.lock.yaml"
     before = sorted(bench.folder.iterdir()), file.read_text()
-    smaller = debian.DebianAnswer(locked=make_source(_KERNEL), lost={}, problems=[])
+    smaller = debian.DebianAnswer(locked=make_source(_KERNEL), lost={})
     monkeypatch.setattr("builder.sources.debian.discover.discover", lambda *_, **__: smaller)
 
     def refuse(path: Path, *_: object, **__: object) -> None:

@@ -7,17 +7,19 @@ lock alone. Names and dependencies: the Debian kernel handbook, chapter 4; seen 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debian.debian_support import Version
 
+from builder.config.problem_codes import ProblemCode
 from builder.errors import SourceError, UsageError
 from builder.host.locks import alone
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.apt import Apt, Archive
 from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage
+from builder.sources.doubt import Doubt, summarize
 from builder.sources.losses import distrust
 
 if TYPE_CHECKING:
@@ -52,8 +54,12 @@ class DebianAnswer:
     locked: LockedDebian
     lost: dict[str, str]
     """Kernels that left, with the stated reason."""
-    problems: list[str]
+    doubts: list[Doubt] = field(default_factory=list)
     """What is not believed or not whole; the lock holds the older answers."""
+
+    @property
+    def problems(self) -> list[str]:
+        return summarize(self.doubts)
 
 
 def discover(
@@ -82,16 +88,19 @@ def discover(
     # Projects whose sources have one name share the folder, and may ask other archives in it.
     with alone(work_dir):
         collector = _ask(source, work_dir)
-    if not collector.kernels:
+    is_empty = not collector.kernels and not collector.left_out
+    if not collector.kernels and not (is_empty and accept_loss and previous is not None):
         reasons = "; ".join(sorted(set(collector.left_out.values())))
         without = "no kernel headers of the configured flavours"
-        raise SourceError(f"the Debian archive has {f'no kernel that is whole: {reasons}' if reasons else without}")
+        believe = "; if that is right, say --accept-loss" if is_empty and previous is not None else ""
+        what = f"no kernel that is whole: {reasons}" if reasons else without
+        raise SourceError(f"the Debian archive has {what}{believe}")
     keeper = _Keeper(collector, previous)
     keeper.judge(source.flavours, accept_loss=accept_loss)
     found = keeper.lock(f"{now:%Y-%m-%dT%H:%M:%SZ}")
     if previous is not None and previous.model_copy(update={"resolved": found.resolved}) == found:
         found = previous
-    return DebianAnswer(locked=found, lost=keeper.lost, problems=keeper.problems)
+    return DebianAnswer(locked=found, lost=keeper.lost, doubts=keeper.doubts)
 
 
 def _ask(source: DebianKernels, work_dir: Path) -> _Collector:
@@ -130,7 +139,7 @@ class _Keeper:
         self._previous = previous
         self._stale: dict[str, str] = {}
         self.lost: dict[str, str] = {}
-        self.problems: list[str] = []
+        self.doubts: list[Doubt] = []
 
     def judge(self, flavours: Sequence[str], *, accept_loss: bool) -> None:
         """Decide about every kernel that was known and is not in the answer."""
@@ -143,20 +152,24 @@ class _Keeper:
                 self.lost[kernel.raw] = f"versions.yaml no longer asks for {flavour or 'it'}"
             elif kernel.raw in self._answer.left_out:
                 self._keep(kernel, self._previous)
-                self.problems.append(f"{kernel}: {self._answer.left_out.pop(kernel.raw)}; its older answer is kept")
+                sentence = f"{self._answer.left_out.pop(kernel.raw)}; its older answer is kept"
+                self._doubt(ProblemCode.KERNEL_INCOMPLETE, kernel.raw, sentence)
             else:
                 missing.setdefault(flavour, []).append(kernel)
         for flavour, kernels in missing.items():
             known = sum(flavour_of(kernel.raw) == flavour for kernel in self._previous.kernels)
             is_empty = not any(flavour_of(kernel.raw) == flavour for kernel in self._answer.kernels)
-            sentence = distrust(len(kernels), known, "kernels", is_empty=is_empty, accept=accept_loss)
+            sentence = distrust(len(kernels), known, "kernel", is_empty=is_empty, accept=accept_loss)
             if sentence:
-                self.problems.append(f"{flavour}: {sentence}")
+                self._doubt(ProblemCode.MANY_LOST, flavour, sentence)
             for kernel in kernels:
                 if sentence:
                     self._keep(kernel, self._previous)
                 else:
                     self.lost[kernel.raw] = "the archive serves no headers for it any more"
+
+    def _doubt(self, code: ProblemCode, subject: str, sentence: str) -> None:
+        self.doubts.append(Doubt(code=code, subject=subject, sentence=sentence))
 
     def _keep(self, kernel: KernelVersion, previous: LockedDebian) -> None:
         """Take a kernel over from the older answer, with the packages that it needs."""

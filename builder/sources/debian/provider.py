@@ -32,7 +32,7 @@ class DebianProvider:
         return Answer(
             locked=found.locked,
             changes=describe_changes(question.previous, found.locked, found.lost),
-            problems=[f"source {question.name}: {problem}" for problem in found.problems],
+            doubts=found.doubts,
         )
 
     def open(self, opening: Opening[LockedDebian]) -> DebianSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from builder.sources.change import Change
@@ -19,7 +20,12 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def describe_releases(
-    previous: LockedOpenShift | None, new: LockedOpenShift, lost: Mapping[str, str], *, now: datetime
+    previous: LockedOpenShift | None,
+    new: LockedOpenShift,
+    lost: Mapping[str, str],
+    *,
+    now: datetime,
+    unusable: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Change]:
     """Return what a new answer of OpenShift adds, drops and changes: kernels first, then releases.
 
@@ -28,12 +34,15 @@ def describe_releases(
         new: the answer now.
         lost: releases that left, with the stated reason.
         now: what ages are counted to (UTC).
+        unusable: toolkits that are chosen no more, with the reason.
     """
     old = previous or LockedOpenShift(provider=new.provider, resolved=new.resolved, releases={}, kernels={})
-    return [*_kernel_changes(old, new, lost), *_release_changes(old, new, lost, now)]
+    return [*_kernel_changes(old, new, lost, unusable), *_release_changes(old, new, lost, now)]
 
 
-def _kernel_changes(old: LockedOpenShift, new: LockedOpenShift, lost: Mapping[str, str]) -> Iterator[Change]:
+def _kernel_changes(
+    old: LockedOpenShift, new: LockedOpenShift, lost: Mapping[str, str], unusable: Mapping[str, str]
+) -> Iterator[Change]:
     for kernel in _in_order(new.kernels.keys() - old.kernels.keys()):
         found = new.kernels[kernel]
         toolkit = "" if found.toolkit else "; no toolkit for it is known"
@@ -48,7 +57,8 @@ def _kernel_changes(old: LockedOpenShift, new: LockedOpenShift, lost: Mapping[st
         before, after = old.kernels[kernel].toolkit, new.kernels[kernel].toolkit
         if before != after:
             detail = f"built with {after or 'no toolkit any more'}, before with {before or 'none'}"
-            yield Change(kind="toolkit chosen", subject=str(kernel), detail=detail)
+            why = f": {unusable[before]}" if before in unusable else ""
+            yield Change(kind="toolkit chosen", subject=str(kernel), detail=f"{detail}{why}")
 
 
 def _release_changes(
@@ -65,6 +75,9 @@ def _release_changes(
             yield Change(kind="promoted", subject=key, detail=f"now in {', '.join(sorted(added))}")
         if removed := before.channels.keys() - after.channels.keys():
             yield Change(kind="withdrawn", subject=key, detail=f"no longer in {', '.join(sorted(removed))}")
+        if before.disputed != after.disputed:
+            detail = f"{after.payload} is read, {_list(after.disputed)} not" if after.disputed else "only one any more"
+            yield Change(kind="payloads in dispute", subject=key, detail=detail)
         if before.states != after.states or before.problem != after.problem:
             yield Change(kind="state changed", subject=key, detail=f"{_streams(before)} -> {_streams(after)}")
         elif before.payload and before.payload != after.payload:

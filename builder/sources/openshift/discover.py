@@ -8,21 +8,21 @@ the memory, and a machine without a cache reads only what is new.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.errors import SourceError
 from builder.host.progress import no_progress
+from builder.sources.doubt import Doubt, summarize
 from builder.sources.openshift.graph import ask_graph
-from builder.sources.openshift.lock import LockedOpenShift, LockedRelease, LockedStream
-from builder.sources.openshift.node_kernels import derive_kernels
-from builder.sources.openshift.release_reader import Reading, ReleaseReader, read_given, read_releases
-from builder.sources.openshift.releases import Doubt, choose_releases
+from builder.sources.openshift.lock import LockedOpenShift, LockedRelease, LockedStream, LockedWithdrawal
+from builder.sources.openshift.node_kernels import derive_kernels, replaceable_toolkits, toolkits_by_kernel
+from builder.sources.openshift.release_reader import Reading, ReleaseReader, find_gone, read_given, read_releases
+from builder.sources.openshift.releases import choose_releases, why_left_out
 from builder.sources.openshift.witnesses import state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from builder.config.model import OpenShiftKernels
     from builder.host.progress import Progress
+    from builder.kernel import KernelVersion
     from builder.registry.reader import Registry
+    from builder.sources.lock import LockedNodeKernel
     from builder.sources.openshift.releases import ChosenReleases
     from builder.sources.provider import DiscoverOptions
 
@@ -42,11 +44,17 @@ class OpenShiftAnswer:
     locked: LockedOpenShift
     lost: dict[str, str]
     """Releases that left, with the stated reason."""
-    problems: list[str] = field(default_factory=list)
-    """What could not be read; the lock holds the older answers."""
+    doubts: list[Doubt] = field(default_factory=list)
+    """What could not be read or is not believed; the lock holds the older answers."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Toolkits that no kernel keeps for which a release brings another, with the reason."""
     read: int = 0
     """Releases that were read."""
     bytes_read: int = 0
+
+    @property
+    def problems(self) -> list[str]:
+        return summarize(self.doubts)
 
 
 def discover(
@@ -91,15 +99,27 @@ def discover(
     unsettled = _unsettled(chosen, previous, refresh=options.refresh)
     found = dict(read_releases(reader, unsettled, progress))
     releases = _apply(chosen, found, previous)
-    read = [Doubt(subject=key, sentence=line) for key in unsettled for line in found[key].problems]
-    problems = [*chosen.problems, *read]
-    if not releases:
-        raise SourceError("; ".join(_summarize(problems)) or "no channel has a release")
-    locked = _lock(settings, chosen, releases, previous, now=stamp, newest_toolkits=options.newest_toolkits)
+    doubts = [*chosen.doubts, *(doubt for key in unsettled for doubt in found[key].doubts(key))]
+    if not releases and not chosen.lost:  # where all of them left, each did so for a reason that somebody stated
+        raise SourceError("; ".join(summarize(doubts)) or "no channel has a release")
+    withdrawn = _withdrawn(settings, chosen, previous, now=now)
+    known = previous.kernels if previous else {}
+    unusable = _find_unusable(registry, releases, known, withdrawn, is_asked=options.refresh)
+    locked = LockedOpenShift(
+        provider=settings.provider,
+        resolved=stamp,
+        stale=chosen.stale,
+        releases=releases,
+        kernels=derive_kernels(releases, known, newest_toolkits=options.newest_toolkits, unusable=unusable),
+        withdrawn=withdrawn,
+    )
+    if previous is not None and previous.model_copy(update={"resolved": stamp}) == locked:
+        locked = previous  # the very entry that it had: only the date would differ
     return OpenShiftAnswer(
         locked=locked,
         lost=chosen.lost,
-        problems=_summarize(problems),
+        doubts=doubts,
+        unusable=unusable,
         read=len(found),
         bytes_read=registry.bytes_read - before_bytes,
     )
@@ -115,26 +135,55 @@ def _unsettled(chosen: ChosenReleases, previous: LockedOpenShift | None, *, refr
     }
 
 
-def _lock(
-    settings: OpenShiftKernels,
-    chosen: ChosenReleases,
-    releases: dict[str, LockedRelease],
-    previous: LockedOpenShift | None,
+def _withdrawn(
+    settings: OpenShiftKernels, chosen: ChosenReleases, previous: LockedOpenShift | None, *, now: datetime
+) -> dict[str, LockedWithdrawal]:
+    """Return the releases that are known to have been withdrawn; of what nobody asks for, nothing is kept."""
+    if previous is None:
+        return {}
+    known = {
+        key: withdrawal
+        for key, withdrawal in previous.withdrawn.items()
+        if key not in chosen.payloads and not why_left_out(key, settings, now.date())
+    }
+    for key in chosen.withdrawn:
+        release = previous.releases[key]
+        known[key] = LockedWithdrawal(
+            since=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            channels=tuple(sorted(release.channels)),
+            payload=release.payload,
+            toolkits=tuple(sorted({stream.toolkit for stream in release.streams.values()} - {""})),
+        )
+    return known
+
+
+def _find_unusable(
+    registry: Registry,
+    releases: Mapping[str, LockedRelease],
+    kernels: Mapping[KernelVersion, LockedNodeKernel],
+    withdrawn: Mapping[str, LockedWithdrawal],
     *,
-    now: str,
-    newest_toolkits: bool,
-) -> LockedOpenShift:
-    """Return what the lock holds from now on: the very entry that it had, where only the date would differ."""
-    locked = LockedOpenShift(
-        provider=settings.provider,
-        resolved=now,
-        stale=chosen.stale,
-        releases=releases,
-        kernels=derive_kernels(releases, previous.kernels if previous else {}, newest_toolkits=newest_toolkits),
-    )
-    if previous is not None and previous.model_copy(update={"resolved": now}) == locked:
-        return previous
-    return locked
+    is_asked: bool,
+) -> dict[str, str]:
+    """Return the toolkits that are to be replaced where they can be: of withdrawn releases, and such as are gone.
+
+    A registry is asked only about those that another one could replace, and of releases that are there only if
+    ``is_asked``, so that an hourly run asks next to nothing.
+    """
+    brought = {stream.toolkit for release in releases.values() for stream in release.streams.values()}
+    unusable = {
+        toolkit: f"{key}, which brought that one, was withdrawn from {' and '.join(found.channels)}"
+        for key, found in withdrawn.items()
+        for toolkit in found.toolkits
+        if toolkit not in brought
+    }
+    gone = "its registry says that it does not have that one any more"
+    suspects = replaceable_toolkits(releases, kernels, also_brought=is_asked) - unusable.keys()
+    unusable |= dict.fromkeys(find_gone(registry, suspects), gone)
+    replaced = [kernel for kernel, locked in kernels.items() if locked.toolkit in unusable]
+    brought_for = toolkits_by_kernel(releases) if replaced else {}
+    others = {toolkit for kernel in replaced for toolkit in brought_for.get(kernel, ())}
+    return unusable | dict.fromkeys(find_gone(registry, others - unusable.keys()), gone)
 
 
 def _apply(
@@ -148,7 +197,8 @@ def _apply(
         if key in found:
             release = _merge(release, found[key], previous)
         channels = dict(sorted(chosen.channels[key].items()))
-        releases[key] = release.model_copy(update={"payload": payload, "channels": channels})
+        update = {"payload": payload, "channels": channels, "disputed": chosen.disputed.get(key, ())}
+        releases[key] = release.model_copy(update=update)
     return releases
 
 
@@ -161,18 +211,6 @@ def _is_settled(release: LockedRelease | None, payload: str) -> bool:
         and bool(release.streams)
         and all(stream.origin == ("payload",) for stream in release.streams.values())
     )
-
-
-def _summarize(problems: Sequence[Doubt]) -> list[str]:
-    """Return a line for each kind of problem: what is wrong with hundreds of releases has one cause."""
-    found: dict[str, list[str]] = {}
-    for doubt in problems:
-        found.setdefault(re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", doubt.sentence), []).append(doubt.subject)
-    lines = []
-    for sentence, subjects in found.items():
-        others = f" and {len(subjects) - 1} more" if len(subjects) > 1 else ""
-        lines.append(f"{subjects[0]}{others}: {sentence}")
-    return lines
 
 
 def _merge(older: LockedRelease, reading: Reading, previous: LockedOpenShift | None) -> LockedRelease:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from builder.config.problem_codes import ProblemCode
 from builder.errors import FormatError, SourceError, SourceUnreachableError
 from builder.host.http import check_status, read_chunks, with_retries
+from builder.sources.doubt import Doubt
 from builder.sources.openshift import payload as formats
+from builder.sources.openshift.release_reader import code_of
 from builder.sources.openshift.releases import Channel
 
 if TYPE_CHECKING:
@@ -29,16 +32,17 @@ _REFUSAL = "the update graph needs no account: look at the address and at proxy 
 
 def ask_graph(
     settings: OpenShiftKernels, root: Path, client: httpx.Client | None
-) -> Iterator[tuple[Channel, list[GraphNode] | str]]:
-    """Yield every channel with its nodes, or with the reason why there are none."""
+) -> Iterator[tuple[Channel, list[GraphNode] | Doubt]]:
+    """Yield every channel with its nodes, or with why there are none."""
     own = client or httpx.Client(timeout=30.0, follow_redirects=True)
     is_down = threading.Event()
 
-    def ask(channel: Channel) -> list[GraphNode] | str:
+    def ask(channel: Channel) -> list[GraphNode] | Doubt:
         try:
             return formats.parse_graph(_read_graph(settings, channel, root, own, is_down))
         except (SourceError, FormatError) as error:
-            return error.message
+            code = ProblemCode(code_of(error))
+            return Doubt(code=code, subject=str(channel), sentence=error.message)
 
     channels = [Channel(name, arch) for name in settings.channels for arch in settings.arches]
     try:

@@ -14,11 +14,12 @@ from builder.sources.lock import (
     LockedModel,
     LockedNodeKernel,
     LockedSource,
+    Stamp,
     format_rows,
     natural_key,
 )
 from builder.sources.openshift.witnesses import run_by
-from builder.sources.release import Release, ReleaseState, ReleaseStream
+from builder.sources.release import Release, ReleaseState, ReleaseStream, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,11 +56,26 @@ class LockedRelease(LockedModel):
     streams: dict[str, LockedStream] = Field(default_factory=dict)
     problem: Literal["", "unreachable", "malformed"] = ""
     stale: str = ""
+    disputed: tuple[str, ...] = ()
+    """Other payloads that are served as the same release, and are not read."""
 
     @property
     def states(self) -> list[ReleaseState]:
         """States of its operating systems; why there are none, if there are none."""
         return [stream.state for stream in self.streams.values()] or [ReleaseState(self.problem or "kernel-unknown")]
+
+
+class LockedWithdrawal(LockedModel):
+    """A release that was in channels and is in none any more: since when (UTC), and the toolkits that it brought.
+
+    ``since`` is when that was found out. It is kept, so that nobody takes it for one that never was, and no kernel goes
+    on with its toolkit.
+    """
+
+    since: Stamp
+    channels: tuple[str, ...]
+    payload: str = ""
+    toolkits: tuple[str, ...] = ()
 
 
 class LockedOpenShift(LockedSource):
@@ -69,6 +85,8 @@ class LockedOpenShift(LockedSource):
     releases: dict[str, LockedRelease]
     """By version and architecture: ``4.18.12-x86_64``, as release images are tagged."""
     kernels: dict[ParsedKernel, LockedNodeKernel]
+    withdrawn: dict[str, LockedWithdrawal] = Field(default_factory=dict)
+    """By version and architecture, too."""
 
     def node_kernel(self, kernel: KernelVersion) -> LockedNodeKernel | None:
         return self.kernels.get(kernel)
@@ -77,12 +95,20 @@ class LockedOpenShift(LockedSource):
         for key in sorted(self.releases, key=natural_key):
             yield _tell(key, self.releases[key])
 
+    def list_withdrawals(self) -> Iterator[Withdrawal]:
+        for key in sorted(self.withdrawn, key=natural_key):
+            version, arch = split_key(key)
+            found = self.withdrawn[key]
+            yield Withdrawal(version=version, arch=arch, since=found.since, channels=found.channels)
+
     def lines(self) -> Iterator[str]:
         yield f"    stale: {json.dumps(self.stale, sort_keys=True)}"
         kernels = sorted(self.kernels.items(), key=lambda item: item[0].sort_key)
         yield from format_rows("kernels", ((str(kernel), _known(locked)) for kernel, locked in kernels))
         releases = sorted(self.releases.items(), key=lambda item: natural_key(item[0]))
         yield from format_rows("releases", ((key, _known(release)) for key, release in releases))
+        if withdrawn := sorted(self.withdrawn.items(), key=lambda item: natural_key(item[0])):
+            yield from format_rows("withdrawn", ((key, _known(found)) for key, found in withdrawn))
 
     def broken_references(self) -> Iterator[BrokenReference]:
         for kernel, locked in self.kernels.items():
@@ -92,6 +118,11 @@ class LockedOpenShift(LockedSource):
             if locked.toolkit and locked.toolkit not in locked.toolkits:
                 sentence = f"its toolkit {locked.toolkit} is not among its toolkits"
                 yield BrokenReference(place=f"kernels.{kernel}", sentence=sentence)
+        for title, keys in (("releases", self.releases), ("withdrawn", self.withdrawn)):
+            for key in keys:
+                if key.rpartition("-")[2] not in list(Arch):
+                    sentence = "it does not end in an architecture, as in 4.18.12-x86_64"
+                    yield BrokenReference(place=f"{title}.{key}", sentence=sentence)
 
 
 def release_key(version: str, arch: Arch) -> str:
@@ -126,6 +157,7 @@ def _tell(key: str, release: LockedRelease) -> Release:
         channels=release.channels,
         stale=release.stale,
         streams=streams,
+        disputed=release.disputed,
     )
 
 

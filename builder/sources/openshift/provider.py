@@ -41,8 +41,10 @@ class OpenShiftProvider:
             )
         return Answer(
             locked=found.locked,
-            changes=describe_releases(question.previous, found.locked, found.lost, now=question.now),
-            problems=found.problems,
+            changes=describe_releases(
+                question.previous, found.locked, found.lost, now=question.now, unusable=found.unusable
+            ),
+            doubts=found.doubts,
             releases_read=found.read,
             bytes_read=found.bytes_read,
         )

@@ -9,16 +9,19 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from builder.config.problem_codes import ProblemCode
 from builder.errors import FormatError, KmodsmithError, SourceError
 from builder.host.once import Once
 from builder.kernel import Arch
 from builder.pullspec import Pullspec, parse_pullspec
+from builder.sources.doubt import Doubt
 from builder.sources.openshift import payload as formats
 from builder.sources.openshift.lock import LockedStream, release_key, split_key
+from builder.sources.openshift.releases import GIVEN
 from builder.sources.openshift.witnesses import DERIVED, NODE, TOOLKIT, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from builder.config.model import OpenShiftKernels
     from builder.host.progress import Progress
@@ -33,18 +36,33 @@ _READ_AT_ONCE = 8
 _FIRST_EXTENSIONS = (4, 19)
 
 
-def read_given(settings: OpenShiftKernels, reader: ReleaseReader) -> dict[str, str] | str:
+def read_given(settings: OpenShiftKernels, reader: ReleaseReader) -> dict[str, list[str]] | Doubt:
     """Return payloads by key of the releases that versions.yaml names; why not, if any of them cannot be read."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for text in settings.releases:
         name = parse_pullspec(text)
         for arch in settings.arches:
             try:
                 image, version = reader.identify(name, arch)
             except (SourceError, FormatError) as error:
-                return f"{text}: {error.message}"
-            found[release_key(version, arch)] = str(image)
+                code = ProblemCode(code_of(error))
+                return Doubt(code=code, subject=GIVEN, sentence=f"{text}: {error.message}")
+            payloads = found.setdefault(release_key(version, arch), [])
+            payloads += [str(image)] if str(image) not in payloads else []
     return found
+
+
+def code_of(error: KmodsmithError) -> Literal["unreachable", "malformed"]:
+    """Return what an error says of the release, channel or image that it is about."""
+    return "malformed" if isinstance(error, FormatError) else "unreachable"
+
+
+def find_gone(registry: Registry, toolkits: Iterable[str]) -> set[str]:
+    """Return the toolkits of which every place says now that they do not exist."""
+    names = sorted(toolkits)
+    with ThreadPoolExecutor(max_workers=_READ_AT_ONCE, thread_name_prefix="toolkits") as pool:
+        answers = list(pool.map(lambda name: registry.is_gone(parse_pullspec(name)), names))
+    return {name for name, is_gone in zip(names, answers, strict=True) if is_gone}
 
 
 def read_releases(
@@ -72,7 +90,11 @@ class Reading:
     def note(self, error: KmodsmithError) -> None:
         hint = f" ({error.hint})" if error.hint else ""
         self.problems.append(f"{error.message}{hint}")
-        self.kind = self.kind or ("malformed" if isinstance(error, FormatError) else "unreachable")
+        self.kind = self.kind or code_of(error)
+
+    def doubts(self, key: str) -> list[Doubt]:
+        """Return the problems as what is in doubt about a release."""
+        return [Doubt(code=ProblemCode(self.kind), subject=key, sentence=line) for line in self.problems]
 
 
 def _check_version(found: str, version: str, image: Pullspec) -> None:

@@ -7,16 +7,16 @@ channel that had the release answering without it. A channel that did not answer
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from builder.config.problem_codes import ProblemCode
 from builder.kernel import Arch
+from builder.sources.doubt import Doubt
 from builder.sources.losses import distrust
 from builder.sources.openshift.lock import release_key, split_key
-from builder.sources.openshift.payload import minor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from builder.config.model import OpenShiftKernels
@@ -43,32 +43,27 @@ class Channel:
         return minor.count(".") != 1 or version.startswith(f"{minor}.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
-    """A channel or a release that could not be read, or is not believed, and why."""
-
-    subject: str
-    sentence: str
-
-
 @dataclass(slots=True)
 class ChosenReleases:
     """Which releases there are: by key, with payload and channels, and what is to be said about the others."""
 
     payloads: dict[str, str] = field(default_factory=dict)
+    disputed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Other payloads that are served as the same release."""
     channels: dict[str, dict[str, str]] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     """Releases that leave the lock, with the stated reason."""
+    withdrawn: set[str] = field(default_factory=set)
+    """Those of them that every channel took back."""
     stale: dict[str, str] = field(default_factory=dict)
-    problems: list[Doubt] = field(default_factory=list)
-    """What could not be read or believed."""
+    doubts: list[Doubt] = field(default_factory=list)
 
 
 def choose_releases(
     settings: OpenShiftKernels,
     previous: LockedOpenShift | None,
-    answers: Mapping[Channel, Sequence[GraphNode] | str],
-    given: Mapping[str, str] | str,
+    answers: Mapping[Channel, Sequence[GraphNode] | Doubt],
+    given: Mapping[str, Sequence[str]] | Doubt,
     *,
     now: str,
     today: date,
@@ -83,36 +78,57 @@ def choose_releases(
         given: payloads by key of releases that versions.yaml names itself, or why they are not known.
         now: date for what is seen for the first time (UTC).
         today: date that ends of life are compared with.
-        accept_loss: believe a channel that lost many releases at once.
+        accept_loss: believe a channel that lost many releases at once, or all.
     """
     chosen = ChosenReleases()
     before = previous.releases if previous else {}
     unread: set[Channel] = set()
+    claims: dict[str, dict[str, None]] = {}
+    if isinstance(given, Doubt):
+        chosen.doubts.append(given)
+        unread |= {Channel(GIVEN, arch) for arch in Arch}
+    else:
+        for key, payloads in given.items():
+            if why_left_out(key, settings, today):
+                continue
+            claims[key] = dict.fromkeys(payloads)
+            chosen.channels[key] = {GIVEN: before[key].channels.get(GIVEN, now) if key in before else now}
     for channel, answer in sorted(answers.items()):
         known = {key for key, release in before.items() if _has(release, key, channel)}
-        nodes, sentence = _believe(channel, answer, known, settings, today, accept=accept_loss)
-        if sentence:
-            chosen.problems.append(Doubt(subject=str(channel), sentence=sentence))
+        nodes, doubt = _believe(channel, answer, known, settings, today, accept=accept_loss)
+        if doubt:
+            chosen.doubts.append(doubt)
             unread.add(channel)
             if known and previous:
                 chosen.stale[str(channel)] = previous.stale.get(str(channel), previous.resolved)
-        for key, payload in nodes.items():
+        for key, found in nodes.items():
             since = before[key].channels.get(channel.name) if key in before else None
             chosen.channels.setdefault(key, {})[channel.name] = since if since is not None else now if known else ""
-            if chosen.payloads.setdefault(key, payload) != payload:
-                sentence = f"two channels name different payloads, {chosen.payloads[key]} and {payload}"
-                chosen.problems.append(Doubt(subject=key, sentence=sentence))
-    if isinstance(given, str):
-        chosen.problems.append(Doubt(subject=GIVEN, sentence=given))
-        unread |= {Channel(GIVEN, arch) for arch in Arch}
-    else:
-        for key, payload in given.items():
-            chosen.payloads[key] = payload
-            chosen.channels.setdefault(key, {})[GIVEN] = before[key].channels.get(GIVEN, now) if key in before else now
+            claims.setdefault(key, {}).update(found)
+    _choose_payloads(chosen, claims, before, {} if isinstance(given, Doubt) else given)
     asked = {*answers, *(Channel(GIVEN, arch) for arch in Arch)}
     for key, release in before.items():
-        _keep_or_lose(chosen, key, release, asked=asked, unread=unread, left_out=why_left_out(key, settings, today))
+        left_out = why_left_out(key, settings, today)
+        _keep_or_lose(chosen, key, release, asked=asked, unread=unread, left_out=left_out)
     return chosen
+
+
+def _choose_payloads(
+    chosen: ChosenReleases,
+    claims: Mapping[str, Iterable[str]],
+    before: Mapping[str, LockedRelease],
+    given: Mapping[str, Sequence[str]],
+) -> None:
+    """Choose the payload of each release: what versions.yaml names, else what is known, else the first channel's."""
+    for key, claimed in claims.items():
+        payloads = list(claimed)
+        known = before[key].payload if key in before else ""
+        payload = known if known in payloads and known in given.get(key, payloads) else payloads[0]
+        chosen.payloads[key] = payload
+        if others := tuple(sorted(other for other in payloads if other != payload)):
+            chosen.disputed[key] = others
+            sentence = f"{len(payloads)} payloads are served as this release: {payload} is read, {_and(others)} not"
+            chosen.doubts.append(Doubt(code=ProblemCode.TWO_PAYLOADS, subject=key, sentence=sentence))
 
 
 def _has(release: LockedRelease, key: str, channel: Channel) -> bool:
@@ -121,38 +137,35 @@ def _has(release: LockedRelease, key: str, channel: Channel) -> bool:
 
 def _believe(
     channel: Channel,
-    answer: Sequence[GraphNode] | str,
+    answer: Sequence[GraphNode] | Doubt,
     known: set[str],
     settings: OpenShiftKernels,
     today: date,
     *,
     accept: bool,
-) -> tuple[dict[str, str], str]:
+) -> tuple[dict[str, dict[str, None]], Doubt | None]:
     """Return payloads by key of an answer, or nothing and why it is not believed."""
-    if isinstance(answer, str):
+    if isinstance(answer, Doubt):
         return {}, answer
-    own = [node for node in answer if channel.holds(node.version)]
-    if not own:
-        return {}, "it has no releases: it does not exist, or is misspelt (unknown channels are answered with no nodes)"
-    nodes: dict[str, str] = {}
-    for node in own:
-        if nodes.setdefault(release_key(node.version, channel.arch), str(node.payload)) != str(node.payload):
-            return {}, f"its graph names two payloads for {node.version}"
+    nodes: dict[str, dict[str, None]] = {}
+    # In an order that is not the graph's, which is arbitrary.
+    for version, payload in sorted((node.version, str(node.payload)) for node in answer if channel.holds(node.version)):
+        nodes.setdefault(release_key(version, channel.arch), {})[payload] = None
+    if not nodes and not known:
+        sentence = (
+            "it has no releases: it does not exist, or is misspelt (unknown channels are answered with no nodes), or "
+            "all of it was withdrawn: take it out of versions.yaml"
+        )
+        return {}, Doubt(code=ProblemCode.NO_RELEASES, subject=str(channel), sentence=sentence)
     missing = {key for key in known - nodes.keys() if not why_left_out(key, settings, today)}
-    if sentence := distrust(len(missing), len(known), "releases", accept=accept):
-        return {}, sentence
-    wanted = {key: payload for key, payload in nodes.items() if not why_left_out(key, settings, today)}
-    return wanted, ""
+    if sentence := distrust(len(missing), len(known), "release", is_empty=not nodes, accept=accept):
+        return {}, Doubt(code=ProblemCode.MANY_LOST, subject=str(channel), sentence=sentence)
+    return {key: found for key, found in nodes.items() if not why_left_out(key, settings, today)}, None
 
 
 def why_left_out(key: str, settings: OpenShiftKernels, today: date) -> str:
     """Return why versions.yaml does not want a release; empty if it does."""
-    version, _ = split_key(key)
-    for entry in settings.drop:
-        if fnmatchcase(version, entry.release):
-            return f"dropped in versions.yaml: {entry.reason}"
-    end = settings.end_of_life.get(".".join(map(str, minor_of(version))))
-    return f"end of life since {end}" if end is not None and end < today else ""
+    return settings.why_left_out(split_key(key)[0], today)
 
 
 def _keep_or_lose(
@@ -173,13 +186,16 @@ def _keep_or_lose(
         chosen.lost[key] = left_out
     elif key in chosen.payloads or kept or may_be_somewhere:
         chosen.channels[key] = kept | chosen.channels.get(key, {})
-        chosen.payloads.setdefault(key, release.payload)
+        if key not in chosen.payloads:
+            chosen.payloads[key] = release.payload
+            chosen.disputed[key] = release.disputed
     elif not release.channels:
         chosen.lost[key] = "no channel has it"
     elif GIVEN in release.channels:
         chosen.lost[key] = "versions.yaml no longer names it, and no channel has it"
     elif any(Channel(name, arch) in asked for name in release.channels):
         chosen.lost[key] = f"withdrawn from {channels}"
+        chosen.withdrawn.add(key)
     else:
         chosen.lost[key] = f"versions.yaml no longer asks for {channels} on {arch}"
 

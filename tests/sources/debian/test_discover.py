@@ -300,6 +300,25 @@ def test_nobody_withdraws_many_kernels_at_once(
         assert len(believed.lost) == 2 * len(set(before) - set(after))
 
 
+def test_an_archive_that_has_nothing_any_more_is_believed_only_if_somebody_accepts_it(
+    found: LockedDebian, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    _serve(fake_tools, tmp_path, _COMMON, arm64=_COMMON)
+    with pytest.raises(SourceError, match="if that is right, say --accept-loss"):
+        discover(_SOURCE, found, tmp_path / "work", _NOW)
+    answer = discover(_SOURCE, found, tmp_path / "work", _NOW, accept_loss=True)
+    assert (answer.locked.kernels, answer.locked.packages, answer.problems) == ({}, {}, [])
+    assert answer.lost.keys() == by_text(found.kernels).keys()
+    write_lock(Lock(sources={"debian": answer.locked}), tmp_path / "lock.yaml")
+    assert read_lock(tmp_path / "lock.yaml").sources["debian"] == answer.locked
+    with pytest.raises(SourceError, match="no kernel headers of the configured flavours$"):
+        discover(_SOURCE, None, tmp_path / "work", _NOW, accept_loss=True)
+    whole = [item for item in _AMD64 if "common-rt\n" not in item and "headers-6.1.0-9-amd64" not in item]
+    _serve(fake_tools, tmp_path, whole, arm64=_COMMON)
+    with pytest.raises(SourceError, match="no kernel that is whole"):
+        discover(_SOURCE, found, tmp_path / "work", _NOW, accept_loss=True)
+
+
 def test_a_flavour_that_is_no_longer_asked_for_leaves_at_once(found: LockedDebian, tmp_path: Path) -> None:
     narrower = _SOURCE.model_copy(update={"flavours": ("amd64", "arm64")})
     answer = discover(narrower, found, tmp_path / "work", _NOW)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from fakes.locks import by_text
 
 from builder.kernel import parse_kernel_version
 from builder.sources.lock import Lock
-from builder.sources.openshift.changes import format_age
+from builder.sources.openshift.changes import describe_releases, format_age
 
 if TYPE_CHECKING:
     from fakes.openshift_lab import Lab
@@ -123,24 +125,125 @@ def test_dates_of_channels_are_those_of_the_first_look(lab: Lab) -> None:
     assert format_age("2026-03-06T09:00:00Z", lab.now) == "7 hours"
 
 
+def _second(lab: Lab, version: str = "4.17.2") -> str:
+    """Promote a release that brings another toolkit for the same kernel; return that."""
+    tags = {
+        "rhel-coreos": lab.world.os_image(_K1), "rhel-coreos-extensions": lab.world.extensions(),
+        "driver-toolkit": lab.world.toolkit(_K1, base=version.encode()),
+    }  # fmt: skip
+    lab.world.promote(lab.world.release(version, tags), version, "fast-4.17")
+    return tags["driver-toolkit"]
+
+
+def _chosen(found: OpenShiftAnswer) -> str:
+    return by_text(found.locked.kernels)[_K1].toolkit
+
+
+def _gone(lab: Lab, toolkit: str, status: int = 404) -> None:
+    lab.world.failures[f"/manifests/{toolkit.partition('@')[2]}"] = httpx.Response(status)
+
+
 def test_a_kernel_keeps_the_toolkit_that_it_is_built_with(lab: Lab) -> None:
     """52 of 127 real kernels come with several toolkits: a new one must not make everything be built again."""
     lab.release("4.17.1", _K1)
-    first = by_text(lab.discover().locked.kernels)[_K1].toolkit
-    tags = {
-        "rhel-coreos": lab.world.os_image(_K1), "rhel-coreos-extensions": lab.world.extensions(),
-        "driver-toolkit": lab.world.toolkit(_K1, base=b"newer"),
-    }  # fmt: skip
-    lab.world.promote(lab.world.release("4.17.2", tags), "4.17.2", "fast-4.17")
+    first = _chosen(lab.discover())
+    second = _second(lab)
     kernel = by_text(lab.discover().locked.kernels)[_K1]
-    assert kernel.toolkits == (tags["driver-toolkit"], first)
+    assert kernel.toolkits == (second, first)
     assert kernel.toolkit == first
-    lab.world.channels["fast-4.17", "amd64"].pop(0)
-    assert by_text(lab.discover().locked.kernels)[_K1].toolkits == (tags["driver-toolkit"], first), "all are kept"
     before = lab.locked
     found = lab.discover(newest_toolkits=True)
-    assert by_text(found.locked.kernels)[_K1].toolkit == tags["driver-toolkit"]
+    assert _chosen(found) == second
+    assert by_text(found.locked.kernels)[_K1].toolkits == (second, first), "all are kept"
     assert lab.kinds(before, found) == [("toolkit chosen", _K1)]
+
+
+def test_the_toolkit_of_a_withdrawn_release_gives_way_to_that_of_another(lab: Lab) -> None:
+    lab.release("4.17.1", _K1)
+    lab.release("4.17.9", _K2)
+    first = _chosen(lab.discover())
+    second = _second(lab)
+    lab.discover()
+    before = lab.locked
+    lab.world.channels["fast-4.17", "amd64"].pop(0)
+    found = lab.discover()
+    assert _chosen(found) == second
+    changes = describe_releases(before, found.locked, found.lost, now=lab.now, unusable=found.unusable)
+    assert str(changes[0]) == (
+        f"toolkit chosen {_K1}: built with {second}, before with {first}: "
+        "4.17.1-x86_64, which brought that one, was withdrawn from fast-4.17"
+    )
+    _second(lab, "4.17.3")
+    assert _chosen(lab.discover()) == second, "it is chosen once"
+    lab.release("4.17.1", _K1)
+    assert _chosen(lab.discover()) == second, "and not back again"
+
+
+def test_a_toolkit_that_no_other_release_replaces_stays_until_one_does(lab: Lab) -> None:
+    """The kernel is still run by a release that was built without a toolkit of its own."""
+    lab.release("4.17.1", _K1)
+    lab.release("4.17.4", _K1, toolkit=False)
+    first = _chosen(lab.discover())
+    lab.world.channels["fast-4.17", "amd64"].pop(0)
+    _gone(lab, first)
+    assert _chosen(lab.discover()) == first
+    assert _chosen(lab.discover(refresh=True)) == first
+    second = _second(lab)
+    assert _chosen(lab.discover()) == second, "the withdrawal is remembered"
+
+
+def test_a_toolkit_that_other_releases_bring_too_is_not_withdrawn(lab: Lab) -> None:
+    lab.release("4.17.1", _K1)
+    lab.release("4.17.3", _K1)
+    first = _chosen(lab.discover())
+    _second(lab, "4.17.5")
+    lab.world.channels["fast-4.17", "amd64"].pop(0)
+    assert _chosen(lab.discover()) == first
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 429, 500, 404])
+def test_the_toolkit_of_a_release_that_left_is_kept_unless_its_registry_says_that_it_is_gone(
+    lab: Lab, status: int
+) -> None:
+    """An end of life says nothing of a toolkit, and no answer is not absent."""
+    lab.settings["channels"] = ("fast-4.16", "fast-4.17")
+    lab.release("4.16.1", _K1, channels=("fast-4.16",))
+    first = _chosen(lab.discover())
+    second = _second(lab)
+    lab.settings["end_of_life"] = {"4.16": date(2026, 2, 1)}
+    if status != 200:
+        _gone(lab, first, status)
+    before = lab.locked
+    found = lab.discover()
+    assert _chosen(found) == (second if status == 404 else first)
+    if status == 404:
+        changes = describe_releases(before, found.locked, found.lost, now=lab.now, unusable=found.unusable)
+        assert str(changes[0]).endswith(": its registry says that it does not have that one any more")
+
+
+def test_the_toolkit_of_a_release_that_is_there_is_asked_for_when_all_is_read_again(lab: Lab) -> None:
+    lab.release("4.17.1", _K1)
+    first = _chosen(lab.discover())
+    second = _second(lab)
+    lab.discover()
+    lab.world.requests.clear()
+    _gone(lab, first)
+    assert _chosen(lab.discover()) == first
+    assert len(lab.world.requests) == 1, "an hourly run asks the graph and stops"
+    assert _chosen(lab.discover(refresh=True)) == second
+
+
+def test_no_toolkit_is_chosen_that_is_gone_itself(lab: Lab) -> None:
+    lab.release("4.17.1", _K1)
+    first = _chosen(lab.discover())
+    second, third = _second(lab, "4.17.2"), _second(lab, "4.17.3")
+    lab.discover()
+    lab.world.channels["fast-4.17", "amd64"].pop(0)
+    _gone(lab, third)
+    assert _chosen(lab.discover()) == second
+    _gone(lab, second)
+    assert _chosen(lab.discover(refresh=True)) == second, "none is left that another could replace it by"
+    assert first in by_text(lab.discover().locked.kernels)[_K1].toolkits
 
 
 def test_kernel_versions_of_the_lock_sort_naturally(lab: Lab) -> None:

@@ -34,7 +34,10 @@ def test_a_channel_that_does_not_exist_is_an_error_not_an_empty_list(lab: Lab) -
     lab.settings["channels"] = ("fast-4.17", "fsat-4.17")
     found = lab.discover()
     assert found.problems == [
-        "fsat-4.17 x86_64: it has no releases: it does not exist, or is misspelt (unknown channels are answered with no nodes)"
+        (
+            "fsat-4.17 x86_64: it has no releases: it does not exist, or is misspelt (unknown channels are answered with no "
+            "nodes), or all of it was withdrawn: take it out of versions.yaml"
+        )
     ]
     lab.settings["channels"] = ("fsat-4.17",)
     lab.locked = None
@@ -42,11 +45,137 @@ def test_a_channel_that_does_not_exist_is_an_error_not_an_empty_list(lab: Lab) -
         lab.discover()
 
 
-def test_two_payloads_for_one_version(lab: Lab) -> None:
+def _promote(lab: Lab, kernel: str, *channels: str) -> str:
+    """Serve one more payload as 4.17.1."""
+    tags = {
+        "rhel-coreos": lab.world.os_image(kernel), "rhel-coreos-extensions": lab.world.extensions(),
+        "driver-toolkit": lab.world.toolkit(kernel),
+    }  # fmt: skip
+    payload = lab.world.release("4.17.1", tags)
+    lab.world.promote(payload, "4.17.1", *channels)
+    return payload
+
+
+@pytest.mark.parametrize("channels", [("fast-4.17",), ("stable-4.17",)])
+def test_two_payloads_for_one_version_mark_the_release_and_cost_no_other(lab: Lab, channels: tuple[str, ...]) -> None:
+    lab.settings["channels"] = ("fast-4.17", "stable-4.17")
+    lab.release("4.17.2", channels=("fast-4.17", "stable-4.17"))
+    known = _promote(lab, _K1, "fast-4.17")
+    lab.discover()
+    before = lab.locked
+    other = _promote(lab, _K2, *channels)
+    found = lab.discover()
+    release = found.locked.releases["4.17.1-x86_64"]
+    assert (release.payload, release.disputed) == (known, (other,)), "what is known stays"
+    assert found.problems == [
+        (
+            "4.17.1-x86_64: 2 payloads are served as this release: quay.test/openshift-release-dev/ocp-release@sha256:... is "
+            "read, quay.test/openshift-release-dev/ocp-release@sha256:... not"
+        )
+    ]
+    assert found.locked.stale == {}, "all else of the channel is believed"
+    assert "4.17.2-x86_64" in found.locked.releases
+    assert ("payloads in dispute", "4.17.1-x86_64") in lab.kinds(before, found)
+    read = next(found.locked.list_releases())
+    assert (read.version, read.disputed) == ("4.17.1", (other,))
+    lab.world.failures["/graph"] = httpx.Response(500)
+    assert lab.discover().locked.releases["4.17.1-x86_64"].disputed == (other,), "no answer settles nothing"
+    lab.world.failures.clear()
+    for channel in channels:
+        lab.world.channels[channel, "amd64"].pop()
+    before = lab.locked
+    found = lab.discover()
+    assert (found.problems, found.locked.releases["4.17.1-x86_64"].disputed) == ([], ())
+    assert lab.kinds(before, found)[-1] == ("payloads in dispute", "4.17.1-x86_64")
+
+
+def test_of_two_new_payloads_the_same_one_is_read_in_whatever_order_they_come(lab: Lab) -> None:
+    one, two = _promote(lab, _K1, "fast-4.17"), _promote(lab, _K2, "fast-4.17")
+    read = lab.discover().locked.releases["4.17.1-x86_64"].payload
+    assert read == min(one, two)
+    lab.locked = None
+    lab.world.channels["fast-4.17", "amd64"].reverse()
+    assert lab.discover().locked.releases["4.17.1-x86_64"].payload == read
+
+
+def test_the_payload_that_versions_yaml_names_is_read_and_that_of_a_channel_marked(lab: Lab) -> None:
+    lab.release("4.17.2")
+    promoted = _promote(lab, _K1, "fast-4.17")
+    lab.discover()
+    named = _promote(lab, _K2)
+    lab.settings["releases"] = (named,)
+    release = lab.discover().locked.releases["4.17.1-x86_64"]
+    assert (release.payload, release.disputed) == (named, (promoted,))
+    third = _promote(lab, "5.14.0-427.52.1.el9_4.x86_64")
+    lab.settings["releases"] = (named, third)
+    release = lab.discover().locked.releases["4.17.1-x86_64"]
+    assert (release.payload, release.disputed) == (named, tuple(sorted((promoted, third))))
+
+
+@pytest.mark.parametrize("number", [1, 12])
+def test_a_channel_that_answers_with_nothing_is_believed_only_if_somebody_accepts_it(lab: Lab, number: int) -> None:
+    for z in range(number):
+        lab.release(f"4.17.{z}", _K1)
+    lab.discover()
+    nodes = lab.world.channels["fast-4.17", "amd64"]
+    lab.world.channels["fast-4.17", "amd64"] = []
+    found = lab.discover()
+    assert len(found.locked.releases) == number
+    count = f"{number} release{'s' if number > 1 else ''}"
+    assert found.problems == [
+        (
+            f"fast-4.17 x86_64: its answer has none of the {count} that it had, which nobody withdraws at once: what it had "
+            "is kept; if it is right, say --accept-loss"
+        )
+    ]
+    lab.later(hours=1)
+    found = lab.discover(accept_loss=True)
+    assert (found.problems, found.locked.releases, found.locked.kernels) == ([], {}, {})
+    assert set(found.lost.values()) == {"withdrawn from fast-4.17"}
+    assert len(found.lost) == number
+    lab.world.channels["fast-4.17", "amd64"] = nodes
+    assert len(lab.discover().locked.releases) == number, "and all of it may come back"
+
+
+def test_no_answer_is_no_loss_that_anybody_could_accept(lab: Lab) -> None:
+    lab.release("4.17.1")
+    lab.discover()
+    lab.world.failures["/graph"] = httpx.Response(500)
+    found = lab.discover(accept_loss=True)
+    assert (len(found.locked.releases), len(found.problems)) == (1, 1)
+    lab.world.failures.clear()
+    lab.settings["channels"] = ("fast-4.17", "fsat-4.17")
+    assert "misspelt" in lab.discover(accept_loss=True).problems[0], "nor is a channel that never had anything"
+
+
+def test_a_withdrawn_release_is_remembered_until_it_is_back_or_nobody_asks(lab: Lab) -> None:
+    for number in range(3):
+        lab.release(f"4.17.{number}", _K1)
+    lab.discover()
+    lab.later(days=1)
+    node = lab.world.channels["fast-4.17", "amd64"].pop(0)
+    locked = lab.discover().locked
+    (withdrawal,) = locked.list_withdrawals()
+    assert (withdrawal.version, withdrawal.arch, withdrawal.since) == ("4.17.0", "x86_64", "2026-03-02T06:00:00Z")
+    assert withdrawal.channels == ("fast-4.17",)
+    assert locked.withdrawn["4.17.0-x86_64"].payload == node["payload"]
+    lab.later(days=1)
+    assert lab.discover().locked == locked, "its date stays"
+    lab.world.channels["fast-4.17", "amd64"].append(node)
+    assert lab.discover().locked.withdrawn == {}
+    lab.world.channels["fast-4.17", "amd64"].pop()
+    assert list(lab.discover().locked.withdrawn) == ["4.17.0-x86_64"]
+    lab.settings["drop"] = ({"release": "4.17.0", "reason": "bad"},)
+    assert lab.discover().locked.withdrawn == {}
+
+
+def test_a_release_that_nobody_asks_for_any_more_was_not_withdrawn(lab: Lab) -> None:
+    lab.settings["channels"] = ("fast-4.17", "fast-4.18")
     lab.release("4.17.1", _K1)
-    lab.release("4.17.1", _K2)
-    with pytest.raises(SourceError, match=r"two payloads for 4\.17\.1"):
-        lab.discover()
+    lab.release("4.18.1", _K1, channels=("fast-4.18",))
+    lab.discover()
+    lab.settings["channels"] = ("fast-4.17",)
+    assert lab.discover().locked.withdrawn == {}
 
 
 def test_nothing_leaves_without_a_stated_reason(lab: Lab) -> None:
