@@ -20,7 +20,9 @@ from builder.errors import (
 from builder.evidence.blame import describe_os_error, machine_fault
 from builder.host.locks import hold_lock_file, hold_project
 from builder.host.progress import no_progress
+from builder.plan.decide import Action
 from builder.plan.matrix import Selector, make_matrix
+from builder.plan.planning import plan_project
 from builder.sources.change import Change
 from builder.sources.doubt import summarize
 from builder.sources.lock import Lock
@@ -30,10 +32,11 @@ from builder.sources.table import PROVIDERS
 from builder.writing import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from builder.config.model import Config
     from builder.host.progress import Progress
+    from builder.plan.matrix import Cell
     from builder.plan.project import Project
     from builder.sources.lock import LockedSource, SourceProblem
 
@@ -46,7 +49,9 @@ class Discovery:
 
     changes: list[Change] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
-    """Cells, of all groups, that the new lock adds."""
+    """Cells, of all groups, that the new lock adds and that would be built."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Cells that it adds and that cannot be built, with the reason that their plan gives."""
     problems: list[str] = field(default_factory=list)
     """What could not be read; for all of it the lock keeps what it had."""
     failures: list[KmodsmithError] = field(default_factory=list)
@@ -106,9 +111,9 @@ def _discover(project: Project, sources: Sequence[str], options: DiscoverOptions
             if known is not None:
                 found[name] = known.model_copy(update={"problem": problem})
     new = Lock(sources=found)
-    discovery.cells = _added_cells(project.config, lock, new)
     if new != lock or not project.lock_file.exists():
         write_lock(new, project.lock_file)
+    _judge_cells(project.reread(), _added_cells(project.config, lock, new), discovery)
     return discovery
 
 
@@ -177,20 +182,40 @@ def _ask(
     return answer.locked
 
 
-def _added_cells(config: Config, old: Lock, new: Lock) -> list[str]:
-    before = {cell for group in config.groups for cell in _cells(config, old, group)}
-    return [
-        cell
-        for cell in dict.fromkeys(c for group in config.groups for c in _cells(config, new, group))
-        if cell not in before
-    ]
+def _added_cells(config: Config, old: Lock, new: Lock) -> dict[str, list[Cell]]:
+    """Return the cells that a lock adds, by the first group that has them."""
+    seen = {cell for group in config.groups for cell in _cells(config, old, group)}
+    added: dict[str, list[Cell]] = {}
+    for group in config.groups:
+        fresh = [cell for cell in _cells(config, new, group) if cell not in seen]
+        if fresh:
+            added[group] = fresh
+            seen.update(fresh)
+    return added
 
 
-def _cells(config: Config, lock: Lock, group: str) -> list[str]:
+def _cells(config: Config, lock: Lock, group: str) -> tuple[Cell, ...]:
     try:
-        return [cell.id for cell in make_matrix(config, lock, Selector(group=group)).cells]
+        return make_matrix(config, lock, Selector(group=group)).cells
     except (LockFileError, UsageError):  # the group's source is not in the lock yet, or nothing of it matches
-        return []
+        return ()
+
+
+def _judge_cells(project: Project, added: Mapping[str, Sequence[Cell]], discovery: Discovery) -> None:
+    """Tell of new cells what the plan of their group says: what it refuses is not there to be built."""
+    for group, cells in added.items():
+        selector = Selector(group=group, kernels=tuple(dict.fromkeys(cell.kernel.raw for cell in cells)))
+        try:
+            decisions = {item.cell: item for item in plan_project(project, selector).plan.decisions}
+        except KmodsmithError as error:  # the lock is written; what is wrong besides, the next plan tells, too
+            discovery.refused |= {cell.id: f"group {group!r} cannot be planned: {error.message}" for cell in cells}
+            continue
+        for cell in cells:
+            decision = decisions[cell]
+            if decision.action in {Action.BUILD, Action.ASSEMBLE}:
+                discovery.cells.append(cell.id)
+            elif decision.action is Action.REFUSE:
+                discovery.refused[cell.id] = decision.explanation
 
 
 def complain(discovery: Discovery) -> KmodsmithError | None:

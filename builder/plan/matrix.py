@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from builder.sources.lock import Lock
 
 
+_MOST_NAMED = 20
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One driver version for one kernel version."""
@@ -169,7 +172,11 @@ def find_left_out(cell: Cell, config: Config) -> LeftOut | None:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Return a hint that names the word that was probably meant."""
-    known = list(words)
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+    """Return a hint that names the word that was probably meant, or some of those that there are."""
+    known = list(dict.fromkeys(words))
+    if near := difflib.get_close_matches(word, known, n=1):
+        return f"did you mean {near[0]!r}?"
+    if not known:
+        return "there is none"
+    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    return f"there are: {', '.join(known[:_MOST_NAMED])}{more}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +16,8 @@ from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
 from builder.signing.certificates import read_identities
+from builder.sources.lock import natural_key
+from builder.sources.release import ReleaseState
 from builder.store.images import list_images
 
 if TYPE_CHECKING:
@@ -24,9 +28,11 @@ if TYPE_CHECKING:
     from builder.plan.decide import Candidate
     from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
-    from builder.sources.release import Release, ReleaseState
+    from builder.sources.release import Release, Withdrawal
 
 
+_VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d")
+_NOT_READ = "which kernel it runs is not known: run 'nox -s discover' with a pull secret"
 _STALE = "it was made of other inputs than versions.yaml, the sources and the lock name now"
 
 
@@ -47,6 +53,10 @@ class Presence(StrEnum):
     """versions.yaml or the driver itself leaves the kernel out."""
     NO_KERNEL = "no-kernel"
     """Which kernel the release runs there is not known."""
+    DISPUTED = "disputed"
+    """Further payloads are served as the release, and what they run nobody read."""
+    WITHDRAWN = "withdrawn"
+    """The release is in no channel any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,42 +92,81 @@ def check_upgrade(
         arches: empty: all that the lock knows the release for.
 
     Raises:
-        UsageError: the lock does not know the release.
+        UsageError: the lock does not know the release, and never knew it.
     """
-    known = [(name, release) for name, source in project.lock.sources.items() for release in source.list_releases()]
-    found = [
-        (name, release)
-        for name, release in known
-        if release.version == version and (not arches or release.arch in arches)
-    ]
-    if not found:
-        raise UsageError(
-            f"versions.lock.yaml does not know release {version}",
-            hint=_hint(version, {release.version for _, release in known}),
-        )
+    sources = project.lock.sources
+
+    def is_meant(release: Release | Withdrawal) -> bool:
+        return release.version == version and (not arches or release.arch in arches)
+
+    found = [(name, item) for name, source in sources.items() for item in source.list_releases() if is_meant(item)]
+    withdrawn = [item for source in sources.values() for item in source.list_withdrawals() if is_meant(item)]
+    names = _choose_drivers(project, drivers)
+    if not found and not withdrawn:
+        raise _unknown_release(project, version, arches)
     with _Presences(project) as presences:
-        return [
+        rows = [
             row
-            for name, release in found
-            for row in _check_release(project, name, release, drivers=drivers, presences=presences)
+            for source, release in found
+            for row in _check_release(project, source, release, drivers=names, presences=presences)
         ]
+    for item in withdrawn:
+        why = f"it {item}: nobody is to upgrade to it"
+        rows += _without_kernel(item, names, ReleaseState.WITHDRAWN, Presence.WITHDRAWN, why)
+    return rows
 
 
-def _hint(version: str, known: Iterable[str]) -> str:
-    return (
-        f"{nearest(version, known)}; a new release comes with 'nox -s discover', one of another minor with its channel "
-        "in versions.yaml"
+def _choose_drivers(project: Project, drivers: Sequence[str]) -> list[str]:
+    chosen = [driver.name for driver in project.config.drivers if not drivers or matches_any(driver.name, drivers)]
+    if not chosen:
+        names = [driver.name for driver in project.config.drivers]
+        raise UsageError(f"no driver matches {', '.join(drivers)}", hint=nearest(drivers[0], names))
+    return chosen
+
+
+def _unknown_release(project: Project, version: str, arches: Sequence[Arch]) -> UsageError:
+    """Return what is to be said of a release that no channel has now, or ever had."""
+    if not _VERSION.match(version):
+        return UsageError(f"{version!r} is not the version of a release, such as 4.18.12")
+    known = [item for source in project.lock.sources.values() for item in source.list_releases()]
+    if others := sorted({item.arch for item in known if item.version == version}):
+        return UsageError(
+            f"versions.lock.yaml knows release {version} for {', '.join(others)}, not for {', '.join(arches)}",
+            hint="the source's 'arches' in versions.yaml say which are asked for",
+        )
+    today = datetime.now(UTC).date()
+    reasons = (settings.why_left_out(version, today) for settings in project.config.sources.values())
+    if why := next(filter(None, reasons), ""):
+        return UsageError(f"versions.yaml leaves release {version} out: {why}")
+    minor = ".".join(version.split(".")[:2])
+    siblings = sorted({item.version for item in known if item.version.startswith(f"{minor}.")}, key=natural_key)
+    if not siblings:
+        near = nearest(version, sorted({item.version for item in known}, key=natural_key))
+        return UsageError(
+            f"versions.lock.yaml has no release of {minor}, so it does not know {version}",
+            hint=f"{near}; another minor comes with its channel in versions.yaml and 'nox -s discover'",
+        )
+    return UsageError(
+        f"there never was a release {version} in the channels of {minor} that were asked{_describe_doubt(project)}",
+        hint=f"{nearest(version, siblings)}; the newest is {siblings[-1]}, and a new one comes with 'nox -s discover'",
     )
+
+
+def _describe_doubt(project: Project) -> str:
+    """Return which answers are old: what they lack may be there by now (design, rule 4)."""
+    old = [
+        f"source {name}" if source.problem else ", ".join(sorted(source.stale))
+        for name, source in project.lock.sources.items()
+        if source.problem or source.stale
+    ]
+    return f"; whether there is by now is not known: the last answer of {' and '.join(old)} is old" if old else ""
 
 
 def _check_release(
     project: Project, source: str, release: Release, *, drivers: Sequence[str], presences: _Presences
 ) -> Iterator[Readiness]:
     version, arch = release.version, release.arch
-    chosen = [driver for driver in project.config.drivers if not drivers or matches_any(driver.name, drivers)]
-    if not chosen:
-        raise UsageError(f"no driver matches {', '.join(drivers)}")
-    names = [driver.name for driver in chosen]
+    chosen = [driver for driver in project.config.drivers if driver.name in drivers]
     for stream in sorted(release.streams, key=lambda stream: stream.tag):
         cells = [
             Cell(driver=driver.name, driver_version=driver.version, kernel=kernel, source=source)
@@ -133,19 +182,28 @@ def _check_release(
                 digest=digest, why=why,
             )  # fmt: skip
         if not stream.runs:
-            yield from _unknown_kernel(version, arch, names, stream.tag, stream.state)
+            yield from _without_kernel(release, drivers, stream.state, Presence.NO_KERNEL, _NOT_READ, stream=stream.tag)
     if not release.streams:
-        yield from _unknown_kernel(version, arch, names, "", release.state)
+        yield from _without_kernel(release, drivers, release.state, Presence.NO_KERNEL, _NOT_READ)
+    if release.disputed:
+        served = f"{len(release.disputed) + 1} payloads are served as this release, and nodes may run any of them"
+        why = f"{served}; not read: {', '.join(release.disputed)}"
+        yield from _without_kernel(release, drivers, release.state, Presence.DISPUTED, why)
 
 
-def _unknown_kernel(
-    version: str, arch: Arch, drivers: Iterable[str], tag: str, state: ReleaseState
+def _without_kernel(
+    release: Release | Withdrawal,
+    drivers: Iterable[str],
+    state: ReleaseState,
+    presence: Presence,
+    why: str,
+    *,
+    stream: str = "",
 ) -> Iterator[Readiness]:
     for driver in drivers:
         yield Readiness(
-            release=version, arch=arch, stream=tag, state=state, kernel="", variant="", driver=driver, image="",
-            presence=Presence.NO_KERNEL,
-            why="which kernel it runs is not known: run 'nox -s discover' with a pull secret",
+            release=release.version, arch=release.arch, stream=stream, state=state, kernel="", variant="",
+            driver=driver, image="", presence=presence, why=why,
         )  # fmt: skip
 
 

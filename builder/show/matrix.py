@@ -35,6 +35,7 @@ _STATE_STYLE = {
     ReleaseState.KERNEL_UNKNOWN: "yellow",
     ReleaseState.UNREACHABLE: "yellow",
     ReleaseState.MALFORMED: "bold red",
+    ReleaseState.WITHDRAWN: "red",
 }
 _PRESENCE_STYLE = {
     "ready": "green",
@@ -45,6 +46,8 @@ _PRESENCE_STYLE = {
     "unknown": "yellow",
     "not-wanted": "dim",
     "no-kernel": "yellow",
+    "disputed": "bold red",
+    "withdrawn": "bold red",
 }
 # More changes than this of one kind are counted, not listed: the first discovery of a source has hundreds.
 _MOST_LISTED = 20
@@ -75,6 +78,8 @@ def emit_release_table(rows: Sequence[ReleaseRow], *, now: datetime) -> Renderab
         state = _states((row.state,))
         if row.stale:
             state.append(f"\nstale since {row.stale[:10]}", style="yellow")
+        if row.disputed:
+            state.append(f"\n{count(len(row.disputed) + 1, 'payload')}", style="bold red")
         table.add_row(
             row.release,
             row.arch,
@@ -115,7 +120,11 @@ def emit_discovery(discovery: Discovery) -> list[str]:
             lines.append(f"... and {kinds[change.kind] - _MOST_LISTED} more of: {change.kind} (--json lists all)")
     if discovery.cells:
         more = f" and {len(discovery.cells) - _FEW} more" if len(discovery.cells) > _FEW else ""
-        lines.append(f"{len(discovery.cells)} new cells to build: {', '.join(discovery.cells[:_FEW])}{more}")
+        lines.append(f"{count(len(discovery.cells), 'new cell')} to build: {', '.join(discovery.cells[:_FEW])}{more}")
+    lines += [f"cannot be built: {cell}: {reason}" for cell, reason in list(discovery.refused.items())[:_FEW]]
+    if len(discovery.refused) > _FEW:
+        rest = count(len(discovery.refused) - _FEW, "more new cell")
+        lines.append(f"... and {rest} that cannot be built (--json lists all)")
     if discovery.releases_read:
         lines.append(
             f"{count(discovery.releases_read, 'release')} read with {discovery.bytes_read} bytes, "
@@ -129,6 +138,7 @@ def emit_discovery_json(discovery: Discovery) -> str:
         {
             "changes": [asdict(change) for change in discovery.changes],
             "new_cells": discovery.cells,
+            "refused_cells": discovery.refused,
             "problems": discovery.problems,
             "releases_read": discovery.releases_read,
             "bytes_read": discovery.bytes_read,
@@ -156,10 +166,13 @@ def emit_readiness_table(rows: Sequence[Readiness], *, wide: bool) -> Renderable
 
 
 def emit_readiness_summary(version: str, rows: Sequence[Readiness]) -> str:
+    """Return readiness in one sentence, and below it why there is nothing to look for, where there is not."""
     counts = Counter(row.presence for row in rows)
     missing = sum(row.is_missing for row in rows)
     found = ", ".join(f"{number} {presence}" for presence, number in sorted(counts.items()))
-    return f"{version}: {'not ready' if missing else 'ready'}; images of {count(len(rows), 'cell')}: {found}"
+    sentence = f"{version}: {'not ready' if missing else 'ready'}; images of {count(len(rows), 'cell')}: {found}"
+    reasons = dict.fromkeys(f"{row.release} {row.arch}: {row.why}" for row in rows if not row.kernel)
+    return "\n".join([sentence, *reasons])
 
 
 def emit_readiness_json(version: str, rows: Sequence[Readiness]) -> str:

@@ -7,13 +7,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from builder.sources.lock import LockedNodeKernel, natural_key
+from builder.sources.release import ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from builder.kernel import Arch, KernelVersion, Variant
     from builder.sources.lock import Lock, LockedSource
-    from builder.sources.release import Release, ReleaseState, ReleaseStream
+    from builder.sources.release import Release, ReleaseStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,8 @@ class ReleaseRow:
     channels: Mapping[str, str]
     origin: tuple[str, ...]
     stale: str
+    disputed: tuple[str, ...] = ()
+    """Other payloads that are served as the same release."""
 
 
 _RUN_BY_NOTHING = LockedNodeKernel(releases=(), streams=())
@@ -123,17 +126,24 @@ def list_notes(lock: Lock, view: View) -> list[str]:
         f"source {name}: {note}"
         for name, source in lock.sources.items()
         if not view.sources or name in view.sources
-        for note in _notes(source)
+        for note in _notes(source, view)
     ]
 
 
-def _notes(source: LockedSource) -> Iterator[str]:
+def _notes(source: LockedSource, view: View) -> Iterator[str]:
     if source.problem:
         yield f"all of it is the answer of {source.resolved}: the last reading failed ({source.problem})"
     for date in sorted(set(source.stale.values())):
         names = ", ".join(sorted((name for name, since in source.stale.items() if since == date), key=natural_key))
         yield f"the answer of {date} is kept for {names}"
     yield from (f"{raw} is left out: {reason}" for raw, reason in source.incomplete().items())
+    for release in source.list_releases():
+        if release.disputed and view.takes_release(release.version):
+            number = len(release.disputed) + 1
+            yield f"{release.version} {release.arch}: {number} payloads are served as it; which nodes run is not known"
+    for gone in source.list_withdrawals():
+        if view.takes_release(gone.version) and (not view.arches or gone.arch in view.arches):
+            yield f"{gone.version} {gone.arch} {gone}"
 
 
 def list_releases(lock: Lock, view: View) -> list[ReleaseRow]:
@@ -142,10 +152,19 @@ def list_releases(lock: Lock, view: View) -> list[ReleaseRow]:
         row
         for name, source in lock.sources.items()
         if not view.sources or name in view.sources
-        for release in source.list_releases()
-        for stream, row in _release_rows(name, release)
+        for stream, row in _rows_of_source(name, source, view)
         if _takes_row(view, row, stream.runs if stream else ())
     ]
+
+
+def _rows_of_source(name: str, source: LockedSource, view: View) -> Iterator[tuple[ReleaseStream | None, ReleaseRow]]:
+    for release in source.list_releases():
+        yield from _release_rows(name, release)
+    for gone in source.list_withdrawals() if ReleaseState.WITHDRAWN in view.states else ():
+        yield None, ReleaseRow(
+            source=name, release=gone.version, arch=gone.arch, stream="", state=ReleaseState.WITHDRAWN, build="",
+            rhel="", runs=(), kernels={}, toolkit="", channels={}, origin=(), stale="",
+        )  # fmt: skip
 
 
 def _release_rows(source: str, release: Release) -> Iterator[tuple[ReleaseStream | None, ReleaseRow]]:
@@ -154,12 +173,13 @@ def _release_rows(source: str, release: Release) -> Iterator[tuple[ReleaseStream
             source=source, release=release.version, arch=release.arch, stream=stream.tag, state=stream.state,
             build=stream.build, rhel=stream.rhel, runs=tuple(kernel.raw for kernel in stream.runs),
             kernels={str(kernel): words for kernel, words in stream.kernels.items()}, toolkit=stream.toolkit,
-            channels=release.channels, origin=stream.origin, stale=release.stale,
+            channels=release.channels, origin=stream.origin, stale=release.stale, disputed=release.disputed,
         )  # fmt: skip
     if not release.streams:
         yield None, ReleaseRow(
             source=source, release=release.version, arch=release.arch, stream="", state=release.state, build="",
             rhel="", runs=(), kernels={}, toolkit="", channels=release.channels, origin=(), stale=release.stale,
+            disputed=release.disputed,
         )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class ReleaseState(StrEnum):
     """It was never read, because no registry answered or access was refused."""
     MALFORMED = "malformed"
     """It was never read, because what the registry served is not what it should be."""
+    WITHDRAWN = "withdrawn"
+    """It was in channels, and is in none any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +80,7 @@ class Withdrawal:
     arch: Arch
     since: str
     channels: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the end of a sentence about the release."""
+        return f"was withdrawn from {' and '.join(self.channels)}, which was found out on {self.since}"

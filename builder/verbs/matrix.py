@@ -38,7 +38,8 @@ def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> No
     matrix --arch x86_64 --variant rt --json
 
     States: complete (toolkit and node name the same kernel), unconfirmed (only one of them is known), toolkit-differs,
-    no-toolkit, kernel-unknown, unreachable, malformed.
+    no-toolkit, kernel-unknown, unreachable, malformed, withdrawn (no channel has it any more;
+    shown only if asked for).
     """
     check_sources(session.project.config, filters["sources"])
     view = View(

@@ -54,6 +54,48 @@ def test_discover_says_what_changed_and_which_cells_that_adds(site: Site) -> Non
     assert "for a minute" in next(change["detail"] for change in report["changes"] if change["kind"] == "new release")
 
 
+def test_only_cells_that_would_be_built_are_counted_and_those_that_are_refused_are_named(site: Site) -> None:
+    site.release("4.17.1", _K1, node=_K2)
+    before = (site.folder / "versions.lock.yaml").read_text()
+    code, out, err = site.run("discover", "--source", "ocp")
+    reason = f"{_K2} has no toolkit: release 4.17.1 runs it, but brings a toolkit for {_K1}, {_K1}+rt"
+    assert (code, "to build" in out) == (0, False), err
+    assert f"cannot be built: demo-1.2.0/{_K2}: {reason}" in " ".join(out.split())
+    (site.folder / "versions.lock.yaml").write_text(before)
+    _, report = site.json("discover", "--source", "ocp")
+    assert (report["new_cells"], report["refused_cells"]) == ([], {f"demo-1.2.0/{_K2}": reason})
+    site.release("4.17.2", _K2, node=_K2)
+    site.edit(exclude=[{"kernel": "*+rt", "reason": "none"}])
+    site.release("4.17.3", "5.14.0-427.52.1.el9_4.x86_64")
+    _, out, _ = site.run("discover", "--source", "ocp")
+    assert "1 new cell to build: demo-1.2.0/5.14.0-427.52.1.el9_4.x86_64\n" in out
+
+
+def test_a_cell_that_is_refused_for_want_of_a_bootable_kernel_is_not_counted(site: Site) -> None:
+    site.edit(build={"boot": "changed"}, exclude=[{"kernel": "*+rt", "reason": "none"}])
+    site.release("4.17.1", _K1)
+    assert f"1 new cell to build: demo-1.2.0/{_K1}" in site.run("discover", "--source", "ocp")[1]
+    raw = "6.1.0-11-amd64"
+
+    def look(*_: object, **__: object) -> debian.DebianAnswer:
+        return debian.DebianAnswer(locked=make_source(*KERNELS, raw), lost={})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builder.sources.debian.discover.discover", look)
+        _, report = site.json("discover", "--source", "debian")
+    assert report["new_cells"] == []
+    assert "no bootable kernel" in report["refused_cells"][f"demo-1.2.0/{raw}"]
+
+
+def test_a_plan_that_cannot_be_made_does_not_keep_the_lock_from_being_written(site: Site) -> None:
+    groups = {"few": {"source": "debian"}, "ocp": {"source": "ocp", "signing": "required"}}
+    site.edit(groups=groups)
+    site.release("4.17.1", _K1)
+    code, report = site.json("discover", "--source", "ocp")
+    assert (code, report["new_cells"], list(by_text(site.locked.kernels))) == (0, [], [_K1, f"{_K1}+rt"])
+    assert report["refused_cells"][f"demo-1.2.0/{_K1}"].startswith("group 'ocp' cannot be planned: ")
+
+
 def test_a_source_that_fails_keeps_what_it_had_and_has_its_exit_code(site: Site) -> None:
     site.release("4.17.1", _K1)
     site.run("discover", "--source", "ocp")

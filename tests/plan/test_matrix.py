@@ -8,7 +8,7 @@ import pytest
 from builder.config.load import load_config
 from builder.errors import LockFileError, UsageError
 from builder.kernel import Arch, Variant
-from builder.plan.matrix import Matrix, Selector, make_matrix
+from builder.plan.matrix import Matrix, Selector, make_matrix, nearest
 from builder.sources.lock import Lock
 from builder.sources.lock_file import read_lock
 
@@ -60,6 +60,19 @@ def test_selecting_nothing_is_an_error(project_dir: Path, selector: Selector, wo
     with pytest.raises(UsageError, match=words) as caught:
         _matrix(project_dir, selector)
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("known", "hint"),
+    [
+        (["demo"], "did you mean 'demo'?"),
+        ([], "there is none"),
+        (["x", "y", "x"], "there are: x, y"),
+        (map(str, range(25)), f"there are: {', '.join(map(str, range(20)))} and 5 more"),
+    ],
+)
+def test_a_word_that_is_not_there_is_told_with_those_that_are(known: list[str], hint: str) -> None:
+    assert nearest("demmo", known) == hint
 
 
 def test_what_is_left_out_keeps_its_reason(project_dir: Path) -> None:

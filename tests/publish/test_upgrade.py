@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 import yaml
 from fakes.image_keys import make_image_signer
 from fakes.openshift_world import digest_of
@@ -19,7 +21,6 @@ from builder.registry.credentials import Credentials
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     from fakes.site import Site
     from fakes.tools import FakeTools
 
@@ -159,7 +160,90 @@ def test_upgrade_check_of_what_is_not_known(site: Site) -> None:
     site.run("discover", "--source", "ocp")
     code, answer = site.json("upgrade-check", "4.17.1")
     assert (code, [row["presence"] for row in answer["images"]]) == (18, ["no-kernel"])
-    code, _, err = site.run("upgrade-check", "4.17.12")
-    assert (code, "does not know release 4.17.12" in err, "did you mean '4.17.1'?" in err) == (2, True, True)
     code, _, err = site.run("upgrade-check", "4.17.1", "--driver", "nope")
     assert (code, "no driver matches nope" in err) == (2, True)
+
+
+def _withdraw(site: Site, version: str) -> None:
+    nodes = site.world.channels["fast-4.17", "amd64"]
+    nodes[:] = [node for node in nodes if node["version"] != version]
+    site.write_graph()
+
+
+def test_upgrade_check_of_a_withdrawn_release_says_that_it_was_and_when(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.release("4.17.2", _K1)
+    site.run("discover", "--source", "ocp")
+    _withdraw(site, "4.17.1")
+    site.run("discover", "--source", "ocp")
+    since = site.locked.withdrawn["4.17.1-x86_64"].since
+    why = f"it was withdrawn from fast-4.17, which was found out on {since}: nobody is to upgrade to it"
+    code, answer = site.json("upgrade-check", "4.17.1")
+    assert (code, answer["ready"]) == (18, False)
+    (row,) = answer["images"]
+    assert (row["arch"], row["presence"], row["state"], row["why"]) == ("x86_64", "withdrawn", "withdrawn", why)
+    code, out, _ = site.run("upgrade-check", "4.17.1")
+    assert (code, f"4.17.1 x86_64: {why}" in out) == (18, True)
+    notes = site.json("matrix", "--source", "ocp")[1]["notes"]
+    assert notes == [f"source ocp: 4.17.1 x86_64 was withdrawn from fast-4.17, which was found out on {since}"]
+    assert site.json("matrix", "--source", "ocp", "--release", "4.17.2")[1]["notes"] == []
+    _, rows = site.json("matrix", "--state", "withdrawn")
+    assert [(row["release"], row["state"]) for row in rows["releases"]] == [("4.17.1", "withdrawn")]
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("4.17.12", "there never was a release 4.17.12 in the channels of 4.17 that were asked\n"),
+        ("4.17.12", "did you mean '4.17.1'?; the newest is 4.17.10, and a new one comes with"),
+        ("4.18.1", "versions.lock.yaml has no release of 4.18, so it does not know 4.18.1\n"),
+        ("4.17.3", "versions.yaml leaves release 4.17.3 out: dropped in versions.yaml: its driver loses packets"),
+        ("4.16.1", "versions.yaml leaves release 4.16.1 out: end of life since 2020-01-31"),
+        ("latest", "'latest' is not the version of a release, such as 4.18.12"),
+        ("", "'' is not the version of a release"),
+    ],
+)
+def test_upgrade_check_of_a_release_that_never_was(site: Site, version: str, words: str) -> None:
+    sources = yaml.safe_load((site.folder / "versions.yaml").read_text())["sources"]
+    sources["ocp"] |= {
+        "drop": [{"release": "4.17.3", "reason": "its driver loses packets"}],
+        "end_of_life": {"4.16": date(2020, 1, 31)},
+    }
+    site.edit(sources=sources)
+    for number in (1, 3, 10):
+        site.release(f"4.17.{number}", _K1)
+    site.run("discover", "--source", "ocp")
+    code, _, err = site.run("upgrade-check", version)
+    assert (code, words in err) == (2, True), err
+
+
+def test_upgrade_check_says_what_it_cannot_know(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    _, _, err = site.run("upgrade-check", "4.17.1", "--arch", "aarch64")
+    assert "versions.lock.yaml knows release 4.17.1 for x86_64, not for aarch64" in err
+    (site.folder / "fast-4.17_amd64.json").write_text("<html>")
+    site.run("discover", "--source", "ocp")
+    code, _, err = site.run("upgrade-check", "4.17.2")
+    said = "; whether there is by now is not known: the last answer of fast-4.17 x86_64 is old"
+    assert (code, said in " ".join(err.split())) == (2, True), err
+
+
+def test_two_payloads_of_one_release_are_told_and_no_upgrade_to_it_is_ready(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.release("4.17.1", "5.14.0-427.51.1.el9_4.x86_64")
+    site.edit(exclude=[{"kernel": "*", "reason": "none"}])
+    code, _, err = site.run("discover", "--source", "ocp")
+    assert (code, "4.17.1-x86_64: 2 payloads are served as this release" in err) == (7, True)
+    (other,) = site.locked.releases["4.17.1-x86_64"].disputed
+    code, answer = site.json("upgrade-check", "4.17.1")
+    assert (code, [row["presence"] for row in answer["images"]]) == (18, ["not-wanted", "not-wanted", "disputed"])
+    assert answer["images"][2]["why"] == (
+        f"2 payloads are served as this release, and nodes may run any of them; not read: {other}"
+    )
+    _, rows = site.json("matrix", "--source", "ocp")
+    assert rows["releases"][0]["disputed"] == [other]
+    assert rows["notes"] == ["source ocp: 4.17.1 x86_64: 2 payloads are served as it; which nodes run is not known"]
+    _, out, _ = site.run("matrix", "--source", "ocp", "--by", "release")
+    assert "2 payloads" in out

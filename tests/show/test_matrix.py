@@ -76,6 +76,10 @@ def test_of_many_changes_the_first_are_told_and_the_others_counted() -> None:
     assert lines[19:22] == ["new kernel 19", "... and 2 more of: new kernel (--json lists all)", "gone x"]
     assert lines[22:] == ["6 new cells to build: a, b, c, d and 2 more", "2 releases read with 9 bytes, 4 for each"]
     assert emit_discovery(Discovery()) == []
+    assert emit_discovery(Discovery(cells=["a"])) == ["1 new cell to build: a"]
+    refused = emit_discovery(Discovery(refused=dict.fromkeys("abcdef", "no toolkit")))
+    assert refused[0] == "cannot be built: a: no toolkit"
+    assert refused[4:] == ["... and 2 more new cells that cannot be built (--json lists all)"]
     assert len(json.loads(emit_discovery_json(found))["changes"]) == 23
 
 

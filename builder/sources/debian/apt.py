@@ -140,7 +140,7 @@ class Apt:
         argv = ("apt-get", "install", "-qq", "-y", "--print-uris", "-o", "Acquire::ForceHash=SHA256", *wishes)
         outcome = run(self._command(*argv))
         if not outcome:
-            raise SourceError(f"apt cannot resolve {' '.join(wishes)}:\n{outcome.stderr.strip()}")
+            raise SourceError(f"apt cannot resolve {' '.join(wishes)}:\n{outcome.stderr.strip() or outcome.explain()}")
         digests = re.findall(r"SHA256:([0-9a-f]{64})", outcome.stdout)
         wanted = set(digests)
         found = {}
@@ -206,7 +206,7 @@ class Apt:
     def _run(self, *argv: str) -> str | None:
         """Return None on success, else all output."""
         outcome = run(self._command(*argv))
-        return None if outcome else f"{outcome.stdout}\n{outcome.stderr}".strip()
+        return None if outcome else f"{outcome.stdout}\n{outcome.stderr}".strip() or outcome.explain()
 
     def _command(self, *argv: str) -> Command:
         environment = {"APT_CONFIG": str(self._folder / "apt.conf")}

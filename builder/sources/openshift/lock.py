@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -73,7 +73,7 @@ class LockedWithdrawal(LockedModel):
     """
 
     since: Stamp
-    channels: tuple[str, ...]
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
     payload: str = ""
     toolkits: tuple[str, ...] = ()
 
