@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes.evidence import make_evidence
+from fakes.full_disk import room, tear
 
+from builder.errors import HostError
 from builder.evidence.journal import Journal
 
 if TYPE_CHECKING:
@@ -64,3 +66,30 @@ def test_a_line_of_other_kinds_is_passed_over(
     file.write_text("\n".join([json.dumps(line | change).replace('{"type": "', '{"type":"'), file.read_text()]))
     assert list(Journal(file).cells) == ["good"]
     assert "unreadable line passed over: it is no evidence of a cell" in caplog.text
+
+
+def test_a_journal_without_room_says_so_and_goes_on_later(tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    journal = Journal(file)
+    journal.record(make_evidence("one"))
+    with room(file, 100), pytest.raises(HostError, match="cannot be recorded: File too large"):
+        journal.record(make_evidence("two"))
+    assert set(journal.cells) == set(Journal(file).cells) == {"one"}, "what is not on the disk is not believed"
+    journal.record(make_evidence("three"))
+    assert set(Journal(file).cells) == {"one", "three"}
+
+
+def test_a_torn_line_of_the_journal_is_set_aside_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "journal.jsonl"
+    journal = Journal(file)
+    journal.record(make_evidence("one"))
+    tear(file, monkeypatch, lambda: journal.record(make_evidence("two")))
+    assert set(Journal(file).cells) == {"one"}
+    Journal(file).record(make_evidence("three"))
+    assert set(Journal(file).cells) == {"one", "three"}
+    assert (tmp_path / "journal.jsonl.torn").read_bytes().startswith(b'{"type":"cell","cell":"two"')
+    assert "40 bytes are in" in caplog.text
+    events = [json.loads(line) for line in file.read_bytes().splitlines()]
+    assert [event["size"] for event in events if event.get("event") == "torn-line"] == [40]
