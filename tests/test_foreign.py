@@ -25,6 +25,7 @@ class _Thing(Parsed):
         b'{"a": NaN}',
         b'{"a": -Infinity}',
         b'"\\ud800"',
+        b'{"a": {"\\udc00": 1}}',
         b'{"a": "\xff"}',
         b"9" * 5000,
     ],

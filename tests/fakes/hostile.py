@@ -1,4 +1,4 @@
-"""Changes that a stranger's project may bring."""
+"""Changes that strangers make: to a project, and to bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import strategies as st
 
 from fakes.signers import certify
 
@@ -50,3 +51,11 @@ def make_hostile(project: Path, outside: Path) -> Path:
     adding(f"signers: {{vendor: {{certificate: vendor.pem, command: {command}}}}}\n")(project)
     adding(f"registry: {{auth_files: [{outside / 'absent.json'}]}}\n")(project)
     return trace
+
+
+def change_bytes(data: st.DataObject, content: bytes) -> bytes:
+    """Return content in which up to four bytes are others."""
+    changed = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    return bytes(changed)

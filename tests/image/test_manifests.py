@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from fakes.hostile import change_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from builder.digest import sha256_of
 from builder.errors import FormatError
@@ -47,6 +50,15 @@ def test_without_a_type_of_its_own_an_artefact_is_of_the_type_of_its_configurati
     config = make_descriptor("application/of.config", f"sha256:{'2' * 64}", 2)
     assert parse_artifact(dump({"config": config, "layers": []})).kind == "application/of.config"
     assert parse_artifact(dump({"layers": []})).kind == ""
+    named = referrer_of(dump({"config": config, "layers": []}))
+    assert (named["artifactType"], named["annotations"]) == ("application/of.config", {})
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"layers": 5}', b'{"layers": [], "artifactType": 5}'])
+def test_what_is_no_artefact_is_refused(content: bytes) -> None:
+    for read in (parse_artifact, referrer_of):
+        with pytest.raises(FormatError, match="no manifest of an artefact"):
+            read(content)
 
 
 _GOOD: dict[str, Any] = _SUBJECT
@@ -75,3 +87,14 @@ def test_what_is_no_list_is_refused(content: bytes) -> None:
 
 def test_the_tag_that_stands_for_a_list() -> None:
     assert referrers_tag("sha256:ab") == "sha256-ab"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_hostile_json_is_refused_and_never_a_defect(data: st.DataObject) -> None:
+    content = change_bytes(data, make_index([_SUBJECT]))
+    for parse in (parse_index, parse_open_index, list_objects, parse_artifact):
+        try:
+            parse(content)
+        except FormatError as error:
+            assert len(error.message) < 500

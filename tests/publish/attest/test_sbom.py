@@ -1,0 +1,46 @@
+"""The bill of materials of an image, by its own schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from fakes.cell_facts import DIGEST, FACTS
+
+from builder.evidence.records import ModuleRecord
+from builder.publish.attest.sbom import make_sbom
+
+
+def test_the_bill_of_materials_is_one_by_its_own_schema() -> None:
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(make_sbom(FACTS))) is None
+
+
+def test_it_names_what_is_in_the_image_and_what_was_there_at_the_build() -> None:
+    bom = make_sbom(FACTS)
+    parts = {part["name"]: part for part in bom["components"]}
+    assert parts.keys() == {"a.ko", "b-c.ko", "firmware/drv/fw.bin", "gcc", "libc"}
+    assert parts["a.ko"]["type"] == "device-driver"
+    assert parts["a.ko"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
+    assert parts["a.ko"]["licenses"] == [{"license": {"name": "GPL"}}]
+    assert "licenses" not in parts["b-c.ko"], "what a module does not say is not guessed"
+    assert parts["firmware/drv/fw.bin"]["type"] == "firmware"
+    assert (parts["gcc"]["scope"], parts["libc"]["scope"]) == ("excluded", "required"), "what is in the image counts"
+    assert bom["metadata"]["component"]["hashes"][0]["content"] == DIGEST.removeprefix("sha256:")
+
+
+def test_a_module_depends_on_those_of_the_image_that_it_names() -> None:
+    """Also where it is written with the other of the two dashes; what the kernel has is no part of the image."""
+    evidence = FACTS.evidence
+    user = ModuleRecord(name="d.ko.xz", sha256="d" * 64, size=1, depends=("b_c", "usbcore"))
+    bom = make_sbom(replace(FACTS, evidence=replace(evidence, modules=(*evidence.modules, user))))
+    needed = {item["ref"]: item.get("dependsOn", []) for item in bom["dependencies"]}
+    assert (needed["module:b-c.ko"], needed["module:d.ko.xz"]) == (["module:a.ko"], ["module:b-c.ko"])
+    assert "module:d.ko.xz" in needed["image"]
+
+
+def test_equal_facts_give_an_equal_one_and_another_image_another() -> None:
+    assert make_sbom(FACTS) == make_sbom(replace(FACTS))
+    other = make_sbom(replace(FACTS, digest=f"sha256:{'2' * 64}"))
+    assert other["serialNumber"] != make_sbom(FACTS)["serialNumber"]
