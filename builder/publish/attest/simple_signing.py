@@ -143,8 +143,10 @@ def _read_layer(item: object) -> ImageSignature | None:
         signature = base64.b64decode(layer.annotations.get(_SIGNATURE, ""), validate=True)
     except (FormatError, ValueError):
         return None
+    if layer.media_type != PAYLOAD_TYPE or not signature:
+        return None
     others = tuple(sorted((key, value) for key, value in layer.annotations.items() if key != _SIGNATURE))
-    return ImageSignature(layer.digest, layer.size, signature, others) if layer.media_type == PAYLOAD_TYPE else None
+    return ImageSignature(layer.digest, layer.size, signature, others)
 
 
 def is_signed_as(signatures: Sequence[ImageSignature], identity: str, digest: str, keys: Sequence[PublicKey]) -> bool:

@@ -86,8 +86,9 @@ _SIGNATURE = "dev.cosignproject.cosign/signature"
 @pytest.mark.parametrize(
     "layer",
     [
-        5, None, [], {}, _LAYER | {"mediaType": "application/x"}, _LAYER | {"digest": "sha256:12"}, _LAYER | {"size": -1},
-        _LAYER | {"annotations": 5}, _LAYER | {"annotations": {_SIGNATURE: "%"}}, _LAYER | {"annotations": {_SIGNATURE: "é"}},
+        5, None, [], {}, _LAYER | {"mediaType": "application/x"}, _LAYER | {"digest": "sha256:12"},
+        _LAYER | {"size": -1}, _LAYER | {"annotations": 5}, _LAYER | {"annotations": {}},
+        _LAYER | {"annotations": {_SIGNATURE: "%"}}, _LAYER | {"annotations": {_SIGNATURE: "é"}},
     ],
 )  # fmt: skip
 def test_what_is_no_signature_hides_none(layer: Any) -> None:
