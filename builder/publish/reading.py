@@ -56,7 +56,11 @@ def read_tag(registry: Registry, tags: Tags, name: Pullspec) -> TaggedImage | No
     manifest = registry.manifest(name.at(sha256_of(content)))
     key = manifest.annotations.get(KEY_LABEL, "")
     if not key and manifest.config is not None:
-        key = parse_labels(registry.blob(name, manifest.config))[0].get(KEY_LABEL, "")
+        config = registry.blob(name, manifest.config)
+        try:
+            key = parse_labels(config)[0].get(KEY_LABEL, "")
+        except FormatError as error:
+            raise FormatError(f"{name}: {error.message}") from None
     media_type = manifest.media_type or (OCI_INDEX if manifest.is_index else OCI_MANIFEST)
     if media_type not in MANIFEST_TYPES:
         raise FormatError(f"{name}: it says that it is {media_type[:100]!r}, which is no image")
