@@ -1,4 +1,4 @@
-"""An image, and a list of images, in a registry in memory."""
+"""An image, and a list of images, in a registry in memory; and a project that publishes to one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fakes.published_image import (
     PublishedImage,
     make_published_image,
 )
+from fakes.publishing import registry  # noqa: F401 - fixture
 from fakes.registry import FakeRegistry
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import gzip
 import json
 import threading
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -29,10 +28,8 @@ from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
 from builder.image.packed import Packing, pack_image
 from builder.image.packed_layer import PackedLayer
-from builder.plan.decide import Decision, Plan
-from builder.publish import cells, published
 from builder.publish.attester import Attester
-from builder.publish.audit import Auditor, TagState, WantedTag
+from builder.publish.audit import TagState
 from builder.publish.publishable import ImageNames, Publishable
 from builder.publish.publisher import Publisher, PublishTools
 from builder.publish.result import PublishResult, PublishStatus
@@ -105,9 +102,6 @@ def test_a_list_in_the_place_of_a_member_is_none(place: Place) -> None:
     assert (found.status, "stand for a list of images" in found.why) == (PublishStatus.CONFLICT, True)
     absent = place.publisher().publish(list_item("arm64", why="never built"))
     assert absent.status is PublishStatus.NOT_BUILT
-    found_tag = WantedTag(name=own_names("arm64").own[0], of=list_item("arm64"))
-    auditor = Auditor(journal=Journal(place.folder / "none.jsonl"), reader=place.reader())
-    assert auditor.audit(found_tag).why == "it stands for a list of images"
 
 
 @pytest.mark.parametrize(
@@ -169,12 +163,6 @@ def test_another_list_under_the_tag_stays(place: Place) -> None:
     place.server.put_manifest(LIST_REPOSITORY, json.loads(make_index([], {KEY_LABEL: "z" * 64})), tag)
     assert place.publish().status is PublishStatus.CONFLICT
     assert place.publish(force="the first one was wrong").status is PublishStatus.PUBLISHED
-
-
-def _plan(monkeypatch: pytest.MonkeyPatch, *decisions: Decision) -> None:
-    planned = SimpleNamespace(plan=Plan(decisions=decisions))
-    for module in (cells, published):
-        monkeypatch.setattr(module, "plan_project", lambda *_, **__: planned)
 
 
 def test_what_another_machine_made_of_the_same_inputs_is_adopted(tmp_path: Path) -> None:

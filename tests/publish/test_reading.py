@@ -179,6 +179,7 @@ def test_registry_settings_are_those_of_versions_yaml_where_there_is_one(project
 
 
 def test_a_project_that_is_not_trusted_uses_no_secret(project_dir: Path) -> None:
-    untrusted = open_project(project_dir, project_dir.parent / "work").distrust()
-    for plain_http in (False, True):
-        assert settings_for(untrusted, "quay.test", plain_http=plain_http).is_anonymous
+    for folder in (project_dir, project_dir / "src"):  # with versions.yaml, and without
+        untrusted = open_project(folder, project_dir.parent / "work").distrust()
+        for plain_http in (False, True):
+            assert settings_for(untrusted, "quay.test", plain_http=plain_http).is_anonymous

@@ -33,10 +33,14 @@ def test_it_names_what_is_in_the_image_and_what_was_there_at_the_build() -> None
 def test_a_module_depends_on_those_of_the_image_that_it_names() -> None:
     """Also where it is written with the other of the two dashes; what the kernel has is no part of the image."""
     evidence = FACTS.evidence
-    user = ModuleRecord(name="d.ko.xz", sha256="d" * 64, size=1, depends=("b_c", "usbcore"))
-    bom = make_sbom(replace(FACTS, evidence=replace(evidence, modules=(*evidence.modules, user))))
+    more = (
+        ModuleRecord(name="d.ko.xz", sha256="d" * 64, size=1, depends=("b_c", "usbcore")),
+        ModuleRecord(name="e.ko", sha256="e" * 64, size=1, depends=("b-c",)),
+    )
+    bom = make_sbom(replace(FACTS, evidence=replace(evidence, modules=(*evidence.modules, *more))))
     needed = {item["ref"]: item.get("dependsOn", []) for item in bom["dependencies"]}
-    assert (needed["module:b-c.ko"], needed["module:d.ko.xz"]) == (["module:a.ko"], ["module:b-c.ko"])
+    assert needed["module:b-c.ko"] == ["module:a.ko"]
+    assert needed["module:d.ko.xz"] == needed["module:e.ko"] == ["module:b-c.ko"]
     assert "module:d.ko.xz" in needed["image"]
 
 
