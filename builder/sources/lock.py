@@ -13,9 +13,11 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
 from builder.errors import LockFileError
@@ -26,11 +28,22 @@ if TYPE_CHECKING:
     from builder.kernel import KernelVersion
     from builder.sources.release import Release, Withdrawal
 
+
+def _need_date(text: str) -> str:
+    try:
+        datetime.fromisoformat(text or "2026-01-01")
+    except ValueError:
+        raise PydanticCustomError("date", "{said}", {"said": f"{text[:80]!r} is no date"}) from None
+    return text
+
+
 SourceProblem = Literal["", "unreachable", "malformed", "host", "defect"]
 """Why the last reading of a whole source failed; then all of it is the answer of ``resolved``."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Stamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 """A moment (UTC)."""
+Since = Annotated[str, AfterValidator(_need_date)]
+"""A moment (UTC) or a day; empty where it is not known."""
 
 
 class LockedModel(BaseModel):
@@ -62,7 +75,7 @@ class LockedNodeKernel(LockedModel):
     image: str = ""
     """Operating system image of the newest release that has it."""
     rhel: str = ""
-    seen: str = ""
+    seen: Since = ""
     """When it was first seen in a channel (UTC); empty if that was before the first look."""
 
 

@@ -114,6 +114,11 @@ def test_yaml_that_nobody_should_have_written(tmp_path: Path, extra: str, words:
         (('"toolkits": ["', '"toolkits": ["x@'), "is not among its toolkits"),
         (('"releases": ["4.18.1"', '"releases": ["4.18.9"'), "no such release 4.18.9-x86_64"),
         (("provider: okd", "provider: debian"), r"at sources.okd.kernels\..*: Field required"),
+        (
+            ("      4.18.1-x86_64", "      4.18.1"),
+            "at sources.okd.releases: '4.18.1' is no release with an architecture",
+        ),
+        (("x86_64: {}", 'x86_64: {"channels": {"fast": "x"}}'), "releases.4.18.1-x86_64.channels.fast: 'x' is no date"),
     ],
 )
 def test_damage_in_releases_is_named(tmp_path: Path, edit: tuple[str, str], words: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
 from builder.kernel import Arch
@@ -14,6 +15,7 @@ from builder.sources.lock import (
     LockedModel,
     LockedNodeKernel,
     LockedSource,
+    Since,
     Stamp,
     format_rows,
     natural_key,
@@ -25,6 +27,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from builder.kernel import KernelVersion
+
+
+def _need_key(key: str) -> str:
+    try:
+        split_key(key)
+    except ValueError:
+        sentence = f"{key[:80]!r} is no release with an architecture, such as 4.18.12-x86_64"
+        raise PydanticCustomError("release", "{said}", {"said": sentence}) from None
+    return key
+
+
+ReleaseKey = Annotated[str, AfterValidator(_need_key)]
+"""Version and architecture, as release images are tagged."""
 
 
 class LockedStream(LockedModel):
@@ -52,7 +67,7 @@ class LockedRelease(LockedModel):
     """
 
     payload: str = ""
-    channels: dict[str, str] = Field(default_factory=dict)
+    channels: dict[str, Since] = Field(default_factory=dict)
     streams: dict[str, LockedStream] = Field(default_factory=dict)
     problem: Literal["", "unreachable", "malformed"] = ""
     stale: str = ""
@@ -82,11 +97,9 @@ class LockedOpenShift(LockedSource):
     """What update graph and registries of OpenShift or OKD said; ``stale`` is keyed by channel and architecture."""
 
     provider: Literal["openshift", "okd"]
-    releases: dict[str, LockedRelease]
-    """By version and architecture: ``4.18.12-x86_64``, as release images are tagged."""
+    releases: dict[ReleaseKey, LockedRelease]
     kernels: dict[ParsedKernel, LockedNodeKernel]
-    withdrawn: dict[str, LockedWithdrawal] = Field(default_factory=dict)
-    """By version and architecture, too."""
+    withdrawn: dict[ReleaseKey, LockedWithdrawal] = Field(default_factory=dict)
 
     def node_kernel(self, kernel: KernelVersion) -> LockedNodeKernel | None:
         return self.kernels.get(kernel)
@@ -115,14 +128,17 @@ class LockedOpenShift(LockedSource):
             named = {release_key(version, kernel.arch) for version in locked.releases}
             if missing := named - self.releases.keys():
                 yield BrokenReference(place=f"kernels.{kernel}", sentence=f"no such release {min(missing)}")
+            elif not locked.toolkit and not self._tells_of(kernel, locked):
+                sentence = "it has no toolkit, and its newest release does not say why"
+                yield BrokenReference(place=f"kernels.{kernel}", sentence=sentence)
             if locked.toolkit and locked.toolkit not in locked.toolkits:
                 sentence = f"its toolkit {locked.toolkit} is not among its toolkits"
                 yield BrokenReference(place=f"kernels.{kernel}", sentence=sentence)
-        for title, keys in (("releases", self.releases), ("withdrawn", self.withdrawn)):
-            for key in keys:
-                if key.rpartition("-")[2] not in list(Arch):
-                    sentence = "it does not end in an architecture, as in 4.18.12-x86_64"
-                    yield BrokenReference(place=f"{title}.{key}", sentence=sentence)
+
+    def _tells_of(self, kernel: KernelVersion, locked: LockedNodeKernel) -> bool:
+        """Tell whether the newest release that is said to run a kernel names it."""
+        newest = [self.releases[release_key(version, kernel.arch)] for version in locked.releases[-1:]]
+        return any(kernel in stream.kernels for release in newest for stream in release.streams.values())
 
 
 def release_key(version: str, arch: Arch) -> str:
