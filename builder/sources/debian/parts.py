@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from builder.kernel import Arch, KernelVersion
-    from builder.sources.debian.lock import LockedDebian, LockedPackage
+    from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage
 
 # Part of every identity: a change in how toolkits or base images are put together makes new ones.
 _RECIPE_VERSION = "3"
@@ -35,9 +35,7 @@ class DebianParts:
         Raises:
             LockFileError: the lock was made without this kernel, or without this build architecture.
         """
-        locked = self.locked.kernels.get(kernel)
-        if locked is None:
-            raise LockFileError(f"the lock has no kernel {kernel.raw} in this source", hint="run 'nox -s discover'")
+        locked = self._kernel(kernel)
         if self.build_arch not in locked.toolchains:
             raise LockFileError(
                 f"the lock has no toolkit of {kernel.raw} for a machine that is {self.build_arch}",
@@ -80,18 +78,33 @@ class DebianParts:
         return self._describe(self.base_packages(arch))
 
     def boot_package(self, kernel: KernelVersion) -> LockedPackage | None:
-        """Return the package with the bootable kernel; None where the archive has none."""
-        name = self.locked.kernels[kernel].image
+        """Return the package with the bootable kernel; None where the archive has none.
+
+        Raises:
+            LockFileError: the lock was made without this kernel.
+        """
+        name = self._kernel(kernel).image
         return self.locked.packages[name] if name else None
 
     def boot_id(self, kernel: KernelVersion) -> str:
         package = self.boot_package(kernel)
         return package.sha256 if package else ""
 
+    def _kernel(self, kernel: KernelVersion) -> LockedKernel:
+        locked = self.locked.kernels.get(kernel)
+        if locked is None:
+            raise LockFileError(f"the lock has no kernel {kernel.raw} in this source", hint="run 'nox -s discover'")
+        return locked
+
     def _describe(self, names: Iterable[str]) -> tuple[BuildInput, ...]:
         found = []
         for key in names:
             package = self.locked.packages[key]
+            if key.count("_") != 2:  # noqa: PLR2004 - name_version_arch
+                raise LockFileError(
+                    f"the lock has a package {key!r}, which is no name, version and architecture",
+                    hint="run 'nox -s discover'",
+                )
             name, version, arch = key.split("_")
             purl = f"pkg:deb/debian/{name}@{quote(version, safe='')}?arch={arch}"
             found.append(BuildInput(name=name, version=version, uri=package.url, sha256=package.sha256, purl=purl))

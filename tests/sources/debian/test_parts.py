@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes.project import make_source
 
@@ -37,7 +39,35 @@ def test_a_machine_that_the_lock_does_not_know() -> None:
 
 
 def test_what_the_lock_does_not_have() -> None:
-    with pytest.raises(LockFileError, match=r"no kernel 6\.1\.0-8-amd64"):
-        _parts().toolkit_id(parse_kernel_version("6.1.0-8-amd64"))
+    for ask in (_parts().toolkit_id, _parts().boot_id, _parts().boot_package):
+        with pytest.raises(LockFileError, match=r"no kernel 6\.1\.0-8-amd64"):
+            ask(parse_kernel_version("6.1.0-8-amd64"))
     with pytest.raises(LockFileError, match="no small base image for s390x"):
         _parts().base_id(Arch.S390X)
+
+
+def test_what_boots_is_named_by_its_package() -> None:
+    parts, kernel = _parts(), parse_kernel_version(_AMD64)
+    assert (parts.boot_package(kernel), parts.boot_id(kernel)) == (None, "")
+    kernels = {kernel: parts.locked.kernels[kernel].model_copy(update={"image": "gcc"})}
+    bootable = replace(parts, locked=parts.locked.model_copy(update={"kernels": kernels}))
+    assert (bootable.boot_package(kernel), bootable.boot_id(kernel)) == (parts.locked.packages["gcc"], parts.locked.packages["gcc"].sha256)  # fmt: skip
+
+
+def _with_key(key: str) -> DebianParts:
+    parts = _parts()
+    sets = parts.locked.package_sets | {"runtime-x86_64": (key,)}
+    packages = {**parts.locked.packages, key: parts.locked.packages["gcc"]}
+    return replace(parts, locked=parts.locked.model_copy(update={"packages": packages, "package_sets": sets}))
+
+
+def test_what_a_base_image_is_made_of_has_names_that_others_know() -> None:
+    (found,) = _with_key("libstdc++6_1:12.2+x~1_amd64").base_inputs(Arch.X86_64)
+    assert (found.name, found.version) == ("libstdc++6", "1:12.2+x~1")
+    assert found.purl == "pkg:deb/debian/libstdc++6@1%3A12.2%2Bx~1?arch=amd64"
+
+
+@pytest.mark.parametrize("key", ["gcc", "gcc_12", "gcc_12_amd64_x", ""])
+def test_a_package_whose_key_says_too_little_is_told(key: str) -> None:
+    with pytest.raises(LockFileError, match=f"has a package {key!r}, which is no name, version and architecture"):
+        _with_key(key).base_inputs(Arch.X86_64)
