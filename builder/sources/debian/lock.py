@@ -74,6 +74,8 @@ class LockedDebian(LockedSource):
             missing_sets = set(locked.toolchains.values()) - self.package_sets.keys()
             if missing := missing_sets | (locked.packages - self.packages.keys()):
                 yield BrokenReference(place=f"kernels.{kernel}", sentence=f"no such package {min(missing)}")
+            if without := locked.toolchains.keys() - locked.headers.keys():
+                yield BrokenReference(place=f"kernels.{kernel}", sentence=f"no headers for {min(without)}")
         for set_name, packages in self.package_sets.items():
             if missing := set(packages) - self.packages.keys():
                 yield BrokenReference(place=f"package_sets.{set_name}", sentence=f"no such package {min(missing)}")
