@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.lock import LockedNodeKernel
-from builder.sources.openshift.lock import LockedOpenShift, LockedRelease, LockedStream, release_key, split_key
+from builder.sources.openshift.lock import (
+    LockedOpenShift,
+    LockedRelease,
+    LockedStream,
+    LockedWithdrawal,
+    release_key,
+    split_key,
+)
 from builder.sources.release import ReleaseState
 
 _K1, _K2 = "5.14.0-427.50.1.el9_4.x86_64", "5.14.0-427.51.1.el9_4.x86_64"
@@ -52,6 +59,22 @@ def test_releases_are_told_oldest_first_with_what_nodes_run() -> None:
     assert (stream.tag, stream.toolkit, stream.build, stream.rhel) == ("rhel-coreos", _TOOLKIT, "417.9", "9.4")
 
 
+def test_what_was_withdrawn_is_kept_and_told_oldest_first() -> None:
+    since = "2026-11-02T00:00:00Z"
+    gone = LockedWithdrawal(since=since, channels=("fast-4.17",))
+    lock = _lock(
+        withdrawn={"4.17.12-x86_64": gone, "4.17.3-aarch64": gone.model_copy(update={"toolkits": (_TOOLKIT,)})}
+    )
+    assert [(found.version, found.arch, found.since, found.channels) for found in lock.list_withdrawals()] == [
+        ("4.17.3", Arch.AARCH64, since, ("fast-4.17",)), ("4.17.12", Arch.X86_64, since, ("fast-4.17",)),
+    ]  # fmt: skip
+    assert list(yaml.safe_load("\n".join(lock.lines()))["withdrawn"].items()) == [
+        ("4.17.3-aarch64", {"since": since, "channels": ["fast-4.17"], "toolkits": [_TOOLKIT]}),
+        ("4.17.12-x86_64", {"since": since, "channels": ["fast-4.17"]}),
+    ]
+    assert "withdrawn" not in yaml.safe_load("\n".join(_lock().lines()))
+
+
 @pytest.mark.parametrize(
     ("release", "states"),
     [
@@ -78,6 +101,8 @@ def test_a_key_is_a_version_that_may_have_dashes_and_an_architecture() -> None:
 def test_a_key_without_an_architecture_is_refused(key: str) -> None:
     with pytest.raises(ValidationError, match="is no release with an architecture, such as 4.18.12-x86_64"):
         _lock(releases={key: LockedRelease()})
+    with pytest.raises(ValidationError, match="is no release with an architecture, such as 4.18.12-x86_64"):
+        _lock(withdrawn={key: LockedWithdrawal(since="2026-11-02T00:00:00Z", channels=("fast-4.17",))})
 
 
 @pytest.mark.parametrize("date", ["2026-11-23T18:39:49Z", "2025-08-15T12:00:00+00:00", "2026-11-23", ""])
