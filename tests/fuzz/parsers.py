@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import functools
 import gzip
@@ -42,7 +43,7 @@ from builder.config.yamlfile import read_documents
 from builder.drivers.dkms import read_dkms_conf
 from builder.emit.kmm.lint import choose_images, lint
 from builder.emit.kmm.version import Flavour, KmmVersion
-from builder.errors import Failure, FailureClass, FormatError, KmodsmithError
+from builder.errors import Failure, FailureClass, FormatError, KmodsmithError, LockFileError
 from builder.evidence.clusters import cluster
 from builder.evidence.compile_log import classify_compile_log
 from builder.evidence.journal import Journal
@@ -77,6 +78,7 @@ from builder.registry.credentials import Credentials
 from builder.registry.tags import Tags
 from builder.registry.writer import Uploader
 from builder.show.lint import emit_choices, emit_lint, emit_lint_json
+from builder.show.matrix import emit_kernel_table, emit_release_table
 from builder.show.proof import emit_signing_log
 from builder.signing.backends.key import KeyRequest
 from builder.signing.backends.table import choose_backend
@@ -98,6 +100,8 @@ from builder.sources.openshift.payload import (
     parse_toolkit_release,
 )
 from builder.sources.openshift.payload import parse_payload as parse_release_payload
+from builder.sources.provider import Opening
+from builder.sources.table import PROVIDERS
 from builder.store.compiled import CompiledResults
 from fuzz import mutate
 
@@ -445,9 +449,16 @@ def _run_lock(data: bytes, folder: Path) -> None:
     lock = read_lock(folder / "versions.lock.yaml")
     for name in lock.sources:
         lock.kernel_versions(name)
-    list_kernels(lock, View())
-    list_releases(lock, View())
+    now = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    emit_kernel_table(list_kernels(lock, View()), now=now)
+    emit_release_table(list_releases(lock, View()), now=now)
     format_lock(lock)
+    for name, locked in lock.sources.items():
+        source = PROVIDERS[locked.provider].open(Opening(name=name, locked=locked, build_arch=Arch.X86_64))
+        for kernel in locked.kernels:
+            for ask in (source.toolkit_id, source.toolkit_inputs, source.boot_id):
+                with contextlib.suppress(LockFileError):
+                    ask(kernel)
 
 
 def _versions_yaml() -> Sequence[bytes]:
