@@ -155,8 +155,9 @@ def _check_driver_globs(config: Config, document: YamlFile) -> Iterator[Mistake]
 def _check_group(config: Config, document: YamlFile, name: str, group: Group) -> Iterator[Mistake]:
     if group.source not in config.sources:
         yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
-    elif group.releases and not config.sources[group.source].has_releases:
-        yield document.mistake(("groups", name, "releases"), f"source {group.source!r} has no releases")
+    elif not config.sources[group.source].has_releases:
+        for key in sorted({"releases", "include"} & group.model_fields_set):
+            yield document.mistake(("groups", name, key), f"source {group.source!r} has no releases")
     for number, signer in enumerate(group.signers):
         place: tuple[str | int, ...] = ("groups", name, "signers", number)
         if signer not in config.signers:

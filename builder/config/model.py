@@ -29,6 +29,7 @@ from pydantic_core import PydanticCustomError
 from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
 from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.config.regexp import compile_regexp
+from builder.config.release_kinds import ReleaseKind
 from builder.config.tag_rules import check_tag_rule, is_own_tag
 from builder.errors import FormatError, SignerError, UsageError
 from builder.host.bounds import Limits
@@ -751,6 +752,9 @@ class Group(_Model):
     """Globs over kernel versions (`uname -r`)."""
     releases: tuple[Glob, ...] = ()
     """Globs over versions of OpenShift: only kernels that such a release runs. Empty: those of every release."""
+    include: Annotated[tuple[Annotated[ReleaseKind, Field(strict=False)], ...], Field(min_length=1)] = (ReleaseKind.GA,)
+    """Kinds of releases that count. ga: generally available. candidate: ec, fc, rc and nightlies. hotfix: hotfixes and
+    assemblies, made for one customer. What `releases` names in full, without a glob, counts whatever its kind."""
     arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = tuple(Arch)
     """Architectures."""
     variants: Annotated[tuple[Annotated[Variant, Field(strict=False)], ...], Field(min_length=1)] = tuple(Variant)

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"
     KNOWN_BAD = "known-bad"
     KERNEL_INCOMPLETE = "kernel-incomplete"
+    RELEASE_KIND = "release-kind"
     NO_TOOLKIT = "no-toolkit"
     TOOLKIT_UNKNOWN = "toolkit-unknown"
     NO_BOOTABLE_KERNEL = "no-bootable-kernel"

@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from builder.config.release_kinds import kind_of
 from builder.errors import LockFileError, UsageError
 from builder.kernel import parse_kernel_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from builder.config.model import Config, Driver, Group
     from builder.kernel import Arch, KernelVersion, Variant
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMED = 20
+_MOST_OF_KIND = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Cell:
 class LeftOut:
     """A cell that is not built: code ``excluded`` or ``known-bad``, and what versions.yaml says about it.
 
-    Or ``kernel-incomplete``, and what its source lacks.
+    Or ``kernel-incomplete``, and what its source lacks; or ``release-kind``, and which releases run its kernel.
     """
 
     cell: Cell
@@ -95,35 +97,91 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
     if not drivers:
         names = [driver.name for driver in config.drivers]
         raise UsageError(f"no driver matches {', '.join(selector.drivers)}", hint=nearest(selector.drivers[0], names))
-    kernels = [kernel for kernel in group_kernels(group, group_name, lock) if selector.takes_kernel(kernel)]
+    found = _choose_kernels(group, group_name, lock)
+    kernels = [kernel for kernel in found.taken if selector.takes_kernel(kernel)]
+    of_other_kinds = {kernel: why for kernel, why in found.of_other_kinds.items() if selector.takes_kernel(kernel)}
     if not kernels:
-        raise UsageError(
-            f"no kernel of group {group_name!r} matches",
-            hint="'plan' without selectors shows the kernels of a group; '--group' chooses another",
-        )
+        raise _nothing_matches(group_name, of_other_kinds)
     cells = [_make_cell(driver, kernel, group.source) for driver in drivers for kernel in kernels]
     left_out = {cell.id: entry for cell in cells if (entry := find_left_out(cell, config)) is not None}
-    for kernel, reason in _incomplete_kernels(group, kernels, lock):
-        for cell in (_make_cell(driver, kernel, group.source) for driver in drivers if selector.takes_kernel(kernel)):
-            left_out[cell.id] = LeftOut(cell=cell, code="kernel-incomplete", reason=reason)
+    incomplete = _incomplete_kernels(group, kernels, lock)
+    for code, kernel, reason in [
+        *(("kernel-incomplete", kernel, why) for kernel, why in incomplete if selector.takes_kernel(kernel)),
+        *(("release-kind", kernel, why) for kernel, why in of_other_kinds.items()),
+    ]:
+        for cell in (_make_cell(driver, kernel, group.source) for driver in drivers):
+            left_out[cell.id] = LeftOut(cell=cell, code=code, reason=reason)
     return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
 
 
-def group_kernels(group: Group, name: str, lock: Lock) -> Sequence[KernelVersion]:
-    """Return the kernels of a group, oldest first within each architecture."""
+def _nothing_matches(group: str, of_other_kinds: Mapping[KernelVersion, str]) -> UsageError:
+    if not of_other_kinds:
+        hint = "'plan' without selectors shows the kernels of a group; '--group' chooses another"
+        return UsageError(f"no kernel of group {group!r} matches", hint=hint)
+    first, why = next(iter(of_other_kinds.items()))
+    more = f" (and {len(of_other_kinds) - 1} more)" if len(of_other_kinds) > 1 else ""
+    return UsageError(
+        f"no kernel of group {group!r} matches: {first} is left out{more}: {why}",
+        hint="the group's 'include' in versions.yaml says which kinds of releases count",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """Kernels of a group, oldest first within each architecture, and those that only its ``include`` leaves out."""
+
+    taken: Sequence[KernelVersion]
+    of_other_kinds: Mapping[KernelVersion, str]
+
+
+def find_kinds_left_out(config: Config, lock: Lock) -> dict[str, Mapping[KernelVersion, str]]:
+    """Return, by group, the kernels that only releases run whose kinds the group does not include, with the reason."""
+    found = {
+        name: _choose_kernels(group, name, lock).of_other_kinds
+        for name, group in config.groups.items()
+        if group.source in lock.sources
+    }
+    return {name: kernels for name, kernels in found.items() if kernels}
+
+
+def _choose_kernels(group: Group, name: str, lock: Lock) -> _Chosen:
     if group.source not in lock.sources:
         raise LockFileError(
             f"versions.lock.yaml has no kernels of source {group.source!r}, which group {name!r} needs",
             hint=f"run 'nox -s discover -- --source {group.source}'",
         )
-    kernels = [kernel for kernel in lock.kernel_versions(group.source) if _takes(group, kernel)]
-    if group.releases:
-        kernels = [
-            kernel
-            for kernel in kernels
-            if any(matches_any(version, group.releases) for version in lock.node_kernel(group.source, kernel).releases)
-        ]
-    return _newest_of_each(kernels) if group.newest else kernels
+    taken: list[KernelVersion] = []
+    others: dict[KernelVersion, str] = {}
+    for kernel in lock.kernel_versions(group.source):
+        if not _takes(group, kernel):
+            continue
+        run = lock.sources[group.source].node_kernel(kernel)
+        releases = [version for version in run.releases if _is_meant(group, version)] if run else []
+        if run is None or any(_counts(group, version) for version in releases):
+            taken.append(kernel)
+        elif releases:
+            by = f"of the releases of group {name!r}, it is run by {_shorten(releases)} only"
+            others[kernel] = f"{by}, and the group includes {', '.join(group.include)}"
+    if not group.newest:
+        return _Chosen(taken=taken, of_other_kinds=others)
+    newest = set(_newest_of_each([*taken, *others]))
+    return _Chosen(
+        taken=_newest_of_each(taken), of_other_kinds={kernel: why for kernel, why in others.items() if kernel in newest}
+    )
+
+
+def _is_meant(group: Group, version: str) -> bool:
+    return not group.releases or matches_any(version, group.releases)
+
+
+def _counts(group: Group, version: str) -> bool:
+    """Tell whether a release is of a kind that a group includes, or is named by its full name."""
+    return kind_of(version) in group.include or version in group.releases
+
+
+def _shorten(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _MOST_OF_KIND} more" if len(words) > _MOST_OF_KIND else ""
+    return f"{', '.join(words[:_MOST_OF_KIND])}{more}"
 
 
 def _takes(group: Group, kernel: KernelVersion) -> bool:

@@ -16,11 +16,12 @@ from builder.sources.release import ReleaseState
 from builder.writing import count, emit_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from rich.console import RenderableType
 
+    from builder.kernel import KernelVersion
     from builder.plan.discovery import Discovery
     from builder.publish.nightly import NightlyReport
     from builder.publish.upgrade import Readiness
@@ -105,6 +106,17 @@ def emit_matrix_json(kernels: Sequence[KernelRow], releases: Sequence[ReleaseRow
     """Return both views, whose fields are those of the rows, and what is to be said of their sources."""
     rows = {"kernels": [asdict(row) for row in kernels], "releases": [asdict(row) for row in releases]}
     return _dump({**rows, "notes": list(notes)})
+
+
+def emit_kind_notes(left_out: Mapping[str, Sequence[KernelVersion]]) -> list[str]:
+    """Return which kernels groups leave out because of the kinds of the releases that run them, a line for a group."""
+    return [
+        f"group {name!r} leaves out {count(len(kernels), 'kernel')} that only releases of other kinds run than it "
+        f"includes: {', '.join(str(kernel) for kernel in kernels[:_FEW])}"
+        f"{f' and {len(kernels) - _FEW} more' if len(kernels) > _FEW else ''}"
+        for name, kernels in left_out.items()
+        if kernels
+    ]
 
 
 def emit_discovery(discovery: Discovery) -> list[str]:

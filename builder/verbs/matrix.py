@@ -9,7 +9,14 @@ import click
 
 from builder.kernel import Arch, Variant
 from builder.plan.discovery import check_sources
-from builder.show.matrix import emit_kernel_table, emit_matrix_json, emit_matrix_summary, emit_release_table
+from builder.plan.matrix import find_kinds_left_out
+from builder.show.matrix import (
+    emit_kernel_table,
+    emit_kind_notes,
+    emit_matrix_json,
+    emit_matrix_summary,
+    emit_release_table,
+)
 from builder.sources.listing import View, list_kernels, list_notes, list_releases
 from builder.sources.release import ReleaseState
 
@@ -51,7 +58,7 @@ def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> No
         states=tuple(map(ReleaseState, filters["states"])),
     )
     kernels, releases = list_kernels(session.project.lock, view), list_releases(session.project.lock, view)
-    notes = list_notes(session.project.lock, view)
+    notes = [*list_notes(session.project.lock, view), *_kind_notes(session, view)]
     if as_json:
         session.out.file.write(emit_matrix_json(kernels, releases, notes))
         return
@@ -61,3 +68,14 @@ def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> No
     session.out.print(emit_matrix_summary(kernels, releases), markup=False)
     for note in notes:
         session.out.print(note, markup=False, soft_wrap=True)
+
+
+def _kind_notes(session: Session, view: View) -> list[str]:
+    groups = session.project.config.groups
+    left_out = find_kinds_left_out(session.project.config, session.project.lock)
+    wanted = {
+        name: [kernel for kernel in kernels if view.takes(kernel)]
+        for name, kernels in left_out.items()
+        if not view.sources or groups[name].source in view.sources
+    }
+    return emit_kind_notes(wanted)

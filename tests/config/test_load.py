@@ -527,3 +527,20 @@ def test_mistakes_in_a_source_are_named(site: Site, source: dict[str, Any], word
     site.edit(sources={"debian": {"provider": "debian"}, "ocp": source})
     code, _, err = site.run("plan")
     assert (code, words in " ".join(err.split())) == (3, True), err
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("releases: ['4.18.*']", "groups.few.releases: source 'debian' has no releases"),
+        ("include: [ga]", "groups.few.include: source 'debian' has no releases"),
+        ("include: [rc]", "groups.few.include[0]: 'rc' is not allowed; known: candidate, ga, hotfix"),
+        ("include: []", "groups.few.include"),
+        ("include: ga", "groups.few.include: must be a list, not text"),
+        ("include: [1]", "groups.few.include[0]"),
+    ],
+)
+def test_kinds_of_releases_of_a_group(project_dir: Path, keys: str, expected: str) -> None:
+    (mistake,) = _mistakes(project_dir, VERSIONS_YAML.replace("newest: true", keys))
+    assert expected in mistake
+    assert _load(project_dir, VERSIONS_YAML).groups["few"].include == ("ga",)

@@ -56,3 +56,20 @@ def test_matrix_shows_and_filters(site: Site) -> None:
     assert (code, "3 kernels of 3 releases (1 complete, 1 toolkit-differs, 1 no-toolkit)" in out) == (0, True)
     code, out, _ = site.run("matrix", "--by", "release", "--arch", "ppc64le")
     assert (code, "0 kernels" in out) == (0, True)
+
+
+def test_plan_and_matrix_name_what_the_kinds_of_a_group_leave_out(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.release("4.17.2-rc.1", _K2)
+    site.run("discover", "--source", "ocp")
+    _, plan = site.json("plan", "--group", "ocp")
+    rows = {cell["kernel"]: (cell["action"], cell["reason"]) for cell in plan["cells"]}
+    assert rows[_K2] == rows[f"{_K2}+rt"] == ("exclude", "release-kind")
+    note = f"group 'ocp' leaves out 2 kernels that only releases of other kinds run than it includes: {_K2}, {_K2}+rt"
+    assert site.json("matrix")[1]["notes"] == [note]
+    assert note in " ".join(site.run("matrix")[1].split())
+    assert site.json("matrix", "--source", "debian")[1]["notes"] == []
+    assert site.json("matrix", "--kernel", _K1)[1]["notes"] == []
+    site.edit(groups={"few": {"source": "debian"}, "ocp": {"source": "ocp", "include": ["ga", "candidate"]}})
+    assert site.json("matrix")[1]["notes"] == []
+    assert {cell["action"] for cell in site.json("plan", "--group", "ocp")[1]["cells"]} == {"build"}
