@@ -20,7 +20,7 @@ from builder.sources.lock_file import write_lock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_REAL = {"buildah", "archive", "bench", "kind"}
+_REAL = {"buildah", "archive", "bench", "kind", "preflight"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -111,6 +111,7 @@ def test_a_layer_is_packed_once_for_all_images(exported: Path) -> None:
         (lambda data: data["layers"].append("x"), "indices"),
         (lambda data: data["layers"][0].pop("digest"), "digest"),
         (lambda data: data["layers"][0].update(mediaType=f"{_OCI}+gzip"), "a plain one was expected"),
+        (lambda data: data["layers"][0].update(digest="sha256:../../etc/passwd"), "is named"),
         (lambda data: data["layers"][0].update(digest=f"sha256:{'0' * 64}"), "No such file"),
     ],
 )
