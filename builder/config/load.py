@@ -28,6 +28,7 @@ from builder.config.model import (
     InClusterBuild,
     KmmModule,
     KnownBad,
+    KnownProblem,
     Mirror,
     ParameterSet,
     PublishSettings,
@@ -351,6 +352,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "groups": Group,
     "exclude": Exclude,
     "known_bad": KnownBad,
+    "known_problems": KnownProblem,
     "build": BuildSettings,
 }
 

@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from builder.config.parsed import ParsedKernel  # noqa: TC001 - pydantic reads annotations
 from builder.config.pkcs11_uri import parse_pkcs11_uri
+from builder.config.problem_codes import ProblemCode  # noqa: TC001 - as above
 from builder.config.regexp import compile_regexp
 from builder.config.release_kinds import ReleaseKind
 from builder.config.tag_rules import check_tag_rule, is_own_tag
@@ -175,6 +176,12 @@ def _check_tag_rule(text: str) -> str:
         check_tag_rule(text)
     except UsageError as error:
         raise _complain(error.message) from None
+    return text
+
+
+def _check_glob(text: str) -> str:
+    if not text.strip("*?"):
+        raise _complain(f"{text!r} fits everything, so that nothing new of this kind would ever be noticed")
     return text
 
 
@@ -794,6 +801,26 @@ class KnownBad(_Model):
     """Last day on which the entry is valid (YYYY-MM-DD); after it, the file is an error until somebody decides."""
 
 
+class KnownProblem(_Model):
+    """Something outside of this file that is wrong for now, with somebody who looks after it: it is no news.
+
+    It is told as before, and does not decide exit codes. An entry that fits nothing, or has expired, is told, too; see
+    docs/openshift.md.
+    """
+
+    code: Annotated[ProblemCode, Field(strict=False)]
+    """What is wrong: the code that `discover` puts behind a problem, or `plan` before a refusal."""
+    about: Annotated[Glob, AfterValidator(_check_glob)]
+    """Glob over what it is about: a release and its architecture (`4.18.3-x86_64`), a channel and an architecture
+    (`fast-4.18 x86_64`), a kernel version, a flavour of Debian, or a source."""
+    reason: Text
+    """What is wrong, and what is done about it; shown wherever the problem is told."""
+    owner: Text
+    """Who looks after it."""
+    expires: Annotated[date, Field(strict=False)]
+    """Last day on which the entry counts (YYYY-MM-DD); after it, the problem decides exit codes again."""
+
+
 class BuildSettings(_Model):
     """How cells are built."""
 
@@ -872,6 +899,8 @@ class Config(_Model):
     """Combinations that are not meant to exist."""
     known_bad: tuple[KnownBad, ...] = ()
     """Combinations that are broken for now."""
+    known_problems: tuple[KnownProblem, ...] = ()
+    """Problems of releases, channels and kernels that are no news."""
     build: BuildSettings = BuildSettings()
     """How cells are built."""
     publish: PublishSettings = PublishSettings()

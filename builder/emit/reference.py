@@ -9,9 +9,10 @@ from builder.config.model import Config
 from builder.writing import emit_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 WRITE_COMMAND = "nox -s schema -- --write"
+_IN_WORDS = {"Arch": "architecture", "Variant": "variant"}
 
 
 def emit_schema() -> str:
@@ -23,6 +24,7 @@ def emit_schema() -> str:
 def emit_reference() -> str:
     """Return the reference page in Markdown."""
     schema = Config.model_json_schema()
+    schema = _spell_out(schema, schema["$defs"])
     lines = [
         "# Reference of versions.yaml",
         "",
@@ -35,6 +37,19 @@ def emit_reference() -> str:
         if "properties" in definition:
             lines += _section(name, definition)
     return "\n".join(lines)
+
+
+def _spell_out(value: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a schema with the words of its enumerations where they are named: they have no section of their own."""
+    if isinstance(value, list):
+        return [_spell_out(item, definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    name = str(value.get("$ref", "")).rpartition("/")[2]
+    if name not in _IN_WORDS and "enum" in definitions.get(name, {}):
+        rest = {key: item for key, item in value.items() if key != "$ref"}
+        return {**rest, "enum": definitions[name]["enum"]}
+    return {key: _spell_out(item, definitions) for key, item in value.items()}
 
 
 def _section(title: str, definition: dict[str, Any]) -> list[str]:
@@ -63,7 +78,7 @@ def _describe(value: dict[str, Any]) -> str:
     """Say in a few words what a value may be."""
     if "$ref" in value:
         name = value["$ref"].rpartition("/")[2]
-        return {"Arch": "architecture", "Variant": "variant"}.get(name, f"[{name}](#{name.lower()})")
+        return _IN_WORDS.get(name, f"[{name}](#{name.lower()})")
     if "const" in value:
         return f"`{value['const']}`"
     if "enum" in value:

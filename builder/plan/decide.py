@@ -131,6 +131,8 @@ class Candidate:
     boot_opt_out: str = ""
     boot_inputs: Mapping[str, str] = field(default_factory=dict)
     """What the boot test is made of: digests, by the words in which a change of them is told."""
+    known: str = ""
+    """What versions.yaml says of the refusal, where it is a known problem: then it is no news."""
     open_question: str = ""
     """What only running the driver's dkms.conf for the kernel tells."""
 
@@ -248,7 +250,8 @@ def _decide(
 ) -> Decision:
     if candidate.refusal is not None or candidate.inputs is None:
         reason, explanation = candidate.refusal or (Reason.NO_TOOLKIT, "its inputs are not known")
-        action = Action.EXCLUDE if reason is Reason.DRIVER_EXCLUDES else Action.REFUSE
+        action = Action.EXCLUDE if reason is Reason.DRIVER_EXCLUDES or candidate.known else Action.REFUSE
+        explanation = f"{explanation}; {candidate.known}" if candidate.known else explanation
         return Decision(cell=candidate.cell, action=action, reason=reason, explanation=explanation)
     key = candidate.inputs.key
     if not force and previous and previous.key == key and _is_excluded(previous):

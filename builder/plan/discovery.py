@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from builder.config.problem_codes import ProblemCode
 from builder.errors import (
     CommandError,
     FormatError,
@@ -21,6 +22,7 @@ from builder.evidence.blame import describe_os_error, machine_fault
 from builder.host.locks import hold_lock_file, hold_project
 from builder.host.progress import no_progress
 from builder.plan.decide import Action
+from builder.plan.known import OF_KERNELS, KnownProblems, describe_known
 from builder.plan.matrix import Selector, make_matrix
 from builder.plan.planning import plan_project
 from builder.sources.change import Change
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from builder.host.progress import Progress
     from builder.plan.matrix import Cell
     from builder.plan.project import Project
+    from builder.sources.doubt import Doubt
     from builder.sources.lock import LockedSource, SourceProblem
+    from builder.sources.provider import Answer
 
 _PLAIN = DiscoverOptions()
 
@@ -54,6 +58,10 @@ class Discovery:
     """Cells that it adds and that cannot be built, with the reason that their plan gives."""
     problems: list[str] = field(default_factory=list)
     """What could not be read; for all of it the lock keeps what it had."""
+    known: list[str] = field(default_factory=list)
+    """What versions.yaml acknowledges of that, as known problems."""
+    complaints: list[str] = field(default_factory=list)
+    """Entries of known problems that fit nothing, or have expired."""
     failures: list[KmodsmithError] = field(default_factory=list)
     """Why sources failed as a whole; part of ``problems``, too."""
     releases_read: int = 0
@@ -96,20 +104,25 @@ def _discover(project: Project, sources: Sequence[str], options: DiscoverOptions
     lock = project.lock if project.lock_file.exists() else Lock()
     found = {name: source for name, source in lock.sources.items() if name in project.config.sources}
     discovery = Discovery()
+    acknowledged = KnownProblems(entries=project.config.known_problems, today=datetime.now(UTC).date())
     for name in sorted(lock.sources.keys() - found.keys()):
         detail = f"versions.yaml no longer names it; gone with it: {count(len(lock.sources[name].kernels), 'kernel')}"
         discovery.changes.append(Change(kind="source gone", subject=name, detail=detail))
+    has_failed = False
     for name in sources or project.config.sources:
         known = lock.sources.get(name)
         try:
-            found[name] = _ask(project, name, known, discovery, options=options, progress=progress)
+            answer = _ask(project, name, known, options=options, progress=progress)
         except Exception as error:  # noqa: BLE001 - each source has its own outcome, whatever ends it
-            problem, failure = _judge(error)
-            hint = f" ({failure.hint})" if failure.hint else ""
-            discovery.problems.append(f"source {name}: {failure.message}{hint}")
-            discovery.failures.append(failure)
+            has_failed = True
+            problem = _fail(name, error, discovery, acknowledged)
             if known is not None:
                 found[name] = known.model_copy(update={"problem": problem})
+        else:
+            found[name] = answer.locked
+            _take(name, answer, discovery, acknowledged)
+    if not sources and not has_failed:  # else what an entry fits may be where nobody looked
+        discovery.complaints += acknowledged.complaints(set(ProblemCode) - OF_KERNELS)
     new = Lock(sources=found)
     if new != lock or not project.lock_file.exists():
         write_lock(new, project.lock_file)
@@ -156,14 +169,13 @@ def _ask(
     project: Project,
     name: str,
     known: LockedSource | None,
-    discovery: Discovery,
     *,
     options: DiscoverOptions,
     progress: Progress,
-) -> LockedSource:
+) -> Answer:
     settings = project.config.sources[name]
     provider = PROVIDERS[settings.provider]
-    answer = provider.discover(
+    return provider.discover(
         Question(
             name=name,
             settings=settings,
@@ -175,11 +187,35 @@ def _ask(
             progress=progress,
         )
     )
+
+
+def _take(name: str, answer: Answer, discovery: Discovery, acknowledged: KnownProblems) -> None:
+    """Add what a source answered to what is told; of known problems, each entry's own."""
+    news: list[Doubt] = []
+    known: dict[str, list[Doubt]] = {}
+    for doubt in answer.doubts:
+        entry = acknowledged.find(doubt.code, doubt.subject) if doubt.code else None
+        (known.setdefault(describe_known(entry), []) if entry else news).append(doubt)
     discovery.changes += answer.changes
-    discovery.problems += [f"source {name}: {problem}" for problem in summarize(answer.doubts)]
+    discovery.problems += [f"source {name}: {line}" for line in summarize(news)]
+    for words, doubts in known.items():
+        discovery.known += [f"source {name}: {line}; {words}" for line in summarize(doubts)]
     discovery.releases_read += answer.releases_read
     discovery.bytes_read += answer.bytes_read
-    return answer.locked
+
+
+def _fail(name: str, error: Exception, discovery: Discovery, acknowledged: KnownProblems) -> SourceProblem:
+    """Tell why a source failed as a whole, and return the kind of it."""
+    problem, failure = _judge(error)
+    hint = f" ({failure.hint})" if failure.hint else ""
+    code = f" [{problem}]" if problem in set(ProblemCode) else ""
+    line = f"source {name}: {failure.message}{hint}{code}"
+    if entry := acknowledged.find(problem, name):
+        discovery.known.append(f"{line}; {describe_known(entry)}")
+    else:
+        discovery.problems.append(line)
+        discovery.failures.append(failure)
+    return problem
 
 
 def _added_cells(config: Config, old: Lock, new: Lock) -> dict[str, list[Cell]]:
@@ -224,8 +260,9 @@ def complain(discovery: Discovery) -> KmodsmithError | None:
         return None
     lines = "\n".join(f"  {problem}" for problem in discovery.problems)
     error = SourceError(
-        f"not everything could be read; for the rest, the lock keeps what it had:\n{lines}",
-        hint="run it again later; what was read is kept and is not asked for again",
+        f"not everything could be read, or is believed; for the rest, the lock keeps what it had:\n{lines}",
+        hint="run it again later: what was read is kept and is not asked for again; what is no news, 'known_problems' "
+        "of versions.yaml can acknowledge by its code",
     )
     codes = {failure.exit_code for failure in discovery.failures}
     if len(codes) == 1 and len(discovery.failures) == len(discovery.problems):  # a machine that lacks apt is no source

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from builder.config.release_kinds import kind_of
-from builder.errors import LockFileError, UsageError
+from builder.errors import LockFileError, UsageError, printable
 from builder.kernel import parse_kernel_version
 
 if TYPE_CHECKING:
@@ -221,11 +221,11 @@ def find_left_out(cell: Cell, config: Config) -> LeftOut | None:
     """Return why versions.yaml leaves a cell out; None if it does not."""
     for entry in config.exclude:
         if fnmatchcase(cell.driver, entry.driver) and fnmatchcase(cell.kernel.raw, entry.kernel):
-            return LeftOut(cell=cell, code="excluded", reason=entry.reason)
+            return LeftOut(cell=cell, code="excluded", reason=printable(entry.reason))
     for bad in config.known_bad:
         if fnmatchcase(cell.driver, bad.driver) and fnmatchcase(cell.kernel.raw, bad.kernel):
             reason = f"{bad.reason} (owner {bad.owner}, until {bad.expires})"
-            return LeftOut(cell=cell, code="known-bad", reason=reason)
+            return LeftOut(cell=cell, code="known-bad", reason=printable(reason))
     return None
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from builder.errors import UsageError
+from builder.errors import LockFileError, UsageError
 from builder.host.memory import available_memory
 from builder.plan.decide import Action, Elsewhere, Plan, make_plan, predict_seconds
+from builder.plan.known import OF_KERNELS, KnownProblems, describe_known
 from builder.plan.matrix import Selector, make_matrix
 from builder.plan.project import BootWish
 from builder.store.images import (
@@ -22,8 +24,10 @@ from builder.store.images import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from builder.kernel import KernelVersion
-    from builder.plan.decide import Decision
+    from builder.plan.decide import Candidate, Decision
     from builder.plan.project import Project
     from builder.signing.certificates import SignerIdentity
 
@@ -92,11 +96,13 @@ def plan_project(
     policy = boot.policy(project)
     matrix = make_matrix(project.config, project.lock, selector)
     signers = read_signers(project, selector)
+    known = KnownProblems(entries=project.config.known_problems, today=datetime.now(UTC).date())
+    tell_once(project, find_complaints_of_plans(project, known))
     images = list_images()
     ids = {name: image.id for name, image in images.items()}
     decide = partial(
         make_plan,
-        project.candidates(matrix.cells, signers, boot=boot.wish(policy)),
+        acknowledge(project.candidates(matrix.cells, signers, boot=boot.wish(policy)), known),
         matrix.left_out,
         evidence=project.journal.cells,
         images=ids,
@@ -120,6 +126,34 @@ def plan_project(
     return Planned(plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s)
 
 
+def acknowledge(candidates: Iterable[Candidate], known: KnownProblems) -> list[Candidate]:
+    """Return candidates with what versions.yaml says of their refusals."""
+    found = []
+    for candidate in candidates:
+        entry = known.find(candidate.refusal[0], candidate.cell.kernel.raw) if candidate.refusal else None
+        found.append(replace(candidate, known=describe_known(entry)) if entry else candidate)
+    return found
+
+
+def find_complaints_of_plans(project: Project, known: KnownProblems) -> list[str]:
+    """Return what is to be said of known problems of kernels: all groups are looked at, whatever is asked for."""
+    wish = NO_OPTIONS.wish(project.config.build.boot)
+    globs = tuple({entry.about for entry in known.entries if entry.code in OF_KERNELS})
+    for name in project.config.groups if globs else ():
+        with contextlib.suppress(UsageError, LockFileError):  # none of its kernels is meant, or the lock has none
+            matrix = make_matrix(project.config, project.lock, Selector(group=name, kernels=globs))
+            acknowledge(project.candidates(matrix.cells, boot=wish), known)
+    return list(known.complaints(OF_KERNELS))
+
+
+def tell_once(project: Project, sentences: Iterable[str]) -> None:
+    """Warn of what was not told yet in this run."""
+    for sentence in sentences:
+        if sentence not in project.told:
+            project.told.add(sentence)
+            _log.warning("%s", sentence)
+
+
 def read_signers(project: Project, selector: Selector) -> tuple[SignerIdentity, ...]:
     """Return the signers of the selected group; reads no certificate where there are none, or none may sign.
 
@@ -136,10 +170,8 @@ def read_signers(project: Project, selector: Selector) -> tuple[SignerIdentity, 
 
     identities = read_identities(project.config, group)
     check_policy(project.config, group, identities)
-    for complaint in find_complaints(identities, now=datetime.now(UTC)):
-        if complaint not in project.told:
-            project.told.add(complaint)
-            _log.warning("%s: nothing new can be signed by it", complaint)
+    complaints = find_complaints(identities, now=datetime.now(UTC))
+    tell_once(project, (f"{complaint}: nothing new can be signed by it" for complaint in complaints))
     return identities
 
 

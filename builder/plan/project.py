@@ -99,8 +99,10 @@ class Project:
         return replace(self, untrusted=True, work_dir=work_dir)
 
     def reread(self) -> Project:
-        """Return the project as its files are now: what was read before is forgotten."""
-        return replace(self)
+        """Return the project as its files are now: what was read before is forgotten, not what was said."""
+        found = replace(self)
+        found.__dict__["told"] = self.told
+        return found
 
     @property
     def lock_file(self) -> Path:

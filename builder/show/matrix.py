@@ -137,6 +137,7 @@ def emit_discovery(discovery: Discovery) -> list[str]:
     if len(discovery.refused) > _FEW:
         rest = count(len(discovery.refused) - _FEW, "more new cell")
         lines.append(f"... and {rest} that cannot be built (--json lists all)")
+    lines += [*discovery.known, *discovery.complaints]
     if discovery.releases_read:
         lines.append(
             f"{count(discovery.releases_read, 'release')} read with {discovery.bytes_read} bytes, "
@@ -152,6 +153,8 @@ def emit_discovery_json(discovery: Discovery) -> str:
             "new_cells": discovery.cells,
             "refused_cells": discovery.refused,
             "problems": discovery.problems,
+            "known_problems": discovery.known,
+            "complaints": discovery.complaints,
             "releases_read": discovery.releases_read,
             "bytes_read": discovery.bytes_read,
             "bytes_per_release": discovery.bytes_per_release,

@@ -29,7 +29,9 @@ def summarize(doubts: Iterable[Doubt]) -> list[str]:
     """Return a line for each kind of doubt: what is wrong with hundreds of releases has one cause."""
     found: dict[str, list[str]] = {}
     for doubt in doubts:
-        found.setdefault(re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", doubt.sentence), []).append(doubt.subject)
+        sentence = re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", doubt.sentence)
+        code = f" [{doubt.code}]" if doubt.code else ""
+        found.setdefault(f"{sentence}{code}", []).append(doubt.subject)
     lines = []
     for sentence, subjects in found.items():
         others = f" and {len(subjects) - 1} more" if len(subjects) > 1 else ""

@@ -27,9 +27,9 @@ def discover(
 
     For OpenShift: update graph, release payloads, toolkits and operating systems, by registry metadata alone; no oc, no
     image is pulled. Releases that the lock knows are not read again. What cannot be read keeps the older answer, and
-    the exit code is 7; each source has its own outcome, whatever ends another one. A kernel leaves the lock only for a
-    reason that is printed, and many at once only with --accept-loss. One whose packages are not all there is left out
-    with the reason.
+    the exit code is 7, unless known_problems of versions.yaml name it; each source has its own outcome, whatever ends
+    another one. A kernel leaves the lock only for a reason that is printed, and many at once only with --accept-loss.
+    One whose packages are not all there is left out with the reason.
 
     \b
     discover

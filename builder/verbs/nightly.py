@@ -26,7 +26,8 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
 
     Safe to run every hour: where nothing changed, nothing is done. What came of it is in nightly.json, results.json and
     junit.xml of the work folder. Exit codes: as build; 16 if an image that is wanted is not in its registry in the end,
-    or waits for one that is not: each is named; 7 if all was done but a source did not answer.
+    or waits for one that is not: each is named; 7 if all was done but a source did not answer. known_problems of
+    versions.yaml are told and decide none of them.
     """
     project = session.project
     with show_progress(session.err, "releases read") as progress:

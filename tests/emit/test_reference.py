@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from builder.emit.reference import WRITE_COMMAND, emit_reference, emit_schema
@@ -20,3 +21,10 @@ def test_every_key_is_explained() -> None:
     for definition in json.loads(emit_schema())["$defs"].values():
         for key, value in definition.get("properties", {}).items():
             assert value.get("description"), key
+
+
+def test_every_link_of_the_reference_has_its_section() -> None:
+    page = emit_reference()
+    linked = set(re.findall(r"\]\(#([a-z]+)\)", page))
+    assert linked <= {title.lower() for title in re.findall(r"^## (\w+)$", page, re.MULTILINE)}
+    assert "list of `ga` or `candidate` or `hotfix`" in page

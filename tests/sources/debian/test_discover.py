@@ -175,7 +175,7 @@ def test_a_known_kernel_that_is_no_longer_whole_keeps_its_older_answer(
         assert answer.locked.stale == {"6.1.0-9-rt-amd64": "2026-11-23T00:00:00Z"}, "the date of the answer stays"
         (problem,) = answer.problems
         assert problem.startswith("6.1.0-9-rt-amd64: ")
-        assert problem.endswith("its older answer is kept")
+        assert problem.endswith("its older answer is kept [kernel-incomplete]")
         found = answer.locked
     serve_archive(fake_tools, tmp_path, AMD64)
     assert _ask(found, tmp_path / "work").stale == {}

@@ -83,7 +83,7 @@ def test_a_graph_that_is_down_is_one_problem_and_is_not_asked_for_hours(
     lab.world.failures["/graph"] = httpx.ConnectError("no route to host")
     found = lab.discover()
     assert found.problems == [
-        "fast-4.10 x86_64 and 49 more: https://api.openshift.com/api/upgrades_info/v1/graph: no route to host"
+        "fast-4.10 x86_64 and 49 more: https://api.openshift.com/api/upgrades_info/v1/graph: no route to host [unreachable]"
     ]
     assert len(slept) <= 4 * 8, "only those that were asked at the same time find out for themselves"
     assert found.locked.stale == {"fast-4.17 x86_64": "2026-03-01T06:00:00Z"}

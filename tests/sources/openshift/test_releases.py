@@ -36,7 +36,7 @@ def test_a_channel_that_does_not_exist_is_an_error_not_an_empty_list(lab: Lab) -
     assert found.problems == [
         (
             "fsat-4.17 x86_64: it has no releases: it does not exist, or is misspelt (unknown channels are answered with no "
-            "nodes), or all of it was withdrawn: take it out of versions.yaml"
+            "nodes), or all of it was withdrawn: take it out of versions.yaml [no-releases]"
         )
     ]
     lab.settings["channels"] = ("fsat-4.17",)
@@ -70,7 +70,7 @@ def test_two_payloads_for_one_version_mark_the_release_and_cost_no_other(lab: La
     assert found.problems == [
         (
             "4.17.1-x86_64: 2 payloads are served as this release: quay.test/openshift-release-dev/ocp-release@sha256:... is "
-            "read, quay.test/openshift-release-dev/ocp-release@sha256:... not"
+            "read, quay.test/openshift-release-dev/ocp-release@sha256:... not [two-payloads]"
         )
     ]
     assert found.locked.stale == {}, "all else of the channel is believed"
@@ -125,7 +125,7 @@ def test_a_channel_that_answers_with_nothing_is_believed_only_if_somebody_accept
     assert found.problems == [
         (
             f"fast-4.17 x86_64: its answer has none of the {count} that it had, which nobody withdraws at once: what it had "
-            "is kept; if it is right, say --accept-loss"
+            "is kept; if it is right, say --accept-loss [many-lost]"
         )
     ]
     lab.later(hours=1)
