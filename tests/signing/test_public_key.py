@@ -25,6 +25,7 @@ def _public(key: Any, encoding: serialization.Encoding = serialization.Encoding.
         (_EC, _EC.sign(b"x", ec.ECDSA(hashes.SHA256()))),
         (_RSA, _RSA.sign(b"x", padding.PKCS1v15(), hashes.SHA256())),
     ],
+    ids=["ec", "rsa"],  # made anew by each worker, who must call the same tests by the same names
 )
 def test_a_signature_is_accepted_of_its_key_over_its_content(key: Any, signature: bytes) -> None:
     assert _public(key).accepts(signature, b"x")
