@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
-    from builder.config.model import KnownProblem
+    from builder.config.model import Config, KnownProblem
+    from builder.sources.lock import Lock
 
 OF_KERNELS = frozenset({ProblemCode.NO_TOOLKIT, ProblemCode.TOOLKIT_UNKNOWN, ProblemCode.NO_BOOTABLE_KERNEL})
 """What plans refuse a cell for; discoveries tell the others."""
@@ -53,6 +54,21 @@ class KnownProblems:
             elif entry.expires < self.today:
                 sentence = f"expired on {entry.expires} and counts no more: ask its owner ({entry.owner}) what now"
                 yield printable(f"{name} {sentence}")
+
+
+def find_idle_known_bad(config: Config, lock: Lock) -> Iterator[str]:
+    """Yield what is to be said of entries of known_bad that fit no kernel; nothing while the lock lacks a source."""
+    if not config.sources.keys() <= lock.sources.keys():
+        return
+    kernels = {
+        name
+        for source in lock.sources.values()
+        for name in (*(kernel.raw for kernel in source.kernels), *source.incomplete())
+    }
+    for number, bad in enumerate(config.known_bad):
+        if not any(fnmatchcase(kernel, bad.kernel) for kernel in kernels):
+            sentence = "fits no kernel of versions.lock.yaml: take it out of versions.yaml"
+            yield printable(f"known_bad[{number}] ({bad.kernel}) {sentence}")
 
 
 def describe_known(entry: KnownProblem) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from builder.errors import LockFileError, UsageError
 from builder.host.memory import available_memory
 from builder.plan.decide import Action, Elsewhere, Plan, make_plan, predict_seconds
-from builder.plan.known import OF_KERNELS, KnownProblems, describe_known
+from builder.plan.known import OF_KERNELS, KnownProblems, describe_known, find_idle_known_bad
 from builder.plan.matrix import Selector, make_matrix
 from builder.plan.project import BootWish
 from builder.store.images import (
@@ -136,14 +136,14 @@ def acknowledge(candidates: Iterable[Candidate], known: KnownProblems) -> list[C
 
 
 def find_complaints_of_plans(project: Project, known: KnownProblems) -> list[str]:
-    """Return what is to be said of known problems of kernels: all groups are looked at, whatever is asked for."""
+    """Return what is to be said of entries for kernels: all groups are looked at, whatever is asked for."""
     wish = NO_OPTIONS.wish(project.config.build.boot)
     globs = tuple({entry.about for entry in known.entries if entry.code in OF_KERNELS})
     for name in project.config.groups if globs else ():
         with contextlib.suppress(UsageError, LockFileError):  # none of its kernels is meant, or the lock has none
             matrix = make_matrix(project.config, project.lock, Selector(group=name, kernels=globs))
             acknowledge(project.candidates(matrix.cells, boot=wish), known)
-    return list(known.complaints(OF_KERNELS))
+    return [*known.complaints(OF_KERNELS), *find_idle_known_bad(project.config, project.lock)]
 
 
 def tell_once(project: Project, sentences: Iterable[str]) -> None:

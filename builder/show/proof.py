@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from builder.writing import emit_json
+from builder.writing import count, emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def emit_signing_log(entries: Sequence[Mapping[str, str]]) -> RenderableType:
         marked = f"{entry['signer']} (development)" if entry.get("development") == "yes" else entry["signer"]
         digest = f"{entry['algorithm']}:{entry['digest'][:12]}"
         table.add_row(entry["time"], marked, entry["module"], digest, entry["cell"])
-    return Group(table, Text(f"{len(made)} signatures; no line was changed or removed"))
+    return Group(table, Text(f"{count(len(made), 'signature')}; no line was changed or removed"))
 
 
 def emit_compat(verdicts: Mapping[str, Sequence[Compatibility]]) -> RenderableType:

@@ -12,6 +12,7 @@ from builder.publish.bundle import load_bundle, write_bundle
 from builder.show.publish import emit_bundle_json, emit_loaded_json
 from builder.verbs.options import make_selector, with_selectors
 from builder.verbs.session import Session, show_progress
+from builder.writing import count
 
 
 @click.group(invoke_without_command=True)
@@ -47,9 +48,8 @@ def bundle(context: click.Context, /, *, output: Path, as_json: bool, **selector
         return
     for name, digest in report.images:
         session.out.print(f"{digest} {name}", markup=False, soft_wrap=True)
-    session.out.print(
-        f"{report.file}: {len(report.images)} names, {report.blobs} blobs, {report.size} bytes", markup=False
-    )
+    parts = f"{count(len(report.images), 'name')}, {count(report.blobs, 'blob')}, {count(report.size, 'byte')}"
+    session.out.print(f"{report.file}: {parts}", markup=False)
 
 
 @bundle.command()

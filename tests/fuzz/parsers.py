@@ -88,7 +88,7 @@ from builder.signing.public_key import parse_public_key
 from builder.sources.debian.apt import Apt
 from builder.sources.debian.deb import find_members, read_members
 from builder.sources.kernel_files import read_kernel_facts
-from builder.sources.listing import View, list_kernels, list_releases
+from builder.sources.listing import View, list_kernels, list_notes, list_releases
 from builder.sources.lock import Lock
 from builder.sources.lock_file import format_lock, read_lock
 from builder.sources.openshift.payload import (
@@ -101,6 +101,7 @@ from builder.sources.openshift.payload import (
 )
 from builder.sources.openshift.payload import parse_payload as parse_release_payload
 from builder.sources.provider import Opening
+from builder.sources.release import ReleaseState
 from builder.sources.table import PROVIDERS
 from builder.store.compiled import CompiledResults
 from fuzz import mutate
@@ -438,9 +439,16 @@ def _locks() -> Sequence[bytes]:
             for version in row["releases"]
         }
         releases = {key: row for key, row in source["releases"].items() if key in wanted}
-        found.append(
-            json.dumps({"format": 1, "sources": {name: {**source, "kernels": kernels, "releases": releases}}}).encode()
-        )
+        pullspec = f"quay.io/x/y@sha256:{'0' * 64}"
+        releases[min(releases)]["disputed"] = [pullspec]
+        withdrawal = {
+            "since": "2026-01-01T00:00:00Z",
+            "channels": ["fast-4.18"],
+            "payload": pullspec,
+            "toolkits": [pullspec],
+        }
+        more = {"kernels": kernels, "releases": releases, "withdrawn": {"4.18.0-rc.1-x86_64": withdrawal}}
+        found.append(json.dumps({"format": 1, "sources": {name: {**source, **more}}}).encode())
     return found
 
 
@@ -452,6 +460,8 @@ def _run_lock(data: bytes, folder: Path) -> None:
     now = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
     emit_kernel_table(list_kernels(lock, View()), now=now)
     emit_release_table(list_releases(lock, View()), now=now)
+    list_releases(lock, View(states=tuple(ReleaseState)))
+    list_notes(lock, View())
     format_lock(lock)
     for name, locked in lock.sources.items():
         source = PROVIDERS[locked.provider].open(Opening(name=name, locked=locked, build_arch=Arch.X86_64))
@@ -468,6 +478,7 @@ signers: {a: {certificate: a.pem, key_file: a.key}, b: {certificate: b.pem, pkcs
 registry: {auth_files: [a], mirrors: [{source: quay.io/a, mirrors: [m.test/b]}], plain_http: ["localhost:5000"], timeout: 5}
 exclude: [{kernel: "6.1*", reason: r}]
 known_bad: [{kernel: "6.1*", reason: r, owner: o, expires: 2099-01-01}]
+known_problems: [{code: no-toolkit, about: "6.1*", reason: r, owner: o, expires: 2099-01-01}]
 build: {jobs: 2, boot: changed}
 publish: {tags: [version-kernel, "{version}-{kernel_noarch}"], signer: {public_key: a.pub, key_file: a.key}}
 """

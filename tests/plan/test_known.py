@@ -186,3 +186,18 @@ def test_a_dispute_of_payloads_can_be_known(site: Site) -> None:
     assert site.run("discover", "--source", "ocp")[0] == 0
     assert site.locked.releases["4.17.1-x86_64"].disputed
     assert site.run("upgrade-check", "4.17.1")[0] == 18, "it is no more ready for being known"
+
+
+def test_a_known_bad_kernel_that_is_gone_is_told_and_one_that_is_there_is_not(site: Site) -> None:
+
+    def bad(kernel: str) -> dict[str, Any]:
+        return {"kernel": kernel, "reason": "bug 7", "owner": "jo", "expires": date(2099, 1, 31)}
+
+    site.release("4.17.1", _K1)
+    site.edit(known_bad=[bad("6.1.0-9-*"), bad("6.2*")])
+    words = "known_bad[1] (6.2*) fits no kernel of versions.lock.yaml: take it out of versions.yaml"
+    code, _, err = site.run("plan")
+    assert (code, words in " ".join(err.split())) == (0, False), "a source that nobody asked yet may have it"
+    site.run("discover", "--source", "ocp")
+    code, _, err = site.run("plan")
+    assert (code, words in " ".join(err.split()), "known_bad[0]" in err) == (0, True, False)

@@ -27,4 +27,4 @@ def test_what_is_published_goes_into_one_file(bench: Bench, registry: FakeRegist
     )
     assert file.stat().st_size > report["bytes"] > 0
     code, out, _ = bench.run("bundle", *_ONE, "--output", str(file))
-    assert (code, f"{file}: 1 names" in out.replace("\n", " ")) == (0, True)
+    assert (code, f"{file}: 1 name," in out.replace("\n", " ")) == (0, True)
