@@ -14,6 +14,7 @@ from builder.errors import DamagedError, FormatError, SourceError, SourceGoneErr
 from builder.image.layer import read_layer_files, whiteouts_of
 from builder.registry.cache import RegistryCache
 from builder.registry.manifest import parse_manifest
+from builder.registry.transport import Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -189,7 +190,8 @@ class Registry:
     def is_gone(self, pullspec: Pullspec) -> bool:
         """Tell whether every place of an image says now that it does not exist; no answer is none (design, rule 4)."""
         try:  # not what was kept: a manifest that was read once says nothing of today
-            self.transport.read_anywhere(pullspec, f"manifests/{pullspec.reference}", lambda *_: None)
+            head = Request(method="HEAD")
+            self.transport.read_anywhere(pullspec, f"manifests/{pullspec.reference}", lambda *_: None, head)
         except SourceGoneError:
             return True
         except SourceError:

@@ -135,7 +135,13 @@ class Transport:
         mirrors = [Pullspec(host, repository, pullspec.reference) for host, _, repository in names]
         return mirrors if mirrors and prefix in self._connection.never_contact else [*mirrors, pullspec]
 
-    def read_anywhere(self, pullspec: Pullspec, path: str, read: Callable[[Pullspec, httpx.Response], _T]) -> _T:
+    def read_anywhere(
+        self,
+        pullspec: Pullspec,
+        path: str,
+        read: Callable[[Pullspec, httpx.Response], _T],
+        request: Request = _READ,
+    ) -> _T:
         """Return what ``read`` makes of what the first place of an image that has it answers.
 
         Raises:
@@ -144,7 +150,7 @@ class Transport:
             SourceError: it was refused, or is something else.
         """
         return self._try_places(
-            pullspec, lambda place: self.exchange_often(place, path, lambda answer: read(place, answer))
+            pullspec, lambda place: self.exchange_often(place, path, lambda answer: read(place, answer), request)
         )
 
     def exchange_often(

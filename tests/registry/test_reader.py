@@ -201,6 +201,7 @@ def test_only_a_registry_that_says_so_now_has_lost_an_image(
     registry.manifest(server.name)
     server.answers = [httpx.Response(answer, content=server.manifest)] * 9
     assert registry.is_gone(server.name) is is_gone, "what was read before says nothing of today"
+    assert server.requests[-1].method == "HEAD"
 
 
 def test_an_image_is_not_gone_while_a_mirror_gives_no_answer(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A release that versions.yaml names itself, in place of a channel.
 GIVEN = "versions.yaml"
+# A graph may be hostile, and the lock has to be read again.
+_MOST_DISPUTED, _FEW = 16, 3
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -125,9 +127,10 @@ def _choose_payloads(
         known = before[key].payload if key in before else ""
         payload = known if known in payloads and known in given.get(key, payloads) else payloads[0]
         chosen.payloads[key] = payload
-        if others := tuple(sorted(other for other in payloads if other != payload)):
-            chosen.disputed[key] = others
-            sentence = f"{len(payloads)} payloads are served as this release: {payload} is read, {_and(others)} not"
+        if others := sorted(other for other in payloads if other != payload):
+            chosen.disputed[key] = tuple(others[:_MOST_DISPUTED])
+            shown = others[:_FEW] if len(others) <= _FEW else [*others[:_FEW], f"{len(others) - _FEW} more"]
+            sentence = f"{len(payloads)} payloads are served as this release: {payload} is read, {_and(shown)} not"
             chosen.doubts.append(Doubt(code=ProblemCode.TWO_PAYLOADS, subject=key, sentence=sentence))
 
 

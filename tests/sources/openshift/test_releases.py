@@ -98,6 +98,16 @@ def test_of_two_new_payloads_the_same_one_is_read_in_whatever_order_they_come(la
     assert lab.discover().locked.releases["4.17.1-x86_64"].payload == read
 
 
+def test_a_graph_that_names_payloads_without_end_fills_no_lock(lab: Lab) -> None:
+    for number in range(1000):
+        payload = f"quay.test/x/y@sha256:{number:064x}"
+        lab.world.promote(payload, "4.17.1", "fast-4.17")
+    found = lab.discover()
+    assert len(found.locked.releases["4.17.1-x86_64"].disputed) == 16
+    assert "1000 payloads are served as this release" in found.problems[0]
+    assert found.problems[0].endswith("and 996 more not [two-payloads]")
+
+
 def test_the_payload_that_versions_yaml_names_is_read_and_that_of_a_channel_marked(lab: Lab) -> None:
     lab.release("4.17.2")
     promoted = _promote(lab, _K1, "fast-4.17")
