@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from builder.config.problem_codes import ProblemCode
 from builder.errors import (
     CommandError,
+    FailureClass,
     FormatError,
     HostError,
     KmodsmithError,
@@ -108,6 +109,7 @@ def _discover(project: Project, sources: Sequence[str], options: DiscoverOptions
     for name in sorted(lock.sources.keys() - found.keys()):
         detail = f"versions.yaml no longer names it; gone with it: {count(len(lock.sources[name].kernels), 'kernel')}"
         discovery.changes.append(Change(kind="source gone", subject=name, detail=detail))
+    options = replace(options, ask_for_toolkits=options.ask_for_toolkits or _lacks_toolkits(project))
     has_failed = False
     for name in sources or project.config.sources:
         known = lock.sources.get(name)
@@ -128,6 +130,12 @@ def _discover(project: Project, sources: Sequence[str], options: DiscoverOptions
         write_lock(new, project.lock_file)
     _judge_cells(project.reread(), _added_cells(project.config, lock, new), discovery)
     return discovery
+
+
+def _lacks_toolkits(project: Project) -> bool:
+    """Tell whether the last build of a cell failed for its toolkit: it may be gone, and a release bring another."""
+    failures = (evidence.failure for evidence in project.journal.cells.values())
+    return any(failure and failure.failure_class is FailureClass.TOOLKIT for failure in failures)
 
 
 def check_sources(config: Config, names: Sequence[str]) -> None:

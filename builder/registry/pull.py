@@ -38,7 +38,7 @@ _NOT_KNOWN_BYTES = 4 * 1024**3
 _ABSENT = re.compile(r"(?i)manifest unknown|name unknown|not found|no such manifest|StatusCode: (404|410)")
 _REFUSED = re.compile(r"(?i)unauthorized|denied|forbidden|authentication required|invalid username|StatusCode: 40[137]")
 _OF_THIS_MACHINE = frozenset({"disk-full", "out-of-memory", "storage-error"})
-_GONE_HINT = "'nox -s discover -- --refresh' chooses another toolkit, if a release brings one"
+_GONE_HINT = "'nox -s discover' chooses another toolkit, if a release brings one"
 
 
 def open_puller(settings: RegistrySettings, root: Path, *, cache_dir: Path, work_dir: Path) -> Puller:

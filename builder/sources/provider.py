@@ -61,6 +61,8 @@ class DiscoverOptions:
     """Read also what the lock already knows."""
     newest_toolkits: bool = False
     """Choose the newest toolkit of every kernel again."""
+    ask_for_toolkits: bool = False
+    """Ask of every toolkit that another one could replace whether it is still there; part of ``refresh``."""
     accept_loss: bool = False
     """Believe an answer that lost many releases or kernels at once."""
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+from fakes.evidence import make_evidence
 from fakes.locks import by_text, debian_of
 from fakes.project import KERNELS, make_source
 
 from builder.config.problem_codes import ProblemCode
 from builder.errors import (
     CommandError,
+    Failure,
+    FailureClass,
     FormatError,
     HostError,
     SourceError,
@@ -94,6 +99,29 @@ def test_a_plan_that_cannot_be_made_does_not_keep_the_lock_from_being_written(si
     code, report = site.json("discover", "--source", "ocp")
     assert (code, report["new_cells"], list(by_text(site.locked.kernels))) == (0, [], [_K1, f"{_K1}+rt"])
     assert report["refused_cells"][f"demo-1.2.0/{_K1}"].startswith("group 'ocp' cannot be planned: ")
+
+
+def test_a_toolkit_that_a_build_missed_is_asked_for_and_replaced(site: Site) -> None:
+    """Both releases are there, so an hourly run asks nobody; the build of last night knows better."""
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    first = by_text(site.locked.kernels)[_K1].toolkit
+    tags = {
+        "rhel-coreos": site.world.os_image(_K1, build="4.17.2"), "rhel-coreos-extensions": site.world.extensions(),
+        "driver-toolkit": site.world.toolkit(_K1, base=b"newer"),
+    }  # fmt: skip
+    site.world.promote(site.world.release("4.17.2", tags), "4.17.2", "fast-4.17")
+    site.write_graph()
+    site.world.failures[f"/manifests/{first.partition('@')[2]}"] = httpx.Response(404)
+    site.run("discover", "--source", "ocp")
+    assert by_text(site.locked.kernels)[_K1].toolkit == first
+    failure = Failure(failure_class=FailureClass.TOOLKIT, code="package-wrong", detail="HTTP 404")
+    evidence = replace(make_evidence(f"demo-1.2.0/{_K1}"), failure=failure)
+    open_project(site.folder).journal.record(evidence)
+    code, out, _ = site.run("discover", "--source", "ocp")
+    said = " ".join(out.split())
+    assert (code, by_text(site.locked.kernels)[_K1].toolkit) == (0, tags["driver-toolkit"])
+    assert "its registry says that it does not have that one any more" in said
 
 
 def test_a_source_that_fails_keeps_what_it_had_and_has_its_exit_code(site: Site) -> None:

@@ -104,7 +104,8 @@ def discover(
         raise SourceError("; ".join(summarize(doubts)) or "no channel has a release")
     withdrawn = _withdrawn(settings, chosen, previous, now=now)
     known = previous.kernels if previous else {}
-    unusable = _find_unusable(registry, releases, known, withdrawn, is_asked=options.refresh)
+    is_asked = options.refresh or options.ask_for_toolkits
+    unusable = _find_unusable(registry, releases, known, withdrawn, is_asked=is_asked)
     locked = LockedOpenShift(
         provider=settings.provider,
         resolved=stamp,
