@@ -51,6 +51,22 @@ def make_artifact(
     )
 
 
+def make_list_image(layers: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
+    """Return manifest and configuration of an image that is a list: its layers (descriptors) are no archives.
+
+    Engines want as many entries in its ``rootfs`` as there are layers.
+    """
+    diff_ids = [layer["digest"] for layer in layers]
+    config = dump({"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}})
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": make_descriptor(OCI_CONFIG, sha256_of(config), len(config)),
+        "layers": [dict(layer) for layer in layers],
+    }
+    return dump(manifest), config
+
+
 def referrer_of(manifest: bytes) -> dict[str, Any]:
     """Return the descriptor by which lists of referrers name an artefact (distribution-spec, listing referrers).
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import os
 import re
 import tarfile
@@ -22,6 +23,8 @@ from builder.errors import FormatError, SourceError, UsageError
 from builder.host.progress import no_progress
 from builder.image.archive import BROKEN, read_tar
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, parse_artifact, parse_index
+from builder.publish.attachments import WRONG
+from builder.publish.attest.attached import attestation_tag, make_attestation_image, parse_attestation_image
 from builder.publish.attest.simple_signing import parse_signature_image, signature_tag
 from builder.pullspec import parse_pullspec
 
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from builder.registry.manifest import Descriptor
     from builder.registry.reader import Registry
     from builder.registry.writer import Uploader
+
+_log = logging.getLogger(__name__)
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _NAME = "org.opencontainers.image.ref.name"
@@ -55,6 +60,13 @@ class Role(StrEnum):
     LIST = "list"
     SIGNATURES = "signatures"
     ATTESTATION = "attestation"
+    """An artefact that refers to an image."""
+    STATEMENTS = "statements"
+    """A list of what is stated of an image, for those who read no artefacts."""
+
+
+_NAMED = frozenset({Role.IMAGE, Role.LIST})
+"""What people know by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +137,33 @@ class AirgapWriter:
         place = image.at(signature_tag(image.reference))
         if self._attachments.signatures(image):
             self._add_whole(place.at(self._registry.manifest(place).digest), image, Role.SIGNATURES, name=str(place))
+        self._add_statements(image)
         for entry in self._attachments.referrers(image):
             self._add_whole(image.at(entry.digest), image, Role.ATTESTATION)
+
+    def _add_statements(self, image: Pullspec) -> None:
+        """Add the list of attached statements, without what strangers listed there that is none or cannot be had."""
+        kept = []
+        for item in self._attachments.attestations(image):
+            try:
+                self._write_blob(self._attachments.envelope(image, item))
+            except WRONG as error:
+                _log.debug("%s: what is attached as %s is passed over: %s", image, item.digest, error.message)
+                continue
+            kept.append(item)
+        if kept:
+            place = image.at(attestation_tag(image.reference))
+            manifest, config = make_attestation_image(kept)
+            self._write_blob(config)
+            self._add_entry(image, manifest, OCI_MANIFEST, Role.STATEMENTS, name=str(place))
+
+    def _write_blob(self, content: bytes) -> str:
+        """Keep a small blob; returns its digest."""
+        digest = sha256_of(content)
+        blob = digest.removeprefix("sha256:")
+        (self._folder / blob).write_bytes(content)
+        self._blobs[blob] = len(content)
+        return digest
 
     def _add_whole(self, place: Pullspec, image: Pullspec, role: Role, *, name: str = "") -> None:
         """Add a manifest with all its blobs; ``image`` is what it is, or belongs to."""
@@ -146,10 +183,7 @@ class AirgapWriter:
         self._blobs[file.name] = file.stat().st_size
 
     def _add_entry(self, image: Pullspec, content: bytes, media_type: str, role: Role, *, name: str = "") -> None:
-        digest = sha256_of(content)
-        blob = digest.removeprefix("sha256:")
-        (self._folder / blob).write_bytes(content)
-        self._blobs[blob] = len(content)
+        digest = self._write_blob(content)
         annotations = {_ROLE: str(role), _OF: str(image)} | ({_NAME: name} if name else {})
         entry = make_descriptor(media_type, digest, len(content)) | {"annotations": annotations}
         if entry not in self._entries:
@@ -179,7 +213,7 @@ class AirgapWriter:
         named = [
             (item["annotations"][_NAME], item["digest"])
             for item in self._entries
-            if _NAME in item["annotations"] and item["annotations"][_ROLE] != Role.SIGNATURES
+            if _NAME in item["annotations"] and item["annotations"][_ROLE] in _NAMED
         ]
         return BundleReport(
             file=str(target), images=tuple(named), blobs=len(self._blobs), size=sum(self._blobs.values())
@@ -223,15 +257,15 @@ class AirgapLoader:
             SourceError: the registry refuses, or gives no answer.
         """
         entries = _unpack(file, self._folder)
-        order = {Role.IMAGE: 0, Role.LIST: 1, Role.SIGNATURES: 2, Role.ATTESTATION: 3}
-        entries.sort(key=lambda entry: order[_role(entry, file)])
+        order = list(Role)
+        entries.sort(key=lambda entry: order.index(_role(entry, file)))
         for number, entry in enumerate(entries, start=1):
             self._bring(entry, _role(entry, file), _place(entry.annotations.get(_OF, ""), target))
             progress(number, len(entries))
         return [
             self._name(entry, _place(entry.annotations[_NAME], target))
             for entry in entries
-            if _NAME in entry.annotations and _role(entry, file) is not Role.SIGNATURES
+            if _NAME in entry.annotations and _role(entry, file) in _NAMED
         ]
 
     def _bring(self, entry: Entry, role: Role, image: Pullspec) -> None:
@@ -248,6 +282,9 @@ class AirgapLoader:
             self._attachments.add_signatures(
                 image, [(_read(self._folder, item.payload_digest), item) for item in signatures]
             )
+        elif role is Role.STATEMENTS:
+            statements = parse_attestation_image(content)
+            self._attachments.add_attestations(image, [(_read(self._folder, item.digest), item) for item in statements])
         else:
             self._attachments.add_manifests(image, [content])
 

@@ -1,7 +1,8 @@
-"""What registries hold about an image: signatures under its ``.sig`` tag, and artefacts that refer to it.
+"""What registries hold about an image: signatures under a tag ``.sig``, statements under a tag ``.att``, and bundles.
 
-Registries without a list of referrers get one under a tag (distribution-spec 1.1, referrers tag schema). Both kinds of
-tag are lists that several machines may add to, so each addition is read back, and done again where it got lost.
+Bundles are artefacts that refer to it; registries without a list of referrers get one under a tag (distribution-spec
+1.1, referrers tag schema). All these tags are lists that several machines may add to, so each addition is read back,
+and done again where it got lost.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from builder.image.manifests import (
     referrer_of,
     referrers_tag,
 )
+from builder.publish.attest.attached import attestation_tag, make_attestation_image, parse_attestation_image
 from builder.publish.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
 from builder.registry.manifest import Descriptor
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from builder.image.manifests import ArtifactManifest, Entry
+    from builder.publish.attest.attached import AttachedStatement
     from builder.publish.attest.simple_signing import ImageSignature
     from builder.pullspec import Pullspec
     from builder.registry.reader import Registry
@@ -76,6 +79,18 @@ class Attachments:
     def payload(self, image: Pullspec, signature: ImageSignature) -> bytes:
         """Return what was signed. Errors are those of ``signatures``."""
         return self._registry.blob(image, Descriptor(signature.payload_digest, signature.payload_size))
+
+    def attestations(self, image: Pullspec) -> list[AttachedStatement]:
+        """Return what is listed under an image's ``.att`` tag, of whoever made it.
+
+        Errors are those of ``signatures``.
+        """
+        content = self._tags.read_manifest(image.at(attestation_tag(image.reference)))
+        return [] if content is None else _within(image, lambda: parse_attestation_image(content))
+
+    def envelope(self, image: Pullspec, statement: AttachedStatement) -> bytes:
+        """Return an envelope that is listed. Errors are those of ``signatures``."""
+        return self._registry.blob(image, Descriptor(statement.digest, statement.size))
 
     def referrers(self, image: Pullspec) -> list[Entry]:
         """Return what refers to an image, from the registry's own list and from the tag.
@@ -148,6 +163,26 @@ class AttachmentWriter(Attachments):
             if not missing:
                 return None
             manifest, config = make_signature_image([*there, *missing])
+            self._uploader.send_content(image, config)
+            return manifest
+
+        self._add_to_list(place, OCI_MANIFEST, add)
+
+    def add_attestations(self, image: Pullspec, new: Sequence[tuple[bytes, AttachedStatement]]) -> None:
+        """Add statements with their envelopes to those that are there. Errors are those of ``signatures``."""
+        for envelope, _ in new:
+            self._uploader.send_content(image, envelope)
+            self._registry.remember(envelope)
+        place = image.at(attestation_tag(image.reference))
+
+        def add() -> bytes | None:
+            content = self._tags.read_manifest(place)
+            there = [] if content is None else _within(image, lambda: parse_attestation_image(content))
+            known = {item.digest for item in there}
+            missing = [item for _, item in new if item.digest not in known]
+            if not missing:
+                return None
+            manifest, config = _within(image, lambda: make_attestation_image(missing, content))
             self._uploader.send_content(image, config)
             return manifest
 

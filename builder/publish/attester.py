@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.digest import sha256_of
+from builder.errors import FormatError
 from builder.image.manifests import make_descriptor
 from builder.publish.attachments import WRONG, Artifact
-from builder.publish.attest.bundle import BUNDLE_TYPE, PREDICATE_ANNOTATION, open_bundle, sign_statement
+from builder.publish.attest.attached import attach_statement, attached_kinds
+from builder.publish.attest.bundle import (
+    BUNDLE_TYPE,
+    PREDICATE_ANNOTATION,
+    envelope_of,
+    make_bundle,
+    open_bundle,
+    open_envelope,
+    rewrite_envelope,
+    sign_envelope,
+)
 from builder.publish.attest.simple_signing import ImageSignature, is_signed_as, make_payload
 from builder.publish.export import media_type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from builder.errors import KmodsmithError
     from builder.image.manifests import Entry
     from builder.publish.attachments import Attachments, AttachmentWriter
+    from builder.publish.attest.attached import AttachedStatement
+    from builder.publish.attest.bundle import Statement
     from builder.publish.publishable import Statements
     from builder.pullspec import Pullspec
     from builder.signing.image_key import OpenImageSigner
@@ -23,6 +39,8 @@ if TYPE_CHECKING:
 
 _CREATED = "org.opencontainers.image.created"
 _CONTENT = "dev.sigstore.bundle.content"
+# Strangers can list what they want, and each is fetched.
+_MOST_READ = 50
 
 
 class Attester:
@@ -53,39 +71,81 @@ class Attester:
             SourceError: a registry refused, or gave no answer.
             SignerError: the key does not sign.
         """
-        unsigned, unstated = self._find_missing(image, identities, predicates)
-        if unsigned:
-            payloads = [make_payload(name, image.reference) for name in unsigned]
+        lack = self._find_lack(image, identities, predicates)
+        if lack.names:
+            payloads = [make_payload(name, image.reference) for name in lack.names]
             self._attachments.add_signatures(image, [(payload, self._sign_payload(payload)) for payload in payloads])
-        if unstated:
+        envelopes, made = dict(lack.known), ""
+        if lack.unstated:
             statements = state()
-            artifacts = [self._sign_statement(kind, statements.by_kind[kind], statements.made) for kind in unstated]
+            made = statements.made
+            signed = {kind: sign_envelope(statements.by_kind[kind], self._signer.sign) for kind in lack.unstated}
+            envelopes |= signed
+        if lack.bundles:
             subject = make_descriptor(media_type_of(manifest), image.reference, len(manifest))
+            artifacts = [self._make_artifact(kind, envelopes[kind], made) for kind in lack.bundles]
             self._attachments.add(image, subject, artifacts)
-        return len(unsigned) + len(unstated)
+        if lack.attached:
+            new = [(envelopes[kind], attach_statement(kind, envelopes[kind])) for kind in lack.attached]
+            self._attachments.add_attestations(image, new)
+        return len(lack.names) + len(lack.bundles) + len(lack.attached)
 
     def missing(self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]) -> list[str]:
-        """Return what an image lacks, in words. Errors are those of ``complete``."""
-        unsigned, unstated = self._find_missing(image, identities, predicates)
-        return [*(f"a signature for {name}" for name in unsigned), *(f"a statement {kind}" for kind in unstated)]
+        """Return what an image lacks that only who knows its proof can give it, in words.
 
-    def _find_missing(
-        self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]
-    ) -> tuple[list[str], list[str]]:
-        """Return the names that an image is not signed for, and the kinds of statements that it does not have."""
+        A statement that is there in one of its forms is none of it. Errors are those of ``complete``.
+        """
+        lack = self._find_lack(image, identities, predicates)
+        return [*(f"a signature for {name}" for name in lack.names), *(f"a statement {kind}" for kind in lack.unstated)]
+
+    def _find_lack(self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]) -> _Lack:
         keys = [self._signer.key]
         there = self._attachments.signatures(image)
-        unsigned = [name for name in identities if not is_signed_as(there, name, image.reference, keys)]
-        stated = stated_predicates(self._attachments, image, keys) if predicates else set()
-        return unsigned, [kind for kind in predicates if kind not in stated]
+        names = [name for name in identities if not is_signed_as(there, name, image.reference, keys)]
+        stated = read_stated(self._attachments, image, keys) if predicates else {}
+        wanted = attached_kinds(predicates)
+        listed = self._attachments.attestations(image) if wanted else []
+        digests = {item.digest for item in listed}
+        known: dict[str, bytes] = {}
+        attached = []
+        for kind in predicates:
+            found = () if kind in stated else read_attached(self._attachments, image, listed, kind, keys).signed
+            envelopes = stated.get(kind) or [envelope for envelope, _ in found]
+            there_too = [item for item in envelopes if sha256_of(item) in digests]
+            if envelopes:
+                known[kind] = (there_too or envelopes)[0]
+            if kind in wanted and not there_too:
+                attached.append(kind)
+        return _Lack(
+            names=names,
+            bundles=[kind for kind in predicates if kind not in stated],
+            attached=attached,
+            unstated=[kind for kind in predicates if kind not in known],
+            known=known,
+        )
 
     def _sign_payload(self, payload: bytes) -> ImageSignature:
         return ImageSignature(sha256_of(payload), len(payload), self._signer.sign(payload))
 
-    def _sign_statement(self, kind: str, statement: bytes, made: str) -> Artifact:
-        bundle = sign_statement(statement, self._signer.key, self._signer.sign)
-        annotations = {_CREATED: made, _CONTENT: "dsse-envelope", PREDICATE_ANNOTATION: kind}
-        return Artifact(kind=BUNDLE_TYPE, content=bundle, annotations=annotations)
+    def _make_artifact(self, kind: str, envelope: bytes, made: str) -> Artifact:
+        annotations = {_CONTENT: "dsse-envelope", PREDICATE_ANNOTATION: kind} | ({_CREATED: made} if made else {})
+        return Artifact(kind=BUNDLE_TYPE, content=make_bundle(envelope, self._signer.key), annotations=annotations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lack:
+    """What an image lacks: names that it is not signed for, kinds of statements that it does not have.
+
+    ``bundles`` are those that it does not have as bundles, ``attached`` those that are not attached by themselves, and
+    ``unstated`` those that it has in neither form. Of others, ``known`` has the envelope, by kind: who published an
+    image before there were two forms signed all that is needed for the other one.
+    """
+
+    names: Sequence[str]
+    bundles: Sequence[str]
+    attached: Sequence[str]
+    unstated: Sequence[str]
+    known: Mapping[str, bytes]
 
 
 def bundles_of(referrers: Sequence[Entry], predicate: str) -> list[Entry]:
@@ -97,16 +157,47 @@ def bundles_of(referrers: Sequence[Entry], predicate: str) -> list[Entry]:
     ]
 
 
-def stated_predicates(attachments: Attachments, image: Pullspec, keys: Sequence[PublicKey]) -> set[str]:
-    """Return the kinds of statements that one of the keys signed about an image; others are passed over."""
-    found = set()
+def read_stated(attachments: Attachments, image: Pullspec, keys: Sequence[PublicKey]) -> dict[str, list[bytes]]:
+    """Return the envelopes of an image's bundles that one of the keys signed, by kind; others are passed over."""
+    found: dict[str, list[bytes]] = {}
     for entry in attachments.referrers(image):
         if entry.artifact_type != BUNDLE_TYPE:
             continue
         try:
-            statement = open_bundle(attachments.blob(image, entry), keys)
+            bundle = attachments.blob(image, entry)
+            statement = open_bundle(bundle, keys)
         except WRONG:
             continue  # somebody else's, or damaged: ours is added beside it
         if image.reference in statement.subjects.values():
-            found.add(statement.predicate_type)
+            found.setdefault(statement.predicate_type, []).append(envelope_of(bundle))
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedFinding:
+    """What one of the keys signed, of what is attached by itself: envelopes in our form, and what they state.
+
+    ``problem`` says what of the same kind could not be read.
+    """
+
+    signed: Sequence[tuple[bytes, Statement]] = ()
+    problem: KmodsmithError | None = None
+
+
+def read_attached(
+    attachments: Attachments, image: Pullspec, listed: Sequence[AttachedStatement], kind: str, keys: Sequence[PublicKey]
+) -> AttachedFinding:
+    """Return what one of the keys states about an image in what is listed as of a kind; others are passed over."""
+    signed = []
+    problem: KmodsmithError | None = None
+    for item in [item for item in listed if item.kind == kind][:_MOST_READ]:
+        try:
+            content = attachments.envelope(image, item)
+        except WRONG as error:
+            problem = error
+            continue
+        with suppress(FormatError):
+            statement = open_envelope(content, keys)
+            if image.reference in statement.subjects.values() and statement.predicate_type == kind:
+                signed.append((rewrite_envelope(content), statement))
+    return AttachedFinding(signed=signed, problem=problem)

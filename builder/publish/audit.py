@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from builder.errors import FormatError, SourceError
 from builder.host.progress import no_progress
 from builder.plan.planning import NO_BOOTS, plan_project
+from builder.publish.attest.attached import attached_kinds
 from builder.publish.attester import bundles_of
 from builder.publish.cells import find_lists, make_publishable, name_cells
 from builder.publish.publishable import Publishable, PublishableList
@@ -159,7 +160,12 @@ class Auditor:
             return "it has no signature of the key in versions.yaml for this name"
         referrers = self.reader.attachments.referrers(name.at(digest))
         lacking = [kind for kind in tag.of.predicates if not bundles_of(referrers, kind)]
-        return f"it has no statement {', '.join(lacking)}" if lacking else ""
+        if lacking:
+            return f"it has no statement {', '.join(lacking)}"
+        wanted = attached_kinds(tag.of.predicates)
+        there = {item.kind for item in self.reader.attachments.attestations(name.at(digest))} if wanted else set()
+        lacking = [kind for kind in wanted if kind not in there]
+        return f"policy controllers find no statement {', '.join(lacking)}: 'nox -s publish' adds it" if lacking else ""
 
     def find_extra(self, known: set[str]) -> list[Audit]:
         """Return tags of the same repositories that nobody here knows."""

@@ -109,8 +109,9 @@ class Publisher:
             return replace(result, why=why)
         if not all(image and image.key == item.key and not image.is_list for image in found) or not found[0]:
             return result
-        self._require_signatures(item, found[0].digest)
-        return replace(result, status=PublishStatus.THERE, digest=found[0].digest, why="")
+        attached = self._require_signatures(item, found[0])
+        status = PublishStatus.COMPLETED if attached else PublishStatus.THERE
+        return replace(result, status=status, digest=found[0].digest, attached=attached, why="")
 
     def _publish(self, item: Publishable, result: PublishResult, force: str) -> PublishResult:
         there = {name: self._read_tag(name) for name in map(parse_pullspec, item.names.own)}
@@ -158,13 +159,15 @@ class Publisher:
         image = found[0]
         if image.is_list:
             raise _conflict(f"the names of {item.title} stand for a list of images, {image.digest}")
-        self._require_signatures(item, image.digest)
-        result = replace(result, digest=image.digest)
+        attached = self._require_signatures(item, image)
+        result = replace(result, digest=image.digest, attached=attached)
         missing = [name for name, tagged in there.items() if tagged is None]
         for name in missing:
             self._tag(name, image.content, image.media_type, replaced=False)
             self._record(result, item.key, str(name), image.digest)
-        return replace(result, status=PublishStatus.PUBLISHED if missing else PublishStatus.THERE)
+        if missing:
+            return replace(result, status=PublishStatus.PUBLISHED)
+        return replace(result, status=PublishStatus.COMPLETED if attached else PublishStatus.THERE)
 
     def _publish_list(self, wanted: PublishableList, result: PublishResult, force: str) -> PublishResult:
         entries, missing = self._describe_members(wanted)
@@ -215,7 +218,7 @@ class Publisher:
         is_other = recorded is not None and recorded.key == item.key and recorded.digest != found.digest
         if recorded is not None and is_other and self._tools.attester is None:
             raise _conflict(f"{own} was published as {recorded.digest}, and stands for {found.digest} now")
-        self._require_signatures(item, found.digest)
+        self._require_signatures(item, found)
         platform = {"os": "linux", "architecture": item.arch}
         return make_descriptor(found.media_type, found.digest, len(found.content)) | {"platform": platform}
 
@@ -240,16 +243,20 @@ class Publisher:
 
         return self._tools.attester.complete(image, index, [wanted.name], wanted.predicates, state)
 
-    def _require_signatures(self, item: Publishable, digest: str) -> None:
-        """Check that an image which another machine made is signed: its proof is not known here."""
+    def _require_signatures(self, item: Publishable, found: TaggedImage) -> int:
+        """Check that an image which another machine made is signed: its proof is not known here.
+
+        What it has in one form only, it gets in the other one, too; returns how much that was.
+        """
         if self._tools.attester is None:
-            return
-        image = item.names.image(digest)
+            return 0
+        image = item.names.image(found.digest)
         if missing := self._tools.attester.missing(image, item.names.all, item.predicates):
             raise _unsigned(
                 f"{image} was made from the inputs of {item.title} by another machine, and lacks "
                 f"{', '.join(missing)}: publish on that machine, or move the tag with --force"
             )
+        return self._tools.attester.complete(image, found.content, item.names.all, item.predicates, item.state)
 
     def _upload(self, item: Publishable, exported: ExportedImage, result: PublishResult) -> PublishResult:
         """Bring blobs and manifest into a repository, and look whether they are there."""

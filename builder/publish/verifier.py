@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,20 @@ from builder.foreign import Parsed, parse_data, read_json
 from builder.image.contents import LayerCache, list_modules, read_exported
 from builder.image.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL
 from builder.publish.attachments import WRONG
+from builder.publish.attest.attached import attached_kinds
 from builder.publish.attest.bundle import SIGNATURE_PREDICATE, open_bundle
 from builder.publish.attest.sbom import SBOM_PREDICATE
 from builder.publish.attest.simple_signing import parse_payload
 from builder.publish.attest.statements import (
     BOOT_TEST,
     BUILD_TYPE,
+    CELL_PREDICATES,
     FIT_TEST,
     PROVENANCE_PREDICATE,
     SIGNATURE_TEST,
     TEST_PREDICATE,
 )
-from builder.publish.attester import bundles_of
+from builder.publish.attester import bundles_of, read_attached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -158,6 +161,7 @@ class Verifier:
             self._look(image, "provenance", lambda: self._verify_provenance(image, contents[0], platform))
             self._look(image, "bill of materials", lambda: self._verify_sbom(image, contents[0]))
             self._look(image, "tests", lambda: self._verify_tests(image, contents[0]))
+            self._look(image, "statements by themselves", lambda: self._verify_attached(image))
 
     def _look(self, image: Pullspec, name: str, work: Callable[[], str]) -> bool:
         """Record what a check saw, and return whether it is right; only a registry without an answer ends the whole."""
@@ -211,6 +215,34 @@ class Verifier:
         if image.reference not in statement.subjects.values():
             raise FormatError(f"{entry.digest} is about another image")
         return statement
+
+    def _verify_attached(self, image: Pullspec) -> str:
+        """Check that what is attached for those who read no bundles says the same as the bundles.
+
+        An image that has none of it was published before there was this form, and is as good as it was.
+        """
+        listed = self._attachments.attestations(image)
+        wanted = attached_kinds(CELL_PREDICATES)
+        found = {kind: read_attached(self._attachments, image, listed, kind, self._keys) for kind in wanted}
+        for finding in found.values():
+            if finding.problem is not None and not finding.signed:
+                raise finding.problem
+        if not any(finding.signed for finding in found.values()):
+            return "none: policy controllers that want statements find them only when it is published again"
+        for kind, finding in found.items():
+            bundled = self._open_all(image, kind)
+            if bundled and not finding.signed:
+                raise FormatError(f"no statement {kind} by the key is attached by itself, and others are")
+            if bundled and not any(statement in bundled for _, statement in finding.signed):
+                raise FormatError(f"the statement {kind} that is attached by itself is not that of its bundle")
+        return "policy controllers find the same statements"
+
+    def _open_all(self, image: Pullspec, predicate: str) -> list[Statement]:
+        found = []
+        for entry in bundles_of(self._attachments.referrers(image), predicate):
+            with suppress(*WRONG):
+                found.append(self._open_one(image, entry, predicate))
+        return found
 
     def _read_image(self, image: Pullspec, manifest: Manifest, folder: Path) -> ImageContents:
         """Read the whole image; every blob is compared with its digest."""

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, ModuleRecord
 from builder.image.manifests import OCI_MANIFEST, make_descriptor
 from builder.publish.attachments import Artifact, AttachmentWriter
+from builder.publish.attest.attached import attach_statement
 from builder.publish.attest.bundle import (
     BUNDLE_TYPE,
     PREDICATE_ANNOTATION,
+    envelope_of,
     sign_statement,
 )
 from builder.publish.attest.facts import CellFacts
@@ -91,8 +93,10 @@ class PublishedImage:
         return Attester(self.attachments, signer).complete(self.image, self.manifest, [str(NAME)], predicates, state)
 
     def attach(self, kind: str, statement: bytes, *, listed_as: str = "", signer: OpenImageSigner = SIGNER) -> None:
-        """Attach one statement, whatever it says."""
+        """Attach one statement, whatever it says, in both forms."""
         bundle = sign_statement(statement, signer.key, signer.sign)
+        envelope = envelope_of(bundle)
+        self.attachments.add_attestations(self.image, [(envelope, attach_statement(listed_as or kind, envelope))])
         artifact = Artifact(kind=BUNDLE_TYPE, content=bundle, annotations={PREDICATE_ANNOTATION: listed_as or kind})
         manifest = self.server.manifests[REPOSITORY, self.facts.digest]
         self.attachments.add(self.image, make_descriptor(OCI_MANIFEST, self.facts.digest, len(manifest)), [artifact])

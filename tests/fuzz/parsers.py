@@ -62,7 +62,15 @@ from builder.kmod.packing import unpack_module
 from builder.kmod.signature import append_signature, parse_certificate, split_signature
 from builder.kmod.symvers import KernelSymbols
 from builder.publish.airgap import AirgapLoader, _unpack
-from builder.publish.attest.bundle import make_statement, open_bundle, sign_statement
+from builder.publish.attest.attached import attach_statement, make_attestation_image, parse_attestation_image
+from builder.publish.attest.bundle import (
+    make_statement,
+    open_bundle,
+    open_envelope,
+    rewrite_envelope,
+    sign_envelope,
+    sign_statement,
+)
 from builder.publish.attest.simple_signing import (
     ImageSignature,
     make_payload,
@@ -70,7 +78,7 @@ from builder.publish.attest.simple_signing import (
     parse_payload,
     parse_signature_image,
 )
-from builder.publish.attester import stated_predicates
+from builder.publish.attester import read_stated
 from builder.publish.reading import read_tag
 from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
@@ -245,7 +253,7 @@ def _run_referrers(data: bytes, folder: Path) -> None:
     server.faults.append(lambda request: _ok(data) if "/referrers/" in request.url.path else None)
     server.manifests |= {("org/drv", digest_of(b"x")): data, ("org/drv", digest_of(b"y")): data}
     _, _, attachments = server.open(folder / "cache")
-    stated_predicates(attachments, _NAME.at(_DIGEST), [_key()])
+    read_stated(attachments, _NAME.at(_DIGEST), [_key()])
 
 
 def _run_artifact(data: bytes, folder: Path) -> None:
@@ -352,6 +360,10 @@ def _signature_image() -> bytes:
         ImageSignature(digest_of(b"q"), 1, b"other"),
     ]
     return make_signature_image(made)[0]
+
+
+def _attestation_image() -> bytes:
+    return make_attestation_image([attach_statement("https://kind", content) for content in (b"p", b"q")])[0]
 
 
 def _contents(files: dict[str, bytes]) -> ImageContents:
@@ -816,7 +828,7 @@ def _run_bundle_parts(data: bytes, folder: Path) -> None:
         [(data, _BUNDLED)]
         + [
             (json.dumps({"manifests": [_index_of_bundle(data, role)]}).encode(), data)
-            for role in ("image", "list", "signatures", "attestation")
+            for role in ("image", "list", "signatures", "attestation", "statements")
         ]
     ):
         blobs = {
@@ -1129,6 +1141,12 @@ PARSERS: tuple[Parser, ...] = (
         run=lambda data, _: parse_signature_image(data),
     ),
     Parser(
+        name="attestation-image",
+        samples=lambda: [_attestation_image()],
+        make=mutate.json_input,
+        run=lambda data, _: (parse_attestation_image(data), make_attestation_image([], data)),
+    ),
+    Parser(
         name="simple-signing",
         samples=lambda: [make_payload("quay.test/org/drv:1", _DIGEST)],
         make=mutate.json_input,
@@ -1142,6 +1160,12 @@ PARSERS: tuple[Parser, ...] = (
             sign_statement(_STATEMENT, _key(), lambda _: b"signature"),
             sign_statement(b"{}", _key(), lambda _: b"s"),
         ],
+    ),
+    Parser(
+        name="statement-envelope",
+        make=mutate.json_input,
+        run=lambda data, _: (rewrite_envelope(data), open_envelope(data, [_key()])),
+        samples=lambda: [sign_envelope(_STATEMENT, _sign), sign_envelope(b"{}", lambda _: b"s")],
     ),
     Parser(
         name="statement",

@@ -1,7 +1,8 @@
 """Statements about images, signed: in-toto statements in DSSE envelopes in sigstore bundles, as cosign 3 reads them.
 
 Formats: in-toto attestation v1 (statement), secure-systems-lab/dsse v1 (envelope), sigstore protobuf-specs
-``dev.sigstore.bundle`` v0.3 (bundle), sigstore/cosign specs/BUNDLE_SPEC.md (its place in a registry). Pure.
+``dev.sigstore.bundle`` v0.3 (bundle), sigstore/cosign specs/BUNDLE_SPEC.md (its place in a registry). The same envelope
+is attached by itself for those who read no bundles: ``attached.py``. Pure.
 """
 
 from __future__ import annotations
@@ -45,21 +46,63 @@ def make_statement(name: str, digest: str, predicate_type: str, predicate: Mappi
 
 
 def sign_statement(statement: bytes, key: PublicKey, sign: Callable[[bytes], bytes]) -> bytes:
-    """Return the bundle of a statement.
+    """Return the bundle of a statement: see ``sign_envelope`` and ``make_bundle``."""
+    return make_bundle(sign_envelope(statement, sign), key)
+
+
+def sign_envelope(statement: bytes, sign: Callable[[bytes], bytes]) -> bytes:
+    """Return the envelope of a statement.
 
     Args:
         statement: its JSON.
-        key: the public half of the key that signs.
         sign: gets the bytes to be signed, returns the signature over their SHA-256.
     """
-    signature = base64.b64encode(sign(_encode(statement))).decode()
+    return _dump_envelope(statement, [sign(_encode(statement))])
+
+
+def _dump_envelope(statement: bytes, signatures: Sequence[bytes]) -> bytes:
     envelope = {
         "payload": base64.b64encode(statement).decode(),
         "payloadType": _PAYLOAD_TYPE,
-        "signatures": [{"sig": signature}],
+        "signatures": [{"keyid": "", "sig": base64.b64encode(item).decode()} for item in signatures],
     }
+    return dump(envelope)
+
+
+def make_bundle(envelope: bytes, key: PublicKey) -> bytes:
+    """Return the bundle of an envelope that was signed with the private half of a key.
+
+    Raises:
+        FormatError: it is no envelope of a statement.
+    """
+    parsed = _read_envelope(envelope)
+    signatures = [{"sig": base64.b64encode(item.sig).decode()} for item in parsed.signatures]
+    payload = base64.b64encode(parsed.payload).decode()
     material: dict[str, Any] = {"publicKey": {"hint": key.hint}, "tlogEntries": [], "timestampVerificationData": None}
-    return dump({"mediaType": BUNDLE_TYPE, "verificationMaterial": material, "dsseEnvelope": envelope})
+    enclosed = {"payload": payload, "payloadType": _PAYLOAD_TYPE, "signatures": signatures}
+    return dump({"mediaType": BUNDLE_TYPE, "verificationMaterial": material, "dsseEnvelope": enclosed})
+
+
+def envelope_of(bundle: bytes) -> bytes:
+    """Return the envelope of a bundle, as it is attached by itself: equal bundles give the same bytes.
+
+    Raises:
+        FormatError: it is no bundle of a statement.
+    """
+    return _rewrite(parse_json(_Bundle, bundle, "sigstore bundle").envelope)
+
+
+def rewrite_envelope(envelope: bytes) -> bytes:
+    """Return an envelope in the form that ``envelope_of`` gives, so that the two can be compared.
+
+    Raises:
+        FormatError: it is no envelope of a statement.
+    """
+    return _rewrite(_read_envelope(envelope))
+
+
+def _rewrite(envelope: _Envelope) -> bytes:
+    return _dump_envelope(envelope.payload, [item.sig for item in envelope.signatures])
 
 
 class _Signature(Parsed):
@@ -98,7 +141,19 @@ def open_bundle(content: bytes, keys: Sequence[PublicKey]) -> Statement:
     Raises:
         FormatError: it is no bundle of a statement, or none of the keys signed it.
     """
-    envelope = parse_json(_Bundle, content, "sigstore bundle").envelope
+    return _open(parse_json(_Bundle, content, "sigstore bundle").envelope, keys)
+
+
+def open_envelope(content: bytes, keys: Sequence[PublicKey]) -> Statement:
+    """Return the statement of an envelope that is attached by itself; raises as ``open_bundle``."""
+    return _open(_read_envelope(content), keys)
+
+
+def _read_envelope(content: bytes) -> _Envelope:
+    return parse_json(_Envelope, content, "envelope of a statement")
+
+
+def _open(envelope: _Envelope, keys: Sequence[PublicKey]) -> Statement:
     encoded = _encode(envelope.payload)
     if not any(key.accepts(item.sig, encoded) for item in envelope.signatures for key in keys):
         raise FormatError("its signature was not made with the given key, or it was changed after it was signed")

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from builder.digest import sha256_of
 from builder.errors import FormatError
 from builder.foreign import Parsed, parse_data, parse_json
-from builder.image.manifests import OCI_CONFIG, OCI_MANIFEST, dump, make_descriptor
+from builder.image.manifests import dump, make_descriptor, make_list_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,26 +92,13 @@ def parse_payload(content: bytes) -> tuple[str, str]:
 
 def make_signature_image(signatures: Sequence[ImageSignature]) -> tuple[bytes, bytes]:
     """Return manifest and configuration of the ``.sig`` image that carries signatures."""
-    config = dump(
-        {
-            "architecture": "",
-            "os": "",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [item.payload_digest for item in signatures]},
-        }
+    return make_list_image(
+        [
+            make_descriptor(PAYLOAD_TYPE, item.payload_digest, item.payload_size)
+            | {"annotations": {**dict(item.annotations), _SIGNATURE: base64.b64encode(item.signature).decode()}}
+            for item in signatures
+        ]
     )
-    layers = [
-        make_descriptor(PAYLOAD_TYPE, item.payload_digest, item.payload_size)
-        | {"annotations": {**dict(item.annotations), _SIGNATURE: base64.b64encode(item.signature).decode()}}
-        for item in signatures
-    ]
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": make_descriptor(OCI_CONFIG, sha256_of(config), len(config)),
-        "layers": layers,
-    }
-    return dump(manifest), config
 
 
 class _Layer(Parsed):
