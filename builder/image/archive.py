@@ -8,6 +8,7 @@ bytes are left to it. The formats: POSIX.1-2017 pax, and GNU tar's long names ("
 from __future__ import annotations
 
 import gzip
+import hashlib
 import lzma
 import tarfile
 import zlib
@@ -95,6 +96,25 @@ def read_tar(stream: IO[bytes], *, most: int, may_be_packed: bool = True) -> Ite
             yield member, content
         content.skip()
     raise ArchiveError(f"it holds more than {_MOST_MEMBERS} files")
+
+
+def hash_unpacked(stream: IO[bytes], *, most: int) -> str:
+    """Return the hexadecimal SHA-256 of what a file unpacks to; compression is told by the first bytes.
+
+    Args:
+        stream: the file.
+        most: bytes that it may unpack to.
+
+    Raises:
+        ArchiveError: it unpacks to more than it should.
+        Exception: other errors of ``BROKEN``.
+    """
+    packed = _Counted(stream)
+    unpacked = _Bounded(_unpack(packed), packed, most)
+    hasher = hashlib.sha256()
+    while chunk := unpacked.read(_CHUNK):
+        hasher.update(chunk)
+    return hasher.hexdigest()
 
 
 def _checked_size(member: tarfile.TarInfo, extensions: dict[str, str]) -> int:

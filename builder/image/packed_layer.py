@@ -56,20 +56,29 @@ def layers_of_base(manifest: bytes, diff_ids: Sequence[str]) -> dict[str, Packed
     Raises:
         FormatError: the two are not of one image, or a layer is packed in a way that nobody knows.
     """
-    found: dict[str, PackedLayer] = {}
     try:
-        layers: list[Any] = read_json(manifest, "the manifest of the base image")["layers"]
-        for diff_id, layer in zip(diff_ids, layers, strict=True):
-            found[diff_id] = _read(layer)
-    except (KeyError, TypeError, ValueError) as error:
+        return dict(zip(diff_ids, list_layers(manifest, "the base image"), strict=True))
+    except ValueError as error:
         raise FormatError(f"the manifest of the base image does not fit its configuration: {error!r}") from None
-    return found
 
 
-def _read(layer: Any) -> PackedLayer:
+def list_layers(manifest: bytes, name: str) -> list[PackedLayer]:
+    """Return the layers of an image of a registry, lowest first; ``name`` is for sentences.
+
+    Raises:
+        FormatError: it is no manifest, or a layer is packed in a way that nobody knows.
+    """
+    try:
+        layers: list[Any] = read_json(manifest, f"the manifest of {name}")["layers"]
+        return [_read(layer, name) for layer in layers]
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"the manifest of {name} lists no layers as it should: {error!r}"[:300]) from None
+
+
+def _read(layer: Any, name: str) -> PackedLayer:
     media_type, digest, size = str(layer["mediaType"]), layer["digest"], layer["size"]
     if media_type not in _FORMS:
-        raise FormatError(f"a layer of the base image is {media_type!r}, which is no layer that can be kept")
+        raise FormatError(f"a layer of {name} is {media_type[:100]!r}, which is no layer that can be kept")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or type(size) is not int or size < 0:
-        raise FormatError(f"a layer of the base image is named {digest!r} with {size!r} bytes")
+        raise FormatError(f"a layer of {name} is named {digest!r} with {size!r} bytes")
     return PackedLayer(digest=digest, size=size, packing=_FORMS[media_type][1])

@@ -206,8 +206,8 @@ def make_publishable(project: Project, decision: Decision, names: ImageNames, *,
     ``digest`` is that of its image in the store, where there is one that may be published; else the decision says why.
     """
 
-    def state() -> Statements:
-        facts = read_facts(project, decision, digest, names)
+    def state(published: str) -> Statements:
+        facts = replace(read_facts(project, decision, digest, names), digest=published)
         return Statements(by_kind=make_statements(facts), made=facts.evidence.finished)
 
     return Publishable(
@@ -268,8 +268,8 @@ def _why_unproven(project: Project, decision: Decision, digest: str) -> str:
     evidence = project.journal.cells.get(decision.cell.id)
     if evidence is None or evidence.key != decision.key or evidence.digest != digest or not evidence.modules:
         return (
-            "it is built, but what it was proven by is not on record here, so nothing can be attested: run "
-            f"'nox -s build -- --force --kernel {decision.cell.kernel.raw}'"
+            "it is built, but what it was proven by is not on record here, so nothing can be attested: run 'nox -s "
+            "build -- --force' with the same selection"
         )
     return ""
 

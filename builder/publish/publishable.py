@@ -54,7 +54,7 @@ class Publishable:
         arch: its architecture (OCI spelling).
         names: under which it is published.
         predicates: the kinds of statements that it must have where images are signed.
-        state: gives them; called if need be, and only for an image that is here.
+        state: gives them, for the digest of an image that is here, or holds the very files of it; called if need be.
         stored_as: its name in the container store.
         digest: of the image in registries; empty where it is not in the store as it should be.
         packing: how it becomes one with this digest.
@@ -67,7 +67,7 @@ class Publishable:
     arch: str
     names: ImageNames
     predicates: tuple[str, ...]
-    state: Callable[[], Statements]
+    state: Callable[[str], Statements]
     stored_as: str = ""
     digest: str = ""
     packing: Packing = field(default_factory=Packing)

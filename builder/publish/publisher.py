@@ -7,6 +7,7 @@ publish that is killed leaves blobs without a name, which the next one finds and
 from __future__ import annotations
 
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +22,7 @@ from builder.host.run import check_stop
 from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, make_descriptor, make_index
 from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
+from builder.publish.equality import find_difference
 from builder.publish.export import export_stored
 from builder.publish.publishable import Statements
 from builder.publish.reading import TaggedImage, read_tag
@@ -29,7 +31,7 @@ from builder.pullspec import parse_pullspec
 from builder.registry.manifest import Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from builder.evidence.journal import Journal
     from builder.publish.attester import Attester
@@ -119,19 +121,16 @@ class Publisher:
         for name, found in others.items():
             if not force and found.key != item.key:
                 raise _conflict(
-                    f"{name} stands for {found.digest}, and this image is {item.digest}: final tags are never moved; "
-                    "give it a new version, or say --force with a reason"
+                    f"{name} stands for {found.digest}, which was made of other inputs, and this image is "
+                    f"{item.digest}: final tags are never moved; give it a new version"
                 )
         if others and not force:
             return self._adopt(item, result, there)
         images = [found for found in there.values() if found is not None]
         if not force and len(images) == len(there):
             return self._complete(item, result, images[0].content)
-        with tempfile.TemporaryDirectory(dir=self._tools.scratch, prefix="publish-") as folder:
-            exported = export_stored(item.stored_as, Path(folder, "image"), item.packing)
+        with self._export(item) as exported:
             image = exported.packed
-            if image.digest != item.digest:
-                raise FormatError(f"{item.stored_as} is {image.digest} in the store, not {item.digest}")
             result = self._upload(item, exported, result)
         attached = self._attest(item, image.manifest)
         for name, tagged in there.items():
@@ -140,6 +139,15 @@ class Publisher:
                 replaced = others[name].digest if name in others else ""
                 self._record(result, item.key, str(name), image.digest, replaced=replaced, reason=force)
         return replace(result, status=PublishStatus.PUBLISHED, attached=attached)
+
+    @contextmanager
+    def _export(self, item: Publishable) -> Iterator[ExportedImage]:
+        """Give an image out of the store, in a folder that is removed then."""
+        with tempfile.TemporaryDirectory(dir=self._tools.scratch, prefix="publish-") as folder:
+            exported = export_stored(item.stored_as, Path(folder, "image"), item.packing)
+            if (digest := exported.packed.digest) != item.digest:
+                raise FormatError(f"{item.stored_as} is {digest} in the store, not {item.digest}")
+            yield exported
 
     def _complete(self, item: Publishable, result: PublishResult, manifest: bytes) -> PublishResult:
         """Add what an image lacks whose names all stand for it already."""
@@ -230,7 +238,8 @@ class Publisher:
         if self._tools.attester is None:
             return 0
         image = item.names.image(sha256_of(manifest))
-        return self._tools.attester.complete(image, manifest, item.names.all, item.predicates, item.state)
+        state = partial(item.state, image.reference)
+        return self._tools.attester.complete(image, manifest, item.names.all, item.predicates, state)
 
     def _attest_list(self, wanted: PublishableList, image: Pullspec, index: bytes) -> int:
         if self._tools.attester is None:
@@ -244,19 +253,29 @@ class Publisher:
         return self._tools.attester.complete(image, index, [wanted.name], wanted.predicates, state)
 
     def _require_signatures(self, item: Publishable, found: TaggedImage) -> int:
-        """Check that an image which another machine made is signed: its proof is not known here.
+        """Have an image that another machine made signed; returns how many signatures and statements it got.
 
-        What it has in one form only, it gets in the other one, too; returns how much that was.
+        Its proof is not known here, so it must have them, if only in one form; or hold the very files of the image
+        that is here: then what is known of the one is true of the other.
         """
-        if self._tools.attester is None:
+        attester = self._tools.attester
+        if attester is None:
             return 0
         image = item.names.image(found.digest)
-        if missing := self._tools.attester.missing(image, item.names.all, item.predicates):
-            raise _unsigned(
-                f"{image} was made from the inputs of {item.title} by another machine, and lacks "
-                f"{', '.join(missing)}: publish on that machine, or move the tag with --force"
-            )
-        return self._tools.attester.complete(image, found.content, item.names.all, item.predicates, item.state)
+        missing = attester.missing(image, item.names.all, item.predicates)
+        if missing and (why := self._find_difference(item, image)):
+            lacks = f"lacks {', '.join(missing)}"
+            raise _unsigned(f"{image} was made from the inputs of {item.title} by another machine, and {lacks}; {why}")
+        state = partial(item.state, found.digest)
+        return attester.complete(image, found.content, item.names.all, item.predicates, state)
+
+    def _find_difference(self, item: Publishable, image: Pullspec) -> str:
+        """Say why an image cannot be taken for the one that is here, and what to do; empty where it can."""
+        if not item.digest:
+            return "there is none here that it could equal: publish on that machine, or build it here and publish again"
+        with self._export(item) as exported:
+            why = find_difference(self._tools.registry, image, exported)
+        return f"{why}, so what is known here is not known of it: publish on that machine" if why else ""
 
     def _upload(self, item: Publishable, exported: ExportedImage, result: PublishResult) -> PublishResult:
         """Bring blobs and manifest into a repository, and look whether they are there."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from builder.kernel import KernelVersion
 
 LOCAL = "localhost/"
@@ -25,7 +28,7 @@ class PublishStatus(StrEnum):
     CONFLICT = "conflict"
     """A tag stands for another image, and final tags are never moved."""
     UNSIGNED = "unsigned"
-    """It was made by another machine from the same inputs, and is not signed: only that machine knows its proof."""
+    """It was made by another machine from the same inputs, is not signed, and could not be proved equal to one here."""
     UNKNOWN = "unknown"
     """The registry refused or gave no answer; nothing was tagged."""
     NOT_BUILT = "not-built"
@@ -62,8 +65,30 @@ class PublishResult:
         return self.status in _FAILURES
 
     @property
+    def may_be_moved(self) -> bool:
+        """Whether its tags stand for an image that ours could take the place of, by --force."""
+        return self.status in {PublishStatus.CONFLICT, PublishStatus.UNSIGNED} and bool(self.digest)
+
+    @property
     def is_waiting(self) -> bool:
         return self.status is PublishStatus.WAITING
+
+
+def advise(results: Sequence[PublishResult]) -> str:
+    """Return the one command that moves all tags which stand for other images than those here; empty for none.
+
+    A driver's cells are named by one pattern where all of them are to be moved.
+    """
+    moved = [result.title for result in results if result.may_be_moved]
+    if not moved:
+        return ""
+    stay = {result.title.partition("/")[0] for result in results if not result.may_be_moved}
+    words = {title if (driver := title.partition("/")[0]) in stay else f"{driver}/*": None for title in moved}
+    forced = " ".join(f"--force {shlex.quote(word)}" for word in words)
+    return (
+        f"final tags are never moved by themselves; to put the {len(moved)} images of this machine in their place, all "
+        f"at once, add to the same command: {forced} --reason 'WHY'"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
+from builder.publish.result import advise
 from builder.show.table import make_table
 from builder.writing import count, emit_json
 
@@ -66,7 +67,8 @@ def emit_publish_summary(results: Sequence[PublishResult]) -> str:
 
 
 def emit_publish_json(results: Sequence[PublishResult]) -> str:
-    return _dump([describe_result(result) for result in results], "cells")
+    rows = [describe_result(result) for result in results]
+    return emit_json({"format": FORMAT_VERSION, "cells": rows, "advice": advise(results)})
 
 
 def describe_result(result: PublishResult) -> dict[str, object]:

@@ -8,6 +8,7 @@ import click
 
 from builder.errors import FailureClass
 from builder.publish.cells import Force, publish_project
+from builder.publish.result import advise
 from builder.show.publish import emit_publish_json, emit_publish_summary, emit_publish_table
 from builder.verbs.options import make_selector, with_selectors
 from builder.verbs.session import WIDE, Session, show_progress
@@ -26,9 +27,10 @@ def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_jso
 
     Only images that are built, proven and (where versions.yaml wants it) booted; the driver's 'image' names the
     registry. Blobs that are there are not sent again; the manifest goes in by digest and is looked at there; tags are
-    written last, and never moved: another image under the same tag is a conflict. Killed or interrupted, the same
-    command goes on. Secrets come from podman login, or registry.auth_files. Exit codes: 0 all there, or a list waits
-    for other machines, 16 not.
+    written last, and never moved: another image under the same tag is a conflict, unless it was made of the same inputs
+    elsewhere and is signed, or holds the very files of the one that is here. Killed or interrupted, the same command
+    goes on. Secrets come from podman login, or registry.auth_files. Exit codes: 0 all there, or a list waits for other
+    machines, 16 not.
 
     \b
     publish
@@ -43,4 +45,6 @@ def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_jso
     else:
         session.out.print(emit_publish_table(results, wide=session.out.width >= WIDE))
         session.out.print(emit_publish_summary(results), markup=False)
+        if advice := advise(results):
+            session.out.print(advice, markup=False, soft_wrap=True)
     return FailureClass.PUBLISH.exit_code if any(result.is_failure for result in results) else 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from fakes.bench import FEW, Bench
+from fakes.exported import StoredImage
 from fakes.list_place import BOTH, LIST, LIST_OTHER, LIST_REPOSITORY, REFUSED, Place, list_item, list_of, own_names
 from fakes.lists import never
 from fakes.published_image import (
@@ -36,6 +37,8 @@ from builder.publish.result import PublishResult, PublishStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fakes.tools import FakeTools
 
 
 def test_a_list_waits_for_a_member_that_is_refused_here_and_then_completes(place: Place) -> None:
@@ -165,16 +168,19 @@ def test_another_list_under_the_tag_stays(place: Place) -> None:
     assert place.publish(force="the first one was wrong").status is PublishStatus.PUBLISHED
 
 
-def test_what_another_machine_made_of_the_same_inputs_is_adopted(tmp_path: Path) -> None:
+def test_what_another_machine_made_of_the_same_inputs_is_adopted(tmp_path: Path, fake_tools: FakeTools) -> None:
     """Its digest differs (ECDSA is not deterministic everywhere); names that it did not write yet get its image."""
+    stored = StoredImage(tmp_path / "stored")
+    stored.keep_in(fake_tools)
     image = make_published_image(FakeRegistry(), tmp_path)
     alias = f"quay.test/{REPOSITORY}:alias"
     attester = Attester(image.attachments, SIGNER)
     publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), attester)
-    ours = image.item(alias, digest=f"sha256:{'7' * 64}")
+    ours = image.item(alias, digest=stored.digest)
     unsigned = publisher.publish(ours)
     assert unsigned.status is PublishStatus.UNSIGNED
     assert "lacks a signature for" in unsigned.why
+    assert "its configuration differs" in unsigned.why
     assert (REPOSITORY, "alias") not in image.server.manifests
     image.sign()
     attester.complete(image.image, image.manifest, [alias], (), never)

@@ -48,7 +48,10 @@ def test_a_run_in_one_sentence() -> None:
     assert emit_publish_summary(_RESULTS) == (
         "1 published, 1 unknown; 3 blobs with 11 bytes sent, 3 signatures and attestations added"
     )
-    assert [cell["status"] for cell in json.loads(emit_publish_json(_RESULTS))["cells"]] == ["published", "unknown"]
+    data = json.loads(emit_publish_json(_RESULTS))
+    assert ([cell["status"] for cell in data["cells"]], data["advice"]) == (["published", "unknown"], "")
+    data = json.loads(emit_publish_json([*_RESULTS, _result(PublishStatus.CONFLICT, digest="sha256:1")]))
+    assert "--force demo-1/conflict --reason" in data["advice"]
 
 
 def _audit(drift: TagState, **more: Any) -> Audit:
