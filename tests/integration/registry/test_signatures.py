@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,8 +23,7 @@ from integration.conftest import Machine, copy_project
 from integration.registry_server import RegistryServer, serve_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from integration.engines import Engines
 
@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.buildah, pytest.mark.archive]
 
 _SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 _BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_KINDS = ("slsaprovenance1", "cyclonedx", "https://in-toto.io/attestation/test-result/v0.1")
 _WITHOUT = ("--without", "boot", "--without", "module-signature")
 
 
@@ -195,12 +196,82 @@ def test_cosign_takes_both_forms(site: _Site, cells: list[dict[str, Any]], engin
             done = engines.cosign("verify", *key, form, name, home=tmp_path)
             assert done.returncode == 0, f"{name} {form}: {done.stderr}"
             assert cells[0]["digest"] in done.stdout or cells[2]["digest"] in done.stdout
-    for kind in ("slsaprovenance1", "cyclonedx", "https://in-toto.io/attestation/test-result/v0.1"):
-        done = engines.cosign("verify-attestation", *key, "--type", kind, cells[0]["names"][0], home=tmp_path)
-        assert done.returncode == 0, f"{kind}: {done.stderr}"
     wrong = ["--key", site.signer("other")["public_key"], *key[2:]]
     for form in ("--new-bundle-format=true", "--new-bundle-format=false"):
         assert engines.cosign("verify", *wrong, form, cells[0]["names"][0], home=tmp_path).returncode != 0
+        asked = ["verify-attestation", form, "--type"]
+        for kind in _KINDS:
+            done = engines.cosign(*asked, kind, *key, cells[0]["names"][0], home=tmp_path)
+            assert done.returncode == 0, f"{form} {kind}: {done.stderr}"
+            assert engines.cosign(*asked, kind, *wrong, cells[0]["names"][0], home=tmp_path).returncode != 0
+        assert engines.cosign(*asked, "vuln", *key, cells[0]["names"][0], home=tmp_path).returncode != 0
+
+
+def test_an_admission_controller_takes_what_we_attested_and_nothing_else(
+    site: _Site, cells: list[dict[str, Any]], engines: Engines, tmp_path: Path
+) -> None:
+    """Sigstore's policy-controller, which reads no bundles where a policy names a key."""
+    (tmp_path / "config.json").write_text(site.server.auth_file(tmp_path).read_text())
+    own, digest = cells[0]["names"][0], cells[0]["digest"]
+    manifest = site.get(f"manifests/{digest}").content
+    another = _changed(manifest)
+    site.put("not-attested", another)
+    lists = {form: site.get(f"manifests/{digest.replace(':', '-')}.{form}").content for form in ("sig", "att")}
+    moved = f"sha256-{hashlib.sha256(another).hexdigest()}"
+    site.put(f"{moved}.att", lists["att"])
+
+    def ask(policy: Path, name: str) -> tuple[bool, str]:
+        (answer,) = engines.admit(policy, name, home=tmp_path)
+        return answer["allowed"], answer["why"]
+
+    assert ask(_admission(site, tmp_path / "policy.yaml", _KINDS), own) == (True, "")
+    assert ask(_admission(site, tmp_path / "none.yaml", ()), own) == (True, "")
+    allowed, why = ask(_admission(site, tmp_path / "missing.yaml", (*_KINDS, "vuln")), own)
+    assert (allowed, "no matching attestations with type vuln" in why) == (False, True), why
+    allowed, why = ask(_admission(site, tmp_path / "wrong.yaml", _KINDS, key="other"), own)
+    assert (allowed, "no matching attestations" in why) == (False, True), why
+    allowed, why = ask(tmp_path / "policy.yaml", f"{site.image}:not-attested")
+    assert (allowed, "no matching subject digest found" in why) == (False, True), why
+    site.put(f"{digest.replace(':', '-')}.att", json.dumps(json.loads(lists["att"]) | {"layers": []}).encode())
+    allowed, why = ask(tmp_path / "policy.yaml", own)
+    assert (allowed, "no matching attestations" in why) == (False, True), why
+    code, results = site.run("publish")
+    assert (code, results["cells"][0]["status"], results["cells"][0]["attached"]) == (0, "completed", 3)
+    assert ask(tmp_path / "policy.yaml", own) == (True, "")
+
+
+def _admission(site: _Site, file: Path, kinds: Sequence[str], key: str = "release") -> Path:
+    """Write a ClusterImagePolicy that wants statements of these kinds by a key."""
+    wanted = [{"name": f"wanted-{number}", "predicateType": kind} for number, kind in enumerate(kinds)]
+    authority = {"name": "vendor", "key": {"data": Path(site.signer(key)["public_key"]).read_text()}}
+    policy = {
+        "apiVersion": "policy.sigstore.dev/v1beta1",
+        "kind": "ClusterImagePolicy",
+        "metadata": {"name": "vendor"},
+        "spec": {"images": [{"glob": "**"}], "authorities": [authority | ({"attestations": wanted} if kinds else {})]},
+    }
+    file.write_text(yaml.safe_dump(policy))
+    return file
+
+
+def test_another_reader_finds_every_blob_of_a_published_image_right(
+    site: _Site, cells: list[dict[str, Any]], engines: Engines, tmp_path: Path
+) -> None:
+    """Crane unpacks each layer and compares it with the configuration, and everything with its digest."""
+    (tmp_path / "config.json").write_text(site.server.auth_file(tmp_path).read_text())
+    for row in cells:
+        done = engines.crane("validate", "--remote", row["names"][0], home=tmp_path)
+        assert done.returncode == 0, done.stderr
+    layer = site.get(f"manifests/{cells[0]['digest']}").json()["layers"][-1]["digest"]
+    file = site.stored(layer)
+    before = file.read_bytes()
+    file.write_bytes(before[:-5] + bytes([before[-5] ^ 1]) + before[-4:])
+    try:
+        done = engines.crane("validate", "--remote", cells[0]["names"][0], home=tmp_path)
+        assert done.returncode != 0
+        assert layer.removeprefix("sha256:") in done.stderr or "gzip" in done.stderr, done.stderr
+    finally:
+        file.write_bytes(before)
 
 
 def test_everything_about_an_image_is_verified(site: _Site, cells: list[dict[str, Any]]) -> None:
@@ -223,11 +294,13 @@ def test_a_changed_byte_anywhere_is_noticed(site: _Site, cells: list[dict[str, A
     parts |= {f"layer {number}": layer["digest"] for number, layer in enumerate(manifest["layers"])}
     signatures = site.get(f"manifests/{digest.replace(':', '-')}.sig")
     parts["payload of a signature"] = signatures.json()["layers"][0]["digest"]
+    for layer in site.get(f"manifests/{digest.replace(':', '-')}.att").json()["layers"]:
+        parts[f"envelope of {layer['annotations']['predicateType']}"] = layer["digest"]
     for entry in site.get(f"manifests/{digest.replace(':', '-')}").json()["manifests"]:
         kind = entry["annotations"]["dev.sigstore.bundle.predicateType"]
         parts[f"manifest of {kind}"] = entry["digest"]
         parts[f"bundle of {kind}"] = site.get(f"manifests/{entry['digest']}").json()["layers"][0]["digest"]
-    assert len(parts) >= 2 + 2 + 1 + 8
+    assert len(parts) >= 2 + 2 + 1 + 3 + 8
     for what, part in parts.items():
         file = site.stored(part)
         before = file.read_bytes()
