@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.samples import Sample
 
 from builder.boot.load_order import (
     Load,
@@ -16,21 +15,11 @@ from builder.boot.load_order import (
     read_modprobe_files,
     underscored,
 )
-from builder.boot.load_plan import LoadPlan, plan_loads
-from builder.boot.module_index import INDEX_FILE, keep_index, make_index
-from builder.boot.script import OwnModule
-from builder.config.model import BootTest
-from builder.errors import FormatError
 from builder.kernel import parse_kernel_version
-from builder.kmod.fit import place_modules
-from builder.sources.kernels import is_of_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-    from builder.boot.kernel_image import BootKernel
-    from builder.kernel import KernelVersion
 
 _KERNEL = parse_kernel_version("6.12.5+deb12-amd64")
 
@@ -158,114 +147,3 @@ def test_blacklisted_modules_answer_to_their_names_only() -> None:
 def test_words_of_softdeps_and_names() -> None:
     assert parse_softdep(["a", "pre:", "b", "c", "post:", "d", "pre:", "e"]) == (("b", "c", "e"), ("d",))
     assert underscored("a-b[0-9]c-d") == "a_b[0-9]c_d"
-
-
-def test_an_index_is_made_once_and_one_that_is_damaged_is_made_again(tmp_path: Path) -> None:
-    files = [
-        ("usr/lib/modules/k/kernel/b-c.ko", Sample(name="b_c", modinfo=["license=GPL", "alias=x-*"]).write()),
-        ("usr/lib/modules/k/kernel/a.ko", Sample(name="a", depends="b-c", modinfo=["softdep=pre: b-c"]).write()),
-        ("usr/lib/modules/k/modules.order", b"kernel/b-c.ko\nkernel/gone.ko\n"),
-        ("usr/lib/modules/k/modules.builtin", b"kernel/in-side.ko\n"),
-        ("usr/lib/modules/k/modules.builtin.modinfo", b"in_side.alias=some-name\0in_side.license=GPL\0"),
-    ]
-    assert all(is_of_modules(path) for path, _ in files)
-    made = []
-
-    def make() -> ModuleIndex:
-        made.append(1)
-        return make_index(files)
-
-    for content in (None, "", "{", '{"modules": [["a"]], "built_in": []}'):
-        if content is not None:
-            (tmp_path / INDEX_FILE).write_text(content)
-        for _ in range(2):
-            index = keep_index(tmp_path / INDEX_FILE, make)
-            assert list(index.modules) == ["b_c", "a"]
-            assert index.modules["a"] == ModuleFacts(name="a", depends=("b_c",), softdeps=("pre: b-c",))
-            assert index.by_alias("x_1") == ["b_c"]
-            assert index.is_built_in("in-side")
-            assert index.is_built_in("some_name")
-    assert len(made) == 4
-    with pytest.raises(FormatError):
-        make_index([("x.ko", b"no module")])
-
-
-class _Images:
-    """A kernel with what crc32c needs; ``asked`` are the names that were fetched."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def identity_of(self, kernel: KernelVersion) -> str:
-        return kernel.raw
-
-    def missing_bytes(self, kernel: KernelVersion) -> int:
-        return 0
-
-    def of(self, kernel: KernelVersion) -> BootKernel:
-        raise NotImplementedError
-
-    def in_tree(self, kernel: KernelVersion, names: Iterable[str]) -> list[tuple[str, bytes]]:
-        self.asked = sorted(names)
-        return [(name, b"ko") for name in self.asked]
-
-    def index(self, kernel: KernelVersion) -> ModuleIndex:
-        self.asked = ["index"]
-        return _index(*_CRC)
-
-
-def _plan(samples: list[Sample], files: dict[str, bytes] | None = None, **settings: object) -> tuple[LoadPlan, _Images]:
-    placed, _ = place_modules((f"opt/lib/modules/k/extra/{item.name}.ko", item.write()) for item in samples)
-    images = _Images()
-    modules = {module.object.name: module for module in placed}
-    return plan_loads(modules, BootTest.model_validate(settings), images, _KERNEL, files or {}), images
-
-
-def test_a_driver_brings_the_soft_dependencies_of_what_it_needs() -> None:
-    plan, images = _plan([Sample(name="user", depends="boost"), Sample(name="boost", depends="libcrc32c")])
-    assert [(load.name, load.is_required) for load in plan.in_tree] == [
-        ("crc32c_generic", False), ("crc32c_intel", False), ("libcrc32c", True),
-    ]  # fmt: skip
-    assert images.asked == ["crc32c_generic", "crc32c_intel", "libcrc32c"]
-    assert list(plan.own) == [OwnModule(name="boost"), OwnModule(name="user", depends=("boost",))]
-    assert plan.notes == []
-
-
-def test_a_driver_that_needs_nothing_costs_nothing() -> None:
-    plan, images = _plan([Sample(name="b", depends="a"), Sample(name="a")])
-    assert ([module.name for module in plan.own], images.asked, plan.in_tree) == (["a", "b"], [], [])
-
-
-def test_soft_dependencies_among_own_modules_and_files_of_the_image() -> None:
-    soft = Sample(name="front", modinfo=["license=GPL", "softdep=pre: back post: tail none"])
-    files = {"etc/modprobe.d/x.conf": b"options back size=3\nremove a b\n"}
-    plan, _ = _plan([soft, Sample(name="tail"), Sample(name="back")], files, in_tree=("crc32c", "absent"))
-    assert [(module.name, module.options) for module in plan.own] == [("back", "size=3"), ("front", ""), ("tail", "")]
-    assert [load.name for load in plan.in_tree] == ["crc32c_generic", "crc32c_intel"]
-    assert plan.notes == [
-        f"{_KERNEL} has no module and no alias 'absent', which boot.in_tree names",
-        f"{_KERNEL} has nothing for the soft dependency none (of front)",
-        "not followed: etc/modprobe.d/x.conf: remove a b",
-    ]
-
-
-def test_notes_are_as_many_as_somebody_reads() -> None:
-    words = " ".join(f"no{n}" for n in range(5000))
-    plan, _ = _plan(
-        [Sample(name="evil", modinfo=["license=GPL", f"softdep=pre: {words}"])],
-        {"etc/modprobe.d/x.conf": b"bad\n" * 5000},
-    )
-    assert len(plan.notes) == 21
-    assert plan.notes[-1].startswith("and ")
-    assert plan.notes[-1].endswith(" more notes")
-
-
-def test_names_that_no_module_has_are_said() -> None:
-    plan, _ = _plan(
-        [Sample(name="a")],
-        load={"b": {"expect": "ENODEV", "because": "r"}},
-        parameters=({"name": "x", "modules": {"c": "y=1", "a": "z=1"}},),
-    )
-    assert plan.notes == [
-        f"the image has no module '{name}', which versions.yaml names for its boot test" for name in ("b", "c")
-    ]

@@ -12,6 +12,7 @@ from builder.doctor.condition import State
 from builder.doctor.examine import examine
 from builder.doctor.tools import E2E_TOOLS, TOOLS
 from builder.host.disk import GIB
+from builder.kernel import Arch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +97,17 @@ def test_a_cluster_for_tests_needs_more_programs_and_more_room(
     assert (room.status, room.remedy) == (State.WARN, "a first build of everything needs up to 15 GiB")
     assert not names & _statuses(tmp_path).keys()
     assert _statuses(tmp_path)["disk of the cache"] is State.OK
+
+
+def test_the_doctor_looks_at_what_boot_tests_need(
+    fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.doctor.examine.find_tool", lambda name: None if name.startswith("qemu") else name)
+    monkeypatch.setattr("builder.boot.machine.find_firmware.__defaults__", ((tmp_path,),))
+    fake_tools.add("buildah", 'case "$*" in --version) echo buildah version 1.30.0 ;; *) echo overlay / ;; esac')
+    found = {item.name: item for item in examine(tmp_path, user_id=0, boot=[Arch.AARCH64])}
+    assert found["qemu-system-aarch64"].status is found["firmware for aarch64"].status is State.MISSING
+    assert "qemu-efi-aarch64" in found["firmware for aarch64"].remedy
+    assert "qemu-system-x86_64" not in found
+    assert "software emulation" in found["acceleration"].message
+    assert not any("qemu" in item.name for item in examine(tmp_path, user_id=0))

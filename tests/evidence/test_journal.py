@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from fakes.full_disk import room, tear
 
 from builder.errors import HostError
 from builder.evidence.journal import Journal
+from builder.evidence.records import BootEvidence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +95,50 @@ def test_a_torn_line_of_the_journal_is_set_aside_with_a_sentence(
     assert "40 bytes are in" in caplog.text
     events = [json.loads(line) for line in file.read_bytes().splitlines()]
     assert [event["size"] for event in events if event.get("event") == "torn-line"] == [40]
+
+
+def test_the_journal_keeps_the_latest_boot(tmp_path: Path) -> None:
+    evidence = BootEvidence(
+        cell="demo/k", key="1", digest="sha256:1", passed=True, run="r", finished="2026-11-23T00:00:00Z", mode="secure",
+        acceleration="tcg", enrolled="db", signed_by="signers", seconds=8.1, refusals=("a", "b"),
+    )  # fmt: skip
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.record_boot(evidence)
+    journal.record_boot(replace(evidence, passed=False, code="kernel-oops"))
+    assert Journal(tmp_path / "journal.jsonl").boots["demo/k"] == replace(evidence, passed=False, code="kernel-oops")
+
+
+_PASSED = BootEvidence(
+    cell="demo/k", key="1", digest="sha256:1", passed=True, run="r", finished="2026-11-23T00:00:00Z", mode="secure",
+    acceleration="tcg", enrolled="db", signed_by="signers", seconds=8.1,
+)  # fmt: skip
+_COPIES = replace(_PASSED, signed_by="throwaway")
+_WITHOUT = replace(_PASSED, mode="plain", signed_by="nobody", wish="plain")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "counts"),
+    [
+        (_PASSED, _WITHOUT, False),
+        (_PASSED, _COPIES, False),
+        (_COPIES, _WITHOUT, False),
+        (_WITHOUT, _COPIES, True),
+        (_COPIES, _PASSED, True),
+        (_PASSED, replace(_PASSED, run="s"), True),
+        (_PASSED, replace(_WITHOUT, passed=False), True),
+        (replace(_PASSED, passed=False), _WITHOUT, True),
+        (_PASSED, replace(_WITHOUT, digest="sha256:2"), True),
+        (_PASSED, replace(_WITHOUT, key="2"), True),
+    ],
+)
+def test_a_weaker_pass_does_not_replace_a_stronger_one(
+    tmp_path: Path, earlier: BootEvidence, later: BootEvidence, *, counts: bool
+) -> None:
+    file = tmp_path / "journal.jsonl"
+    journal = Journal(file)
+    journal.record_boot(earlier)
+    journal.record_boot(later)
+    for read in (journal, Journal(file)):
+        assert read.boots["demo/k"] == (later if counts else earlier)
+        assert read.last_boots["demo/k"] == later
+    assert len(file.read_text().splitlines()) == 2
