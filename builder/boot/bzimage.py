@@ -35,16 +35,22 @@ def unpack_kernel(image: bytes) -> bytes:
         kernel = _unpack(image[start : start + length])
     except (struct.error, IndexError, lzma.LZMAError, zlib.error, zstd.ZstdError) as error:
         raise FormatError(f"the kernel image is damaged: {error}") from None
-    if not kernel.startswith(_ELF) or len(kernel) >= _LARGEST:
+    if not kernel.startswith(_ELF):
         raise FormatError("what is packed in the kernel image is no ELF kernel")
     return kernel
 
 
 def _unpack(payload: bytes) -> bytes:
+    unpacker: lzma.LZMADecompressor | zstd.ZstdDecompressor | zlib._Decompress
     if payload.startswith(_XZ):
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload, _LARGEST)
-    if payload.startswith(_ZSTD):
-        return zstd.ZstdDecompressor().decompress(payload, _LARGEST)
-    if payload.startswith(_GZIP):
-        return zlib.decompressobj(wbits=31).decompress(payload, _LARGEST)
-    raise FormatError(f"the kernel is packed in a way that is not known here ({payload[:6].hex()})")
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    elif payload.startswith(_ZSTD):
+        unpacker = zstd.ZstdDecompressor()
+    elif payload.startswith(_GZIP):
+        unpacker = zlib.decompressobj(wbits=31)
+    else:
+        raise FormatError(f"the kernel is packed in a way that is not known here ({payload[:6].hex()})")
+    kernel = unpacker.decompress(payload, _LARGEST)
+    if not unpacker.eof:
+        raise FormatError("what is packed in the kernel image is cut off, or larger than any kernel")
+    return kernel

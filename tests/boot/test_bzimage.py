@@ -31,6 +31,24 @@ def test_a_boot_image_of_no_set_up_sectors_has_four() -> None:
     assert unpack_kernel(old) == ELF_KERNEL
 
 
+@_packings
+def test_a_kernel_that_is_cut_off_is_none(pack: Callable[[bytes], bytes]) -> None:
+    """Unpackers give what there is, and its first bytes are those of a kernel."""
+    packed = pack(ELF_KERNEL + bytes(range(256)) * 8)
+    for length in range(len(packed)):
+        with pytest.raises(FormatError):
+            unpack_kernel(make_bzimage(packed[:length]))
+
+
+@_packings
+def test_what_unpacks_to_more_than_any_kernel_is_none(
+    pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.boot.bzimage._LARGEST", len(ELF_KERNEL))
+    with pytest.raises(FormatError, match="larger than any kernel"):
+        unpack_kernel(make_bzimage(pack(ELF_KERNEL + b"\0")))
+
+
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [
