@@ -74,13 +74,13 @@ def plan_loads(
         notes=_shorten(
             [
                 *(f"{kernel} has no module and no alias {name!r}, which boot.in_tree names" for name in unknown),
-                *(f"{kernel} has nothing for the soft dependency {missing}" for missing in order.missing),
-                *_unknown_names(modules, settings),
                 *(
                     ["soft dependencies after the first hundreds: they are not looked for"]
                     if order.is_cut_short
                     else ()
                 ),
+                *(f"{kernel} has nothing for the soft dependency {missing}" for missing in order.missing),
+                *_unknown_names(modules, settings),
                 *(f"not followed: {line}" for line in config.not_followed),
             ]
         ),

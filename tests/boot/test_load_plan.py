@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from fakes.samples import Sample
 
 from builder.boot.load_order import ModuleFacts, ModuleIndex
@@ -131,3 +132,11 @@ def test_a_module_goes_by_the_name_of_its_file_too() -> None:
         {"parameters": ({"name": "x", "modules": {"vendor-net": "a=1", "net-core": "b=1"}},)}
     )
     assert plan_loads({"net_core": placed[0]}, settings, _Images(), _KERNEL, {}).notes == []
+
+
+@pytest.mark.parametrize("word", ["crc32c", "no"])
+def test_that_a_strangers_soft_dependencies_were_cut_short_is_said(word: str) -> None:
+    """Also behind hundreds of notes about those that were looked for and not found."""
+    words = " ".join(f"{word}{n if word == 'no' else ''}" for n in range(400))
+    plan, _ = _plan([Sample(name="evil", modinfo=["license=GPL", f"softdep=pre: {words}"])])
+    assert plan.notes[0] == "soft dependencies after the first hundreds: they are not looked for"
