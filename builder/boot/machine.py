@@ -95,7 +95,7 @@ def find_firmware(arch: Arch, folders: Sequence[Path] = FIRMWARE_FOLDERS) -> Fir
         HostError: none is installed.
     """
     emulator = _EMULATORS[arch]
-    for file in sorted(_descriptors(folders), key=lambda file: file.name):
+    for file in _descriptors(folders):
         if (firmware := _read_descriptor(file, arch, emulator.machine_pattern)) is not None:
             return firmware
     raise HostError(
@@ -105,8 +105,10 @@ def find_firmware(arch: Arch, folders: Sequence[Path] = FIRMWARE_FOLDERS) -> Fir
 
 
 def _descriptors(folders: Sequence[Path]) -> Iterator[Path]:
-    for folder in folders:
-        yield from folder.glob("*.json")
+    """Yield descriptors by name; of one name only that of the first folder, which may be empty to hide the others."""
+    by_name = {file.name: file for folder in reversed(folders) for file in folder.glob("*.json")}
+    for _, file in sorted(by_name.items()):
+        yield file
 
 
 def _read_descriptor(file: Path, arch: Arch, machine: str) -> Firmware | None:

@@ -80,6 +80,23 @@ def test_a_template_without_a_store_of_variables_is_none(tmp_path: Path) -> None
         find_firmware(Arch.X86_64, [tmp_path])
 
 
+def test_a_descriptor_of_the_administrators_takes_the_place_of_its_namesake(tmp_path: Path) -> None:
+    own, packaged = tmp_path / "etc", tmp_path / "usr"
+    own.mkdir()
+    packaged.mkdir()
+    describe_firmware(packaged, "40-first")
+    describe_firmware(packaged, "60-second")
+    describe_firmware(own, "50-own")
+    assert find_firmware(Arch.X86_64, [own, packaged]).code == packaged / "40-first.code"
+    describe_firmware(own, "40-first")
+    assert find_firmware(Arch.X86_64, [own, packaged]).code == own / "40-first.code"
+    (own / "40-first.json").write_text("")
+    assert find_firmware(Arch.X86_64, [own, packaged]).code == own / "50-own.code", "an empty one hides the other"
+    (own / "40-first.json").unlink()
+    (own / "40-first.json").symlink_to("/dev/null")
+    assert find_firmware(Arch.X86_64, [own, packaged]).code == own / "50-own.code"
+
+
 def _guest(tmp_path: Path, **changes: Any) -> Guest:
     guest = Guest(
         arch=Arch.X86_64, vmlinuz=tmp_path / "vmlinuz", initramfs=tmp_path / "initramfs", memory_mib=300, cpus=2,
