@@ -161,7 +161,12 @@ def make_command(guest: Guest, acceleration: str) -> Command:
     if guest.firmware and guest.variables:
         if needs_smm:
             argv += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
-        argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={guest.firmware.code}"]
+        argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_escape(guest.firmware.code)}"]
         # The firmware writes into its variables; QEMU keeps that in a file that is gone when it ends.
-        argv += ["-drive", f"if=pflash,format=raw,unit=1,snapshot=on,file={guest.variables}"]
+        argv += ["-drive", f"if=pflash,format=raw,unit=1,snapshot=on,file={_escape(guest.variables)}"]
     return Command(argv=tuple(argv))
+
+
+def _escape(file: Path) -> str:
+    """Return a path as one value of QEMU's option lists, in which a comma begins the next."""
+    return str(file).replace(",", ",,")

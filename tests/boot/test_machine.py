@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,14 @@ def test_variables_are_kept_from_the_guest_only_where_the_firmware_needs_that(
     drives = [argv[place + 1] for place, word in enumerate(argv) if word == "-drive"]
     assert [drive.rpartition("file=")[2] for drive in drives] == [str(tmp_path / "code"), str(tmp_path / "vars")]
     assert ["unit=0" in drives[0], "unit=1" in drives[1]] == [True, True]
+
+
+def test_a_comma_in_a_path_begins_no_option(fake_tools: FakeTools, tmp_path: Path) -> None:
+    fake_tools.add("qemu-system-x86_64")
+    firmware = Firmware(code=tmp_path / "a,snapshot=off", variables=tmp_path, needs_smm=False)
+    argv = make_command(_guest(tmp_path, firmware=firmware, variables=tmp_path / "b,readonly=off"), "tcg").argv
+    drives = [re.split("(?<!,),(?!,)", argv[place + 1]) for place, word in enumerate(argv) if word == "-drive"]
+    assert [drive[-1] for drive in drives] == [f"file={tmp_path}/a,,snapshot=off", f"file={tmp_path}/b,,readonly=off"]
 
 
 def test_other_architectures_and_missing_emulators(fake_tools: FakeTools) -> None:
