@@ -81,7 +81,7 @@ def read_kernel_signers(image: bytes) -> list[x509.Certificate]:
         offset, size = struct.unpack_from("<II", image, directories + 8 * _DIRECTORY_OF_CERTIFICATES)
         found: list[x509.Certificate] = []
         end = offset + size
-        while offset + 8 < end <= len(image):
+        while offset + 8 < end:
             length, _, kind = struct.unpack_from("<IHH", image, offset)
             if kind == _PKCS7_CERTIFICATE:
                 found += _read_certificates(image[offset + 8 : offset + length])

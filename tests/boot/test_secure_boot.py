@@ -77,8 +77,11 @@ def test_what_is_not_pe_is_not_signed(image: bytes) -> None:
         _pe((_PKCS7, _signed_by(_VENDOR)), magic=0x30B),
         _pe((_PKCS7, b"no PKCS#7")),
         _pe((_PKCS7, _signed_by(_VENDOR)[:-1])),
+        _pe((_PKCS7, _signed_by(_VENDOR)))[:-8],
+        _pe((_PKCS7, _signed_by(_VENDOR)))[:512],
         _pe((_PKCS7, _signed_by(_VENDOR)))[:160],
     ],
+    ids=["no header", "no form", "rubbish", "short", "cut in it", "cut before it", "cut in the header"],
 )
 def test_a_damaged_signature_is_not_taken_for_none(image: bytes) -> None:
     """Without one the kernel is booted without Secure Boot, which proves less."""
