@@ -6,6 +6,7 @@ anew. The keys made here never sign anything that leaves the machine; see ``Gues
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
 from builder.digest import content_id
-from builder.errors import FormatError
+from builder.errors import FormatError, HostError
 from builder.host.locks import alone
 from builder.host.run import Command, run
 from builder.kmod.signature import Certificate, append_signature
@@ -115,6 +116,9 @@ class GuestKeys:
 
     ``platform`` owns the guests' firmware. ``throwaway`` signs copies of modules that have no signer, so that the
     kernel can be locked down for them, too. ``stranger`` is trusted by nobody: what it signs must be refused.
+
+    Raises:
+        HostError: one that was made is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -138,10 +142,11 @@ def _open_key(file: Path, name: str) -> GuestKey:
             stream.write(private + certificate.public_bytes(serialization.Encoding.PEM))
         temporary.rename(file)
     pem = file.read_bytes()
-    loaded = serialization.load_pem_private_key(pem, None)
-    if not isinstance(loaded, rsa.RSAPrivateKey):
-        raise FormatError(f"{file} holds no RSA key: remove it, it is made again")
-    return GuestKey(loaded, Certificate(x509.load_pem_x509_certificate(pem)))
+    with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
+        private_key = serialization.load_pem_private_key(pem, None)
+        if isinstance(private_key, rsa.RSAPrivateKey):
+            return GuestKey(private_key, Certificate(x509.load_pem_x509_certificate(pem)))
+    raise HostError(f"{file} holds no RSA key with its certificate", hint="remove it: it is made again")
 
 
 @cache

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from fakes.samples import Sample
-from fakes.signers import certify
+from fakes.signers import KEYS, certify
 from virt.firmware.efi import efijson, efivar  # type: ignore[import-untyped]
 
 from builder.boot.machine import Firmware
 from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
-from builder.errors import FormatError
+from builder.errors import FormatError, HostError
 from builder.kmod.signature import split_signature
 
 if TYPE_CHECKING:
@@ -102,6 +102,27 @@ def test_guest_keys_are_made_once_and_only_for_their_owner(tmp_path: Path) -> No
     assert signed.content == module
     assert first.stranger.certificate.accepts(signed.signers[0].signature, signed.digest("sha256"), "sha256")
     assert not first.throwaway.certificate.accepts(signed.signers[0].signature, signed.digest("sha256"), "sha256")
+
+
+def _in_pem(kind: str, certificate: Certificate = _VENDOR) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return KEYS[kind].private_bytes(Encoding.PEM, form, plain) + certificate.x509.public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"rubbish", _in_pem("ec"), _in_pem("rsa").partition(b"-----BEGIN CERT")[0]],
+    ids=["empty", "no key", "not RSA", "no certificate"],
+)
+def test_a_damaged_guest_key_is_named_and_is_the_machines_fault(tmp_path: Path, content: bytes) -> None:
+    """A boot test that cannot open it says nothing about the kernel."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "platform.pem").write_bytes(content)
+    with pytest.raises(HostError, match=r"platform\.pem holds no RSA key") as caught:
+        GuestKeys(tmp_path / "keys")
+    assert "remove it" in (caught.value.hint or "")
 
 
 # Keeps what it is asked for, and makes a file.
