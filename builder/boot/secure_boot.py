@@ -138,6 +138,7 @@ def _open_key(file: Path, name: str) -> GuestKey:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.unlink(missing_ok=True)  # of a run that was killed: in containers, process ids come again
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(private + certificate.public_bytes(serialization.Encoding.PEM))
         temporary.rename(file)
@@ -212,6 +213,7 @@ def _write_variables(
         temporary.rename(file)
     finally:
         wanted.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def _variable(name: str, guid: str, data: bytes, *, attributes: int) -> dict[str, object]:

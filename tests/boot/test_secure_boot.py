@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from virt.firmware.efi import efijson, efivar  # type: ignore[import-untyped]
 
 from builder.boot.machine import Firmware
 from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
-from builder.errors import FormatError, HostError
+from builder.errors import CommandError, FormatError, HostError
 from builder.kmod.signature import split_signature
 
 if TYPE_CHECKING:
@@ -125,6 +126,14 @@ def test_a_damaged_guest_key_is_named_and_is_the_machines_fault(tmp_path: Path, 
     assert "remove it" in (caught.value.hint or "")
 
 
+def test_what_a_killed_run_left_of_a_key_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    left = tmp_path / "keys" / f"platform.{os.getpid()}"
+    left.write_text("half")
+    GuestKeys(tmp_path / "keys")
+    assert not left.exists()
+
+
 # Keeps what it is asked for, and makes a file.
 _TOOL = 'for word; do case "$last" in --output) echo made >"$word";; --set-json) cp "$word" "{kept}";; esac; last=$word; done'
 _KERNEL_SIGNER = certify("other", name="Kernel")
@@ -205,3 +214,12 @@ def test_variables_are_made_once_for_each_set_of_certificates(variables: _Variab
     others = {variables.make(signers=[_SECOND]), variables.make(MOK, [_SECOND, _VENDOR])}
     assert len({first, *others}) == 3
     assert first.read_text() == "made\n"
+
+
+def test_variables_that_cannot_be_made_leave_nothing(variables: _Variables) -> None:
+    variables.tools.add(
+        "firmware-vars", f"{_TOOL.format(kept=variables.folder.parent / 'x')}; echo damaged >&2; exit 1"
+    )
+    with pytest.raises(CommandError, match="damaged"):
+        variables.make()
+    assert not [file for file in variables.folder.iterdir() if not file.name.endswith(".lock")]
