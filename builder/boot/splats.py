@@ -37,34 +37,38 @@ _PATTERNS = (
         re.compile(
             r"WARNING: (possible (circular|recursive|irq lock)|inconsistent lock|suspicious RCU|bad unlock|Nested lock"
             r"|lock held|held lock|HARDIRQ|SOFTIRQ)|INFO: trying to register non-static key|DEBUG_LOCKS_WARN_ON"
-            r"|BUG: (sleeping function called|scheduling while atomic|Invalid wait context|spinlock|rwlock|workqueue)"
+            r"|BUG: (sleeping function called|scheduling while atomic|Invalid wait context|spinlock|rwlock"
+            r"|workqueue leaked)"
         ),
     ),
     (
         SplatKind.MEMORY,
         re.compile(
             r"BUG: (KASAN|KFENCE|KMSAN|KCSAN)|^UBSAN: |^(list_add|list_del) corruption|^refcount_t: "
-            r"|^BUG \S+ .*: (Redzone|Poison|Object|Freepointer|Freechain|Padding|Alignment|Objects remaining)"
-            r"|Objects remaining in \S+|^usercopy: Kernel memory|detected buffer overflow|^BUG: Bad page"
-            r"|kmemleak: \d+ new suspected"
+            r"|^BUG .* \((Not t|T)ainted|Objects remaining in \S+|^usercopy: Kernel memory|detected buffer overflow"
+            r"|^BUG: Bad page|kmemleak: \d+ new suspected"
         ),
     ),
     (
         SplatKind.HUNG,
         re.compile(
-            r"INFO: task \S+ blocked for more than|rcu: INFO: .* stall|INFO: rcu_.* stall|soft lockup|hard LOCKUP"
+            r"INFO: task .+ blocked for more than|rcu: INFO: .* stall|INFO: rcu_.* stall|soft lockup|hard LOCKUP"
             r"|workqueue lockup"
         ),
     ),
     (
         SplatKind.OOPS,
         re.compile(
-            r"^BUG: (kernel NULL pointer|unable to handle|stack guard page)|^kernel BUG at |^Oops: |general protection"
-            r" fault|^Unable to handle kernel|^Internal error: |^(invalid opcode|divide error|stack segment|int3): "
-            r"|^double fault|^unhandled page fault|^(Insufficient stack space|kernel stack overflow)"
+            # x86 names what it died of, arm64 what it could not handle; a program that crashes is the program's matter.
+            r"^BUG: (kernel NULL pointer|unable to handle|(\S+ )?stack guard page)|^kernel BUG at |^Oops: "
+            r"|general protection fault|^[a-z0-9 ()-]+: [0-9a-f]{4} \[#\d+\]|^Unable to handle kernel"
+            r"|^Internal error: |^unhandled page fault|^(Insufficient stack space|kernel stack overflow)"
         ),
     ),
-    (SplatKind.WARNING, re.compile(r"^WARNING: |^BUG: |^sysfs: cannot create duplicate|^kobject_add_internal failed")),
+    (
+        SplatKind.WARNING,
+        re.compile(r"^WARNING: |^BUG: |^sysfs: cannot create duplicate|^(kobject: )?kobject_add_internal failed"),
+    ),
     (SplatKind.TRACE, re.compile(r"^Call [Tt]race:")),
 )
 # What sysrq-w prints of a task before its trace ("state:" since 5.9).
@@ -72,7 +76,7 @@ _TASK = re.compile(r"^task:\S+\s+state:|^\S+\s+[RSDTtZXIKWP]\s+(0x)?[0-9a-f]+\s+
 _END = re.compile(r"---\[ end (trace|Kernel panic)")
 _PLACE = re.compile(r"^(?:RIP: [0-9a-f]+:|pc : )(\S+(?: \[\S+\])?)|^WARNING: .* at (\S+:\d+) ")
 # A function of a module in a list of callers; question marks are guesses of the unwinder.
-_CALLER = re.compile(r"^ (?!\? )(\S+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\])")
+_CALLER = re.compile(r"^ (\S+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
