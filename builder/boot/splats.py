@@ -61,7 +61,7 @@ _PATTERNS = (
         re.compile(
             # x86 names what it died of, arm64 what it could not handle; a program that crashes is the program's matter.
             r"^BUG: (kernel NULL pointer|unable to handle|(\S+ )?stack guard page)|^kernel BUG at |^Oops: "
-            r"|general protection fault|^[a-z0-9 ()-]+: [0-9a-f]{4} \[#\d+\]|^Unable to handle kernel"
+            r"|^general protection fault|^[a-z0-9 ()-]+: [0-9a-f]{4} \[#\d+\]|^Unable to handle kernel"
             r"|^Internal error: |^unhandled page fault|^(Insufficient stack space|kernel stack overflow)"
         ),
     ),

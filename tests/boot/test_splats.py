@@ -99,6 +99,7 @@ def test_kinds_of_complaints(kind: SplatKind, line: str) -> None:
         "random: crng init done",
         "ACPI: no BUG here",
         "vendor: BUG report (Tainted data) goes to support@example.com",
+        "traps: prog[77] general protection fault ip:7f00 sp:7ffd error:0 in libc.so.6[7f00+1000]",
         "prog[77]: segfault at 0 ip 0000000000401136 sp 00007ffd error 6 in prog[401000+1000]",
         "traps: prog[77] trap invalid opcode ip:401136 sp:7ffd error:0 in prog[401000+1000]",
     ],
