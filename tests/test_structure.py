@@ -233,7 +233,7 @@ _WITHOUT_TESTS = frozenset(
     ]
 )
 # Packages in which modules still wait for theirs; a word leaves this list when its last one has them.
-_WAITING_PACKAGES = ("drivers", "registry", "signing")
+_WAITING_PACKAGES = ("registry", "signing")
 
 
 def _defines_functions(module: str) -> bool:
