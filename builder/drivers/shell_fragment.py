@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 ANY = -1
 """The "element" of a variable that is set when any of its elements may be another than the ones known."""
 
-_MAX_INDEX = 999
-
 _HARMLESS = frozenset((":", "true", "echo", "pushd", "popd", "cd", "[", "test"))
 _SETS_VARIABLES = frozenset(
     (
@@ -53,8 +51,17 @@ _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")
 _LITERAL = re.compile(r"[^\s;&|()<>$`\"'\\]+")
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_NAME_OR_ELEMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\[(?P<index>\d{1,3})\])?")
-_EXPANSION_THAT_ASSIGNS = re.compile(r"([A-Za-z_]\w*)(?:\[[^\]]*\])?:?=")
+# An index that begins with a zero is octal.
+_INDEX = re.compile(r"0|[1-9][0-9]{0,2}")
+_NAME_OR_ELEMENT = re.compile(rf"(?P<name>[A-Za-z_]\w*)(?:\[(?P<index>{_INDEX.pattern})\])?")
+_EXPANSION_THAT_ASSIGNS = re.compile(r"\$\{([A-Za-z_]\w*)(?:\[[^\]]*\])?:?=")
+_ARITHMETIC = re.compile(r"\(\(|\[|:(?![-=?+])")
+_ARITHMETIC_THAT_ASSIGNS = re.compile(r"\+\+|--|<<=|>>=|(?<![=!<>])=(?!=)")
+# What is not quoted in an array: text that a shell expands, and values that it makes several words of, or none.
+_EXPANDED = re.compile(r"[*?\[{]")
+_SPLIT = re.compile(r"[\s*?\[\\]|^$")
+# What is before it is done by a shell of its own.
+_FORK = re.compile(r"\|(?!\|)|&(?![&>])")
 _EMPTY_PARENTHESES = re.compile(r"\([ \t]*\)")
 _KEYWORD = re.compile(r"(?:\[\[|[!{}]|[a-z]+)(?=[\s;&|()]|$)")
 
@@ -225,8 +232,16 @@ class ShellFragment:
     def _skip_arithmetic(self) -> None:
         start = self._position
         self._skip_to("))")
-        for name in _NAME.findall(self._text[start : self._position]):
-            self._spoil(name, ANY, Value("", start, "it is computed"))
+        self._note_assignments(start)
+
+    def _note_assignments(self, start: int) -> None:
+        """Take note of the variables that arithmetic or an expansion sets besides its value; it was just read."""
+        text = self._text[start : self._position]
+        for assigned in _EXPANSION_THAT_ASSIGNS.finditer(text):
+            self._spoil(assigned[1], ANY, Value("", start, f"{excerpt(text)} may set it"))
+        if _ARITHMETIC.search(text) and _ARITHMETIC_THAT_ASSIGNS.search(text):
+            for name in _NAME.findall(text):
+                self._spoil(name, ANY, Value("", start, "it is computed"))
 
     def _skip_to(self, end: str) -> None:
         found = self._text.find(end, self._position)
@@ -243,6 +258,7 @@ class ShellFragment:
         if self._text[self._position] == "[":
             self._position += 1
             index = self._read_word(stop="]")
+            self._note_assignments(start)
             if not self._take(re.compile(r"\]")):
                 raise _StopReadingError(f"the index of {key} cannot be read")
         is_append = bool(self._take(re.compile(r"\+")))
@@ -262,12 +278,12 @@ class ShellFragment:
                 self._position += 1
                 continue
             before = self._position
-            values.append(self._read_word())
+            values.append(self._read_word(in_array=True))
             if self._position == before:
                 break
         raise _StopReadingError("')' of an array is missing")
 
-    def _read_word(self, *, stop: str = "") -> Value:
+    def _read_word(self, *, stop: str = "", in_array: bool = False) -> Value:
         start = self._position
         parts: list[str] = []
         problem: str | None = None
@@ -279,8 +295,13 @@ class ShellFragment:
                 text, why = self._read_double_quoted()
             elif character in "$`":
                 text, why = self._read_expansion(in_quotes=False)
+                if in_array and why is None and _SPLIT.search(text):
+                    why = f"the words in {excerpt(text)!r} would have to be computed"
             else:
                 text, why = self._read_plain(stop), None
+                is_expanded = (in_array and _EXPANDED.search(text)) or (text.startswith("~") and not parts)
+                if is_expanded and character not in "'\\":
+                    why = f"what {excerpt(text)!r} stands for would have to be computed"
             parts.append(text)
             problem = problem or why
         return Value("".join(parts), start, problem)
@@ -323,11 +344,15 @@ class ShellFragment:
 
     def _read_expansion(self, *, in_quotes: bool) -> tuple[str, str | None]:
         """Read what begins with a dollar or a backtick: its value, and why the value is not known."""
-        rest = self._text[self._position : self._position + 2]
+        start = self._position
+        rest = self._text[start : start + 2]
         if rest[0] == "`":
             return self._substitute_command(self._take_balanced("`", "`"))
-        if rest == "$(":
-            return self._substitute_command(self._take_balanced("(", ")"))
+        if rest in ("$(", "$["):
+            command = self._take_balanced(rest[1], ")" if rest == "$(" else "]")
+            if rest == "$[" or command.startswith("("):
+                self._note_assignments(start)
+            return self._substitute_command(command)
         if rest == "${":
             return self._read_braced_reference()
         self._position += 1
@@ -344,10 +369,8 @@ class ShellFragment:
         inside = self._take_balanced("{", "}")
         if element := _NAME_OR_ELEMENT.fullmatch(inside):
             return self._look_up(element["name"], int(element["index"] or 0))
-        reference = f"${{{excerpt(inside)}}}"
-        if assigned := _EXPANSION_THAT_ASSIGNS.match(inside):
-            self._spoil(assigned[1], ANY, Value("", start, f"{reference} may set it"))
-        return "", f"{reference} is more than a plain reference"
+        self._note_assignments(start)
+        return "", f"${{{excerpt(inside)}}} is more than a plain reference"
 
     def _take_balanced(self, opening: str, closing: str) -> str:
         """Take from the opening to its closing character, quotes respected; return what is between."""
@@ -373,14 +396,16 @@ class ShellFragment:
         raise _StopReadingError(f"a closing {closing!r} is missing")
 
     def _substitute_command(self, command: str) -> tuple[str, str | None]:
-        if known := self._known_commands.get(command.strip()):
+        if (known := self._known_commands.get(command.strip())) is not None:
             return known, None
         return "", f"the command substitution {excerpt(command)!r} would have to be executed"
 
     def _look_up(self, name: str, index: int) -> tuple[str, str | None]:
         if name not in self.variables:
             known = self._known.get(name)
-            return (known, None) if known else ("", f"${name} is not set by this file")
+            if known is None:
+                return "", f"${name} is not set by this file"
+            return "" if index else known, None
         elements = self.variables[name]
         value = elements.get(ANY) or elements.get(index)
         if value is None:
@@ -393,7 +418,7 @@ class ShellFragment:
     # Meaning
 
     def _judge(self, words: Sequence[Value], assignments: Sequence[_Assignment], start: int) -> None:
-        is_conditional = bool(self._blocks) or self._is_chained
+        is_conditional = bool(self._blocks) or self._is_chained or bool(_FORK.match(self._text, self._position))
         if words:
             self._judge_command(words, start, is_conditional=is_conditional)
             return
@@ -433,7 +458,7 @@ class ShellFragment:
             self._assign_element(assignment, index)
 
     def _assign_element(self, assignment: _Assignment, index: int) -> None:
-        elements = self.variables.setdefault(assignment.key, {})
+        elements = self._elements_of(assignment.key)
         value = replace(assignment.values[0], position=assignment.position)
         before = elements.get(index) if assignment.is_append else None
         if before:
@@ -441,14 +466,23 @@ class ShellFragment:
         elements[index] = value
 
     def _assign_array(self, assignment: _Assignment) -> None:
-        elements = self.variables.setdefault(assignment.key, {})
+        elements = self._elements_of(assignment.key)
         if not assignment.is_append:
             elements.clear()
         elif any(value.problem for value in elements.values()):
             why = f"where {assignment.key} ends is not known"
             self._spoil(assignment.key, ANY, Value("", assignment.position, why))
             return
-        elements.update(enumerate(assignment.values, max(elements, default=-1) + 1))
+        if unknown := next((value for value in assignment.values if value.problem), None):
+            self._spoil(assignment.key, ANY, unknown)  # how many elements there are is not known, either
+        else:
+            elements.update(enumerate(assignment.values, max(elements, default=-1) + 1))
+
+    def _elements_of(self, key: str) -> dict[int, Value]:
+        if key not in self.variables:
+            known = self._known.get(key)
+            self.variables[key] = {} if known is None else {0: Value(known, 0)}
+        return self.variables[key]
 
     @staticmethod
     def _index(assignment: _Assignment) -> int:
@@ -457,11 +491,10 @@ class ShellFragment:
         if assignment.index is None:
             return 0
         text = assignment.index.text
-        is_known = assignment.index.problem is None and re.fullmatch(r"[0-9]{1,4}", text)
-        return int(text) if is_known and int(text) <= _MAX_INDEX else ANY
+        return int(text) if assignment.index.problem is None and _INDEX.fullmatch(text) else ANY
 
     def _spoil(self, key: str, index: int, value: Value) -> None:
-        elements = self.variables.setdefault(key, {})
+        elements = self._elements_of(key)
         elements[index] = elements.get(ANY, value) if index == ANY else value
 
 

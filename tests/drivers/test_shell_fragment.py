@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from builder.drivers.shell_fragment import ShellFragment, excerpt
+from builder.drivers.shell_fragment import ANY, ShellFragment, excerpt
 
-_KNOWN = {"kernelver": "6.1", "tree": "/var/lib/dkms"}
+_KNOWN = {"kernelver": "6.1", "tree": "/var/lib/dkms", "empty": ""}
 
 
 def _read(text: str) -> ShellFragment:
     return ShellFragment(
-        text, known=_KNOWN, known_commands={"nproc": "8"}, harmless_sources=re.compile(r"/boot/config-6\.1")
+        text, known=_KNOWN, known_commands={"nproc": "8", "true": ""}, harmless_sources=re.compile(r"/boot/config-6\.1")
     )
 
 
@@ -36,7 +36,9 @@ def _read(text: str) -> ShellFragment:
         ('A=$ B="$"', {0: "$"}),
         ("A={b,c}*?[d]", {0: "{b,c}*?[d]"}),
         ("A=b~:c/~", {0: "b~:c/~"}),
-        ("A=$kernelver-${kernelver}${tree[0]}", {0: "6.1-6.1/var/lib/dkms"}),
+        ("A=$kernelver-${kernelver}${tree[0]}${tree[1]}", {0: "6.1-6.1/var/lib/dkms"}),
+        ("A=b$empty", {0: "b"}),
+        ("A=-j$(nproc)`nproc`$( true )", {0: "-j88"}),
         ("A=b\nA+=c", {0: "bc"}),
         ("A+=c", {0: "c"}),
         ("A[2]=b\nA[0]=c\nA[2]+=d", {0: "c", 2: "bd"}),
@@ -51,7 +53,8 @@ def _read(text: str) -> ShellFragment:
         ("A=b\nA+=(c)", {0: "b", 1: "c"}),
         ('A=(b c)\nA=("${A[1]}" ${A})', {0: "c", 1: "b"}),
         ("A=b\nA=temporary true", {0: "b"}),
-        ("A=b\n: $((i++)) ${i[j=2]} $((5 == 5)) ${C:-A}", {0: "b"}),
+        ("A=b\n: $((i++)) ${i[j=2]} ${C:-A}", {0: "b"}),
+        ("A=1\n: $((A == 1)) $((A <= 2)) $((A != 3))\n((A >= 4))", {0: "1"}),
     ],
 )  # fmt: skip
 def test_what_is_known(text: str, elements: dict[int, str]) -> None:
@@ -61,6 +64,11 @@ def test_what_is_known(text: str, elements: dict[int, str]) -> None:
     assert not [value for value in fragment.variables["A"].values() if value.problem]
 
 
+def test_a_variable_that_was_set_before_is_there_to_be_changed() -> None:
+    variables = _read("kernelver+=-rt\ntree[1]=x\nA=$kernelver:$tree:${tree[1]}").variables
+    assert (variables["A"][0].text, variables["A"][0].problem) == ("6.1-rt:/var/lib/dkms:x", None)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -68,11 +76,14 @@ def test_what_is_known(text: str, elements: dict[int, str]) -> None:
         ("A=$1", "$1 is known only to a running shell"),
         ("A=${B:-c}", "${B:-c} is more than a plain reference"),
         ("A=${#B}", "${#B} is more than a plain reference"),
+        ("A=${B[010]}", "${B[010]} is more than a plain reference"),
         ("A=$'b'", "$' quotes cannot be read"),
         ('A=$"b"', '$" quotes cannot be read'),
+        ("A=~/b", "what '~/b' stands for would have to be computed"),
         ("A=b$(date)c", "the command substitution 'date' would have to be executed"),
         ("A=`date`", "the command substitution 'date' would have to be executed"),
         ("A=$((1 + 1))", "the command substitution '(1 + 1)' would have to be executed"),
+        ("A=$[1 + 1]", "the command substitution '1 + 1' would have to be executed"),
         ("B=$(date)\n\nA=$B", "$B of line 1 is not known: the command substitution 'date' would"),
         ("B=$(date)\nC=$B\nA=$C", "$C of line 2 is not known: the command substitution 'date' would"),
         ("A=b\nif true; then A=c; fi", "under a condition"),
@@ -83,13 +94,29 @@ def test_what_is_known(text: str, elements: dict[int, str]) -> None:
         ("A=b\nf() { A=c; }", "under a condition"),
         ("A=b\ntrue && A=c", "under a condition"),
         ("A=b\ntrue || A=c", "under a condition"),
+        ("A=b\nA=c | true", "under a condition"),
+        ("A=b\nA=c &", "under a condition"),
         ("A=b\nfor A in c d; do :; done", "a loop sets it"),
         ("A=1\n((A++))", "it is computed"),
+        ("A=1\nB=$((A++))", "it is computed"),
+        ("A=1\nB=$((A <<= 1))", "it is computed"),
+        ("A=1\nB=$[A -= 2]", "it is computed"),
+        ("A=1\nB=${C:A=2}", "it is computed"),
+        ("A=1\nB[A+=1]=c", "it is computed"),
         ("A=1\n: ${A:=b}", "${A:=b} may set it"),
+        ('A=1\nB="${C:-${A=b}}"', "${A=b}} may set it"),
         ("i=$(date)\nA[$i]=b", "the index of A would have to be computed"),
         ("A[i]=b", "the index of A would have to be computed"),
+        ("A[010]=b", "the index of A would have to be computed"),
         ("A[1000]=b", "the index of A would have to be computed"),
         ("A=(b $(date))", "the command substitution 'date'"),
+        ("B='b c'\nA=($B)", "the words in 'b c' would have to be computed"),
+        ("A=($empty)", "the words in '' would have to be computed"),
+        ("B='*'\nA=(x$B)", "the words in '*' would have to be computed"),
+        ("A=(*.c)", "what '*.c' stands for would have to be computed"),
+        ("A=(b{c,d})", "what 'b{c,d}' stands for would have to be computed"),
+        ("A=([1]=b)", "what '[1]=b' stands for would have to be computed"),
+        ("A=(~)", "what '~' stands for would have to be computed"),
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_said(text: str, words: str) -> None:
@@ -104,6 +131,14 @@ def test_what_is_set_anew_is_known_again() -> None:
     for text in ("if true; then A=b; fi\nA=c", "A=$(date)\nA=c", "((A++))\nA=(c)", "A=(*)\nA=(c)"):
         variables = _read(text).variables
         assert [(value.text, value.problem) for value in variables["A"].values()] == [("c", None)], text
+
+
+def test_the_elements_of_an_array_of_which_one_is_not_known_are_not_counted() -> None:
+    variables = _read("A=(b $(date) c)\nB=${A[2]}").variables
+    assert list(variables["A"]) == [ANY]
+    assert "$A of line 1 is not known" in (variables["B"][0].problem or "")
+    longer = _read("true && A[4]=b\nA+=(c)").variables["A"]
+    assert longer[ANY].problem == "where A ends is not known"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +157,7 @@ def test_what_is_set_anew_is_known_again() -> None:
         ("A=$(b", 1, "a closing ')' is missing"),
         ("A=${b", 1, "a closing '}' is missing"),
         ("A=`b", 1, "a closing '`' is missing"),
+        ("A=$[b", 1, "a closing ']' is missing"),
         ("A=(b", 1, "')' of an array is missing"),
         ("A=(b|c)", 1, "')' of an array is missing"),
         ("((A", 1, "'))' is missing"),
