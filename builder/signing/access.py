@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.errors import SignerError
 from builder.signing.backends.key import KeyRequest
 from builder.signing.backends.table import choose_backend
@@ -15,7 +17,6 @@ from builder.signing.held_key import HeldKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from builder.config.model import Config, KeyPlace
     from builder.signing.backends.key import Key
@@ -75,7 +76,9 @@ def check_key_place(name: str, signer: KeyPlace, sources: Iterable[Path]) -> Non
     Raises:
         SignerError: one does.
     """
-    secrets = [signer.resolve(file).resolve() for file in (signer.key_file, signer.passphrase_file) if file]
+    pin_file = parse_pkcs11_uri(signer.pkcs11).pin_source if signer.pkcs11 else None
+    files = [signer.resolve(file) for file in (signer.key_file, signer.passphrase_file) if file]
+    secrets = [file.resolve() for file in (*files, *([Path(pin_file)] if pin_file else ()))]
     for source in sources:
         for secret in secrets:
             if secret.is_relative_to(source.resolve()):

@@ -92,3 +92,13 @@ def test_secrets_in_a_driver_source_are_refused(secret: str, tmp_path: Path) -> 
         check_key_place("release", entry, [tmp_path / "src"])
     assert caught.value.code == "key-in-source"
     check_key_place("release", entry, [tmp_path / "other"])
+
+
+@pytest.mark.parametrize("form", ["{}", "file:{}"])
+def test_a_pin_in_a_driver_source_is_refused(form: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("src")
+    for folder in ("src", "link"):
+        uri = f"pkcs11:object=a?module-path=/x&pin-source={form.format(tmp_path / folder / 'pin')}"
+        with pytest.raises(SignerError, match="lies in the driver source"):
+            check_key_place("release", KeyPlace(pkcs11=uri), [tmp_path / "src"])
+        check_key_place("release", KeyPlace(pkcs11=uri), [tmp_path / "other"])
