@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -39,6 +41,7 @@ def test_a_key_is_the_same_in_either_form() -> None:
     key = _public(_EC, serialization.Encoding.DER)
     assert (key.fingerprint, key.pem) == (_public(_EC).fingerprint, _public(_EC).pem)
     assert parse_public_key(key.pem.encode()).der == key.der
+    assert base64.b64decode(key.hint).hex() == key.fingerprint == hashlib.sha256(key.der).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,11 @@ import yaml
 from fakes.registry import pretend_registry
 
 from builder.errors import (
-    CommandError,
     FailureClass,
-    KmodsmithError,
     LockFileError,
     SourceError,
     SourceGoneError,
-    SourceRefusedError,
-    SourceUnreachableError,
 )
-from builder.evidence.blame import describe_error
 from builder.kernel import Arch, parse_kernel_version
 from builder.plan.project import open_project
 from builder.registry.access import RegistryAccess
@@ -46,20 +41,6 @@ pull) for word; do last=$word; file=$prev; prev=$word; done; cat "$file" >>{log}
       case "$last" in *mirror*) echo "no such manifest" >&2; exit 125;; esac; echo 0123abcd;;
 esac
 """
-
-
-_REFUSALS = [
-    ("Error: initializing source docker://x: pinging container registry x: dial tcp: connect: connection refused",
-     SourceUnreachableError, "source-unreachable", 17),
-    ("Error: reading manifest x: received unexpected HTTP status: 503 Service Unavailable",
-     SourceUnreachableError, "source-unreachable", 17),
-    ("Error: initializing source docker://x: lookup x: no such host", SourceUnreachableError, "source-unreachable", 17),
-    ("Error: reading manifest x: unauthorized: authentication required", SourceRefusedError, "access-refused", 17),
-    ("Error: reading manifest x: denied: requested access", SourceRefusedError, "access-refused", 17),
-    ("Error: reading manifest x in quay.test/y: manifest unknown", SourceError, "package-wrong", 10),
-    ("Error: copying system image: writing blob: no space left on device", CommandError, "disk-full", 17),
-    ("Error: creating read-write layer with ID 1: database is locked", CommandError, "storage-error", 17),
-]  # fmt: skip
 
 
 def test_pulls_go_to_mirrors_first_and_hand_over_one_secret_in_a_file(
@@ -121,39 +102,6 @@ def test_a_toolkit_that_cannot_be_pulled(
     assert words in caught.value.message
     assert not isinstance(caught.value, SourceGoneError)
     assert "['" not in caught.value.message
-
-
-@pytest.mark.parametrize(("printed", "kind", "code", "exit_code"), _REFUSALS)
-def test_what_a_failed_pull_says_of_the_toolkit(
-    site: Site, fake_tools: FakeTools, tmp_path: Path, printed: str, kind: type[Exception], code: str, exit_code: int
-) -> None:
-    site.release("4.17.1", _K1)
-    site.run("discover", "--source", "ocp")
-    fake_tools.add("buildah", f'case "$1" in images) echo "[]";; *) echo \'{printed}\' >&2; exit 125;; esac')
-    registry = pretend_registry(site.world, tmp_path / "c")
-    puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
-    source = open_project(site.folder).kernel_source("ocp")
-    assert isinstance(source, OpenShiftSource)
-    with pytest.raises(KmodsmithError) as caught:
-        PulledToolkits(source, puller, None).ensure(parse_kernel_version(_K1))
-    failure = describe_error(caught.value, stage="toolkit")
-    assert (type(caught.value), failure.code, failure.failure_class.exit_code) == (kind, code, exit_code)
-
-
-def test_a_place_that_did_not_answer_may_have_the_toolkit(site: Site, fake_tools: FakeTools, tmp_path: Path) -> None:
-    site.release("4.17.1", _K1)
-    site.run("discover", "--source", "ocp")
-    fake_tools.add(
-        "buildah",
-        'for last; do :; done; case "$1 $last" in images*) echo "[]";; *mirror.test*) echo "i/o timeout" >&2; exit 125;; '
-        '*) echo "manifest unknown" >&2; exit 125;; esac',
-    )
-    registry = pretend_registry(site.world, tmp_path / "c", mirrors={"quay.test": ["mirror.test"]})
-    puller = Puller(RegistryAccess(registry, Credentials(), frozenset()), work_dir=tmp_path)
-    source = open_project(site.folder).kernel_source("ocp")
-    assert isinstance(source, OpenShiftSource)
-    with pytest.raises(SourceUnreachableError, match="i/o timeout.*manifest unknown"):
-        PulledToolkits(source, puller, None).ensure(parse_kernel_version(_K1))
 
 
 def test_a_registry_that_gives_no_answer_is_no_fault_of_the_toolkits(site: Site) -> None:
