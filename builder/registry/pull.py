@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import (
+    CommandError,
     SourceError,
     SourceGoneError,
     SourceRefusedError,
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 # A layer of packages unpacks to about this many times its size.
 _UNPACKED = 3
 _NOT_KNOWN_BYTES = 4 * 1024**3
-# How registries and containers/image word it; anything else is no answer.
-_ABSENT = re.compile(r"(?i)manifest unknown|name unknown|not found|no such manifest|StatusCode: (404|410)")
+# How registries and containers/image word it; anything else is no answer. A file that is not found is a program of this
+# machine's, such as one that gives credentials.
+_ABSENT = re.compile(r"(?i)manifest unknown|name unknown|(?<!file )not found|no such manifest|StatusCode: (404|410)")
 _REFUSED = re.compile(r"(?i)unauthorized|denied|forbidden|authentication required|invalid username|StatusCode: 40[137]")
 _OF_THIS_MACHINE = frozenset({"disk-full", "out-of-memory", "storage-error"})
 _GONE_HINT = "'nox -s discover' chooses another toolkit, if a release brings one"
@@ -99,7 +101,9 @@ class Puller:
         for place in self._access.registry.places(image):
             done = run(self._command(place, arch))
             if done:
-                tag_image(done.stdout.split()[-1], name)
+                if not (printed := done.stdout.split()):
+                    raise CommandError(f"buildah pull printed no image for {place}")
+                tag_image(printed[-1], name)
                 remove_images([str(place)])
                 return
             refusals.append(_judge_pull(place, done))

@@ -140,6 +140,8 @@ def test_without_a_secret_none_of_the_machines_own_is_used(
         ("Error: reading manifest x: received unexpected HTTP status: 503 Service Unavailable",
          SourceUnreachableError, "source-unreachable", 17),
         ("Error: initializing source docker://x: lookup x: no such host", SourceUnreachableError, "source-unreachable", 17),
+        ("Error: getting credentials: exec: docker-credential-x: executable file not found in $PATH",
+         SourceUnreachableError, "source-unreachable", 17),
         ("", SourceUnreachableError, "source-unreachable", 17),
         ("Error: reading manifest x: unauthorized: authentication required", SourceRefusedError, "access-refused", 17),
         ("Error: reading manifest x: denied: requested access", SourceRefusedError, "access-refused", 17),
@@ -203,6 +205,15 @@ def test_a_failure_is_not_kept(open_pulls: Callable[..., Puller], server: PullSe
         puller.ensure(str(server.name), _NAME, Arch.X86_64)
     fake_tools.add("buildah", _BUILDAH)
     assert puller.ensure(str(server.name), _NAME, Arch.X86_64) == _NAME
+
+
+def test_a_pull_that_names_no_image_is_a_failure_of_the_store(
+    open_pulls: Callable[..., Puller], server: PullServer, fake_tools: FakeTools
+) -> None:
+    puller = open_pulls()
+    fake_tools.add("buildah", "exit 0")
+    with pytest.raises(CommandError, match="buildah pull printed no image"):
+        puller.ensure(str(server.name), _NAME, Arch.X86_64)
 
 
 def test_a_size_is_that_of_the_layers_unpacked_or_a_guess(
