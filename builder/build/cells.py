@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from builder.build.bases import Bases
     from builder.build.prove import Proof
     from builder.build.reporter import Reporter
+    from builder.drivers.commit import SourceCommit
     from builder.drivers.source import StagedDriver
     from builder.errors import Failure
     from builder.evidence.records import FileRecord, ModuleRecord
@@ -84,6 +85,7 @@ class Workshop:
     make_jobs: int = 1
     timeout_s: float = 1800.0
     retries: int = 2
+    project_commit: SourceCommit | None = None
     run_id: str = field(default_factory=make_run_id)
     compiles: Once = field(default_factory=Once)
     layers: LayerCache = field(default_factory=LayerCache)
@@ -206,6 +208,7 @@ def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
             firmware=known.firmware, signers=known.signers, derived=known.derived,
         )  # fmt: skip
     failure: Failure | None = None
+    started = _now()
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         if decision.action in {Action.BUILD, Action.ASSEMBLE}:
@@ -225,7 +228,8 @@ def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
         outcome=CellOutcome.FAILED if failure else CellOutcome.BUILT,
         inputs=asdict(decision.inputs) if decision.inputs else {},
         run=workshop.run_id,
-        finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        finished=_now(),
+        started=known.started if known else started,
         timings=timings,
         image=decision.image,
         digest=shown.digest,
@@ -234,10 +238,27 @@ def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
         modules=shown.modules,
         firmware=shown.firmware,
         signers=shown.signers,
+        commits=_read_commits(decision, workshop, known, shown),
         failure=failure,
         log=str(log_file.relative_to(workshop.work_dir)),
         derived=shown.derived,
     )
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _read_commits(
+    decision: Decision, workshop: Workshop, known: CellEvidence | None, shown: _Shown
+) -> tuple[SourceCommit, ...]:
+    """Return where the files that an image is made of came from; nobody knows of one whose evidence was lost."""
+    if shown.derived:
+        return ()
+    if decision.action not in {Action.BUILD, Action.ASSEMBLE}:
+        return known.commits if known else ()
+    commits = (workshop.drivers[decision.cell.driver].commit, workshop.project_commit)
+    return tuple(commit for commit in commits if commit is not None)
 
 
 def _find_known(decision: Decision, workshop: Workshop) -> CellEvidence | None:

@@ -13,6 +13,8 @@ from builder.boot.stage import Booter
 from builder.build.bases import Bases, open_bases
 from builder.build.cells import Workshop
 from builder.build.reporter import Reporter, choose_reporter
+from builder.drivers.git import read_commit
+from builder.drivers.tree import read_files
 from builder.host.disk import Demand, check_disk, check_writable
 from builder.host.locks import hold_project
 from builder.plan.decide import Action, Plan
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from builder.drivers.commit import SourceCommit
     from builder.drivers.source import StagedDriver
     from builder.plan.planning import BootOptions, Planned
     from builder.plan.project import Project
@@ -129,7 +132,20 @@ def _make_workshop(
         jail=project.jail,
         timeout_s=settings.timeout_minutes * 60.0,
         retries=settings.retries,
+        project_commit=_read_project_commit(project, drivers),
     )
+
+
+def _read_project_commit(project: Project, drivers: Mapping[str, StagedDriver]) -> SourceCommit | None:
+    """Return the commit of what the project itself says about a build: what it wants, and what was resolved."""
+    root = project.file.parent
+    named = [
+        project.file,
+        project.lock_file,
+        *(item.driver.declaration.containerfile_file for item in drivers.values()),
+    ]
+    names = [file.relative_to(root).as_posix() for file in named if file.is_relative_to(root)]
+    return read_commit("project", root, read_files(root, names), is_whole=False)
 
 
 def _stage_drivers(project: Project, plan: Plan) -> dict[str, StagedDriver]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder.digest import content_id
 from builder.drivers.dkms import DkmsRecipe, read_dkms_conf, run_where_unreadable
+from builder.drivers.git import read_commit
 from builder.drivers.tree import read_tree
 from builder.errors import ConfigError, UsageError
 from builder.host.places import file_digest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.config.model import Driver
+    from builder.drivers.commit import SourceCommit
     from builder.drivers.tree import SourceTree
     from builder.kernel import KernelVersion
 
@@ -101,20 +103,24 @@ class DriverSource:
         containerfile.write_bytes(original.read_bytes())
         if file_digest(containerfile) != self.containerfile_digest:
             raise UsageError(f"{original} changed while it was being read", hint="run again when it is quiet")
-        return StagedDriver(driver=self, context=context, tests=tests, containerfile=containerfile)
+        files = [*self.tree.files, *self.tests.files]
+        commit = read_commit("source", self.declaration.source_dir, files)
+        return StagedDriver(driver=self, context=context, tests=tests, containerfile=containerfile, commit=commit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedDriver:
     """A private copy of a driver's files to build from, and of those of its boot test.
 
-    A type of its own, so that nothing is built from the original, which may have changed since it was read.
+    A type of its own, so that nothing is built from the original, which may have changed since it was read. ``commit``
+    says where it came from, if that is known.
     """
 
     driver: DriverSource
     context: Path
     tests: Path
     containerfile: Path
+    commit: SourceCommit | None = None
 
 
 def read_driver(declaration: Driver) -> DriverSource:

@@ -19,7 +19,7 @@ from builder.errors import FormatError, UsageError
 from builder.host.places import file_digest, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 # What kbuild writes beside the source (scripts/Makefile.modfinal, Documentation/kbuild/modules.rst), version control,
 # and editors' leftovers. A stale .o would be linked into a module for the wrong kernel.
@@ -27,7 +27,7 @@ _DEEPEST = 64
 # buildah reads them itself, on the host, through links, and shows what it cannot understand in the log.
 _READ_BY_BUILDAH = (".containerignore", ".dockerignore")
 _LARGEST = 4 * 1024**3
-_LEFT_OUT = (
+LEFT_OUT = (
     "*.o", "*.ko", "*.ko.*", "*.mod", "*.mod.c", "*.a", "*.order", ".*.cmd", ".*.d", "Module.symvers", ".tmp_*",
     ".git", ".gitignore", ".gitattributes", ".hg", ".svn", "__pycache__", "*~", ".*.sw?", ".cache.mk",
 )  # fmt: skip
@@ -116,12 +116,25 @@ def read_tree(root: Path) -> SourceTree:
     return SourceTree(root=root, files=tuple(files))
 
 
+def read_files(root: Path, names: Iterable[str]) -> list[SourceFile]:
+    """Return some files of a folder, by their names; those that are none are left out."""
+    found = []
+    for name in dict.fromkeys(names):
+        file = root / name
+        if file.is_symlink():
+            found.append(SourceFile(path=name, kind="link", digest=str(file.readlink())))
+        elif file.is_file():
+            kind = "program" if file.stat().st_mode & stat.S_IXUSR else "file"
+            found.append(SourceFile(path=name, kind=kind, digest=file_digest(file)))
+    return found
+
+
 def _walk(root: Path, below: str, levels: int) -> Iterator[SourceFile]:
     if not levels:
         raise UsageError(f"{root}: its folders are more than {_DEEPEST} deep", hint="no build needs that: remove them")
     with os.scandir(root / below) as entries:
         for entry in entries:
-            if any(fnmatchcase(entry.name, pattern) for pattern in _LEFT_OUT):
+            if any(fnmatchcase(entry.name, pattern) for pattern in LEFT_OUT):
                 continue
             path = f"{below}{entry.name}"
             if path in _READ_BY_BUILDAH and not entry.is_file(follow_symlinks=False):

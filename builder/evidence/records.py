@@ -6,6 +6,7 @@ from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from builder.drivers.commit import SourceCommit  # noqa: TC001 - pydantic reads annotations
 from builder.errors import Failure  # noqa: TC001 - pydantic reads annotations
 from builder.image.packed_layer import PackedLayer  # noqa: TC001 - pydantic reads annotations
 
@@ -60,6 +61,8 @@ class CellEvidence:
     inputs: Mapping[str, str]
     run: str
     finished: str
+    started: str = ""
+    """When its image was begun; empty where an older version recorded it."""
     timings: Mapping[str, float] = field(default_factory=dict)
     image: str = ""
     digest: str = ""
@@ -70,6 +73,8 @@ class CellEvidence:
     firmware: tuple[FileRecord, ...] = ()
     signers: tuple[str, ...] = ()
     """SHA-256 fingerprints of the certificates whose signatures were verified in the final image."""
+    commits: tuple[SourceCommit, ...] = ()
+    """Where its source and its project came from, as far as they lie in repositories."""
     failure: Failure | None = None
     log: str = ""
     derived: bool = False

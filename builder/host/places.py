@@ -49,13 +49,18 @@ def read_inside(root: Path, name: str) -> bytes:
         FormatError: the name leads out of the folder, or not to a regular file of at most 256 MiB. The message is the
             end of a sentence about the name.
     """
+    with open_inside(root, name, most=_LARGEST) as stream:
+        return stream.read(_LARGEST)
+
+
+def open_inside(root: Path, name: str, *, most: int) -> BufferedReader:
+    """Open a file of at most so many bytes as ``read_inside`` finds it. Errors are those of ``read_inside``."""
     with ExitStack() as held:
         handle = _find_inside(root, name, held)
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-            raise FormatError(f"is no regular file of at most {_LARGEST >> 20} MiB")
-        with os.fdopen(os.open(f"/proc/self/fd/{handle}", _READ), "rb") as stream:
-            return stream.read(_LARGEST)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise FormatError(f"is no regular file of at most {most >> 20} MiB")
+        return os.fdopen(os.open(f"/proc/self/fd/{handle}", _READ), "rb")
 
 
 def open_regular(file: Path, *, most: int, follow: bool = True) -> BufferedReader:

@@ -27,7 +27,7 @@ from builder.publish.attest.sbom import SBOM_PREDICATE
 from builder.publish.attest.simple_signing import parse_payload
 from builder.publish.attest.statements import (
     BOOT_TEST,
-    BUILD_TYPE,
+    BUILD_TYPES,
     CELL_PREDICATES,
     FIT_TEST,
     PROVENANCE_PREDICATE,
@@ -260,8 +260,9 @@ class Verifier:
         definition = _object(statement.predicate, "buildDefinition")
         external, internal = _object(definition, "externalParameters"), _object(definition, "internalParameters")
         labels = contents.labels
+        stated = str(definition.get("buildType"))
         said = {
-            "build type": (str(definition.get("buildType")), BUILD_TYPE),
+            "build type": (stated, stated if stated in BUILD_TYPES else BUILD_TYPES[0]),
             "kernel": (str(external.get("kernel")), labels.get(KERNEL_LABEL, "")),
             "key": (str(internal.get("cellKey")), labels.get(KEY_LABEL, "")),
             "toolkit": (str(internal.get("toolkitId")), labels.get(TOOLKIT_LABEL, "")),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.bench import FEW, OOPS, Bench
+from fakes.git import GitRepository
 
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.build import cells as build_module
+from builder.drivers.commit import Dirty, SourceCommit
 from builder.errors import (
     BusyServerError,
     CellError,
@@ -161,6 +163,43 @@ def test_naming_an_image_again_forgets_nothing(bench: Bench) -> None:
     assert bench.build(*_TWO)[1]["counts"] == {"tagged": 2}
     cells = Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells.values()
     assert all(item.timings["compile"] > 0 and item.modules for item in cells)
+
+
+def test_where_files_came_from_is_on_record_and_changes_no_key(bench: Bench) -> None:
+    """A commit is what was built, and no input of it."""
+    kernel = ("--kernel", "6.1.0-10-amd64")
+    bench.build(*kernel)
+    repository = GitRepository(bench.folder)
+    commit = repository.commit()
+    assert bench.build(*kernel)[1]["counts"] == {"skipped": 1}
+    bench.build(*kernel, "--force")
+    journal = bench.folder / ".kmodsmith" / "journal.jsonl"
+    (evidence,) = Journal(journal).cells.values()
+    assert evidence.commits == (
+        SourceCommit(name="source", commit=commit, dirty=Dirty.NO, path="src"),
+        SourceCommit(name="project", commit=commit, dirty=Dirty.NO),
+    )
+    assert "" < evidence.started <= evidence.finished
+    names = (bench.store / "names").read_text().splitlines()
+    (bench.store / "names").write_text("\n".join(name for name in names if "kmodsmith/cell" in name) + "\n")
+    repository.write("versions.yaml", (bench.folder / "versions.yaml").read_bytes() + b"# changed\n")
+    assert bench.build(*kernel)[1]["counts"] == {"tagged": 1}
+    (named,) = Journal(journal).cells.values()
+    assert (named.commits, named.started) == (evidence.commits, evidence.started), "what made the image"
+    bench.build(*kernel, "--force")
+    (again,) = Journal(journal).cells.values()
+    assert [item.dirty for item in again.commits] == [Dirty.NO, Dirty.YES]
+
+
+def test_of_an_image_whose_evidence_was_lost_no_commit_is_told(bench: Bench) -> None:
+    bench.offer_with_keys()
+    kernel = ("--kernel", "6.1.0-10-amd64")
+    bench.build(*kernel)
+    (bench.folder / ".kmodsmith" / "journal.jsonl").unlink()
+    GitRepository(bench.folder).commit()
+    assert bench.build(*kernel)[1]["counts"] == {"proven": 1}
+    (evidence,) = Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells.values()
+    assert (evidence.derived, evidence.commits) == (True, ())
 
 
 def test_the_first_error_counts_however_long_the_log(bench: Bench) -> None:

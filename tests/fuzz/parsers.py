@@ -24,6 +24,7 @@ import yaml
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
+from fakes.git import copy_step, delta, insert_step
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.registry import FakeRegistry, digest_of, pretend_registry
 from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
@@ -40,7 +41,9 @@ from builder.config.model import AllowedMessage, BootTest
 from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.config.tag_rules import check_tag_rule, image_names
 from builder.config.yamlfile import read_documents
+from builder.drivers.commit import apply_delta, choose_remote, parse_commit_tree, parse_settings, parse_tree
 from builder.drivers.dkms import read_dkms_conf
+from builder.drivers.git_objects import ObjectStore
 from builder.emit.kmm.lint import choose_images, lint
 from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.errors import Failure, FailureClass, FormatError, KmodsmithError, LockFileError
@@ -846,6 +849,43 @@ def _run_bundle_parts(data: bytes, folder: Path) -> None:
     _raise_first(problems)
 
 
+_GIT_SETTINGS = (
+    b'[core]\n\tworktree = ../x\n[remote "origin"]\n\turl = https://u:p@git.test/org/drv.git ; x\n\tfetch = "a\\n"\n'
+)
+_GIT_TREE = b"100644 a.c\0" + b"1" * 20 + b"40000 sub\0" + b"2" * 20
+
+
+def _run_git_settings(data: bytes, _: Path) -> None:
+    url = choose_remote(list(parse_settings(data.decode(errors="surrogateescape"))))
+    if url and ("@" in url or not url.isprintable()):
+        raise ValueError(url)
+
+
+def _run_git_delta(data: bytes, _: Path) -> None:
+    with contextlib.suppress(FormatError):
+        apply_delta(b"base" * 9, data)
+    parse_tree(data, 20)
+
+
+def _git_files() -> Sequence[bytes]:
+    """Return an index and its pack in one, with the length of the index before."""
+    folder = Path(__file__).parent.parent / "data" / "git"
+    index, pack = (next(folder.glob(f"pack-*.{kind}")).read_bytes() for kind in ("idx", "pack"))
+    return [struct.pack(">I", len(index)) + index + pack]
+
+
+def _run_git_files(data: bytes, folder: Path) -> None:
+    size = int.from_bytes(data[:4], "big") % (len(data) + 1)
+    packs = folder / "objects" / "pack"
+    packs.mkdir(parents=True)
+    (packs / f"pack-{'a' * 40}.idx").write_bytes(data[4 : 4 + size])
+    (packs / f"pack-{'a' * 40}.pack").write_bytes(data[4 + size :])
+    store = ObjectStore(folder / "objects")
+    tree = parse_commit_tree(store.read("9e774b3e377981c614992d03d1aaa77c3b411d15", "commit"))
+    for entry in parse_tree(store.read(tree, "tree"), 20):
+        store.read(entry.id, "tree")
+
+
 def _run_kept_result(data: bytes, folder: Path) -> None:
     (folder / "kept").mkdir()
     (folder / "kept" / f"key-{hashlib.sha256(data).hexdigest()}.tar").write_bytes(data)
@@ -1211,6 +1251,14 @@ PARSERS: tuple[Parser, ...] = (
     Parser(name="lock", samples=_locks, make=mutate.yaml_input, run=_run_lock),
     Parser(name="versions-yaml", samples=_versions_yaml, make=mutate.yaml_input, run=_run_versions_yaml),
     Parser(name="kmm-lint", samples=lambda: _KMM, make=mutate.yaml_input, run=_run_kmm),
+    Parser(name="git-settings", samples=lambda: [_GIT_SETTINGS], make=_lines, run=_run_git_settings),
+    Parser(name="git-files", samples=_git_files, make=_bytes, run=_run_git_files),
+    Parser(
+        name="git-delta",
+        samples=lambda: [delta(b"base" * 9, copy_step(3, 20), insert_step(b"new"), size=23), _GIT_TREE],
+        make=_bytes,
+        run=_run_git_delta,
+    ),
     Parser(name="dkms-conf", samples=lambda: [_DKMS], make=_lines, run=_run_dkms),
     Parser(name="kernel-module", samples=_modules, make=_bytes, run=lambda data, _: read_kernel_object(data, "a.ko")),
     Parser(name="module-packing", samples=_packed_modules, make=_bytes, run=_run_packing),

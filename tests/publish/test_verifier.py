@@ -32,7 +32,14 @@ from builder.publish.attest.bundle import (
 )
 from builder.publish.attest.sbom import SBOM_PREDICATE
 from builder.publish.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
-from builder.publish.attest.statements import CELL_PREDICATES, PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
+from builder.publish.attest.statements import (
+    BUILD_TYPE,
+    CELL_PREDICATES,
+    PROVENANCE_PREDICATE,
+    TEST_PREDICATE,
+    make_provenance,
+    make_statements,
+)
 from builder.publish.attester import Attester
 from builder.publish.publishable import Statements
 from builder.pullspec import parse_pullspec
@@ -332,3 +339,23 @@ def test_a_boot_test_that_says_nothing_of_its_kind_proves_no_more_than_a_boot(im
     image.attach(TEST_PREDICATE, make_statement("n", image.facts.digest, TEST_PREDICATE, predicate))
     assert image.verify().passed
     assert not image.verify(boot="secure").passed
+
+
+def test_an_image_of_an_earlier_version_is_as_good_as_it_was(image: PublishedImage) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != PROVENANCE_PREDICATE])
+    provenance = make_provenance(image.facts)
+    earlier = {**provenance["buildDefinition"], "buildType": "urn:kmodsmith:build:cell:1"}
+    statement = make_statement(
+        "n", image.facts.digest, PROVENANCE_PREDICATE, {**provenance, "buildDefinition": earlier}
+    )
+    image.attach(PROVENANCE_PREDICATE, statement)
+    assert image.wrong() == {}
+
+
+def test_provenance_of_another_type_is_none(image: PublishedImage) -> None:
+    image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != PROVENANCE_PREDICATE])
+    provenance = make_provenance(image.facts)
+    other = {**provenance["buildDefinition"], "buildType": "urn:other"}
+    statement = make_statement("n", image.facts.digest, PROVENANCE_PREDICATE, {**provenance, "buildDefinition": other})
+    image.attach(PROVENANCE_PREDICATE, statement)
+    assert image.wrong() == {"provenance": f"provenance says build type 'urn:other', the image says '{BUILD_TYPE}'"}

@@ -12,13 +12,17 @@ from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
 from builder.publish.attest.sbom import SBOM_PREDICATE, make_sbom
 
 if TYPE_CHECKING:
+    from builder.drivers.commit import SourceCommit
+    from builder.evidence.records import CellEvidence
     from builder.publish.attest.facts import CellFacts
     from builder.sources.provider import BuildInput
 
 PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"
 TEST_PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
-BUILD_TYPE = "urn:kmodsmith:build:cell:1"
-"""What the parameters mean: docs/publish.md, section "Provenance"."""
+BUILD_TYPE = "urn:kmodsmith:docs/provenance.md:cell:2"
+"""What the parameters mean: that page of the documentation, whose place on the web may change, says it."""
+BUILD_TYPES = (BUILD_TYPE, "urn:kmodsmith:build:cell:1")
+"""Those of images that were published before, too."""
 FIT_TEST, SIGNATURE_TEST, BOOT_TEST = "fit", "module-signature", "boot"
 CELL_PREDICATES = (SIGNATURE_PREDICATE, PROVENANCE_PREDICATE, SBOM_PREDICATE, TEST_PREDICATE)
 """What every published cell has, in this order."""
@@ -76,6 +80,7 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
             },
             "resolvedDependencies": [
                 *trees,
+                *map(_describe_commit, evidence.commits),
                 *(_describe(item, "toolkit") for item in facts.toolkit),
                 *(_describe(item, "base") for item in facts.base),
             ],
@@ -83,9 +88,21 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
         "runDetails": {
             "builder": {"id": facts.builder, "version": {"kmodsmith": facts.builder_version}},
             # Of an image whose evidence was lost, nobody knows which run built it, and when.
-            "metadata": {} if evidence.derived else {"invocationId": evidence.run, "finishedOn": evidence.finished},
+            "metadata": {} if evidence.derived else _describe_run(evidence),
         },
     }
+
+
+def _describe_run(evidence: CellEvidence) -> dict[str, Any]:
+    started = {"startedOn": evidence.started} if evidence.started else {}
+    return {"invocationId": evidence.run, **started, "finishedOn": evidence.finished}
+
+
+def _describe_commit(commit: SourceCommit) -> dict[str, Any]:
+    uri = {"uri": commit.repository} if commit.repository else {}
+    path = {"path": commit.path} if commit.path else {}
+    annotations = {"role": commit.name, **path, "dirty": str(commit.dirty)}
+    return {"name": f"{commit.name}-commit", **uri, "digest": {"gitCommit": commit.commit}, "annotations": annotations}
 
 
 def _describe(item: BuildInput, role: str) -> dict[str, Any]:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 from fakes.cell_facts import DIGEST, FACTS
 
-from builder.publish.attest.statements import CELL_PREDICATES, make_provenance, make_statements, make_test_result
+from builder.drivers.commit import Dirty, SourceCommit
+from builder.publish.attest.statements import (
+    BUILD_TYPE,
+    BUILD_TYPES,
+    CELL_PREDICATES,
+    make_provenance,
+    make_statements,
+    make_test_result,
+)
 
 _EVIDENCE = FACTS.evidence
 
@@ -62,3 +71,46 @@ def test_only_tests_that_were_passed_are_named() -> None:
     assert (boot["mode"], boot["signedBy"], boot["refusals"]) == ("secure", "signers", ["Key was rejected by service"])
     bare = make_test_result(replace(FACTS, boot=None, evidence=replace(_EVIDENCE, signers=())))
     assert bare["passedTests"] == [item["name"] for item in bare["configuration"]] == ["fit"]
+
+
+_COMMITS = (
+    SourceCommit(
+        name="source", commit="1" * 40, dirty=Dirty.YES, repository="git+https://git.test/org/drv.git", path="driver"
+    ),
+    SourceCommit(name="project", commit="2" * 64, dirty=Dirty.UNKNOWN),
+)
+
+
+def test_provenance_names_the_commits_and_whether_files_differ() -> None:
+    facts = replace(FACTS, evidence=replace(_EVIDENCE, commits=_COMMITS, started="2026-11-22T23:59:00Z"))
+    provenance = make_provenance(facts)
+    named = provenance["buildDefinition"]["resolvedDependencies"]
+    assert [item for item in named if item["name"].endswith("-commit")] == [
+        {
+            "name": "source-commit", "uri": "git+https://git.test/org/drv.git", "digest": {"gitCommit": "1" * 40},
+            "annotations": {"role": "source", "path": "driver", "dirty": "yes"},
+        },
+        {
+            "name": "project-commit", "digest": {"gitCommit": "2" * 64},
+            "annotations": {"role": "project", "dirty": "unknown"},
+        },
+    ]  # fmt: skip
+    assert provenance["runDetails"]["metadata"] == {
+        "invocationId": _EVIDENCE.run, "startedOn": "2026-11-22T23:59:00Z", "finishedOn": _EVIDENCE.finished,
+    }  # fmt: skip
+
+
+def test_of_an_image_whose_evidence_was_lost_no_time_is_told() -> None:
+    facts = replace(FACTS, evidence=replace(_EVIDENCE, derived=True, started="2026-11-22T23:59:00Z"))
+    assert make_provenance(facts)["runDetails"]["metadata"] == {}
+
+
+def test_the_type_of_a_build_leads_to_a_page_that_explains_it() -> None:
+    page = BUILD_TYPE.split(":")[2]
+    text = (Path(__file__).parent.parent.parent.parent / page).read_text()
+    said = make_provenance(replace(FACTS, evidence=replace(_EVIDENCE, commits=_COMMITS, started="s")))
+    assert said["buildDefinition"]["buildType"] == BUILD_TYPE
+    words = [*BUILD_TYPES, *said["buildDefinition"], *said["runDetails"], *said["runDetails"]["metadata"]]
+    words += [*said["buildDefinition"]["externalParameters"], *said["buildDefinition"]["internalParameters"]]
+    words += [word for item in said["buildDefinition"]["resolvedDependencies"][:3] for word in item["digest"]]
+    assert [word for word in words if word not in text] == []
