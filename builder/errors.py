@@ -4,7 +4,8 @@ KmodsmithError
 ├── UsageError            2  the command line asks for something that does not exist
 ├── ConfigError           3  versions.yaml has mistakes (all of them, each with its place)
 ├── LockFileError         4  versions.lock.yaml is missing, damaged or does not cover the request
-│   └── UnknownToolkitError      it does not know yet whether a kernel has a toolkit
+│   ├── UnknownToolkitError      it does not know yet whether a kernel has a toolkit
+│   └── OtherMachineError        it has a kernel's toolkit, but none that runs on this machine
 ├── BusyError             5  another run holds the project's lock
 ├── HostError             6  a host tool is missing or may not be used
 ├── SourceError           7  a kernel source answered wrongly
@@ -146,6 +147,10 @@ class LockFileError(KmodsmithError):
 
 class UnknownToolkitError(LockFileError):
     """Nobody has read yet whether a kernel has a toolkit: unknown is not absent (design, rule 4)."""
+
+
+class OtherMachineError(LockFileError):
+    """A kernel has a toolkit, and this machine cannot run it."""
 
 
 class BusyError(KmodsmithError):

@@ -73,6 +73,8 @@ class Reason(StrEnum):
     RELEASE_KIND = "release-kind"
     NO_TOOLKIT = "no-toolkit"
     TOOLKIT_UNKNOWN = "toolkit-unknown"
+    OTHER_MACHINE = "other-machine"
+    NO_BASE_IMAGE = "no-base-image"
     NO_BOOTABLE_KERNEL = "no-bootable-kernel"
     NOT_BUILT = "not-built"
     DRIVER_EXCLUDES = "driver-excludes"

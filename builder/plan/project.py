@@ -15,7 +15,7 @@ from builder.config.model import BuildSettings
 from builder.config.tag_rules import image_names
 from builder.digest import content_id
 from builder.drivers.source import read_driver
-from builder.errors import LockFileError, UnknownToolkitError, UsageError
+from builder.errors import LockFileError, OtherMachineError, UnknownToolkitError, UsageError
 from builder.evidence.journal import Journal
 from builder.image.packed import Packing
 from builder.kernel import Arch
@@ -183,11 +183,14 @@ class Project:
         reused = next(matching, None)
         try:
             toolkit = identities.toolkit(cell.source, reused or cell.kernel)
+        except LockFileError as error:
+            why = f"its modules are to be those of {reused} (reuse): " if reused else ""
+            refusal = (_why_no_toolkit(error), f"{why}{error.message}")
+            return Candidate(cell=cell, image=image, inputs=None, refusal=refusal)
+        try:
             base = driver.declaration.base_image or identities.base(cell)
         except LockFileError as error:
-            reason = Reason.TOOLKIT_UNKNOWN if isinstance(error, UnknownToolkitError) else Reason.NO_TOOLKIT
-            why = f"its modules are to be those of {reused} (reuse): " if reused else ""
-            return Candidate(cell=cell, image=image, inputs=None, refusal=(reason, f"{why}{error.message}"))
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.NO_BASE_IMAGE, error.message))
         reused = reused if reused != cell.kernel else None
         inputs = CellInputs(
             source=driver.tree.digest,
@@ -220,6 +223,12 @@ class Project:
     def _repositories(self) -> dict[str, str]:
         named = {driver.name: driver.image_name for driver in self.config.drivers}
         return {name: f"localhost/{UNTRUSTED}/{name}" for name in named} if self.untrusted else named
+
+
+def _why_no_toolkit(error: LockFileError) -> Reason:
+    if isinstance(error, UnknownToolkitError):
+        return Reason.TOOLKIT_UNKNOWN
+    return Reason.OTHER_MACHINE if isinstance(error, OtherMachineError) else Reason.NO_TOOLKIT
 
 
 class _Identities:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,12 @@ from fakes.hostile import adding, make_hostile, replacing
 
 from builder.errors import ConfigError, FormatError, LockFileError, SignerError, UsageError
 from builder.image.contents import LayerCache, read_oci_layout
+from builder.kernel import Arch
 from builder.plan.project import open_project
 from builder.registry.access import open_registries
 from builder.signing.access import open_key
+from builder.sources.lock import Lock
+from builder.sources.lock_file import read_lock, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +52,33 @@ def test_a_plan_says_why_a_kernel_has_no_toolkit(site: Site) -> None:
     assert cells[_K2][:2] == ("refuse", "no-toolkit")
     assert f"release 4.17.1 runs it, but brings a toolkit for {_K1}" in cells[_K2][2]
     assert "release 4.17.2 brings none for rhel-coreos" in cells["5.14.0-427.52.1.el9_4.x86_64"][2]
+
+
+def test_a_refusal_for_the_machine_or_the_base_image_is_no_missing_toolkit(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who knows that a kernel has no toolkit (known_problems) has not looked at these."""
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    site.edit(
+        known_problems=[
+            {"code": "no-toolkit", "about": kernel, "reason": "r", "owner": "o", "expires": date(2099, 1, 31)}
+            for kernel in ("5.14*", "6.1*")
+        ]
+    )
+
+    def refused(group: str) -> set[tuple[str, str]]:
+        return {(cell["action"], cell["reason"]) for cell in site.json("plan", "--group", group)[1]["cells"]}
+
+    assert refused("ocp") == {("build", "never-built")}
+    project = open_project(site.folder)
+    with monkeypatch.context() as patch:
+        arm = replace(project, build_arch=Arch.AARCH64)
+        patch.setattr("builder.plan.project.open_project", lambda *_: arm)
+        assert refused("ocp") == refused("few") == {("refuse", "other-machine")}
+    lock = read_lock(project.lock_file)
+    write_lock(Lock(sources={"ocp": lock.sources["ocp"]}), project.lock_file)
+    assert refused("ocp") == {("refuse", "no-base-image")}
 
 
 def test_a_file_that_is_not_trusted_raises_no_limit(project_dir: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from builder.digest import content_id
-from builder.errors import LockFileError
+from builder.errors import LockFileError, OtherMachineError
 from builder.sources.provider import BuildInput
 from builder.store.images import TOOLKIT_PREFIX
 
@@ -37,7 +37,7 @@ class DebianParts:
         """
         locked = self._kernel(kernel)
         if self.build_arch not in locked.toolchains:
-            raise LockFileError(
+            raise OtherMachineError(
                 f"the lock has no toolkit of {kernel.raw} for a machine that is {self.build_arch}",
                 hint="add it to 'build_arches' of the source in versions.yaml and run 'nox -s discover'",
             )

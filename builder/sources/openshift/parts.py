@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.digest import content_id
-from builder.errors import LockFileError, UnknownToolkitError
+from builder.errors import LockFileError, OtherMachineError, UnknownToolkitError
 from builder.sources.openshift.witnesses import TOOLKIT
 from builder.sources.provider import image_input
 from builder.sources.release import ReleaseState
@@ -39,7 +39,7 @@ class OpenShiftParts:
         if not locked.toolkit:
             raise self._no_toolkit(kernel, locked)
         if kernel.arch is not self.build_arch:
-            raise LockFileError(
+            raise OtherMachineError(
                 f"the toolkit of {kernel} runs on {kernel.arch} only, and this machine is {self.build_arch}: build it "
                 "on such a machine"
             )
