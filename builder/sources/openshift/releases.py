@@ -85,16 +85,14 @@ def choose_releases(
     chosen = ChosenReleases()
     before = previous.releases if previous else {}
     unread: set[Channel] = set()
-    claims: dict[str, dict[str, None]] = {}
     if isinstance(given, Doubt):
         chosen.doubts.append(given)
         unread |= {Channel(GIVEN, arch) for arch in Arch}
-    else:
-        for key, payloads in given.items():
-            if why_left_out(key, settings, today):
-                continue
-            claims[key] = dict.fromkeys(payloads)
-            chosen.channels[key] = {GIVEN: before[key].channels.get(GIVEN, now) if key in before else now}
+        given = {}
+    given = {key: payloads for key, payloads in given.items() if not why_left_out(key, settings, today)}
+    claims = {key: dict.fromkeys(payloads) for key, payloads in given.items()}
+    for key in given:
+        chosen.channels[key] = {GIVEN: before[key].channels.get(GIVEN, now) if key in before else now}
     for channel, answer in sorted(answers.items()):
         known = {key for key, release in before.items() if _has(release, key, channel)}
         nodes, doubt = _believe(channel, answer, known, settings, today, accept=accept_loss)
@@ -107,7 +105,7 @@ def choose_releases(
             since = before[key].channels.get(channel.name) if key in before else None
             chosen.channels.setdefault(key, {})[channel.name] = since if since is not None else now if known else ""
             claims.setdefault(key, {}).update(found)
-    _choose_payloads(chosen, claims, before, {} if isinstance(given, Doubt) else given)
+    _choose_payloads(chosen, claims, before, given)
     asked = {*answers, *(Channel(GIVEN, arch) for arch in Arch)}
     for key, release in before.items():
         left_out = why_left_out(key, settings, today)
