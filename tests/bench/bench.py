@@ -31,6 +31,7 @@ from fakes.locks import debian_of
 
 from bench.discovery import measure_discovery
 from bench.publishing import measure_publishing
+from bench.pulling import measure_pulls
 from builder.boot.kernel_image import SourceKernels, unpacked_kernel
 from builder.build.fit_image import open_source_facts
 from builder.build.prove import read_image
@@ -85,7 +86,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kernel", default="*", help="glob over kernels")
-    parser.add_argument("--only", help="one part: cold, against, idle, plan_10000, proof, boot, discover or publish")
+    parser.add_argument(
+        "--only", help="one part: cold, against, idle, plan_10000, proof, boot, discover, publish or pull"
+    )
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -97,6 +100,7 @@ def main() -> None:
         "boot": lambda: measure_boot(options.kernel),
         "discover": measure_discovery,
         "publish": lambda: measure_publishing(options.kernel),
+        "pull": measure_pulls,
     }
     for name, measure in parts.items():
         if options.only in {None, name} and (name != "cold" or options.cold or options.only):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import sqlite3
 import subprocess
 import tarfile
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from programs import need
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from integration.registry_server import RegistryServer
@@ -64,6 +66,7 @@ def make_vendor_base(
     *,
     name: str = "ubi9/ubi-micro",
     packages: tuple[str, ...] = (),
+    bulk: Iterable[Path] = (),
 ) -> VendorBase:
     """Make one, of two layers, and push it.
 
@@ -73,6 +76,7 @@ def make_vendor_base(
         busybox: a program that is also sh, mkdir and cp.
         name: repository.
         packages: further packages that its database names.
+        bulk: files of this machine that make it as large as those of others are.
     """
     root = folder / "root"
     low = _install(folder, root, "redhat-release", {"etc/os-release": _OS_RELEASE.encode()})
@@ -81,6 +85,10 @@ def make_vendor_base(
     links = {f"usr/bin/{tool}": "busybox" for tool in ("sh", "mkdir", "cp")}
     _install(folder, root, "busybox", {"usr/bin/busybox": busybox}, links)
     (root / "bin").symlink_to("usr/bin")
+    for file in bulk:
+        copy = root / "usr/share/bulk" / file.relative_to("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
     with closing(sqlite3.connect(root / "var/lib/rpm/rpmdb.sqlite")) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # as a finished base has it: in one file
     layers = [_pack(folder / "low.tar", root, low), _pack(folder / "high.tar", root, None)]

@@ -38,9 +38,9 @@ class VendorSite:
         return self.project.parent
 
     @property
-    def kernel(self) -> str:
+    def kernels(self) -> list[str]:
         kernels = read_lock(self.project / "versions.lock.yaml").kernel_versions("debian")
-        return [kernel.raw for kernel in kernels if kernel.series == "6.12" and kernel.raw.endswith("cloud-amd64")][-1]
+        return [kernel.raw for kernel in kernels if kernel.series == "6.12" and kernel.raw.endswith("cloud-amd64")]
 
     def use(self, base: VendorBase | None, repository: str, version: str) -> None:
         file = self.project / "versions.yaml"
@@ -52,8 +52,15 @@ class VendorSite:
         files = [str(self.ours.auth_file(self.folder / "ours")), str(self.theirs.auth_file(self.folder / "theirs"))]
         settings["registry"] = {"plain_http": hosts, "auth_files": files}
         settings["publish"] = {"tags": ["version-kernel"]}
-        settings["groups"]["one"] = {"source": "debian", "kernels": [self.kernel]}
+        settings["groups"]["one"] = {"source": "debian", "kernels": self.kernels[-1:]}
         settings["default_group"] = "one"
+        file.write_text(yaml.safe_dump(settings))
+
+    def take_kernels(self, number: int) -> None:
+        """Build for so many kernels, those next to the newest."""
+        file = self.project / "versions.yaml"
+        settings = yaml.safe_load(file.read_text())
+        settings["groups"]["one"]["kernels"] = self.kernels[-number:]
         file.write_text(yaml.safe_dump(settings))
 
     def run(self, *arguments: str, machine: Machine | None = None) -> tuple[int, dict[str, Any]]:
