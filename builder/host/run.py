@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import CommandError, HostError
+from builder.host.masking import mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,21 +39,6 @@ _log = logging.getLogger(__name__)
 _PASSED_ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|TERM|XDG_[A-Z_]+|SSL_CERT_(FILE|DIR)|[A-Za-z]+_proxy|[A-Z]+_PROXY"
     r"|CONTAINERS_[A-Z_]+|STORAGE_(DRIVER|OPTS)|BUILDAH_[A-Z_]+|REGISTRY_AUTH_FILE|_CONTAINERS_[A-Z_]+"
-)
-# A word as shells and JSON write it: quoted as a whole, in part, or not at all.
-_WORD = r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\,;&|])+"""
-_SECRET_WORDS = r"(?:password|passphrase|passwd|secret|token|creds|credentials|api_?key)"  # noqa: S105 - names of secrets
-_SECRETS = (
-    # 'DB_PASSWORD=two words', with quotes inside as shlex writes them
-    re.compile(rf"""(?i)('(?:--?[a-z0-9-]*|[A-Z0-9_]*){_SECRET_WORDS}[a-z0-9_-]*=)((?:[^']|'"'"')*)"""),
-    # --password x, --creds=user:x, DB_PASSWORD=x
-    re.compile(rf"(?i)((?:--?[a-z0-9-]*|[A-Z0-9_]*){_SECRET_WORDS}[a-z0-9_-]*[= ]+)({_WORD})"),
-    # "auth": "x" of JSON, also inside of a quoted word
-    re.compile(rf'(?i)(\\?"(?:auth|\w*{_SECRET_WORDS}\w*)\\?"\s*:\s*)(\\?"(?:\\[^"]|[^"\\])*\\?")'),
-    # Authorization: Bearer x
-    re.compile(r"(?i)((?:proxy-)?authorization: *)([^'\"\r\n]+)"),
-    # https://user:x@host
-    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)([^\s/'\"@]*@)"),
 )
 # How often a child that prints nothing is looked at, and how long what it printed is waited for after its end: a daemon
 # that it left behind may hold the pipe for ever.
@@ -85,7 +71,7 @@ class Command:
 
     def __str__(self) -> str:
         """Copy-and-paste form, secrets masked."""
-        return mask_secrets(shlex.join(self.shown or self.argv))
+        return shlex.join(mask_secrets(self.shown or self.argv))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +109,6 @@ class Outcome:
             return self
         output = "\n".join(part for part in (self.stdout.strip(), self.stderr.strip()) if part)
         raise CommandError(f"{self.command.argv[0]} {self.explain()}:\n{output}", hint=f"to repeat it: {self.command}")
-
-
-def mask_secrets(text: str) -> str:
-    """Return a command line with ``***`` in place of passwords and tokens: options, variables, JSON, headers, URLs."""
-    for pattern in _SECRETS:
-        text = pattern.sub(_masked, text)
-    return text
-
-
-def _masked(match: re.Match[str]) -> str:
-    return f"{match[1]}***{'@' if match[2].endswith('@') and '://' in match[1] else ''}"
 
 
 def find_tool(name: str) -> str | None:

@@ -12,6 +12,7 @@ import io
 import json
 import lzma
 import re
+import shlex
 import sqlite3
 import struct
 import tarfile
@@ -51,6 +52,8 @@ from builder.evidence.clusters import cluster
 from builder.evidence.compile_log import classify_compile_log
 from builder.evidence.journal import Journal
 from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, FileRecord, ModuleRecord, PublishEvidence
+from builder.host.masking import mask_secrets
+from builder.host.run import Command
 from builder.image.contents import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
 from builder.image.contract import _check_packages, _check_settings, read_rpm_names
 from builder.image.depmod import check_depmod_data
@@ -1078,6 +1081,24 @@ def _secrets() -> Sequence[bytes]:
     ]
 
 
+def _run_command_words(data: bytes, _: Path) -> None:
+    """What people see of a command of these words: the same whatever a secret is, and quoted for a shell."""
+    text = _text(data)
+    words = text.split("\n")
+    assert tuple(shlex.split(str(Command(argv=("tool", *words))))) == ("tool", *mask_secrets(words))
+    assert mask_secrets([f"--build-arg=DB_PASSWORD={text}."]) == ("--build-arg=DB_PASSWORD=***",)
+    assert mask_secrets([json.dumps({"password": text})]) == ('{"password": ***',)
+    assert mask_secrets([f"https://u:{text}@host"])[0] in {"https://***@host", "https://***"}
+
+
+def _command_words() -> Sequence[bytes]:
+    arguments = ["BUILD_COMMAND=make V=1", f"BUILD_COMMAND=make {'password' * 100}", f"DTK_AUTO={_PIN}"]
+    return [
+        "\n".join(["--build-arg", *arguments, "--creds", "u:p", "https://u:it's@host/x", '{"auth": "dTpw"}']).encode(),
+        b"-H\nAuthorization: Bearer x\n--env=DB_PASSWORD=a b\nsh -c 'login --pin \"1 2\"'\n--volume\n/run/auth:/auth",
+    ]
+
+
 def _run_toolkit_release(data: bytes, _: Path) -> None:
     for arch in (Arch.X86_64, Arch.AARCH64):
         try:
@@ -1334,5 +1355,6 @@ PARSERS: tuple[Parser, ...] = (
     Parser(name="modprobe-files", samples=lambda: list(_MODPROBE_FILES), make=_lines, run=_run_modprobe_files),
     Parser(name="build-log", samples=_files("logs/*.log"), make=_lines, run=_run_build_log),
     Parser(name="names", samples=_names, make=_lines, run=_run_names),
+    Parser(name="command-words", samples=_command_words, make=_lines, run=_run_command_words),
     Parser(name="secrets", samples=_secrets, make=_bytes, run=_run_leaks),
 )
