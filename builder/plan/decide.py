@@ -80,6 +80,9 @@ class Reason(StrEnum):
     DRIVER_EXCLUDES = "driver-excludes"
 
 
+_FOR_GOOD = frozenset({Reason.EXCLUDED, Reason.DRIVER_EXCLUDES})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellInputs:
     """Everything that goes into a cell; each field is a digest, an identity or a version."""
@@ -171,6 +174,14 @@ class Decision:
     def compile_kernel(self) -> KernelVersion:
         """The kernel that its modules are compiled for."""
         return self.reused or self.cell.kernel
+
+    @property
+    def is_left_out_for_good(self) -> bool:
+        """Whether nobody will ever want an image of it: ``exclude`` or the driver says so.
+
+        All else ends some day, also what versions.yaml acknowledges (``known_bad``, ``known_problems``).
+        """
+        return self.action is Action.EXCLUDE and self.reason in _FOR_GOOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

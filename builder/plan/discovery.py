@@ -260,6 +260,8 @@ def _judge_cells(project: Project, added: Mapping[str, Sequence[Cell]], discover
                 discovery.cells.append(cell.id)
             elif decision.action is Action.REFUSE:
                 discovery.refused[cell.id] = decision.explanation
+            elif decision.action is Action.EXCLUDE and not decision.is_left_out_for_good:
+                discovery.known.append(f"{cell.id} cannot be built: {decision.explanation}")
 
 
 def complain(discovery: Discovery) -> KmodsmithError | None:

@@ -110,7 +110,7 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
         *(("release-kind", kernel, why) for kernel, why in of_other_kinds.items()),
     ]:
         for cell in (_make_cell(driver, kernel, group.source) for driver in drivers):
-            left_out[cell.id] = LeftOut(cell=cell, code=code, reason=reason)
+            left_out[cell.id] = find_left_out(cell, config) or LeftOut(cell=cell, code=code, reason=reason)
     return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
 
 

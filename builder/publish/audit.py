@@ -58,6 +58,13 @@ class Audit:
     recorded: str = ""
     found: str = ""
     why: str = ""
+    is_known: bool = False
+    """It waits for nothing but what versions.yaml acknowledges."""
+
+    @property
+    def is_drift(self) -> bool:
+        """Whether it is not as it should be, and nobody acknowledged that."""
+        return self.drift is not TagState.NONE and not self.is_known
 
 
 def audit_project(project: Project, selector: Selector, *, progress: Progress = no_progress) -> list[Audit]:
@@ -113,7 +120,8 @@ class Auditor:
             drift, found, why = self._compare(tag, audit.recorded)
         except (SourceError, FormatError) as error:
             return replace(audit, drift=TagState.UNKNOWN, why=error.message)
-        return replace(audit, drift=drift, found=found, why=why)
+        is_known = drift is TagState.WAITING and isinstance(tag.of, PublishableList) and tag.of.is_known_to_wait
+        return replace(audit, drift=drift, found=found, why=why, is_known=is_known)
 
     def _compare(self, tag: WantedTag, recorded: str) -> tuple[TagState, str, str]:
         """Return what is wrong with a tag, the digest that it stands for, and a sentence."""

@@ -19,7 +19,7 @@ from builder.evidence.records import is_strong_enough
 from builder.host.locks import hold_project
 from builder.host.progress import no_progress
 from builder.host.run import obey, stop_all
-from builder.plan.decide import Action, Reason
+from builder.plan.decide import Action
 from builder.plan.matrix import Selector, make_matrix, matches_any
 from builder.plan.planning import BootOptions, plan_project
 from builder.publish.attachments import AttachmentWriter
@@ -176,14 +176,20 @@ def find_lists(
     names: Mapping[str, ImageNames],
     wanted: Sequence[Decision],
 ) -> list[PublishableList]:
-    """Return the lists of several architectures that the wanted cells have a part in."""
+    """Return the lists of several architectures that the wanted cells have a part in.
+
+    All cells with the name are members but those that are left out for good: lists are final, so one without a cell
+    that is refused today, acknowledged or not, would be in the way when it is built.
+    """
     touched = {name for decision in wanted for name in names[decision.cell.id].shared}
     if not touched:
         return []
     group = plan_project(project, Selector(group=selector.group, drivers=selector.drivers), boot=boot)
     members: dict[str, list[Decision]] = {name: [] for name in sorted(touched)}
     for decision in group.plan.decisions:
-        for name in touched.intersection(names[decision.cell.id].shared) if _may_be_member(decision) else ():
+        if decision.is_left_out_for_good:
+            continue
+        for name in touched.intersection(names[decision.cell.id].shared):
             members[name].append(decision)
     return [
         PublishableList(
@@ -193,11 +199,6 @@ def find_lists(
         )
         for name, decisions in members.items()
     ]
-
-
-def _may_be_member(decision: Decision) -> bool:
-    """Tell whether a cell has a part in a list: all but those that are left out for good."""
-    return decision.action is not Action.EXCLUDE or decision.reason is Reason.KNOWN_BAD
 
 
 def make_publishable(project: Project, decision: Decision, names: ImageNames, *, digest: str = "") -> Publishable:
@@ -220,6 +221,7 @@ def make_publishable(project: Project, decision: Decision, names: ImageNames, *,
         stored_as=decision.key_image,
         digest=digest,
         why="" if digest else decision.explanation,
+        is_known=decision.action is Action.EXCLUDE,
     )
 
 

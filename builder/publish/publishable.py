@@ -60,6 +60,7 @@ class Publishable:
         packing: how it becomes one with this digest.
         base: full name by digest of the image that gives the layers which it keeps; empty where it keeps none.
         why: why it is not, or why its key is not known.
+        is_known: versions.yaml acknowledges that it cannot be made now, so that it lacks is no news.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Publishable:
     packing: Packing = field(default_factory=Packing)
     base: str = ""
     why: str = ""
+    is_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,11 @@ class PublishableList:
     def refused(self) -> tuple[str, ...]:
         """Say of which members it is not known here what they should be made of, and why."""
         return tuple(f"{item.title}: {item.why}" for item in self.members if not item.key)
+
+    @property
+    def is_known_to_wait(self) -> bool:
+        """Whether there are such members, and versions.yaml acknowledges all of them."""
+        return bool(self.refused) and all(item.is_known for item in self.members if not item.key)
 
     @property
     def key(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import UsageError
 from builder.host.progress import no_progress
+from builder.plan.decide import Reason
 from builder.plan.planning import NO_BOOTS, plan_project
 from builder.publish.cells import find_lists, name_cells
 from builder.publish.reading import open_reader
@@ -57,12 +58,13 @@ def read_published(project: Project, selector: Selector, *, progress: Progress =
     """
     planned = plan_project(project, selector, boot=NO_BOOTS)
     names = name_cells(project, selector)
-    wanted = [item for item in planned.plan.decisions if item.key and not names[item.cell.id].own[0].startswith(LOCAL)]
-    if not wanted:
+    meant = [item for item in planned.plan.decisions if not names[item.cell.id].own[0].startswith(LOCAL)]
+    if not meant:
         raise UsageError("no selected driver has an image in a registry", hint="give it an 'image' in versions.yaml")
+    wanted = [item for item in meant if item.key]
     cells: list[tuple[Cell, PublishedCell]] = []
     images: list[tuple[str, str]] = []
-    left_out = []
+    left_out = [LeftOutCell(cell=item.cell.id, why=item.explanation) for item in meant if _is_missed(item)]
     with open_reader(project) as reader:
         with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="published") as pool:
             found = pool.map(lambda item: _find(reader, item, names[item.cell.id]), wanted)
@@ -79,6 +81,11 @@ def read_published(project: Project, selector: Selector, *, progress: Progress =
             if there and item.key == there.key and reader.is_signed(place, there.digest):
                 images.append((item.name, there.digest))
     return Published(cells=tuple(cells), images=tuple(images), left_out=tuple(left_out))
+
+
+def _is_missed(decision: Decision) -> bool:
+    """Tell whether a cell that cannot be made now is one that a file or bundle lacks."""
+    return not (decision.key or decision.is_left_out_for_good or decision.reason is Reason.RELEASE_KIND)
 
 
 def _find(reader: RegistryReader, decision: Decision, names: ImageNames) -> PublishedCell | str:

@@ -181,7 +181,8 @@ class Publisher:
         entries, missing = self._describe_members(wanted)
         if missing:
             why = f"it waits for all of its images, because lists are final, too: {'; '.join(missing)}"
-            return replace(result, status=PublishStatus.WAITING, why=why)
+            is_known = wanted.is_known_to_wait and len(missing) == len(wanted.refused)
+            return replace(result, status=PublishStatus.WAITING, why=why, is_known=is_known)
         place = parse_pullspec(wanted.name)
         index = make_index(entries, {KEY_LABEL: wanted.key})
         digest = sha256_of(index)

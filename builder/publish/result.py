@@ -59,6 +59,8 @@ class PublishResult:
     blobs_sent: int = 0
     attached: int = 0
     """Signatures and attestations that were added."""
+    is_known: bool = False
+    """It waits for nothing but what versions.yaml acknowledges: that decides no exit code."""
 
     @property
     def is_failure(self) -> bool:
@@ -71,7 +73,8 @@ class PublishResult:
 
     @property
     def is_waiting(self) -> bool:
-        return self.status is PublishStatus.WAITING
+        """Whether it waits for something that nobody acknowledged."""
+        return self.status is PublishStatus.WAITING and not self.is_known
 
 
 def advise(results: Sequence[PublishResult]) -> str:

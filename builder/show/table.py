@@ -13,7 +13,8 @@ from rich.text import Text
 
 from builder.build.result import Status
 from builder.evidence.clusters import cluster
-from builder.plan.decide import Action
+from builder.plan.decide import Action, Reason
+from builder.plan.known import OF_KERNELS
 from builder.writing import count
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _STATUS_STYLE = {
 }
 
 
+_ACKNOWLEDGED = frozenset(Reason(code) for code in OF_KERNELS)
 _NEVER_WRAPPED = {"cell", "action", "status", "time", "kernel", "release", "variant", "arch"}
 
 
@@ -121,13 +123,21 @@ def emit_results_summary(results: Sequence[CellResult], wall_s: float) -> str:
 
 
 def _refusals(results: Sequence[CellResult]) -> list[str]:
-    """Return why cells were refused, a line for the first of each reason: a code alone tells nobody what to do."""
-    refused = [result.decision for result in results if result.status is Status.REFUSED]
-    counts = Counter(decision.reason for decision in refused)
-    first = {decision.reason: decision for decision in reversed(refused)}
+    """Return why cells were refused, a line for the first of each reason: a code alone tells nobody what to do.
+
+    Those that versions.yaml acknowledges are told with who looks after them.
+    """
+    refused = [
+        (result.status, result.decision)
+        for result in results
+        if result.status is Status.REFUSED
+        or (result.status is Status.EXCLUDED and result.decision.reason in _ACKNOWLEDGED)
+    ]
+    counts = Counter((status, decision.reason) for status, decision in refused)
+    first = {(status, decision.reason): decision for status, decision in reversed(refused)}
     return [
-        f"refused {first[reason].cell.id}{f' and {number - 1} more' if number > 1 else ''}: {first[reason].explanation}"
-        for reason, number in counts.items()
+        f"{kind[0]} {first[kind].cell.id}{f' and {number - 1} more' if number > 1 else ''}: {first[kind].explanation}"
+        for kind, number in counts.items()
     ]
 
 

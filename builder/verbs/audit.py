@@ -23,15 +23,14 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     missing: a tag is not there. different: it stands for another image than was published, or for one of other inputs
     than there are now. unsigned: it lacks a signature by the key of publish.signer, or a statement. waiting: a tag of
     several architectures, whose images are not all there. extra: nobody here knows the tag. unknown: no answer. Exit
-    codes: 0 as it should be, 16 not.
+    codes: 0 as it should be, or a list waits only for what versions.yaml acknowledges, 16 not.
     """
     with show_progress(session.err, "tags compared") as progress:
         audits = audit_project(session.project, make_selector(selectors), progress=progress)
-    drifted = any(item.drift != "none" for item in audits)
     if as_json:
         session.out.file.write(emit_audit_json(audits))
     else:
-        if drifted:
+        if any(item.drift != "none" for item in audits):
             session.out.print(emit_audit_table(audits, wide=session.out.width >= WIDE))
         session.out.print(emit_audit_summary(audits), markup=False)
-    return FailureClass.PUBLISH.exit_code if drifted else 0
+    return FailureClass.PUBLISH.exit_code if any(item.is_drift for item in audits) else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.evidence.journal import Journal
 from builder.publish.attester import Attester
-from builder.publish.audit import Auditor, TagState, WantedTag
+from builder.publish.audit import Audit, Auditor, TagState, WantedTag
 from builder.publish.publisher import Publisher, PublishTools
 from builder.publish.reading import RegistryReader
 from builder.signing.image_key import OpenImageSigner
@@ -80,9 +80,12 @@ class Place:
         keys = [LIST_SIGNER.key] if self.is_signing else []
         return RegistryReader(registry=registry, tags=uploader.tags, attachments=attachments, keys=keys)
 
-    def audit(self, shared: PublishableList = BOTH, name: str = LIST) -> tuple[TagState, str]:
+    def audit_of(self, shared: PublishableList = BOTH, name: str = LIST) -> Audit:
         auditor = Auditor(journal=Journal(self.folder / "journal.jsonl"), reader=self.reader())
-        found = auditor.audit(WantedTag(name=name, of=shared))
+        return auditor.audit(WantedTag(name=name, of=shared))
+
+    def audit(self, shared: PublishableList = BOTH, name: str = LIST) -> tuple[TagState, str]:
+        found = self.audit_of(shared, name)
         return found.drift, found.why
 
     def list(self) -> bytes | None:

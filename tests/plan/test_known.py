@@ -158,10 +158,27 @@ def test_a_kernel_without_a_toolkit_that_is_known_ends_no_build_and_no_night(sit
     assert site.run("build")[0] == 0
     code, out, err = site.run("nightly")
     assert (code, "1 excluded" in out, err) == (0, True, "")
+    said = " ".join(site.run("build")[1].split())
+    assert f"excluded demo-1.2.0/{_K2}: " in said
+    assert "known: case 7 (owner jo" in said
     site.edit(known_problems=[_entry("no-toolkit", f"{_K2}*", expires=date(2020, 1, 31))])
     code, _, err = site.run("nightly")
     said = " ".join(err.split())
     assert (code, said.count("expired on 2020-01-31 and counts no more: ask its owner (jo) what now")) == (10, 1)
+
+
+def test_a_new_cell_whose_refusal_is_known_is_told_by_discover(site: Site) -> None:
+    site.release("4.17.1", _K1, node=_K2)
+    site.edit(
+        sources={"ocp": {"provider": "openshift", "channels": ["fast-4.17"], "graph": "{channel}_{arch}.json"}},
+        groups={"few": {"source": "ocp"}},
+        known_problems=[_entry("no-toolkit", f"{_K2}*")],
+    )
+    code, report = site.json("discover")
+    assert (code, report["new_cells"], report["refused_cells"]) == (0, [], {})
+    told = [line for line in report["known_problems"] if line.startswith(f"demo-1.2.0/{_K2} cannot be built: ")]
+    assert told
+    assert told[0].endswith("known: case 7 (owner jo, until 2099-01-31)")
 
 
 def test_an_entry_for_a_kernel_that_has_its_toolkit_by_now_is_told_whatever_is_selected(site: Site) -> None:

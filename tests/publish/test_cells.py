@@ -16,6 +16,7 @@ from fakes.registry import FakeRegistry
 
 from builder.evidence.journal import Journal
 from builder.plan.decide import Action, Decision, Plan, Reason
+from builder.plan.known import OF_KERNELS
 from builder.plan.matrix import Selector
 from builder.plan.planning import BootOptions
 from builder.publish import cells, published
@@ -61,10 +62,13 @@ def _plan(monkeypatch: pytest.MonkeyPatch, *decisions: Decision) -> None:
 def test_who_belongs_to_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     amd64 = make_decision("amd64", LIST)
     refused = make_decision("arm64", LIST, action=Action.REFUSE, reason=Reason.NO_TOOLKIT, key="")
-    bad = replace(refused, action=Action.EXCLUDE, reason=Reason.KNOWN_BAD)
-    for member, expected in ((refused, 2), (bad, 2), (replace(bad, reason=Reason.EXCLUDED), 1)):
+    for_good = {Reason.EXCLUDED, Reason.DRIVER_EXCLUDES}
+    left_out = {Reason(code) for code in OF_KERNELS} | {Reason.KERNEL_INCOMPLETE, Reason.RELEASE_KIND, Reason.KNOWN_BAD}
+    members = [refused, *(replace(refused, action=Action.EXCLUDE, reason=reason) for reason in left_out | for_good)]
+    for member in members:
         _plan(monkeypatch, amd64, member)
         names = {item.cell.id: own_names(item.cell.kernel.arch.oci) for item in (amd64, member)}
         project: Any = None
-        shared = cells.find_lists(project, Selector(), BootOptions(), names, [amd64])
-        assert [len(item.members) for item in shared] == [expected]
+        (shared,) = cells.find_lists(project, Selector(), BootOptions(), names, [amd64])
+        assert len(shared.members) == (1 if member.reason in for_good else 2), member.reason
+        assert shared.is_known_to_wait is (member.action is Action.EXCLUDE and member.reason not in for_good)

@@ -65,6 +65,20 @@ def test_a_list_waits_for_a_member_that_is_refused_here_and_then_completes(place
     assert "whether it is whole is not known here" in place.audit(waiting)[1]
 
 
+def test_a_list_that_waits_only_for_what_is_acknowledged_is_no_news(place: Place) -> None:
+    known = replace(REFUSED, why="there is no toolkit; known: case 7", is_known=True)
+    shared = list_of(list_item("amd64"), known)
+    waiting = place.publish(shared)
+    assert (waiting.status, waiting.is_known) == (PublishStatus.WAITING, False), "amd64 is not there either"
+    place.put("amd64")
+    for wanted, is_known in ((shared, True), (list_of(list_item("amd64"), REFUSED), False)):
+        result = place.publish(wanted)
+        assert (result.status, result.is_waiting) == (PublishStatus.WAITING, not is_known)
+        audit = place.audit_of(wanted)
+        assert (audit.drift, audit.is_drift) == (TagState.WAITING, not is_known)
+    assert place.list() is None
+
+
 def test_a_strangers_image_gets_no_part_in_what_we_sign(place: Place) -> None:
     place.put("amd64")
     stranger = place.put("arm64", signer=None)

@@ -73,3 +73,12 @@ def test_plan_and_matrix_name_what_the_kinds_of_a_group_leave_out(site: Site) ->
     site.edit(groups={"few": {"source": "debian"}, "ocp": {"source": "ocp", "include": ["ga", "candidate"]}})
     assert site.json("matrix")[1]["notes"] == []
     assert {cell["action"] for cell in site.json("plan", "--group", "ocp")[1]["cells"]} == {"build"}
+
+
+def test_what_a_group_leaves_out_by_kind_can_be_left_out_for_good(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.release("4.17.2-rc.1", _K2)
+    site.run("discover", "--source", "ocp")
+    site.edit(exclude=[{"kernel": f"{_K2}*", "reason": "never"}])
+    rows = {cell["kernel"]: cell["reason"] for cell in site.json("plan", "--group", "ocp")[1]["cells"]}
+    assert (rows[_K2], rows[f"{_K2}+rt"]) == ("excluded", "excluded")
