@@ -327,17 +327,20 @@ def _name_image(image: Image, decision: Decision, workshop: Workshop) -> None:
     """Give an image the cell's names, by its id, and look whether they stand for the very image that was proven.
 
     Raises:
-        CellError: they stand for another one: somebody else named it at the same time.
+        CellError: one of them stands for another image: somebody else named it at the same time.
     """
     workshop.go_on()
-    tag_image(image.id, decision.key_image, decision.image)
-    if (named := find_image(decision.key_image)) != image:
-        raise CellError(
-            FailureClass.INFRASTRUCTURE,
-            "image-replaced",
-            f"{decision.key_image} stands for {named.digest}, and the image that was proven is {image.digest}: another "
-            "run, or somebody by hand, gave its name away at the same time",
-        )
+    names = (decision.key_image, decision.image)
+    tag_image(image.id, *names)
+    # The name that people use carries no key: others may move it to another kernel's image, which has its own key.
+    for name in names:
+        if (named := find_image(name)) != image:
+            raise CellError(
+                FailureClass.INFRASTRUCTURE,
+                "image-replaced",
+                f"{name} stands for {named.digest}, and the image that was proven is {image.digest}: another run, or "
+                "somebody by hand, gave its name away at the same time",
+            )
 
 
 def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
