@@ -88,6 +88,8 @@ class _Site:
         place = manifest.headers["Docker-Content-Digest"].replace(":", "-")
         assert len(self.get(f"manifests/{place}.sig").json()["layers"]) == 1, tag
         assert len(self.get(f"manifests/{place}").json()["manifests"]) == 4, tag
+        attached = self.get(f"manifests/{place}.att").json()["layers"]
+        assert len({layer["annotations"]["predicateType"] for layer in attached}) == len(attached) == 3, tag
 
     def finished_uploads(self) -> Counter[str]:
         """Return how often each blob was taken into each repository, from the server's own log."""
