@@ -144,7 +144,9 @@ def _read_project_commit(project: Project, drivers: Mapping[str, StagedDriver]) 
         project.lock_file,
         *(item.driver.declaration.containerfile_file for item in drivers.values()),
     ]
-    names = [file.relative_to(root).as_posix() for file in named if file.is_relative_to(root)]
+    names = [
+        file.relative_to(root).as_posix() for file in named if file.is_relative_to(root) and ".." not in file.parts
+    ]
     return read_commit("project", root, read_files(root, names), is_whole=False)
 
 

@@ -77,6 +77,7 @@ def read_commit(name: str, folder: Path, files: Sequence[SourceFile], *, is_whol
     except (OSError, FormatError):
         return None
     path = "/".join(folder.relative_to(repository.top).parts)
+    told = os.fsencode(path).decode(errors="replace")  # names of folders need not be text, and statements are
     dirty = Dirty.UNKNOWN
     try:
         store = ObjectStore(repository.shared / "objects")
@@ -87,7 +88,7 @@ def read_commit(name: str, folder: Path, files: Sequence[SourceFile], *, is_whol
         dirty = Dirty.NO if comparison.is_equal(store, tree) else Dirty.YES
     except (OSError, FormatError) as error:  # such as a repository that keeps objects elsewhere
         _log.debug("%s: whether %s is as commit %s has it is not known: %s", name, folder, commit, error)
-    return SourceCommit(name=name, commit=commit, dirty=dirty, repository=_read_remote(repository), path=path)
+    return SourceCommit(name=name, commit=commit, dirty=dirty, repository=_read_remote(repository), path=told)
 
 
 def _find(folder: Path) -> _Repository | None:

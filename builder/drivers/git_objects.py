@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _LARGEST = 64 * 1024**2
 _MOST_READ = 1024**3
 _MOST_PACKS = 2000
+_LOOK_UP = 2048
+"""What looking for an object in one index counts as, in bytes."""
 _LARGEST_PACK = 2**40
 _DEEPEST = 4095  # what git itself writes at most (pack.depth)
 _MOST_JUMPS = 64
@@ -99,6 +101,7 @@ class ObjectStore:
 
     def _read_packed(self, object_id: str, kind: str, jumps: int) -> bytes | None:
         for name in self._list_packs():
+            self._spend(_LOOK_UP)
             with open_inside(self._folder, f"pack/{name}", most=_LARGEST_PACK) as index:
                 offset = _find_offset(index, bytes.fromhex(object_id))
             if offset is not None:

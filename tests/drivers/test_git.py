@@ -322,3 +322,17 @@ def test_a_repository_has_bounds(repository: GitRepository, monkeypatch: pytest.
     monkeypatch.setattr("builder.drivers.git._DEEPEST_TREE", 3)
     assert (found := _driver(repository)) is not None
     assert found.dirty is Dirty.UNKNOWN
+
+
+def test_names_of_folders_need_not_be_text(repository: GitRepository) -> None:
+    odd = repository.top / os.fsdecode(b"odd\xff")
+    (repository.top / "driver").rename(odd)
+    repository.write("a.c")
+    commit = repository.put("commit", b"tree " + repository.put("tree", _tree_of_one(repository, odd)).encode() + b"\n")
+    (repository.git_dir / "refs/heads/main").write_text(commit)
+    assert _read(odd) == SourceCommit(name="source", commit=commit, dirty=Dirty.NO, path="odd\ufffd")
+
+
+def _tree_of_one(repository: GitRepository, folder: Path) -> bytes:
+    tree = repository.put("tree", repository.tree_of(folder))
+    return b"40000 " + os.fsencode(folder.name) + b"\0" + bytes.fromhex(tree)

@@ -170,3 +170,11 @@ def test_what_would_cost_too_much_is_not_read(repository: GitRepository, monkeyp
     store.read(ids[1], "tree")
     with pytest.raises(FormatError, match="would have to be read"):
         store.read(ids[2], "tree")
+
+
+def test_looking_into_many_packs_has_an_end(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.drivers.git_objects._MOST_READ", 5000)
+    for number in range(3):
+        repository.pack(pack_entry("tree", _A), ids=[_ID], offsets=[12], name=f"{number:040}")
+    with pytest.raises(FormatError, match="would have to be read"):
+        _store(repository).read("f" * 40, "tree")
