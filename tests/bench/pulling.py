@@ -1,6 +1,6 @@
 """What a node pulls of a driver on a base of UBI's size: as published, and as it would be with plain layers.
 
-Both forms of the same images lie in a real registry, and skopeo pulls them as a node does, which keeps blobs by digest.
+Both forms of the same images lie in a real registry, and nodes are container stores of their own: what CRI-O pulls by, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fakes.locks import debian_of
-from integration.conftest import ROOT, copy_project, open_machine
+from integration.conftest import ROOT, Machine, copy_project, open_machine
 from integration.registry.conftest import VendorSite
 from integration.registry_server import serve_registry
 from integration.vendor_base import make_vendor_base
@@ -83,32 +83,31 @@ def _push_plain(site: VendorSite, name: str) -> str:
     """Push an image as it was published before, with all of its layers unpacked."""
     target = name.replace("drivers/pulled", "drivers/plain")
     auth = str(site.ours.auth_file(site.folder / "ours"))
-    site.machine.buildah(
-        "push", "--quiet", "--disable-compression", "--tls-verify=false", "--authfile", auth, name, f"docker://{target}"
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        site.machine.buildah("push", "--quiet", "--disable-compression", name, f"dir:{scratch}/plain")
+        argv = ["skopeo", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", "--authfile", auth]
+        subprocess.run([*argv, f"dir:{scratch}/plain", f"docker://{target}"], check=True)
     return target
 
 
 def _pull_all(site: VendorSite, base: str, names: list[str], folder: Path) -> dict[str, int]:
     """Return what nodes pull of the first image, by what they have, and of the second where they have the first."""
-    folder.mkdir()
-    empty = _pull(site, names[0], folder / "empty")
-    _pull(site, base, folder / "with-base")
-    return {
-        "nothing_there": empty,
-        "base_there": _pull(site, names[0], folder / "with-base"),
-        "earlier_driver_there": _pull(site, names[1], folder / "with-base"),
-    }
+    for node in ("empty", "with-base"):
+        (folder / node).mkdir(parents=True)
+    with open_machine(folder / "empty") as empty, open_machine(folder / "with-base") as with_base:
+        _pull(site, base, with_base)
+        return {
+            "nothing_there": _pull(site, names[0], empty),
+            "base_there": _pull(site, names[0], with_base),
+            "earlier_driver_there": _pull(site, names[1], with_base),
+        }
 
 
-def _pull(site: VendorSite, name: str, node: Path) -> int:
-    """Pull an image onto a node; returns how many bytes of blobs the server gave, by its own log."""
-    node.mkdir(exist_ok=True)
+def _pull(site: VendorSite, name: str, node: Machine) -> int:
+    """Pull an image into a node's store; returns how many bytes of blobs the server gave, by its own log."""
     server, kind = (site.ours, "ours") if name.startswith(site.ours.host) else (site.theirs, "theirs")
     log = site.folder / kind / "log"
     before = len(log.read_text())
-    argv = ["skopeo", "copy", "--quiet", "--src-tls-verify=false", "--authfile", str(server.auth_file(node))]
-    argv += ["--dest-shared-blob-dir", str(node / "blobs"), f"docker://{name}", f"oci:{node / 'image'}"]
-    subprocess.run(argv, check=True)
+    node.buildah("pull", "--quiet", "--tls-verify=false", "--authfile", str(server.auth_file(node.folder)), name)
     given = re.findall(r'"GET /v2/\S+/blobs/\S+ HTTP/1.1" 200 (\d+)', log.read_text()[before:])
     return sum(map(int, given))
