@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 
 from builder.boot.machine import emulator_of, machine_of
 from builder.digest import content_id
-from builder.errors import HostError
+from builder.errors import FormatError, HostError
+from builder.foreign import read_json
 from builder.host.locks import alone
+from builder.host.places import open_regular
 from builder.host.run import Command, run
 from builder.kernel import Arch
 
@@ -33,6 +35,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _PROBE_TIMEOUT_S = 5.0
 # A kernel that comes up with KVM says something every second; one that hangs says nothing any more.
 _SILENCE_S = 10.0
+_LARGEST_MEMORY = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +182,9 @@ class Acceleration:
         """Return what is remembered of this very machine, by kind of guest."""
         if self._memory is None or not self._memory.is_file():
             return {}
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            data = json.loads(self._memory.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, FormatError, AttributeError):
+            with open_regular(self._memory, most=_LARGEST_MEMORY) as stream:
+                data = read_json(stream.read(_LARGEST_MEMORY), "it")
             if data.get("machine") == identify_machine(self._host):
                 return {name: text for name, text in data.get("problems", {}).items() if isinstance(text, str)}
         return {}

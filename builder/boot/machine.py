@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import HostError
+from builder.errors import FormatError, HostError
+from builder.foreign import read_json
+from builder.host.places import open_regular
 from builder.host.run import Command, find_tool
 from builder.kernel import Arch
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FIRMWARE_FOLDERS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
+_LARGEST_DESCRIPTOR = 1024**2
 # No guest is given a way to the host: QEMU may start nothing and gain nothing, whatever the guest makes of it.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
@@ -113,7 +115,8 @@ def _descriptors(folders: Sequence[Path]) -> Iterator[Path]:
 
 def _read_descriptor(file: Path, arch: Arch, machine: str) -> Firmware | None:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        with open_regular(file, most=_LARGEST_DESCRIPTOR) as stream:
+            data = read_json(stream.read(_LARGEST_DESCRIPTOR), "it")
         mapping = data["mapping"]
         code, variables = mapping["executable"], mapping["nvram-template"]
         fits = (
@@ -125,7 +128,7 @@ def _read_descriptor(file: Path, arch: Arch, machine: str) -> Firmware | None:
             code=Path(code["filename"]), variables=Path(variables["filename"]),
             needs_smm="requires-smm" in data["features"],
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, FormatError, ValueError, KeyError, TypeError):
         return None  # other kinds of firmware have other descriptors
     is_there = firmware.code.is_file() and firmware.variables.is_file() and _has_content(firmware.variables)
     return firmware if fits and is_there else None

@@ -8,17 +8,34 @@ The kernel drops an flock when its holder dies, so a killed run never leaves a s
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from builder.errors import BusyError, HostError
+from pydantic import AwareDatetime, Field
+
+from builder.errors import BusyError, FormatError, HostError
+from builder.foreign import Parsed, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedRandom
     from pathlib import Path
+
+# A work folder can come with a checkout: nothing in it is followed, waited for, or read without an end.
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LARGEST_HOLDER = 4096
+
+
+class _Holder(Parsed):
+    """Who holds a project, as it wrote down."""
+
+    pid: Annotated[int, Field(strict=True, gt=0, lt=2**31)]
+    since: AwareDatetime
 
 
 @contextlib.contextmanager
@@ -27,19 +44,20 @@ def hold_project(work_dir: Path) -> Iterator[None]:
 
     Raises:
         BusyError: another process holds it; the message says which and since when.
+        HostError: the lock is something else than a file.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    file = work_dir / "lock"
-    with file.open("a+") as stream:
+    with _open_own(work_dir / "lock") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(
-                f"another run is at work in {work_dir.parent}: {_read_holder(file)}",
+                f"another run is at work in {work_dir.parent}: {_read_holder(stream)}",
                 hint="wait for it; or give this run its own folder with --work-dir",
             ) from None
         stream.truncate(0)
-        stream.write(json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}))
+        told = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        stream.write(json.dumps(told).encode())
         stream.flush()
         yield
 
@@ -122,9 +140,27 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _read_holder(file: Path) -> str:
+def _open_own(file: Path) -> BufferedRandom:
+    """Open a file that is written to: a link in its place would have another file emptied."""
     try:
-        holder = json.loads(file.read_text())
-        return f"process {holder['pid']}, since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        descriptor = os.open(file, _OPEN, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise _no_lock(file) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_lock(file)
+    return os.fdopen(descriptor, "r+b")
+
+
+def _no_lock(file: Path) -> HostError:
+    return HostError(f"{file} is no regular file, so it cannot be the lock of a project", hint="remove it")
+
+
+def _read_holder(stream: BufferedRandom) -> str:
+    try:
+        holder = parse_json(_Holder, stream.read(_LARGEST_HOLDER), "holder of a lock")
+    except (OSError, FormatError):
         return "its process could not be read"
+    return f"process {holder.pid}, since {holder.since.isoformat()}"

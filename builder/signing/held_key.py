@@ -7,7 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import CommandError, SignerError
+from builder.errors import CommandError, FormatError, KmodsmithError, SignerError
+from builder.foreign import read_json
 from builder.host.run import Command, Service
 from builder.signing.backends.key import ANSWER_TIMEOUT_S, NO_ANSWER, ask_twice
 
@@ -59,15 +60,14 @@ class HeldKey:
         self._asked += 1
         number = self._asked
         try:
-            answer = json.loads(service.ask(json.dumps({**question, "number": number})))
+            answer = read_json(service.ask(json.dumps({**question, "number": number})), "its answer")
             if answer["number"] != number:
                 raise ValueError(f"question {number} got the answer to {answer['number']}")  # noqa: TRY301 - all alike
-        except (CommandError, ValueError, KeyError, TypeError) as error:
+        except (CommandError, FormatError, ValueError, KeyError, TypeError) as error:
             service.kill()
             self._service = None
-            raise SignerError(
-                NO_ANSWER, f"signer {self._name}: {error.message if isinstance(error, CommandError) else error!r}"
-            ) from None
+            why = error.message if isinstance(error, KmodsmithError) else repr(error)
+            raise SignerError(NO_ANSWER, f"signer {self._name}: {why}") from None
         if "error" in answer:
             raise SignerError(answer["error"], f"signer {self._name}: {answer['message']}", hint=answer["hint"] or None)
         return dict(answer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import CommandError, FormatError, UsageError
+from builder.foreign import read_json, read_value
 from builder.host.locks import own_store, share_store
 from builder.host.run import Command, find_tool, run
 from builder.image.packed_layer import layers_of_base
@@ -40,13 +40,13 @@ def list_images() -> dict[str, Image]:
         return {}
     listing = run(Command(argv=("buildah", "images", "--json", "--no-trunc"))).check().stdout
     try:
-        entries = json.loads(listing or "[]") or []
+        entries = read_value(listing or "[]", "it") or []
         return {
             name: Image(id=entry["id"].removeprefix("sha256:"), digest=entry["digest"])
             for entry in entries
             for name in entry.get("names") or ()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FormatError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(f"buildah images --json printed something unreadable: {error}") from error
 
 
@@ -86,7 +86,7 @@ def read_base_layers(name: str) -> dict[str, PackedLayer]:
     """
     printed = run(Command(argv=("buildah", "inspect", "--type", "image", name))).check().stdout
     try:
-        found = json.loads(printed)
+        found = read_json(printed, "it")
         diff_ids = [str(item) for item in found["OCIv1"]["rootfs"]["diff_ids"]]
         return layers_of_base(str(found["Manifest"]).encode(), diff_ids)
     except (ValueError, KeyError, TypeError, FormatError) as error:
@@ -128,13 +128,13 @@ def find_store() -> Store:
     """
     printed = run(Command(argv=("buildah", "info"))).check().stdout
     try:
-        store = json.loads(printed)["store"]
+        store = read_json(printed, "it")["store"]
         found = Store(
             driver=str(store["GraphDriverName"]),
             graph_root=Path(store["GraphRoot"]),
             run_root=Path(store["RunRoot"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (FormatError, ValueError, KeyError, TypeError) as error:
         raise CommandError(f"buildah info printed something unreadable: {error!r}") from error
     if not all(folder.is_absolute() for folder in found.folders):
         raise CommandError(
@@ -176,10 +176,10 @@ def remove_leftovers() -> list[str]:
     try:
         containers = [
             str(entry["containername"])
-            for entry in json.loads(listing or "[]") or []
+            for entry in read_value(listing or "[]", "it") or []
             if entry.get("builder") and str(entry.get("imagename", "")).startswith(TOOLKIT_PREFIX)
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FormatError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(f"buildah containers --json printed something unreadable: {error}") from error
     prefixes = (f"{STAGE_REPOSITORY}:", f"localhost/{IMPORT_NAME}-")
     stages = [name for name in list_images() if name.startswith(prefixes)]

@@ -131,7 +131,9 @@ def test_what_did_not_work_is_told_once_and_remembered_for_this_machine(
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"machine": 1, "problems": []}', "\0"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"machine": 1, "problems": []}', "\0", '{"a":' * 100_000], ids=range(6)
+)
 @pytest.mark.usefixtures("kvm")
 def test_a_damaged_memory_is_none(fake_tools: FakeTools, tmp_path: Path, content: str) -> None:
     fake_tools.add("qemu-system-x86_64", "exit 43")

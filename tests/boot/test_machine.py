@@ -67,7 +67,7 @@ def test_firmware_of_another_kind_is_passed_over(tmp_path: Path, changes: dict[s
     assert "--mode plain" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("content", ["", "no JSON", "[]", "5", "null"])
+@pytest.mark.parametrize("content", ["", "no JSON", "[]", "5", "null", '{"a":' * 100_000], ids=range(6))
 def test_what_is_no_descriptor_is_passed_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "10-text.json").write_text(content)
     describe_firmware(tmp_path, "20-right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,42 @@ def test_a_folder_is_made_by_one_thread_at_a_time(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
+_DEEP = '{"pid":' * 100_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "{", "[]", "5", '{"pid": 1}', _DEEP, "[" * 100_000, "9" * 5000, "NaN", "\0",
+        '{"pid": "1", "since": "2026-01-01T00:00:00Z"}', '{"pid": 1, "since": "\\u001b[2J"}',
+        '{"pid": 1e99, "since": "2026-01-01T00:00:00Z"}', '{"pid": 1, "since": "2026-01-01"}',
+        '{"pid": 1, "since": ' + " " * 5000 + '"2026-01-01T00:00:00Z"}',
+    ],
+    ids=range(15),
+)  # fmt: skip
 def test_a_holder_that_wrote_nothing_readable_is_busy_all_the_same(tmp_path: Path, content: str) -> None:
     with hold_project(tmp_path):
         (tmp_path / "lock").write_text(content)
         with pytest.raises(BusyError, match="its process could not be read"), hold_project(tmp_path):
             pass
+
+
+def test_a_holder_is_named(tmp_path: Path) -> None:
+    found = rf"process {os.getpid()}, since 20\d\d-\d\d-\d\dT[0-9:]+\+00:00"
+    with hold_project(tmp_path), pytest.raises(BusyError, match=found), hold_project(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe"])
+def test_a_lock_that_is_no_file_is_refused_and_nothing_is_emptied(tmp_path: Path, kind: str) -> None:
+    """A checkout may bring its own work folder; a link in it would have another file emptied."""
+    other, lock = tmp_path / "other", tmp_path / "lock"
+    other.write_text("mine")
+    if kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.symlink_to(other if kind == "link" else tmp_path / "nowhere")
+    with pytest.raises(HostError, match="no regular file"), hold_project(tmp_path):
+        pass
+    assert other.read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()

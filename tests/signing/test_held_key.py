@@ -55,3 +55,13 @@ def test_a_key_process_that_never_answers_is_a_failure_to_sign(
         key.sign(b"x", "sha256")
     key.close()
     assert (caught.value.code, len(fake_tools.calls("key-process"))) == ("no-answer", 2)
+
+
+@pytest.mark.parametrize("answer", ["5", "[]", "[" * 100_000, '{"number":' * 100_000, "NaN"], ids=range(5))
+def test_a_key_process_that_answers_something_else_is_a_failure_to_sign(
+    fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    script = f"while read -r line; do echo '{answer}'; done"
+    with pytest.raises(SignerError, match="signer release: its answer is not") as caught:
+        _held_key(fake_tools, monkeypatch, script)
+    assert caught.value.code == "no-answer"

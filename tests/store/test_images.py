@@ -9,7 +9,7 @@ import pytest
 
 from builder.errors import CommandError
 from builder.image.packed_layer import PackedLayer
-from builder.store.images import list_images, read_base_layers, remove_leftovers
+from builder.store.images import find_store, list_images, read_base_layers, remove_leftovers
 
 if TYPE_CHECKING:
     from fakes.tools import FakeTools
@@ -37,6 +37,15 @@ def test_a_store_that_answers_wrongly_is_not_an_empty_store(fake_tools: FakeTool
     fake_tools.add("buildah", script)
     with pytest.raises(CommandError):
         list_images()
+
+
+@pytest.mark.parametrize("printed", ['{"store":' * 100_000, "[" * 100_000, "[]", "9" * 5000, '"\\ud800"'], ids=range(5))
+def test_a_store_that_answers_hostile_json_is_an_error(fake_tools: FakeTools, printed: str) -> None:
+    """Names and configurations in it are those of strangers' images."""
+    fake_tools.add("buildah", f"cat <<'END'\n{printed}\nEND")
+    for ask in (find_store, *(() if printed == "[]" else (list_images, remove_leftovers))):
+        with pytest.raises(CommandError, match="printed something unreadable"):
+            ask()
 
 
 def test_only_our_own_leftovers_are_removed(fake_tools: FakeTools) -> None:
