@@ -49,6 +49,13 @@ WRONG = (FormatError, DamagedError, SourceGoneError)
 _T = TypeVar("_T")
 
 
+class OccupiedError(FormatError):
+    """Where a list belongs that is attached to an image stands something else, or a list that nothing fits into.
+
+    It may be somebody's, so nothing is written over it: who may remove it has to do so.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """Something to attach to an image: its type, its one blob, and its annotations."""
@@ -71,10 +78,9 @@ class Attachments:
 
         Raises:
             SourceError: refused, or no answer.
-            FormatError: what is there is no list of signatures.
+            OccupiedError: what is there is no list of signatures, or longer than it may be.
         """
-        content = self._tags.read_manifest(image.at(signature_tag(image.reference)))
-        return [] if content is None else _within(image, lambda: parse_signature_image(content))
+        return self._read_list(image.at(signature_tag(image.reference)), parse_signature_image)
 
     def payload(self, image: Pullspec, signature: ImageSignature) -> bytes:
         """Return what was signed. Errors are those of ``signatures``."""
@@ -85,8 +91,7 @@ class Attachments:
 
         Errors are those of ``signatures``.
         """
-        content = self._tags.read_manifest(image.at(attestation_tag(image.reference)))
-        return [] if content is None else _within(image, lambda: parse_attestation_image(content))
+        return self._read_list(image.at(attestation_tag(image.reference)), parse_attestation_image)
 
     def envelope(self, image: Pullspec, statement: AttachedStatement) -> bytes:
         """Return an envelope that is listed. Errors are those of ``signatures``."""
@@ -106,7 +111,13 @@ class Attachments:
         if content is None:
             self._without_list.add(image.host)
             return []
-        entries = [entry for page in content for entry in _within(image, lambda page=page: parse_open_index(page))]  # type: ignore[misc]
+        try:
+            entries = [entry for page in content for entry in parse_open_index(page)]
+        except FormatError as error:
+            raise OccupiedError(
+                f"{image}: of what the registry lists as referring to it, nothing can be told: {error.message}; remove "
+                "what is not yours there"
+            ) from None
         return [self._read_entry(image, entry) for entry in entries]
 
     def _read_entry(self, image: Pullspec, entry: Entry) -> Entry:
@@ -126,8 +137,18 @@ class Attachments:
     def _tagged(self, image: Pullspec) -> list[Entry]:
         if image.host not in self._without_list:
             return []
-        content = self._tags.read_manifest(image.at(referrers_tag(image.reference)))
-        return [] if content is None else _within(image, lambda: parse_open_index(content))
+        return self._read_list(image.at(referrers_tag(image.reference)), parse_open_index)
+
+    def _read_list(self, place: Pullspec, parse: Callable[[bytes], list[_T]]) -> list[_T]:
+        content = self._read_place(place)
+        return [] if content is None else _at(place, content, lambda: parse(content))
+
+    def _read_place(self, place: Pullspec) -> bytes | None:
+        """Return what stands where a list belongs; what is longer than a manifest is none."""
+        try:
+            return self._tags.read_manifest(place)
+        except DamagedError as error:
+            raise _occupied(place, "something", error.message) from None
 
     def blob(self, image: Pullspec, entry: Entry) -> bytes:
         """Return the one blob of an artefact that is about an image. Errors are those of ``signatures``."""
@@ -158,11 +179,12 @@ class AttachmentWriter(Attachments):
         place = image.at(signature_tag(image.reference))
 
         def add() -> bytes | None:
-            there = self.signatures(image)
+            content = self._read_place(place)
+            there = [] if content is None else _at(place, content, lambda: parse_signature_image(content))
             missing = [item for _, item in new if item not in there]
             if not missing:
                 return None
-            manifest, config = make_signature_image([*there, *missing])
+            manifest, config = _at(place, content, lambda: make_signature_image(missing, content))
             self._uploader.send_content(image, config)
             return manifest
 
@@ -176,13 +198,13 @@ class AttachmentWriter(Attachments):
         place = image.at(attestation_tag(image.reference))
 
         def add() -> bytes | None:
-            content = self._tags.read_manifest(place)
-            there = [] if content is None else _within(image, lambda: parse_attestation_image(content))
+            content = self._read_place(place)
+            there = [] if content is None else _at(place, content, lambda: parse_attestation_image(content))
             known = {item.digest for item in there}
             missing = [item for _, item in new if item.digest not in known]
             if not missing:
                 return None
-            manifest, config = _within(image, lambda: make_attestation_image(missing, content))
+            manifest, config = _at(place, content, lambda: make_attestation_image(missing, content))
             self._uploader.send_content(image, config)
             return manifest
 
@@ -222,8 +244,8 @@ class AttachmentWriter(Attachments):
         place = image.at(referrers_tag(image.reference))
 
         def add() -> bytes | None:
-            content = self._tags.read_manifest(place)
-            there = [] if content is None else _within(image, lambda: list_objects(content))
+            content = self._read_place(place)
+            there = [] if content is None else _at(place, content, lambda: list_objects(content))
             known = {item.get("digest") for item in there if isinstance(item.get("digest"), str)}
             missing = [manifest for manifest in manifests if sha256_of(manifest) not in known]
             return make_index([*there, *(referrer_of(manifest) for manifest in missing)]) if missing else None
@@ -241,6 +263,22 @@ class AttachmentWriter(Attachments):
             except SourceUnreachableError:  # it may have been written all the same, and again by others since
                 self._registry.transport.pause(attempt)
         raise SourceUnreachableError(f"{place}: what is added to it does not stay there")
+
+
+def _at(place: Pullspec, content: bytes | None, work: Callable[[], _T]) -> _T:
+    """Read or extend the list that is at a place; what is there is told where that cannot be done."""
+    try:
+        return work()
+    except FormatError as error:
+        raise _occupied(place, sha256_of(content or b""), error.message) from None
+
+
+def _occupied(place: Pullspec, found: str, why: str) -> OccupiedError:
+    return OccupiedError(
+        f"{place} stands for {found}: {why}. It may be somebody's, so nothing is written over it: look at it with "
+        f"'skopeo inspect --raw docker://{place}', take out what nobody wants, or remove that tag (the tag alone: what "
+        "is deleted by its digest goes from all of its names), and publish again"
+    )
 
 
 def _within(image: Pullspec, read: Callable[[], _T]) -> _T:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from builder.errors import FormatError, SourceError
 from builder.host.progress import no_progress
 from builder.plan.planning import NO_BOOTS, plan_project
+from builder.publish.attachments import OccupiedError
 from builder.publish.attest.attached import attached_kinds
 from builder.publish.attester import bundles_of
 from builder.publish.cells import find_lists, make_publishable, name_cells
@@ -163,6 +164,12 @@ class Auditor:
         return f"it waits for {', '.join(missing)}" if missing else ""
 
     def _why_unsigned(self, tag: WantedTag, digest: str) -> str:
+        try:
+            return self._why_not_stated(tag, digest)
+        except OccupiedError as error:  # an answer: no engine finds there what it looks for
+            return error.message
+
+    def _why_not_stated(self, tag: WantedTag, digest: str) -> str:
         name = parse_pullspec(tag.name)
         if not self.reader.is_signed(name, digest):
             return "it has no signature of the key in versions.yaml for this name"

@@ -21,6 +21,7 @@ from builder.host.once import Once
 from builder.host.run import check_stop
 from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, make_descriptor, make_index
+from builder.publish.attachments import OccupiedError
 from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
 from builder.publish.equality import find_difference
 from builder.publish.export import export_stored
@@ -344,6 +345,8 @@ def _tell(result: PublishResult, work: Callable[[], PublishResult]) -> PublishRe
     except CellError as error:
         status = PublishStatus.UNSIGNED if error.failure.code == "unsigned" else PublishStatus.CONFLICT
         return replace(result, status=status, why=error.message)
+    except OccupiedError as error:
+        return replace(result, status=PublishStatus.BLOCKED, why=error.message)
     except (SourceError, FormatError) as error:
         hint = f" ({error.hint})" if error.hint else ""
         return replace(result, status=PublishStatus.UNKNOWN, why=f"{error.message}{hint}")

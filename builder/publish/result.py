@@ -29,6 +29,8 @@ class PublishStatus(StrEnum):
     """A tag stands for another image, and final tags are never moved."""
     UNSIGNED = "unsigned"
     """It was made by another machine from the same inputs, is not signed, and could not be proved equal to one here."""
+    BLOCKED = "blocked"
+    """Where its signatures or statements belong stands something else, which is not written over."""
     UNKNOWN = "unknown"
     """The registry refused or gave no answer; nothing was tagged."""
     NOT_BUILT = "not-built"
@@ -39,7 +41,15 @@ class PublishStatus(StrEnum):
     """versions.yaml or the driver leaves it out."""
 
 
-_FAILURES = frozenset({PublishStatus.CONFLICT, PublishStatus.UNSIGNED, PublishStatus.UNKNOWN, PublishStatus.NOT_BUILT})
+_FAILURES = frozenset(
+    {
+        PublishStatus.CONFLICT,
+        PublishStatus.UNSIGNED,
+        PublishStatus.BLOCKED,
+        PublishStatus.UNKNOWN,
+        PublishStatus.NOT_BUILT,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from builder.digest import sha256_of
 from builder.errors import FormatError
 from builder.evidence.records import boot_strength, is_strong_enough
 from builder.foreign import Parsed, parse_data, read_json
 from builder.image.contents import LayerCache, list_modules, read_exported
 from builder.image.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL
-from builder.publish.attachments import WRONG
+from builder.publish.attachments import WRONG, OccupiedError
 from builder.publish.attest.attached import attached_kinds
 from builder.publish.attest.bundle import SIGNATURE_PREDICATE, open_bundle
 from builder.publish.attest.sbom import SBOM_PREDICATE
@@ -34,7 +35,7 @@ from builder.publish.attest.statements import (
     SIGNATURE_TEST,
     TEST_PREDICATE,
 )
-from builder.publish.attester import bundles_of, read_attached
+from builder.publish.attester import bundles_of, read_attached, read_stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from builder.image.contents import ImageContents
     from builder.image.manifests import Entry
     from builder.publish.attachments import Attachments
+    from builder.publish.attest.attached import AttachedStatement
     from builder.publish.attest.bundle import Statement
     from builder.pullspec import Pullspec
     from builder.registry.manifest import Manifest
@@ -175,12 +177,17 @@ class Verifier:
     def _verify_signature(self, image: Pullspec, name: Pullspec) -> str:
         found = self._attachments.signatures(image)
         identities = set()
+        problem = ""
         for item in found:
-            payload = self._attachments.payload(image, item)
-            if any(key.accepts(item.signature, payload) for key in self._keys):
-                identity, digest = parse_payload(payload)
-                if digest == image.reference:
-                    identities.add(identity)
+            # Anybody who may write adds to the list, also what is gone, or signed by the key as something else.
+            try:
+                payload = self._attachments.payload(image, item)
+                if any(key.accepts(item.signature, payload) for key in self._keys):
+                    identity, digest = parse_payload(payload)
+                    if digest == image.reference:
+                        identities.add(identity)
+            except WRONG as error:
+                problem = error.message
         repository = self._signed_as or f"{image.host}/{image.repository}"
         wanted = {item for item in identities if item.rpartition(":")[0] == repository}
         good = sorted(wanted if name.is_pinned else wanted & {f"{repository}:{name.reference}"})
@@ -189,6 +196,7 @@ class Verifier:
         if not found:
             raise FormatError("it is not signed: there are no signatures in the form that podman and CRI-O read")
         others = f"; signed by the key are {', '.join(sorted(identities))}" if identities else ""
+        others += f"; one cannot be read: {problem}" if problem else ""
         raise FormatError(f"none of its {len(found)} signatures is by the key and for this name{others}")
 
     def _verify_bundle(self, image: Pullspec) -> str:
@@ -221,21 +229,32 @@ class Verifier:
 
         An image that has none of it was published before there was this form, and is as good as it was.
         """
-        listed = self._attachments.attestations(image)
+        listed, problem = self._list_attached(image)
+        # So many of strangers are read and no more: what a bundle holds, too, comes first.
+        stated = read_stated(self._attachments, image, self._keys).values()
+        bundles = {sha256_of(envelope) for envelopes in stated for envelope in envelopes}
+        listed.sort(key=lambda item: item.digest not in bundles)
         wanted = attached_kinds(CELL_PREDICATES)
         found = {kind: read_attached(self._attachments, image, listed, kind, self._keys) for kind in wanted}
-        for finding in found.values():
-            if finding.problem is not None and not finding.signed:
-                raise finding.problem
         if not any(finding.signed for finding in found.values()):
-            return "none: policy controllers that want statements find them only when it is published again"
+            problems = [problem, *(finding.problem.message for finding in found.values() if finding.problem)]
+            why = next((f" that can be read ({why})" for why in problems if why), "")
+            return f"none{why}: policy controllers that want statements find them only when it is published again"
         for kind, finding in found.items():
             bundled = self._open_all(image, kind)
             if bundled and not finding.signed:
-                raise FormatError(f"no statement {kind} by the key is attached by itself, and others are")
+                why = f": {finding.problem.message}" if finding.problem else ""
+                raise FormatError(f"no statement {kind} by the key is attached by itself, and others are{why}")
             if bundled and not any(statement in bundled for _, statement in finding.signed):
                 raise FormatError(f"the statement {kind} that is attached by itself is not that of its bundle")
         return "policy controllers find the same statements"
+
+    def _list_attached(self, image: Pullspec) -> tuple[list[AttachedStatement], str]:
+        """Return what is attached by itself; where that is no list, nothing, as if it were not there, and why."""
+        try:
+            return self._attachments.attestations(image), ""
+        except OccupiedError as error:
+            return [], error.message
 
     def _open_all(self, image: Pullspec, predicate: str) -> list[Statement]:
         found = []

@@ -32,6 +32,7 @@ _STATUS_STYLE = {
     "waiting": "yellow",
     "conflict": "bold red",
     "unsigned": "red",
+    "blocked": "red",
     "unknown": "yellow",
     "not-built": "red",
 }

@@ -18,7 +18,7 @@ from fakes.registry import FakeRegistry
 
 from builder.errors import FormatError, SourceError
 from builder.image.manifests import OCI_MANIFEST, make_descriptor, referrers_tag
-from builder.publish.attachments import Artifact
+from builder.publish.attachments import Artifact, OccupiedError
 from builder.publish.attest.attached import attestation_tag
 from builder.publish.attest.bundle import (
     BUNDLE_TYPE,
@@ -26,6 +26,7 @@ from builder.publish.attest.bundle import (
 from builder.publish.attest.simple_signing import signature_tag
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -119,3 +120,51 @@ def test_a_list_of_referrers_that_is_refused_is_not_an_empty_one(tmp_path: Path)
     server.faults.append(lambda request: httpx.Response(403) if "/referrers/" in request.url.path else None)
     with pytest.raises(SourceError, match="refuses access"):
         image.wrong()
+
+
+_LAYER = {"mediaType": "application/x", "digest": f"sha256:{'1' * 64}", "size": 7, "more": ["kept"]}
+
+
+@pytest.mark.parametrize("tag_of", [signature_tag, attestation_tag, referrers_tag])
+@pytest.mark.parametrize("content", [b"", b"[]", b"x" * (4 * 1024**2 + 1), b'{"layers": 5, "manifests": 5}'])
+def test_what_is_no_list_is_somebodys_and_is_told_with_what_to_do(
+    tmp_path: Path, tag_of: Callable[[str], str], content: bytes
+) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    place = (REPOSITORY, tag_of(image.facts.digest))
+    image.server.manifests[place] = content
+    with pytest.raises(OccupiedError) as caught:
+        image.sign()
+    assert image.server.manifests[place] == content
+    for words in (f"quay.test/{REPOSITORY}:{place[1]} stands for ", "nothing is written over it", "remove that tag"):
+        assert words in caught.value.message
+    del image.server.manifests[place]
+    assert image.sign()
+    assert image.wrong() == {}
+
+
+@pytest.mark.parametrize(("tag_of", "added"), [(signature_tag, 1), (attestation_tag, 3)])
+def test_a_list_grows_no_longer_than_anybody_reads(tmp_path: Path, tag_of: Callable[[str], str], added: int) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    tag = tag_of(image.facts.digest)
+    theirs = [{**_LAYER, "digest": f"sha256:{number:064x}"} for number in range(1001)]
+    for number in (1001, 1001 - added):
+        image.server.put_manifest(REPOSITORY, {"mediaType": OCI_MANIFEST, "layers": theirs[:number]}, tag)
+        before = image.server.manifests[REPOSITORY, tag]
+        with pytest.raises(OccupiedError, match="take out what nobody wants"):
+            image.sign()
+        assert image.server.manifests[REPOSITORY, tag] == before
+    image.server.put_manifest(REPOSITORY, {"mediaType": OCI_MANIFEST, "layers": theirs[: 1000 - added]}, tag)
+    image.sign()
+    layers = json.loads(image.server.manifests[REPOSITORY, tag])["layers"]
+    assert (len(layers), layers[: 1000 - added]) == (1000, theirs[: 1000 - added]), "what others put there stays"
+    assert image.wrong() == {}
+
+
+def test_more_referrers_than_are_read_are_told(tmp_path: Path) -> None:
+    server = FakeRegistry(lists_referrers=True)
+    image = make_published_image(server, tmp_path)
+    many = {"manifests": [5] * 10_001}
+    server.faults.append(lambda request: httpx.Response(200, json=many) if "/referrers/" in request.url.path else None)
+    with pytest.raises(OccupiedError, match="remove what is not yours there"):
+        image.sign()

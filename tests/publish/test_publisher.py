@@ -29,13 +29,17 @@ from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index
 from builder.image.packed import Packing, pack_image
 from builder.image.packed_layer import PackedLayer
+from builder.publish.attest.attached import attestation_tag
+from builder.publish.attest.simple_signing import signature_tag
 from builder.publish.attester import Attester
-from builder.publish.audit import TagState
+from builder.publish.audit import Auditor, TagState, WantedTag
 from builder.publish.publishable import ImageNames, Publishable
 from builder.publish.publisher import Publisher, PublishTools
+from builder.publish.reading import RegistryReader
 from builder.publish.result import PublishResult, PublishStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fakes.tools import FakeTools
@@ -222,6 +226,28 @@ def test_an_image_that_is_not_here_may_be_there(tmp_path: Path) -> None:
     unknown = publisher.publish(image.item())
     assert unknown.status is PublishStatus.NOT_BUILT
     assert "whether another machine published it is not known" in unknown.why
+
+
+@pytest.mark.parametrize("tag_of", [signature_tag, attestation_tag])
+def test_an_image_whose_list_is_occupied_has_a_result_of_its_own(tmp_path: Path, tag_of: Callable[[str], str]) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), Attester(image.attachments, SIGNER))
+    tag = tag_of(image.facts.digest)
+    image.sign()
+    image.server.put_manifest(REPOSITORY, {"layers": 5}, tag)
+    before = dict(image.server.manifests)
+    result = publisher.publish(image.item())
+    assert (result.status, result.is_failure, result.may_be_moved) == (PublishStatus.BLOCKED, True, False)
+    assert f"{tag} stands for sha256:" in result.why
+    assert image.server.manifests == before
+    _, uploader, attachments = image.server.open(tmp_path / "reader")
+    reader = RegistryReader(registry=image.registry, tags=uploader.tags, attachments=attachments, keys=[SIGNER.key])
+    auditor = Auditor(journal=Journal(tmp_path / "empty.jsonl"), reader=reader)
+    audit = auditor.audit(WantedTag(name=str(NAME), of=image.item()))
+    assert (audit.drift, audit.why) == (TagState.UNSIGNED, result.why)
+    del image.server.manifests[REPOSITORY, tag]
+    image.sign()
+    assert publisher.publish(image.item()).status is PublishStatus.THERE
 
 
 class _Growing:

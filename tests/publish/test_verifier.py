@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from dataclasses import replace
@@ -24,6 +25,7 @@ from fakes.registry import FakeRegistry, digest_of
 from builder.errors import SourceError
 from builder.evidence.records import FileRecord, ModuleRecord
 from builder.image.manifests import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
+from builder.publish.attest.attached import ENVELOPE_TYPE, attestation_tag
 from builder.publish.attest.bundle import (
     BUNDLE_TYPE,
     PREDICATE_ANNOTATION,
@@ -45,6 +47,7 @@ from builder.publish.publishable import Statements
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from builder.publish.attest.facts import CellFacts
@@ -128,6 +131,96 @@ def test_what_a_stranger_attached_keeps_nobody_from_signing(image: PublishedImag
 def _with_junk(server: FakeRegistry, request: httpx.Request, junk: list[Any]) -> httpx.Response:
     there = json.loads(server._answer(request).content)["manifests"]
     return httpx.Response(200, json={"schemaVersion": 2, "manifests": [*junk, *there]})
+
+
+def _sign_list(image: PublishedImage) -> list[Any]:
+    content = image.server.manifests[REPOSITORY, signature_tag(image.facts.digest)]
+    layers: list[Any] = json.loads(content)["layers"]
+    return layers
+
+
+def _put_list(image: PublishedImage, tag: str, layers: list[Any]) -> None:
+    image.server.put_manifest(REPOSITORY, {"mediaType": OCI_MANIFEST, "layers": layers}, tag)
+
+
+def _claim(image: PublishedImage, payload: bytes, signature: bytes) -> dict[str, Any]:
+    annotations = {_SIGNATURE: base64.b64encode(signature).decode()}
+    return {**image.server.put_blob(REPOSITORY, payload), "mediaType": PAYLOAD_TYPE, "annotations": annotations}
+
+
+@pytest.mark.parametrize("kind", ["gone", "huge", "damaged", "no payload"])
+def test_an_entry_of_a_strangers_makes_no_right_signature_wrong(image: PublishedImage, kind: str) -> None:
+    """Also one that the key did sign, as something else: an envelope's bytes are no payload."""
+    image.sign()
+    statement = make_statement("n", image.facts.digest, SIGNATURE_PREDICATE, {})
+    theirs = {
+        "gone": _claim(image, b"x", b"y") | {"digest": f"sha256:{'9' * 64}"},
+        "huge": _claim(image, b"x", b"y") | {"size": 10**15},
+        "damaged": _claim(image, b"damaged", b"y"),
+        "no payload": _claim(image, statement, SIGNER.sign(statement)),
+    }[kind]
+    image.server.blobs[REPOSITORY, digest_of(b"damaged")] = b"another"
+    ours = _sign_list(image)
+    tag = signature_tag(image.facts.digest)
+    _put_list(image, tag, [theirs, *ours])
+    assert image.wrong() == {}
+    _put_list(image, tag, [theirs])
+    wrong = image.wrong()
+    assert "none of its 1 signatures is by the key and for this name; one cannot be read: " in wrong["signature"]
+    assert image.sign() == 1, "ours goes beside it"
+    now = _sign_list(image)
+    assert (now[0], [item["digest"] for item in now[1:]]) == (theirs, [item["digest"] for item in ours])
+
+
+@pytest.mark.parametrize("status", [503, 403])
+def test_a_payload_that_nobody_answers_for_is_no_verdict(image: PublishedImage, status: int) -> None:
+    image.sign()
+    theirs = _claim(image, b"x", b"y")
+    _put_list(image, signature_tag(image.facts.digest), [theirs, *_sign_list(image)])
+    image.server.faults.append(lambda request: httpx.Response(status) if theirs["digest"] in request.url.path else None)
+    with pytest.raises(SourceError, match=f"HTTP {status}|refuses access"):
+        image.wrong()
+
+
+@pytest.mark.parametrize("tag_of", [signature_tag, attestation_tag, referrers_tag])
+def test_what_stands_in_the_place_of_a_list_is_told(image: PublishedImage, tag_of: Callable[[str], str]) -> None:
+    """What is attached by itself is one more form: without it an image is as good as it was."""
+    image.sign()
+    tag = tag_of(image.facts.digest)
+    image.server.put_manifest(REPOSITORY, {"layers": 5, "manifests": 5}, tag)
+    found = {check.name: check for check in image.verify().checks}
+    if tag_of is attestation_tag:
+        assert all(check.passed for check in found.values())
+        finding = found["statements by themselves"].finding
+        assert finding.startswith("none that can be read (")
+    elif tag_of is referrers_tag and image.server.lists_referrers:
+        assert all(check.passed for check in found.values()), "nobody reads that tag"
+        return
+    else:
+        check = found["signature" if tag_of is signature_tag else "signature bundle"]
+        assert not check.passed
+        finding = check.finding
+    assert f"quay.test/{REPOSITORY}:{tag} stands for sha256:" in finding
+
+
+def test_strangers_cannot_push_ours_out_of_what_is_read(image: PublishedImage) -> None:
+    image.sign()
+    tag = attestation_tag(image.facts.digest)
+    ours = json.loads(image.server.manifests[REPOSITORY, tag])["layers"]
+    theirs = [{**image.server.put_blob(REPOSITORY, b"%d" % number), **_OF_STRANGERS} for number in range(60)]
+    _put_list(image, tag, [*theirs, *ours])
+    assert image.wrong() == {}
+
+
+_OF_STRANGERS = {"mediaType": ENVELOPE_TYPE, "annotations": {"predicateType": SBOM_PREDICATE}}
+
+
+def test_a_strangers_statement_that_is_gone_leaves_an_image_as_good_as_it_was(image: PublishedImage) -> None:
+    image.sign()
+    gone = {"digest": f"sha256:{'9' * 64}", "size": 7, **_OF_STRANGERS}
+    _put_list(image, attestation_tag(image.facts.digest), [gone])
+    found = {check.name: check for check in image.verify().checks}["statements by themselves"]
+    assert (found.passed, "none that can be read (" in found.finding) == (True, True)
 
 
 def test_another_name_is_not_signed(image: PublishedImage) -> None:

@@ -74,8 +74,7 @@ def make_attestation_image(new: Sequence[AttachedStatement], there: bytes | None
     ]
     if len(layers) > _MOST_LAYERS:
         raise FormatError(
-            f"its list of attestations would have {len(layers)} entries, and nobody reads more than {_MOST_LAYERS}: "
-            "remove those that are not yours"
+            f"its list of attestations would have {len(layers)} entries, and nobody reads more than {_MOST_LAYERS}"
         )
     return make_list_image(layers)
 

@@ -90,21 +90,34 @@ def parse_payload(content: bytes) -> tuple[str, str]:
     return critical.identity.reference, critical.image.digest
 
 
-def make_signature_image(signatures: Sequence[ImageSignature]) -> tuple[bytes, bytes]:
-    """Return manifest and configuration of the ``.sig`` image that carries signatures."""
-    return make_list_image(
-        [
-            make_descriptor(PAYLOAD_TYPE, item.payload_digest, item.payload_size)
-            | {"annotations": {**dict(item.annotations), _SIGNATURE: base64.b64encode(item.signature).decode()}}
-            for item in signatures
-        ]
-    )
+def make_signature_image(new: Sequence[ImageSignature], there: bytes | None = None) -> tuple[bytes, bytes]:
+    """Return manifest and configuration of the ``.sig`` image that has new signatures, too.
+
+    Args:
+        new: what is added.
+        there: manifest of the list that is there. What others put into it stays, whatever it is, as long as it is a
+            layer: one that is none would keep every engine from reading the whole list.
+
+    Raises:
+        FormatError: what is there is no list, or the list would be longer than anybody reads.
+    """
+    layers = [] if there is None else [item for item in _list_layers(there) if _parse_layer(item) is not None]
+    layers += [
+        make_descriptor(PAYLOAD_TYPE, item.payload_digest, item.payload_size)
+        | {"annotations": {**dict(item.annotations), _SIGNATURE: base64.b64encode(item.signature).decode()}}
+        for item in new
+    ]
+    if len(layers) > _MOST_SIGNATURES:
+        raise FormatError(
+            f"its list of signatures would have {len(layers)} entries, and nobody reads more than {_MOST_SIGNATURES}"
+        )
+    return make_list_image(layers)
 
 
 class _Layer(Parsed):
     media_type: str = Field(alias="mediaType")
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0, strict=True)]
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
@@ -120,17 +133,29 @@ def parse_signature_image(content: bytes) -> list[ImageSignature]:
     Raises:
         FormatError: it is no manifest, or lists too many.
     """
-    layers = parse_json(_SignatureManifest, content, "list of signatures").layers
-    return [signature for item in layers if (signature := _read_layer(item)) is not None]
+    return [signature for item in _list_layers(content) if (signature := _read_layer(item)) is not None]
+
+
+def _list_layers(content: bytes) -> list[Any]:
+    return parse_json(_SignatureManifest, content, "list of signatures").layers
+
+
+def _parse_layer(item: object) -> _Layer | None:
+    try:
+        return parse_data(_Layer, item, "signature")
+    except FormatError:
+        return None
 
 
 def _read_layer(item: object) -> ImageSignature | None:
-    try:
-        layer = parse_data(_Layer, item, "signature")
-        signature = base64.b64decode(layer.annotations.get(_SIGNATURE, ""), validate=True)
-    except (FormatError, ValueError):
+    layer = _parse_layer(item)
+    if layer is None or layer.media_type != PAYLOAD_TYPE:
         return None
-    if layer.media_type != PAYLOAD_TYPE or not signature:
+    try:
+        signature = base64.b64decode(layer.annotations.get(_SIGNATURE, ""), validate=True)
+    except ValueError:
+        return None
+    if not signature:
         return None
     others = tuple(sorted((key, value) for key, value in layer.annotations.items() if key != _SIGNATURE))
     return ImageSignature(layer.digest, layer.size, signature, others)
