@@ -65,12 +65,22 @@ class VerifiedClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaivedTest:
+    """A test that was not demanded: ``by`` says what waived it, ``demanded`` what versions.yaml wants of it."""
+
+    test: str
+    by: str
+    demanded: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """All checks of an image. ``digest`` is what the name stood for."""
+    """All checks of an image. ``digest`` is what the name stood for; ``waived`` is what was not demanded of it."""
 
     image: str
     digest: str
     checks: tuple[VerifiedClaim, ...]
+    waived: tuple[WaivedTest, ...] = ()
 
     @property
     def passed(self) -> bool:

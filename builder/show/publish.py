@@ -106,7 +106,12 @@ def emit_verification(verification: Verification) -> RenderableType:
         mark = Text("ok" if check.passed else "WRONG", style="green" if check.passed else "bold red")
         of = f" {check.subject.removeprefix('sha256:')[:12]}" if several else ""
         table.add_row(mark, f"{check.name}{of}", check.finding)
+    for item in verification.waived:
+        demanded = f", though versions.yaml demands it ({item.demanded})" if item.demanded else ""
+        table.add_row(Text("waived", style="yellow"), f"test {item.test}", f"not demanded: {item.by}{demanded}")
     verdict = "is what was signed" if verification.passed else "is NOT to be trusted"
+    if verification.waived:
+        verdict += f"; waived: {', '.join(item.test for item in verification.waived)}"
     style = "green" if verification.passed else "bold red"
     return Group(
         Text(f"{verification.image} ({verification.digest})"), table, Text(f"the image {verdict}", style=style)

@@ -12,7 +12,7 @@ from builder.publish.airgap import BundleReport, Loaded, LoadStatus
 from builder.publish.audit import Audit, TagState
 from builder.publish.published import LeftOutCell
 from builder.publish.result import PublishResult, PublishStatus
-from builder.publish.verifier import Verification, VerifiedClaim
+from builder.publish.verifier import Verification, VerifiedClaim, WaivedTest
 from builder.show.publish import (
     emit_audit_json,
     emit_audit_summary,
@@ -81,6 +81,26 @@ def test_one_wrong_check_is_enough() -> None:
     assert "WRONG" in text
     found = [json.loads(emit_verification_json(_verification(*checks)))["passed"] for checks in ((good,), (good, bad))]
     assert found == [True, False]
+
+
+def test_what_was_waived_stands_beside_what_was_checked() -> None:
+    good = VerifiedClaim(subject="sha256:1", name="signature", passed=True, finding="by the key")
+    waived = (
+        WaivedTest(test="module-signature", by="--without module-signature"),
+        WaivedTest(test="boot", by="--without boot", demanded="publish.require_boot: signed"),
+    )
+    verification = replace(_verification(good), waived=waived)
+    text = " ".join(shown(emit_verification(verification)).split())
+    assert "waived test module-signature not demanded: --without module-signature waived" in text
+    demanded = "though versions.yaml demands it (publish.require_boot: signed)"
+    assert f"waived test boot not demanded: --without boot, {demanded}" in text
+    assert text.endswith("the image is what was signed; waived: module-signature, boot")
+    data = json.loads(emit_verification_json(verification))
+    assert data["waived"][1] == {
+        "test": "boot", "by": "--without boot", "demanded": "publish.require_boot: signed"
+    }  # fmt: skip
+    assert json.loads(emit_verification_json(_verification(good)))["waived"] == []
+    assert "waived" not in shown(emit_verification(_verification(good)))
 
 
 def test_bundles_for_programs() -> None:
