@@ -75,7 +75,7 @@ class CompiledResults:
 
     def drop(self, key: str) -> None:
         for file in self._folder.glob(f"{key}-*.tar"):
-            file.unlink()
+            file.unlink(missing_ok=True)  # who keeps the same result drops it, too
 
 
 def _check_digest(stream: BufferedReader, digest: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,10 @@ from builder.store.result import CompileResult
 from builder.store.result_folder import read_result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from builder.store.result import ResultEntry
 
 
 def _write_kept(folder: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> CompiledResults:
@@ -46,6 +49,40 @@ def test_results_are_kept(left: Path, tmp_path: Path) -> None:
     kept.keep("key", result)
     assert kept.restore("key") == result
     assert kept.keys() == {"key"}
+
+
+class _TwiceAtOnce(dict[str, "ResultEntry"]):
+    """Entries in whose middle somebody else keeps a result of the same compile."""
+
+    def __init__(self, entries: Mapping[str, ResultEntry], keep: Callable[[], None]) -> None:
+        super().__init__(entries)
+        self._keep = keep
+
+    def items(self) -> Any:
+        for number, item in enumerate(super().items()):
+            if number == 1:
+                self._keep()
+            yield item
+
+
+def test_two_that_keep_one_result_at_once_do_not_write_into_each_others_file(left: Path, tmp_path: Path) -> None:
+    result = read_result(left)
+    kept, others = CompiledResults(tmp_path / "kept"), CompiledResults(tmp_path / "kept")
+    seen: list[CompileResult | None] = []
+
+    def keep() -> None:
+        others.keep("key", result)
+        seen.append(others.restore("key"))
+
+    kept.keep("key", CompileResult(_TwiceAtOnce(result.entries, keep)))
+    assert seen == [result], "who was done first has its own, whole"
+    assert kept.restore("key") == result
+    assert [file.suffix for file in (tmp_path / "kept").iterdir()] == [".tar"], "nothing half-written is left"
+
+
+def test_a_result_that_another_run_dropped_meanwhile_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pathlib.Path.glob", lambda folder, _: iter([folder / "key-0.tar"]))
+    CompiledResults(tmp_path).drop("key")
 
 
 def test_results_that_older_versions_kept_are_read(left: Path, tmp_path: Path) -> None:
