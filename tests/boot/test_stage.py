@@ -124,6 +124,55 @@ def test_a_guest_that_passes(request_: BootRequest, fake_tools: FakeTools, tmp_p
     assert request_.log_file.read_text().startswith("+ qemu-system-x86_64 ")
 
 
+def _lines_of_main(request: BootRequest, tools: FakeTools, folder: Path) -> list[str]:
+    """Return what the guest's first process does, one after the other, as it is written into the guest."""
+    keep = f'while [ "$1" != -initrd ]; do shift; done; cp "$2" "{folder}/kept"\n'
+    _boot(request, tools, keep + _print(_GOOD))
+    mode, content = read_initramfs((folder / "kept").read_bytes())["init"]
+    assert mode == 0o100755
+    body = content.decode().partition("\nmain() {\n")[2].partition("\n}\n")[0]
+    return [line.strip() for line in body.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def test_a_guest_forgets_its_words_and_plans_before_anything_strange_runs(
+    request_: BootRequest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    """Who could read a word could forge the report that goes with it."""
+    lines = _lines_of_main(request_, fake_tools, tmp_path)
+    gone = [word for line in lines if line.startswith("rm ") for word in line.split()[1:]]
+    assert sorted(gone) == [f"/kmodsmith/{name}" for name in ("helpers", "prepare", "steps", "words")]
+    removal = next(number for number, line in enumerate(lines) if line.startswith("rm "))
+    reads = [number for number, line in enumerate(lines) if "$(cat /kmodsmith/" in line]
+    assert len(reads) == len(gone)
+    assert max(reads) < removal < min(number for number, line in enumerate(lines) if line.startswith("eval "))
+    bound = next(number for number, line in enumerate(lines) if line.endswith("/usermodehelper/bset"))
+    assert lines[bound].startswith('echo "$helpers" >')
+    assert bound < min(number for number, line in enumerate(lines) if line.startswith("eval "))
+
+
+def test_a_guests_smoke_test_is_started_by_what_confines_it(
+    request_: BootRequest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    """And by nothing else; it gets neither the log that reports go to nor a process of the guest to look into."""
+    _lines_of_main(request_, fake_tools, tmp_path)
+    script = read_initramfs((tmp_path / "kept").read_bytes())["init"][1].decode()
+    (started,) = [line.strip() for line in script.splitlines() if "/kmodsmith/test &&" in line]
+    assert started == (
+        "(cd /kmodsmith/test && exec unshare -p -f --mount-proc /kmodsmith/confine "
+        '"$@") >/tmp/said 2>&1 </dev/null 6>&- 7>&-'
+    )
+    assert script.partition("\nsmoke() {")[2].partition("\n}\n")[0].count('"$@"') == 1
+
+
+def test_a_guests_kernel_hides_nothing_that_it_says(request_: BootRequest, fake_tools: FakeTools) -> None:
+    """A module that turns the loglevel down would hide what it breaks."""
+    _boot(request_, fake_tools, _print(_GOOD))
+    call = next(call for call in fake_tools.calls("qemu-system-x86_64") if "-append" in call)
+    words = call[call.index("-append") + 1].split()
+    assert {"ignore_loglevel", "printk.devkmsg=on", "printk.time=1", "panic=-1"} <= set(words)
+    assert not {"quiet", "loglevel"} & {word.partition("=")[0] for word in words}
+
+
 def test_modules_go_by_the_kernels_name_for_them(request_: BootRequest, fake_tools: FakeTools, tmp_path: Path) -> None:
     """A dkms.conf may rename a module's file; versions.yaml names the file, rmmod wants the other name."""
     modules, _ = place_modules([("opt/lib/modules/k/extra/vendor-net.ko", Sample(name="net_core").write())])

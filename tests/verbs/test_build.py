@@ -56,6 +56,16 @@ def test_an_environment_variable_forbids_as_well(
     assert not Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells
 
 
+def test_every_build_tells_in_what_its_compiles_run(bench: Bench) -> None:
+    """Also who reads no documents sees what surrounds strangers' code here; where nothing is compiled there is nothing."""
+    told = (
+        "compiles run in this pod alone (KMODSMITH_JAIL=pod), without a user namespace, "
+        "limits of single processes: no control groups here [1/1] built"
+    )
+    assert " ".join(bench.run("build", "--kernel", "6.12*")[2].split()).count(told) == 1
+    assert "compiles run in" not in bench.run("build", "--kernel", "6.12*")[2]
+
+
 def test_what_was_interrupted_signs_boots_and_names_nothing_more(
     bench: Bench,
     booting: dict[str, Any],

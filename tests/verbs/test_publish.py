@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -35,10 +37,15 @@ def test_what_was_interrupted_publishes_nothing_more(
     _, report = bench.build("--kernel", _KERNEL, "--kernel", "6.12*")
     waiting = next(cell["key"] for cell in report["cells"] if cell["kernel"] != _KERNEL)
     monkeypatch.setattr("builder.publish.cells.stop_all", (bench.store / "stopped").touch)
-    wait = f'case "$*" in *{waiting}*) while [ ! -f "$store/stopped" ]; do sleep 0.02; done ;; esac\n'
-    (bench.store / "before-push").write_text(wait)
+    wait = f'*{waiting}*) echo x >"$store/waits"; while [ ! -f "$store/stopped" ]; do sleep 0.02; done'
+    (bench.store / "before-push").write_text(f'case "$*" in {wait} ;; esac\n')
 
     def interrupt(*_: object) -> None:
+        # One that had not begun yet would name nothing, whatever it was told.
+        deadline = time.monotonic() + 60
+        while not (bench.store / "waits").exists() and time.monotonic() < deadline:
+            threading.Event().wait(0.02)
+        assert (bench.store / "waits").exists()
         raise KeyboardInterrupt
 
     project = open_project(bench.folder)
