@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 MASK = "***"
 # A name as options, variables, headers and JSON have it; taken whole, so that none is looked at from its middle again.
-_NAME = re.compile(r"[\w-]+")
+_NAME = re.compile(r"[\w.[\]-]+")
 _OF_SECRET = re.compile(r"(?i)pass(?:word|phrase|wd)|secret|token|cred(?:s|ential)|api[_-]?key|pin[_-]value")
 # Short words, which others have within them: --pin, OIDC_AUTH, Proxy-Authorization.
-_SHORT = re.compile(r"(?i)(?:.*[_-])?(?:auth|authorization|pin)")
+_SHORT = re.compile(r"(?i)(?:.*[_.-])?(?:auth|authorization|pin)")
 # Between a name and its value: quotes that end the name, and "=", ":", the "," of a list, the ">" of XML ...
 _SIGN = re.compile(r"(?i)[\"'\\\])}]*(?:\s*(?:[=>]|%3[ad]|:(?=[\s\"'\\])[ ]?)|(?<=[\"'\])}])\s*[:,][ ]?)")
 # ... or ":" at once, unless what looks like a name is the end of a path: localhost/usb-token:1.2, /run/auth:/auth ...
@@ -40,7 +40,8 @@ def mask_secrets(words: Sequence[str]) -> tuple[str, ...]:
     for word in words:
         masked, awaits = _mask_word(word)
         shown.append(MASK if is_next else masked)
-        is_next = awaits and not is_next
+        # What is hidden names no secret itself, unless it is the next option: of --password-stdin --token x.
+        is_next = awaits and (not is_next or word.startswith("-"))
     return tuple(shown)
 
 
@@ -66,10 +67,9 @@ def _find_value(word: str) -> int | None:
             continue
         is_path = word[name.start() - 1 : name.start()] == "/"
         takes_blanks = not is_short or name[0].startswith("-")
-        found = _SIGN.match(word, name.end()) or (None if is_path else _COLON.match(word, name.end()))
-        if found is None and takes_blanks:
-            found = _BLANKS.match(word, name.end())
-        if found is not None:
+        # Blanks come first: a "=" behind them may be the secret's own.
+        signs = [*([_BLANKS] if takes_blanks else []), _SIGN, *([] if is_path else [_COLON])]
+        if found := next(filter(None, (sign.match(word, name.end()) for sign in signs)), None):
             return found.end()
         if takes_blanks and name.end() == len(word) and _NAMING.fullmatch(word):
             return len(word)

@@ -17,7 +17,11 @@ from builder.host.masking import mask_secrets
     ("words", "masked"),
     [
         (["tool", "--password", "two words", "x"], ["tool", "--password", "***", "x"]),
-        (["tool", "--password", "--token", "x"], ["tool", "--password", "***", "x"]),
+        (["tool", "--password", "token", "x"], ["tool", "--password", "***", "x"]),
+        (["tool", "--password-stdin", "--token", "x"], ["tool", "--password-stdin", "***", "***"]),
+        (["java", "-Ddb.password.value=x y", "a[token]=x"], ["java", "-Ddb.password.value=***", "a[token]=***"]),
+        (["sh", "-c", "login --password =:x"], ["sh", "-c", "login --password ***"]),
+        (["--set", "registry.auth=x"], ["--set", "registry.auth=***"]),
         (["tool", "--registry-token=abc", "x"], ["tool", "--registry-token=***", "x"]),
         (["tool", "--so-pin", "12", "--pin=34"], ["tool", "--so-pin", "***", "--pin=***"]),
         (["env", "DB_PASSWORD=a b", "x"], ["env", "DB_PASSWORD=***", "x"]),
