@@ -16,6 +16,7 @@ import re
 import tarfile
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from builder.digest import sha256_of
@@ -25,10 +26,11 @@ from builder.image.archive import BROKEN, read_tar
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, make_index, parse_artifact, parse_index
 from builder.publish.attachments import WRONG
 from builder.publish.attest.attached import attestation_tag, make_attestation_image, parse_attestation_image
-from builder.publish.attest.simple_signing import parse_signature_image, signature_tag
+from builder.publish.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from builder.host.progress import Progress
@@ -134,28 +136,36 @@ class AirgapWriter:
         self._add_whole(image, image, Role.IMAGE, name=name)
 
     def _add_attached(self, image: Pullspec) -> None:
-        place = image.at(signature_tag(image.reference))
-        if self._attachments.signatures(image):
-            self._add_whole(place.at(self._registry.manifest(place).digest), image, Role.SIGNATURES, name=str(place))
-        self._add_statements(image)
-        for entry in self._attachments.referrers(image):
-            self._add_whole(image.at(entry.digest), image, Role.ATTESTATION)
-
-    def _add_statements(self, image: Pullspec) -> None:
-        """Add the list of attached statements, without what strangers listed there that is none or cannot be had."""
-        kept = []
-        for item in self._attachments.attestations(image):
-            try:
-                self._write_blob(self._attachments.envelope(image, item))
-            except WRONG as error:
-                _log.debug("%s: what is attached as %s is passed over: %s", image, item.digest, error.message)
-                continue
-            kept.append(item)
+        """Add the lists that belong to an image, without what strangers listed there that is none or cannot be had."""
+        signatures = self._attachments.signatures(image)
+        kept = [item for item in signatures if self._keep(image, partial(self._attachments.payload, image, item))]
         if kept:
+            place = image.at(signature_tag(image.reference))
+            self._add_list(image, make_signature_image(kept), Role.SIGNATURES, name=str(place))
+        listed = self._attachments.attestations(image)
+        stated = [item for item in listed if self._keep(image, partial(self._attachments.envelope, image, item))]
+        if stated:
             place = image.at(attestation_tag(image.reference))
-            manifest, config = make_attestation_image(kept)
-            self._write_blob(config)
-            self._add_entry(image, manifest, OCI_MANIFEST, Role.STATEMENTS, name=str(place))
+            self._add_list(image, make_attestation_image(stated), Role.STATEMENTS, name=str(place))
+        for entry in self._attachments.referrers(image):
+            try:
+                self._add_whole(image.at(entry.digest), image, Role.ATTESTATION)
+            except WRONG as error:
+                _log.warning("%s: %s refers to it, and is left out: %s", image, entry.digest, error.message)
+
+    def _keep(self, image: Pullspec, read: Callable[[], bytes]) -> bool:
+        """Keep a small blob that is listed, and tell whether it can be had."""
+        try:
+            self._write_blob(read())
+        except WRONG as error:
+            _log.warning("%s: something that is attached to it is left out: %s", image, error.message)
+            return False
+        return True
+
+    def _add_list(self, image: Pullspec, made: tuple[bytes, bytes], role: Role, *, name: str) -> None:
+        manifest, config = made
+        self._write_blob(config)
+        self._add_entry(image, manifest, OCI_MANIFEST, role, name=name)
 
     def _write_blob(self, content: bytes) -> str:
         """Keep a small blob; returns its digest."""

@@ -8,11 +8,15 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.published_image import NAME, REPOSITORY, SIGNER, PublishedImage
 from fakes.registry import FakeRegistry, digest_of
 
 from builder.errors import FormatError, UsageError
-from builder.image.manifests import OCI_MANIFEST
+from builder.image.manifests import OCI_MANIFEST, make_descriptor
 from builder.publish.airgap import AirgapLoader, AirgapWriter, LoadStatus, check_target
+from builder.publish.attachments import Artifact
+from builder.publish.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
+from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
@@ -156,3 +160,33 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_target_must_be_a_registry(target: str) -> None:
     with pytest.raises(UsageError, match="is no registry"):
         check_target(target)
+
+
+def test_what_strangers_attached_and_nobody_has_is_left_out(
+    image: PublishedImage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image.sign()
+    server, digest = image.server, image.facts.digest
+    gone = {"mediaType": PAYLOAD_TYPE, "digest": f"sha256:{'9' * 64}", "size": 5, "annotations": {_SIGNATURE: "eA=="}}
+    huge = {**gone, "digest": f"sha256:{'8' * 64}", "size": 10**15}
+    there = json.loads(server.manifests[REPOSITORY, signature_tag(digest)])["layers"]
+    server.put_manifest(REPOSITORY, {"mediaType": OCI_MANIFEST, "layers": [gone, huge, *there]}, signature_tag(digest))
+    subject = make_descriptor(OCI_MANIFEST, digest, len(image.manifest))
+    image.attachments.add(
+        image.image, subject, [Artifact(kind="application/x", content=b"lost", annotations={"a": "b"})]
+    )
+    del server.blobs[REPOSITORY, digest_of(b"lost")]
+    registry, _, attachments = server.open(tmp_path / "bundle-cache")
+    (tmp_path / "blobs").mkdir()
+    writer = AirgapWriter(registry, attachments, tmp_path / "blobs")
+    writer.add(NAME, digest)
+    writer.write(tmp_path / "bundle.tar")
+    assert sum("left out" in line for line in caplog.messages) == 3
+    target = FakeRegistry(lists_referrers=server.lists_referrers)
+    (loaded,) = _load(target, tmp_path / "bundle.tar", tmp_path)
+    assert loaded.status is LoadStatus.LOADED
+    registry, _, attachments = target.open(tmp_path / "verify-cache")
+    name = parse_pullspec(loaded.name)
+    verifier = Verifier(registry, attachments, [SIGNER.key], signed_as=f"quay.test/{REPOSITORY}")
+    assert verifier.verify(name).passed
+    assert len(attachments.signatures(name.at(digest))) == 1
