@@ -9,6 +9,7 @@ from builder.build.bases import names_of_bases
 from builder.errors import LockFileError
 from builder.host.locks import hold_project
 from builder.kernel import Arch
+from builder.plan.decide import CELL_REPOSITORY, CellInputs
 from builder.plan.matrix import Selector
 from builder.plan.planning import NO_BOOTS, plan_project
 from builder.store.images import (
@@ -19,7 +20,10 @@ from builder.store.images import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from builder.kernel import KernelVersion
+    from builder.plan.decide import Decision
     from builder.plan.project import Project
     from builder.sources.provider import KernelSource
 
@@ -45,6 +49,9 @@ def _remove_superfluous(project: Project, *, dry_run: bool) -> list[str]:
         decisions = plan_project(project, Selector(group=group), boot=NO_BOOTS).plan.decisions
         needed |= {decision.key_image for decision in decisions if decision.key}
         compiles |= {decision.inputs.compile_key for decision in decisions if decision.inputs}
+        for last in _last_inputs(project, decisions):
+            needed.add(f"{CELL_REPOSITORY}:{last.key}")
+            compiles.add(last.compile_key)
     needed |= names_of_bases(project, iter(Arch))
     # A source that versions.yaml does not name any more is needed by no cell.
     for name in project.config.sources.keys() & project.lock.sources.keys():
@@ -57,6 +64,16 @@ def _remove_superfluous(project: Project, *, dry_run: bool) -> list[str]:
         for key in results:
             project.compiled.drop(key)
     return [*superfluous, *(f"result of compile {key}" for key in results)]
+
+
+def _last_inputs(project: Project, decisions: Iterable[Decision]) -> Iterator[CellInputs]:
+    """Yield what cells were made of that are refused now: unknown is not absent, and most refusals end (rule 4)."""
+    for decision in decisions:
+        evidence = project.journal.cells.get(decision.cell.id)
+        if decision.key or decision.is_left_out_for_good or evidence is None:
+            continue
+        with contextlib.suppress(TypeError):  # an older version, or none on record
+            yield CellInputs(**evidence.inputs)
 
 
 def _images_of(source: KernelSource, kernel: KernelVersion) -> set[str]:

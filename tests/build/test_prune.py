@@ -42,3 +42,17 @@ def test_prune_keeps_what_is_needed(bench: Bench) -> None:
         "localhost/kmodsmith/toolkit:old",
         "2 would be removed",
     ]
+
+
+def test_prune_keeps_what_was_made_for_a_cell_that_is_refused_now(bench: Bench) -> None:
+    """Most refusals end, and then nothing is to be compiled again; what is left out for good is superfluous."""
+    kernel = "6.1.0-10-amd64"
+    bench.build("--kernel", kernel)
+    file = bench.folder / "versions.yaml"
+    text = file.read_text()
+    bad = f'{{kernel: "{kernel}", driver: demo, reason: bug 7, owner: jo, expires: 2099-01-31}}'
+    file.write_text(f"{text}\nknown_bad: [{bad}]\n")
+    assert bench.run("prune", "--dry-run")[1] == "0 would be removed\n"
+    file.write_text(f'{text}\nexclude: [{{kernel: "{kernel}", reason: never}}]\n')
+    out = bench.run("prune", "--dry-run")[1].splitlines()
+    assert [line.partition(":")[0].partition(" of ")[0] for line in out[:-1]] == ["localhost/kmodsmith/cell", "result"]
