@@ -22,7 +22,7 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
-_MOST_REFERRERS = 10_000
+MOST_REFERRERS = 10_000
 
 
 def dump(data: object) -> bytes:
@@ -100,11 +100,11 @@ class Entry(Parsed):
 
 
 class _Index(Parsed):
-    manifests: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
+    manifests: Annotated[list[Entry], Field(max_length=MOST_REFERRERS)]
 
 
 class _OpenIndex(Parsed):
-    manifests: Annotated[list[Any], Field(max_length=_MOST_REFERRERS)]
+    manifests: Annotated[list[Any], Field(max_length=MOST_REFERRERS)]
 
     @property
     def objects(self) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ class ArtifactManifest(Parsed):
     subject: Entry | None = None
     config: Entry | None = None
     annotations: dict[str, str] = Field(default_factory=dict)
-    layers: Annotated[list[Entry], Field(max_length=_MOST_REFERRERS)]
+    layers: Annotated[list[Entry], Field(max_length=MOST_REFERRERS)]
 
     @property
     def kind(self) -> str:

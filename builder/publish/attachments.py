@@ -16,6 +16,7 @@ from builder.errors import DamagedError, FormatError, SourceGoneError, SourceUnr
 from builder.host.once import Once
 from builder.image.manifests import (
     EMPTY,
+    MOST_REFERRERS,
     OCI_INDEX,
     OCI_MANIFEST,
     list_objects,
@@ -248,7 +249,12 @@ class AttachmentWriter(Attachments):
             there = [] if content is None else _at(place, content, lambda: list_objects(content))
             known = {item.get("digest") for item in there if isinstance(item.get("digest"), str)}
             missing = [manifest for manifest in manifests if sha256_of(manifest) not in known]
-            return make_index([*there, *(referrer_of(manifest) for manifest in missing)]) if missing else None
+            if not missing:
+                return None
+            if (number := len(there) + len(missing)) > MOST_REFERRERS:
+                why = f"its list of referrers would have {number} entries, and nobody reads more than {MOST_REFERRERS}"
+                raise _occupied(place, sha256_of(content or b""), why)
+            return make_index([*there, *(referrer_of(manifest) for manifest in missing)])
 
         self._add_to_list(place, OCI_INDEX, add)
 

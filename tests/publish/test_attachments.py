@@ -161,6 +161,19 @@ def test_a_list_grows_no_longer_than_anybody_reads(tmp_path: Path, tag_of: Calla
     assert image.wrong() == {}
 
 
+def test_the_tag_of_referrers_grows_no_longer_than_it_is_read(tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(), tmp_path)
+    tag = referrers_tag(image.facts.digest)
+    image.server.put_manifest(REPOSITORY, {"manifests": [{"a": 1}] * 9_997}, tag)
+    before = image.server.manifests[REPOSITORY, tag]
+    with pytest.raises(OccupiedError, match="would have 10001 entries"):
+        image.sign()
+    assert image.server.manifests[REPOSITORY, tag] == before
+    image.server.put_manifest(REPOSITORY, {"manifests": [{"a": 1}] * 9_996}, tag)
+    image.sign()
+    assert image.wrong() == {}
+
+
 def test_more_referrers_than_are_read_are_told(tmp_path: Path) -> None:
     server = FakeRegistry(lists_referrers=True)
     image = make_published_image(server, tmp_path)
