@@ -50,7 +50,9 @@ class Presence(StrEnum):
     UNKNOWN = "unknown"
     """There was no answer, or what it should be made of is not known here."""
     NOT_WANTED = "not-wanted"
-    """versions.yaml or the driver itself leaves the kernel out."""
+    """versions.yaml or the driver itself leaves the kernel out for good."""
+    KNOWN_BAD = "known-bad"
+    """The driver is wanted there, and versions.yaml says that it does not work: nodes would be without it."""
     NO_KERNEL = "no-kernel"
     """Which kernel the release runs there is not known."""
     DISPUTED = "disputed"
@@ -237,7 +239,8 @@ class _Presences:
 
     def of(self, config: Config, candidate: Candidate, keys: frozenset[str]) -> _Answer:
         if left_out := find_left_out(candidate.cell, config):
-            return Presence.NOT_WANTED, "", left_out.reason
+            is_bad = left_out.code == Reason.KNOWN_BAD
+            return Presence.KNOWN_BAD if is_bad else Presence.NOT_WANTED, "", left_out.reason
         if candidate.refusal and candidate.refusal[0] is Reason.DRIVER_EXCLUDES:
             return Presence.NOT_WANTED, "", candidate.refusal[1]
         why = candidate.refusal[1] if candidate.refusal else ""

@@ -46,6 +46,7 @@ _PRESENCE_STYLE = {
     "other-key": "bold red",
     "unknown": "yellow",
     "not-wanted": "dim",
+    "known-bad": "bold red",
     "no-kernel": "yellow",
     "disputed": "bold red",
     "withdrawn": "bold red",

@@ -26,7 +26,8 @@ def upgrade_check(
     registry or its mirrors. ready: made of what versions.yaml, the sources and the lock name now, and signed by the key
     of publish.signer. absent: nothing has the name. stale: it was made of other inputs. unsigned, other-key: it has no
     signature, or none by that key for this name. unknown: no answer. disputed: several payloads are served as VERSION.
-    withdrawn: no channel has it any more. Exit codes: 0 all ready, 18 not, 2 there never was such a release.
+    withdrawn: no channel has it any more. known-bad: so says versions.yaml; what 'exclude' or the driver leaves out is
+    not-wanted, and counts as ready. Exit codes: 0 all ready, 18 not, 2 there never was such a release.
 
     \b
     upgrade-check 4.18.12

@@ -77,6 +77,9 @@ def test_upgrade_check_says_what_is_there(site: Site) -> None:
     assert _presences(site) == (0, {"standard": "not-wanted", "rt": "ready"})
     code, out, _ = site.run("upgrade-check", "4.17.1")
     assert (code, "4.17.1: ready" in out) == (0, True)
+    bad = {"kernel": _K1, "driver": "demo", "reason": "bug 7", "owner": "jo", "expires": date(2099, 1, 31)}
+    site.edit(exclude=[], known_bad=[bad])
+    assert _presences(site) == (18, {"standard": "known-bad", "rt": "ready"}), "nodes would be without it"
 
 
 def test_upgrade_check_reads_signatures(site: Site) -> None:
