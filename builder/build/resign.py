@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from builder.build.assemble import read_image_id
 from builder.build.fit_image import expected_modules, facts_from_lock, find_kernel
-from builder.build.prove import prove_image, read_image
+from builder.build.prove import prove_image, read_image, read_packed
 from builder.errors import FormatError, UsageError
 from builder.evidence.journal import make_run_id
 from builder.host.locks import hold_project
@@ -137,7 +137,10 @@ def sign_image(project: Project, signers: Sequence[str], image: str, tag: str, *
     with ExitStack() as held:
         held.enter_context(hold_store())
         original = find_image(image)  # by id: what is read here is what modules are put onto
-        contents = dataclasses.replace(read_image(original.id, LayerCache()), name=image)
+        packed, _ = read_packed(original.id, LayerCache(), project.packing)
+        # What kept layers of a base is known by the digest that is on record.
+        recorded = (item.digest for item in project.journal.cells.values() if item.stored == original.digest)
+        contents = dataclasses.replace(packed, name=image, digest=next(recorded, packed.digest))
         kernel = find_kernel(contents)
         facts = facts_from_lock(project, kernel, held)
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(dir=project.work_dir, prefix="cell-")))

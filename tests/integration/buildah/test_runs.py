@@ -60,7 +60,7 @@ def test_kill_9_between_any_two_commands(machine: Machine, project: Path) -> Non
     assert images[cell["image"]]["id"] == images[f"localhost/kmodsmith/cell:{cell['key']}"]["id"]
     lines = (project / ".kmodsmith" / "journal.jsonl").read_text().splitlines()
     evidence = [json.loads(line) for line in lines if '"type":"cell"' in line][-1]
-    assert (evidence["outcome"], evidence["digest"]) == ("built", images[cell["image"]]["digest"])
+    assert (evidence["outcome"], evidence["stored"]) == ("built", images[cell["image"]]["digest"])
     machine.build(project, "--kernel", kernel, "--force")  # one that uses the store puts it in order
     assert not _survivors(machine)
     assert not [name for name in _names(machine) if "kmodsmith/stage" in name or "kmodsmith-import" in name]
@@ -91,4 +91,4 @@ def test_two_runs_with_homes_of_their_own_on_one_store(machine: Machine, project
         lines = (folder / ".kmodsmith" / "journal.jsonl").read_text().splitlines()
         cells = [json.loads(line) for line in lines if '"type":"cell"' in line]
         assert len(cells) == 2
-        assert {cell["digest"] for cell in cells} == {images[cell["image"]]["digest"] for cell in cells}
+        assert {cell["stored"] for cell in cells} == {images[cell["image"]]["digest"] for cell in cells}

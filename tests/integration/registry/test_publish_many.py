@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.buildah, pytest.mark.archive]
 
 _KILLS = 20
 _LEAST_CELLS = 20
+_WRITTEN = re.compile(rb'"(?:PUT|PATCH|POST) /v2/\S+ HTTP/1.1" 20[12]')
 _ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"}
 
 
@@ -91,6 +92,18 @@ class _Site:
         attached = self.get(f"manifests/{place}.att").json()["layers"]
         assert len({layer["annotations"]["predicateType"] for layer in attached}) == len(attached) == 3, tag
 
+    def writes(self) -> int:
+        """Return how often the server took something, by its own log."""
+        return len(_WRITTEN.findall(self.log.read_bytes()))
+
+    def wait_for_writes(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the server took something so often from now on, or a process has ended."""
+        with self.log.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            while number > 0 and process.poll() is None:
+                number -= len(_WRITTEN.findall(log.read()))
+                time.sleep(0.005)
+
     def finished_uploads(self) -> Counter[str]:
         """Return how often each blob was taken into each repository, from the server's own log."""
         found = re.findall(r'"PUT /v2/(\S+)/blobs/uploads/\S*digest=sha256%3A([0-9a-f]{64})\S* HTTP/1.1" 201', self.log.read_text())  # fmt: skip
@@ -121,9 +134,8 @@ def test_kills_at_any_moment_leave_no_half_published_tag(site: _Site) -> None:
     command = [sys.executable, "-m", "builder", "--project", str(site.project), "publish", "--json"]
     command += ["--allow-outside", str(site.project.parent)]  # the key that signs images lies there
     site.use("drivers/whole")
-    started = time.monotonic()
     cells = _publish_all(site)
-    whole_s = time.monotonic() - started
+    writes = site.writes()
     assert len(cells) >= _LEAST_CELLS
     assert site.tags() == _names(cells)
     killed = 0
@@ -133,8 +145,8 @@ def test_kills_at_any_moment_leave_no_half_published_tag(site: _Site) -> None:
             process = subprocess.Popen(
                 command, env=site.machine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
             )  # fmt: skip
-            # Early enough that ten of them do not publish everything, late enough that something is being written.
-            time.sleep(choose.uniform(0.1, 0.35) * whole_s)
+            # By what was written, not by the clock: ten of them do not publish everything, and each writes something.
+            site.wait_for_writes(choose.randrange(1, writes // 12), process)
             killed += process.poll() is None
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -146,7 +158,7 @@ def test_kills_at_any_moment_leave_no_half_published_tag(site: _Site) -> None:
         assert {cell["status"] for cell in cells} <= {"published", "there"}
         for tag in site.tags():
             site.check_whole(tag)
-    assert killed >= _KILLS // 2, "a publish that is done cannot be killed"
+    assert killed == _KILLS, "a publish that is done cannot be killed"
     repeated = {blob: number for blob, number in site.finished_uploads().items() if number > 1}
     assert not repeated, "a blob that the repository has is not sent again"
     assert len(site.finished_uploads()) > 3 * _LEAST_CELLS
