@@ -55,6 +55,8 @@ def test_an_image_with_other_signatures_is_no_cell_any_more(
     (build,) = [call for call in fake_tools.calls("buildah") if "--label" in call]
     given = {option: {after for word, after in pairwise(build) if word == option} for option in build}
     assert {"io.kmodsmith.cell.key=", "io.kmodsmith.cell="} <= given["--label"] & given["--annotation"]
-    assert {f"io.kmodsmith.origin.digest={bench.digest(_KERNEL)}", f"io.kmodsmith.origin.cell={cell}"} <= given["--label"]
+    assert {f"io.kmodsmith.origin.digest={bench.digest(_KERNEL)}", f"io.kmodsmith.origin.cell={cell}"} <= given[
+        "--label"
+    ]
     assert any(label.startswith("io.kmodsmith.signer.sha256=") and len(label) > 70 for label in given["--label"])
     assert "k" * 64 not in " ".join(build)
