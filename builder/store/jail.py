@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ _ETC = {
 }
 _USERS = (Path("/etc/passwd"), Path("/etc/group"))
 _ROOM_PREFIX = "kmodsmith-room-"
+_VIEW = "below"
 # They count inside of the container's user namespace only. Without them a root that compiles cannot do what every root
 # does: change owners, write into read-only files.
 _CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
@@ -149,7 +151,8 @@ class Room:
         self._walls = walls
         self._group = group
         self._watch = DiskWatch([folder / "graph", self.results, folder / "home"], limits.disk_bytes)
-        _write_settings(folder, store, self.locate(self._scratch), self.locate(self._below))
+        _write_settings(folder, store.driver, self.locate(self._scratch))
+        _make_view(folder / _VIEW, store, self.locate(self._below))
 
     @property
     def _scratch(self) -> Mount:
@@ -262,9 +265,21 @@ def find_walls() -> Walls:
 
 
 def remove_room(folder: Path) -> None:
-    """Remove a room with all that hostile code left in it, however deep and under whichever name."""
+    """Remove a room with all that hostile code left in it, however deep and under whichever name.
+
+    A buildah that is killed leaves its store mounted where the pod is the room.
+    """
+    for place in _mounts_below(folder):
+        run(Command(argv=("umount", "--lazy", "--", place)))
     # rm(1) follows no link, and trees that are deeper than Python's stack do not stop it.
     run(Command(argv=(*_own_users(), "rm", "--recursive", "--force", "--one-file-system", "--", str(folder))))
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    """Return what is mounted below a folder, the last first (proc_pid_mountinfo(5): octal for white space)."""
+    text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    places = [re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), line.split()[4]) for line in text.splitlines()]
+    return [place for place in reversed(places) if place.startswith(f"{folder}/")]
 
 
 def evict(folder: Path) -> None:
@@ -303,15 +318,39 @@ def _make_group(grouping: Grouping | None, limits: Limits) -> ControlGroup | Non
         raise HostError(f"no control group for a compile can be made: {error}", hint=_LAST_WORDS) from None
 
 
-def _write_settings(folder: Path, store: Store, scratch: str, below: str) -> None:
-    """Tell buildah in a room to write to its scratch store, and to find images in the container store below it."""
+def _write_settings(folder: Path, driver: str, scratch: str) -> None:
+    """Tell buildah in a room to write to its scratch store, and to find images in the view of the container store."""
     (folder / "storage.conf").write_text(
-        f'[storage]\ndriver = "{store.driver}"\ngraphroot = "{scratch}/graph"\nrunroot = "{scratch}/run"\n'
-        f'[storage.options]\nadditionalimagestores = ["{below}"]\n'
+        f'[storage]\ndriver = "{driver}"\ngraphroot = "{scratch}/graph"\nrunroot = "{scratch}/run"\n'
+        f'[storage.options]\nadditionalimagestores = ["{scratch}/{_VIEW}"]\n'
     )
     for name, text in _ETC.items():
         (folder / "etc" / name).write_text(text)
     (folder / "filter").write_bytes(jail_filter(os.uname().machine))
+
+
+def _make_view(view: Path, store: Store, below: str) -> None:
+    """Make a folder of links through which a container store is read, with locks of its own.
+
+    buildah locks a store that it writes to in one order, layers before images, and one that it only reads in the other
+    (containers/storage, CreateImage and CreateContainer): a compile and a pull waited for each other for ever. Nothing
+    has to be locked to read: what lists images and layers is replaced whole, and no run takes away what another uses.
+
+    Args:
+        view: the folder.
+        store: the container store.
+        below: where its graph root is for who reads.
+    """
+    view.mkdir()
+    (view / store.driver).symlink_to(f"{below}/{store.driver}")
+    for kind in ("images", "layers"):
+        name, lock = f"{store.driver}-{kind}", f"{kind}.lock"
+        (view / name).mkdir()
+        (view / name / lock).touch()
+        with contextlib.suppress(FileNotFoundError), os.scandir(store.graph_root / name) as entries:
+            for entry in entries:
+                if entry.name != lock:
+                    (view / name / entry.name).symlink_to(f"{below}/{name}/{entry.name}")
 
 
 def _bubblewrap(mounts: Sequence[Mount], *options: str) -> tuple[str, ...]:

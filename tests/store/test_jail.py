@@ -96,8 +96,25 @@ def test_a_room_is_gone_with_its_block(tmp_path: Path, monkeypatch: pytest.Monke
         assert len(jail_module.find_rooms(graph)) == 1
         settings = (next(graph.iterdir()) / "storage.conf").read_text()
         assert 'graphroot = "/room/graph"' in settings
-        assert 'additionalimagestores = ["/store"]' in settings
+        assert 'additionalimagestores = ["/room/below"]' in settings
     assert list(graph.iterdir()) == []
+
+
+@pytest.mark.usefixtures("machine")
+def test_the_store_is_read_through_links_and_with_locks_of_the_rooms_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes into the store locks it in another order: each would wait for the other, for ever."""
+    jail, graph = _open_jail(tmp_path, monkeypatch)
+    for name in ("overlay-images/images.lock", "overlay-images/images.json", "overlay-layers/layers.lock"):
+        (graph / name).parent.mkdir(exist_ok=True)
+        (graph / name).write_text(name)
+    with jail.open_room():
+        view = next(graph.glob("kmodsmith-room-*")) / "below"
+        links = {str(file.relative_to(view)): str(file.readlink()) for file in view.rglob("*") if file.is_symlink()}
+        assert links == {"overlay": "/store/overlay", "overlay-images/images.json": "/store/overlay-images/images.json"}
+        for kind in ("images", "layers"):
+            assert (view / f"overlay-{kind}" / f"{kind}.lock").read_text() == ""
 
 
 @pytest.mark.usefixtures("machine")
