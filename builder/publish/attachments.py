@@ -201,8 +201,7 @@ class AttachmentWriter(Attachments):
         def add() -> bytes | None:
             content = self._read_place(place)
             there = [] if content is None else _at(place, content, lambda: parse_attestation_image(content))
-            known = {item.digest for item in there}
-            missing = [item for _, item in new if item.digest not in known]
+            missing = [item for _, item in new if item not in there]
             if not missing:
                 return None
             manifest, config = _at(place, content, lambda: make_attestation_image(missing, content))

@@ -105,13 +105,12 @@ class Attester:
         stated = read_stated(self._attachments, image, keys) if predicates else {}
         wanted = attached_kinds(predicates)
         listed = self._attachments.attestations(image) if wanted else []
-        digests = {item.digest for item in listed}
         known: dict[str, bytes] = {}
         attached = []
         for kind in predicates:
             found = () if kind in stated else read_attached(self._attachments, image, listed, kind, keys).signed
             envelopes = stated.get(kind) or [envelope for envelope, _ in found]
-            there_too = [item for item in envelopes if sha256_of(item) in digests]
+            there_too = [item for item in envelopes if attach_statement(kind, item) in listed]
             if envelopes:
                 known[kind] = (there_too or envelopes)[0]
             if kind in wanted and not there_too:

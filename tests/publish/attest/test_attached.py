@@ -200,6 +200,28 @@ def test_what_strangers_put_there_is_passed_over_and_stays(image: PublishedImage
     assert image.sign() == 0
 
 
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {},
+        {"predicateType": SBOM_PREDICATE},
+        {"dev.cosignproject.cosign/signature": "", "predicateType": "https://kind"},
+    ],
+)
+def test_ours_is_listed_as_its_readers_want_it_whatever_strangers_list_it_as(
+    image: PublishedImage, annotations: dict[str, str]
+) -> None:
+    """Who may write can list our own envelope as something else, and engines pass it over then."""
+    image.sign()
+    ours = _layers(image)
+    theirs = [{**layer, "annotations": annotations} for layer in ours]
+    _list(image, theirs)
+    assert _complete(image) == 3
+    assert _layers(image) == [*theirs, *ours]
+    assert image.wrong() == {}
+    assert _complete(image) == 0
+
+
 def test_what_another_key_attached_is_nothing(image: PublishedImage) -> None:
     image.sign(signer=OTHER)
     assert image.sign() == 8
