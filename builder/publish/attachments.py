@@ -48,6 +48,7 @@ _TRIES = 5
 WRONG = (FormatError, DamagedError, SourceGoneError)
 """Errors that say that what is attached is wrong; every other error means that nothing is known of it."""
 _T = TypeVar("_T")
+_C = TypeVar("_C", bytes, bytes | None)
 
 
 class OccupiedError(FormatError):
@@ -142,7 +143,7 @@ class Attachments:
 
     def _read_list(self, place: Pullspec, parse: Callable[[bytes], list[_T]]) -> list[_T]:
         content = self._read_place(place)
-        return [] if content is None else _at(place, content, lambda: parse(content))
+        return [] if content is None else _at(place, content, parse)
 
     def _read_place(self, place: Pullspec) -> bytes | None:
         """Return what stands where a list belongs; what is longer than a manifest is none."""
@@ -162,7 +163,10 @@ class Attachments:
 
     def _artifact(self, image: Pullspec, digest: str) -> ArtifactManifest:
         content = self._registry.manifest_bytes(image.at(digest))
-        return _within(image, lambda: parse_artifact(content))
+        try:
+            return parse_artifact(content)
+        except FormatError as error:
+            raise FormatError(f"{image}: {error.message}") from None
 
 
 class AttachmentWriter(Attachments):
@@ -175,40 +179,33 @@ class AttachmentWriter(Attachments):
 
     def add_signatures(self, image: Pullspec, new: Sequence[tuple[bytes, ImageSignature]]) -> None:
         """Add signatures with their payloads to those that are there. Errors are those of ``signatures``."""
-        for payload, _ in new:
-            self._uploader.send_content(image, payload)
-        place = image.at(signature_tag(image.reference))
-
-        def add() -> bytes | None:
-            content = self._read_place(place)
-            there = [] if content is None else _at(place, content, lambda: parse_signature_image(content))
-            missing = [item for _, item in new if item not in there]
-            if not missing:
-                return None
-            manifest, config = _at(place, content, lambda: make_signature_image(missing, content))
-            self._uploader.send_content(image, config)
-            return manifest
-
-        self._add_to_list(place, OCI_MANIFEST, add)
+        self._add_layers(image, signature_tag(image.reference), new, parse_signature_image, make_signature_image)
 
     def add_attestations(self, image: Pullspec, new: Sequence[tuple[bytes, AttachedStatement]]) -> None:
         """Add statements with their envelopes to those that are there. Errors are those of ``signatures``."""
-        for envelope, _ in new:
-            self._uploader.send_content(image, envelope)
-            self._registry.remember(envelope)
-        place = image.at(attestation_tag(image.reference))
+        self._add_layers(image, attestation_tag(image.reference), new, parse_attestation_image, make_attestation_image)
 
-        def add() -> bytes | None:
-            content = self._read_place(place)
-            there = [] if content is None else _at(place, content, lambda: parse_attestation_image(content))
-            missing = [item for _, item in new if item not in there]
+    def _add_layers(
+        self,
+        image: Pullspec,
+        tag: str,
+        new: Sequence[tuple[bytes, _T]],
+        parse: Callable[[bytes], list[_T]],
+        make: Callable[[Sequence[_T], bytes | None], tuple[bytes, bytes]],
+    ) -> None:
+        for content, _ in new:
+            self._uploader.send_content(image, content)
+
+        def extend(there: bytes | None) -> bytes | None:
+            known = [] if there is None else parse(there)
+            missing = [item for _, item in new if item not in known]
             if not missing:
                 return None
-            manifest, config = _at(place, content, lambda: make_attestation_image(missing, content))
+            manifest, config = make(missing, there)
             self._uploader.send_content(image, config)
             return manifest
 
-        self._add_to_list(place, OCI_MANIFEST, add)
+        self._extend(image.at(tag), OCI_MANIFEST, extend)
 
     def add(self, image: Pullspec, subject: Mapping[str, object], artifacts: Sequence[Artifact]) -> None:
         """Attach artefacts to an image.
@@ -241,26 +238,24 @@ class AttachmentWriter(Attachments):
             self._add_to_tag(image, manifests)
 
     def _add_to_tag(self, image: Pullspec, manifests: Sequence[bytes]) -> None:
-        place = image.at(referrers_tag(image.reference))
+        new = [referrer_of(manifest) for manifest in manifests]
 
-        def add() -> bytes | None:
-            content = self._read_place(place)
-            there = [] if content is None else _at(place, content, lambda: list_objects(content))
-            known = {item.get("digest") for item in there if isinstance(item.get("digest"), str)}
-            missing = [manifest for manifest in manifests if sha256_of(manifest) not in known]
-            if not missing:
-                return None
-            if (number := len(there) + len(missing)) > MOST_REFERRERS:
-                why = f"its list of referrers would have {number} entries, and nobody reads more than {MOST_REFERRERS}"
-                raise _occupied(place, sha256_of(content or b""), why)
-            return make_index([*there, *(referrer_of(manifest) for manifest in missing)])
+        def extend(there: bytes | None) -> bytes | None:
+            listed = [] if there is None else list_objects(there)
+            known = {item.get("digest") for item in listed if isinstance(item.get("digest"), str)}
+            missing = [item for item in new if item["digest"] not in known]
+            if missing and (number := len(listed) + len(missing)) > MOST_REFERRERS:
+                raise FormatError(
+                    f"its list of referrers would have {number} entries, and nobody reads more than {MOST_REFERRERS}"
+                )
+            return make_index([*listed, *missing]) if missing else None
 
-        self._add_to_list(place, OCI_INDEX, add)
+        self._extend(image.at(referrers_tag(image.reference)), OCI_INDEX, extend)
 
-    def _add_to_list(self, place: Pullspec, media_type: str, make: Callable[[], bytes | None]) -> None:
-        """Write a list that others write, too, until what ``make`` adds is in it; then it gives None."""
+    def _extend(self, place: Pullspec, media_type: str, extend: Callable[[bytes | None], bytes | None]) -> None:
+        """Write a list that others write, too, until what ``extend`` adds is in it; then it gives None."""
         for attempt in range(_TRIES):
-            content = make()
+            content = _at(place, self._read_place(place), extend)
             if content is None:
                 return
             try:
@@ -270,12 +265,12 @@ class AttachmentWriter(Attachments):
         raise SourceUnreachableError(f"{place}: what is added to it does not stay there")
 
 
-def _at(place: Pullspec, content: bytes | None, work: Callable[[], _T]) -> _T:
+def _at(place: Pullspec, there: _C, work: Callable[[_C], _T]) -> _T:
     """Read or extend the list that is at a place; what is there is told where that cannot be done."""
     try:
-        return work()
+        return work(there)
     except FormatError as error:
-        raise _occupied(place, sha256_of(content or b""), error.message) from None
+        raise _occupied(place, sha256_of(there or b""), error.message) from None
 
 
 def _occupied(place: Pullspec, found: str, why: str) -> OccupiedError:
@@ -284,10 +279,3 @@ def _occupied(place: Pullspec, found: str, why: str) -> OccupiedError:
         f"'skopeo inspect --raw docker://{place}', take out what nobody wants, or remove that tag (the tag alone: what "
         "is deleted by its digest goes from all of its names), and publish again"
     )
-
-
-def _within(image: Pullspec, read: Callable[[], _T]) -> _T:
-    try:
-        return read()
-    except FormatError as error:
-        raise FormatError(f"{image}: {error.message}") from None

@@ -15,7 +15,8 @@ from builder.errors import FormatError, UsageError
 from builder.image.manifests import OCI_MANIFEST, make_descriptor
 from builder.publish.airgap import AirgapLoader, AirgapWriter, LoadStatus, check_target
 from builder.publish.attachments import Artifact
-from builder.publish.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
+from builder.publish.attest.listed import SIGNATURE_ANNOTATION
+from builder.publish.attest.simple_signing import PAYLOAD_TYPE, signature_tag
 from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
 
@@ -167,7 +168,12 @@ def test_what_strangers_attached_and_nobody_has_is_left_out(
 ) -> None:
     image.sign()
     server, digest = image.server, image.facts.digest
-    gone = {"mediaType": PAYLOAD_TYPE, "digest": f"sha256:{'9' * 64}", "size": 5, "annotations": {_SIGNATURE: "eA=="}}
+    gone = {
+        "mediaType": PAYLOAD_TYPE,
+        "digest": f"sha256:{'9' * 64}",
+        "size": 5,
+        "annotations": {SIGNATURE_ANNOTATION: "eA=="},
+    }
     huge = {**gone, "digest": f"sha256:{'8' * 64}", "size": 10**15}
     there = json.loads(server.manifests[REPOSITORY, signature_tag(digest)])["layers"]
     server.put_manifest(REPOSITORY, {"mediaType": OCI_MANIFEST, "layers": [gone, huge, *there]}, signature_tag(digest))

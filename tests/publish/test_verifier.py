@@ -32,8 +32,9 @@ from builder.publish.attest.bundle import (
     SIGNATURE_PREDICATE,
     make_statement,
 )
+from builder.publish.attest.listed import SIGNATURE_ANNOTATION
 from builder.publish.attest.sbom import SBOM_PREDICATE
-from builder.publish.attest.simple_signing import _SIGNATURE, PAYLOAD_TYPE, signature_tag
+from builder.publish.attest.simple_signing import PAYLOAD_TYPE, signature_tag
 from builder.publish.attest.statements import (
     BUILD_TYPE,
     CELL_PREDICATES,
@@ -109,7 +110,7 @@ def test_what_a_stranger_attached_keeps_nobody_from_signing(image: PublishedImag
         {**gone, "annotations": [1]},
     ]
     layers = [
-        {"mediaType": PAYLOAD_TYPE, "digest": digest, "size": 5, "annotations": {_SIGNATURE: "%"}},
+        {"mediaType": PAYLOAD_TYPE, "digest": digest, "size": 5, "annotations": {SIGNATURE_ANNOTATION: "%"}},
         5,
         {"size": []},
     ]
@@ -144,7 +145,7 @@ def _put_list(image: PublishedImage, tag: str, layers: list[Any]) -> None:
 
 
 def _claim(image: PublishedImage, payload: bytes, signature: bytes) -> dict[str, Any]:
-    annotations = {_SIGNATURE: base64.b64encode(signature).decode()}
+    annotations = {SIGNATURE_ANNOTATION: base64.b64encode(signature).decode()}
     return {**image.server.put_blob(REPOSITORY, payload), "mediaType": PAYLOAD_TYPE, "annotations": annotations}
 
 

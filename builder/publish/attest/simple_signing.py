@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field
 
 from builder.digest import sha256_of
-from builder.errors import FormatError
-from builder.foreign import Parsed, parse_data, parse_json
-from builder.image.manifests import dump, make_descriptor, make_list_image
+from builder.foreign import Parsed, parse_json
+from builder.image.manifests import dump, make_descriptor
+from builder.publish.attest.listed import SIGNATURE_ANNOTATION, extend_list, read_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from builder.publish.attest.listed import ListedLayer
     from builder.signing.public_key import PublicKey
 
 PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
-_SIGNATURE = "dev.cosignproject.cosign/signature"
 _KIND = "cosign container image signature"
-_MOST_SIGNATURES = 1000
+_WHAT = "signatures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,74 +91,33 @@ def parse_payload(content: bytes) -> tuple[str, str]:
 
 
 def make_signature_image(new: Sequence[ImageSignature], there: bytes | None = None) -> tuple[bytes, bytes]:
-    """Return manifest and configuration of the ``.sig`` image that has new signatures, too.
-
-    Args:
-        new: what is added.
-        there: manifest of the list that is there. What others put into it stays, whatever it is, as long as it is a
-            layer: one that is none would keep every engine from reading the whole list.
-
-    Raises:
-        FormatError: what is there is no list, or the list would be longer than anybody reads.
-    """
-    layers = [] if there is None else [item for item in _list_layers(there) if _parse_layer(item) is not None]
-    layers += [
+    """Return manifest and configuration of the ``.sig`` image that has new signatures, too; see ``extend_list``."""
+    layers = [
         make_descriptor(PAYLOAD_TYPE, item.payload_digest, item.payload_size)
-        | {"annotations": {**dict(item.annotations), _SIGNATURE: base64.b64encode(item.signature).decode()}}
+        | {"annotations": {**dict(item.annotations), SIGNATURE_ANNOTATION: base64.b64encode(item.signature).decode()}}
         for item in new
     ]
-    if len(layers) > _MOST_SIGNATURES:
-        raise FormatError(
-            f"its list of signatures would have {len(layers)} entries, and nobody reads more than {_MOST_SIGNATURES}"
-        )
-    return make_list_image(layers)
-
-
-class _Layer(Parsed):
-    media_type: str = Field(alias="mediaType")
-    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-    size: Annotated[int, Field(ge=0, strict=True)]
-    annotations: dict[str, str] = Field(default_factory=dict)
-
-
-class _SignatureManifest(Parsed):
-    layers: Annotated[list[Any], Field(max_length=_MOST_SIGNATURES)]
+    return extend_list(there, layers, _WHAT)
 
 
 def parse_signature_image(content: bytes) -> list[ImageSignature]:
-    """Return the signatures that the manifest of a ``.sig`` image lists.
-
-    Anybody who may sign adds to it, so layers of other kinds, and what is no signature, are passed over.
+    """Return the signatures that the manifest of a ``.sig`` image lists; what is no signature is passed over.
 
     Raises:
         FormatError: it is no manifest, or lists too many.
     """
-    return [signature for item in _list_layers(content) if (signature := _read_layer(item)) is not None]
+    return [found for layer in read_layers(content, _WHAT) if (found := _read_signature(layer)) is not None]
 
 
-def _list_layers(content: bytes) -> list[Any]:
-    return parse_json(_SignatureManifest, content, "list of signatures").layers
-
-
-def _parse_layer(item: object) -> _Layer | None:
+def _read_signature(layer: ListedLayer) -> ImageSignature | None:
+    others = dict(layer.annotations)
     try:
-        return parse_data(_Layer, item, "signature")
-    except FormatError:
-        return None
-
-
-def _read_layer(item: object) -> ImageSignature | None:
-    layer = _parse_layer(item)
-    if layer is None or layer.media_type != PAYLOAD_TYPE:
-        return None
-    try:
-        signature = base64.b64decode(layer.annotations.get(_SIGNATURE, ""), validate=True)
+        signature = base64.b64decode(others.pop(SIGNATURE_ANNOTATION, ""), validate=True)
     except ValueError:
         return None
-    if not signature:
+    if layer.media_type != PAYLOAD_TYPE or not signature:
         return None
-    others = tuple(sorted((key, value) for key, value in layer.annotations.items() if key != _SIGNATURE))
-    return ImageSignature(layer.digest, layer.size, signature, others)
+    return ImageSignature(layer.digest, layer.size, signature, tuple(sorted(others.items())))
 
 
 def is_signed_as(signatures: Sequence[ImageSignature], identity: str, digest: str, keys: Sequence[PublicKey]) -> bool:
