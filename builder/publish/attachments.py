@@ -30,6 +30,7 @@ from builder.image.manifests import (
 from builder.publish.attest.attached import attestation_tag, make_attestation_image, parse_attestation_image
 from builder.publish.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
 from builder.registry.manifest import Descriptor
+from builder.registry.tags import LARGEST_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -255,9 +256,13 @@ class AttachmentWriter(Attachments):
     def _extend(self, place: Pullspec, media_type: str, extend: Callable[[bytes | None], bytes | None]) -> None:
         """Write a list that others write, too, until what ``extend`` adds is in it; then it gives None."""
         for attempt in range(_TRIES):
-            content = _at(place, self._read_place(place), extend)
+            there = self._read_place(place)
+            content = _at(place, there, extend)
             if content is None:
                 return
+            if len(content) > LARGEST_ANSWER:
+                why = f"its list would have {len(content)} bytes, and nobody reads more than {LARGEST_ANSWER}"
+                raise _occupied(place, sha256_of(there or b""), why)
             try:
                 self._uploader.send_manifest(place, content, media_type, once=True)
             except SourceUnreachableError:  # it may have been written all the same, and again by others since

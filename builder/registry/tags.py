@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from builder.pullspec import Pullspec
     from builder.registry.transport import Transport
 
-_LARGEST_ANSWER = 4 * 1024**2
+LARGEST_ANSWER = 4 * 1024**2
 _MOST_PAGES = 1000
 # How registries say, other than by 404, that they have no list of referrers.
 _NO_REFERRERS = frozenset({400, 405, 501})
@@ -51,7 +51,7 @@ class Tags:
         """Return what a tag stands for now; None and errors are those of ``resolve``."""
 
         def read(answer: httpx.Response) -> bytes:
-            return self._transport.read_body(answer, _LARGEST_ANSWER, str(name))
+            return self._transport.read_body(answer, LARGEST_ANSWER, str(name))
 
         request = Request(actions=self._actions)
         try:
@@ -103,7 +103,7 @@ class Tags:
         def read(answer: httpx.Response) -> tuple[bytes | None, str]:
             if answer.status_code in _NO_REFERRERS:
                 return None, ""
-            content = self._transport.read_body(answer, _LARGEST_ANSWER, f"{name} ({what})")
+            content = self._transport.read_body(answer, LARGEST_ANSWER, f"{name} ({what})")
             return content, str(answer.headers.get("Link", ""))
 
         request = Request(actions=self._actions, accepted=accepted)

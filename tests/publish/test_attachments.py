@@ -174,6 +174,19 @@ def test_the_tag_of_referrers_grows_no_longer_than_it_is_read(tmp_path: Path) ->
     assert image.wrong() == {}
 
 
+@pytest.mark.parametrize("tag_of", [signature_tag, attestation_tag, referrers_tag])
+def test_a_list_grows_no_larger_than_anybody_reads(tmp_path: Path, tag_of: Callable[[str], str]) -> None:
+    """A stranger's one entry may leave no room: ours on top of it would hide the whole list from everybody."""
+    image = make_published_image(FakeRegistry(), tmp_path)
+    tag = tag_of(image.facts.digest)
+    large = {**_LAYER, "annotations": {"a": "x" * (4 * 1024**2 - 500)}}
+    image.server.put_manifest(REPOSITORY, {"manifests" if tag_of is referrers_tag else "layers": [large]}, tag)
+    before = image.server.manifests[REPOSITORY, tag]
+    with pytest.raises(OccupiedError, match="nobody reads more than 4194304"):
+        image.sign()
+    assert image.server.manifests[REPOSITORY, tag] == before
+
+
 def test_more_referrers_than_are_read_are_told(tmp_path: Path) -> None:
     server = FakeRegistry(lists_referrers=True)
     image = make_published_image(server, tmp_path)
