@@ -58,20 +58,22 @@ class Attester:
         predicates: Collection[str],
         state: Callable[[], Statements],
     ) -> int:
-        """Add the signatures and statements that an image does not have; returns how many.
+        """Add the signatures and statements that an image does not have; see ``find_lack`` and ``add``."""
+        return self.add(image, manifest, self.find_lack(image, identities, predicates), state)
+
+    def add(self, image: Pullspec, manifest: bytes, lack: Lack, state: Callable[[], Statements]) -> int:
+        """Add what an image lacks; returns how many signatures and statements that are.
 
         Args:
             image: by digest; it must be in its repository.
             manifest: of it.
-            identities: full names with tags that it has or gets.
-            predicates: kinds of statements that it must have.
+            lack: what it lacks.
             state: gives its statements; called if need be.
 
         Raises:
             SourceError: a registry refused, or gave no answer.
             SignerError: the key does not sign.
         """
-        lack = self._find_lack(image, identities, predicates)
         if lack.names:
             payloads = [make_payload(name, image.reference) for name in lack.names]
             self._attachments.add_signatures(image, [(payload, self._sign_payload(payload)) for payload in payloads])
@@ -90,34 +92,37 @@ class Attester:
             self._attachments.add_attestations(image, new)
         return len(lack.names) + len(lack.bundles) + len(lack.attached)
 
-    def missing(self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]) -> list[str]:
-        """Return what an image lacks that only who knows its proof can give it, in words.
+    def find_lack(self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]) -> Lack:
+        """Look what an image lacks.
 
-        A statement that is there in one of its forms is none of it. Errors are those of ``complete``.
+        Args:
+            image: by digest.
+            identities: full names with tags that it has or gets.
+            predicates: kinds of statements that it must have.
+
+        Raises:
+            SourceError: a registry refused, or gave no answer.
         """
-        lack = self._find_lack(image, identities, predicates)
-        return [*(f"a signature for {name}" for name in lack.names), *(f"a statement {kind}" for kind in lack.unstated)]
-
-    def _find_lack(self, image: Pullspec, identities: Sequence[str], predicates: Collection[str]) -> _Lack:
         keys = [self._signer.key]
         there = self._attachments.signatures(image)
         names = [name for name in identities if not is_signed_as(there, name, image.reference, keys)]
-        stated = read_stated(self._attachments, image, keys) if predicates else {}
+        referrers = self._attachments.referrers(image) if predicates else []
+        bundled = read_bundled(self._attachments, image, referrers, keys)
         wanted = attached_kinds(predicates)
         listed = self._attachments.attestations(image) if wanted else []
         known: dict[str, bytes] = {}
         attached = []
         for kind in predicates:
-            found = () if kind in stated else read_attached(self._attachments, image, listed, kind, keys).signed
-            envelopes = stated.get(kind) or [envelope for envelope, _ in found]
+            found = bundled.get(kind) or read_attached(self._attachments, image, listed, kind, keys).signed
+            envelopes = [item.envelope for item in found]
             there_too = [item for item in envelopes if attach_statement(kind, item) in listed]
             if envelopes:
                 known[kind] = (there_too or envelopes)[0]
             if kind in wanted and not there_too:
                 attached.append(kind)
-        return _Lack(
+        return Lack(
             names=names,
-            bundles=[kind for kind in predicates if kind not in stated],
+            bundles=[kind for kind in predicates if kind not in bundled],
             attached=attached,
             unstated=[kind for kind in predicates if kind not in known],
             known=known,
@@ -132,7 +137,7 @@ class Attester:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Lack:
+class Lack:
     """What an image lacks: names that it is not signed for, kinds of statements that it does not have.
 
     ``bundles`` are those that it does not have as bundles, ``attached`` those that are not attached by themselves, and
@@ -146,6 +151,11 @@ class _Lack:
     unstated: Sequence[str]
     known: Mapping[str, bytes]
 
+    @property
+    def unproven(self) -> list[str]:
+        """What only who knows the proof of the image can give it, in words; a statement in one form is none of it."""
+        return [*(f"a signature for {name}" for name in self.names), *(f"a statement {kind}" for kind in self.unstated)]
+
 
 def bundles_of(referrers: Sequence[Entry], predicate: str) -> list[Entry]:
     """Return the referrers that say that they are bundles of a kind of statement."""
@@ -156,10 +166,20 @@ def bundles_of(referrers: Sequence[Entry], predicate: str) -> list[Entry]:
     ]
 
 
-def read_stated(attachments: Attachments, image: Pullspec, keys: Sequence[PublicKey]) -> dict[str, list[bytes]]:
-    """Return the envelopes of an image's bundles that one of the keys signed, by kind; others are passed over."""
-    found: dict[str, list[bytes]] = {}
-    for entry in attachments.referrers(image):
+@dataclass(frozen=True, slots=True)
+class SignedStatement:
+    """A statement that one of the keys signed, and its envelope in our form."""
+
+    envelope: bytes
+    statement: Statement
+
+
+def read_bundled(
+    attachments: Attachments, image: Pullspec, referrers: Sequence[Entry], keys: Sequence[PublicKey]
+) -> dict[str, list[SignedStatement]]:
+    """Return what one of the keys states about an image in its bundles, by kind; others are passed over."""
+    found: dict[str, list[SignedStatement]] = {}
+    for entry in referrers:
         if entry.artifact_type != BUNDLE_TYPE:
             continue
         try:
@@ -168,18 +188,15 @@ def read_stated(attachments: Attachments, image: Pullspec, keys: Sequence[Public
         except WRONG:
             continue  # somebody else's, or damaged: ours is added beside it
         if image.reference in statement.subjects.values():
-            found.setdefault(statement.predicate_type, []).append(envelope_of(bundle))
+            found.setdefault(statement.predicate_type, []).append(SignedStatement(envelope_of(bundle), statement))
     return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedFinding:
-    """What one of the keys signed, of what is attached by itself: envelopes in our form, and what they state.
+    """What one of the keys signed, of what is attached by itself; ``problem``: what of it could not be read."""
 
-    ``problem`` says what of the same kind could not be read.
-    """
-
-    signed: Sequence[tuple[bytes, Statement]] = ()
+    signed: Sequence[SignedStatement] = ()
     problem: KmodsmithError | None = None
 
 
@@ -198,5 +215,5 @@ def read_attached(
         with suppress(FormatError):
             statement = open_envelope(content, keys)
             if image.reference in statement.subjects.values() and statement.predicate_type == kind:
-                signed.append((rewrite_envelope(content), statement))
+                signed.append(SignedStatement(rewrite_envelope(content), statement))
     return AttachedFinding(signed=signed, problem=problem)

@@ -264,12 +264,11 @@ class Publisher:
         if attester is None:
             return 0
         image = item.names.image(found.digest)
-        missing = attester.missing(image, item.names.all, item.predicates)
-        if missing and (why := self._find_difference(item, image)):
-            lacks = f"lacks {', '.join(missing)}"
+        lack = attester.find_lack(image, item.names.all, item.predicates)
+        if lack.unproven and (why := self._find_difference(item, image)):
+            lacks = f"lacks {', '.join(lack.unproven)}"
             raise _unsigned(f"{image} was made from the inputs of {item.title} by another machine, and {lacks}; {why}")
-        state = partial(item.state, found.digest)
-        return attester.complete(image, found.content, item.names.all, item.predicates, state)
+        return attester.add(image, found.content, lack, partial(item.state, found.digest))
 
     def _find_difference(self, item: Publishable, image: Pullspec) -> str:
         """Say why an image cannot be taken for the one that is here, and what to do; empty where it can."""

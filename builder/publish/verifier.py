@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ from builder.publish.attest.statements import (
     SIGNATURE_TEST,
     TEST_PREDICATE,
 )
-from builder.publish.attester import bundles_of, read_attached, read_stated
+from builder.publish.attester import bundles_of, read_attached, read_bundled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -116,6 +115,7 @@ class Verifier:
         self._boot = boot
         self._signed_as = signed_as
         self._checks: list[VerifiedClaim] = []
+        self._referrers: dict[str, list[Entry]] = {}
 
     def verify(self, name: Pullspec) -> Verification:
         """Check an image, or a list of images and each of them.
@@ -127,6 +127,7 @@ class Verifier:
         manifest = self._registry.manifest(name)
         image = name.at(manifest.digest)
         self._checks = []
+        self._referrers = {}
         if manifest.is_index:
             if self._check_signatures(image, name) and self._check_list(image, manifest):
                 for platform, descriptor in manifest.images.items():
@@ -215,7 +216,7 @@ class Verifier:
 
     def _open(self, image: Pullspec, predicate: str) -> Statement:
         """Return a statement of a kind that one of the keys signed about an image; others may stand beside it."""
-        entries = bundles_of(self._attachments.referrers(image), predicate)
+        entries = bundles_of(self._list_referrers(image), predicate)
         if not entries:
             raise FormatError(f"it has no statement {predicate}")
         problems = []
@@ -240,22 +241,22 @@ class Verifier:
         An image that has none of it was published before there was this form, and is as good as it was.
         """
         listed, problem = self._list_attached(image)
+        bundled = read_bundled(self._attachments, image, self._list_referrers(image), self._keys)
         # So many of strangers are read and no more: what a bundle holds, too, comes first.
-        stated = read_stated(self._attachments, image, self._keys).values()
-        bundles = {sha256_of(envelope) for envelopes in stated for envelope in envelopes}
-        listed.sort(key=lambda item: item.digest not in bundles)
+        envelopes = {sha256_of(item.envelope) for items in bundled.values() for item in items}
+        listed.sort(key=lambda item: item.digest not in envelopes)
         wanted = attached_kinds(CELL_PREDICATES)
         found = {kind: read_attached(self._attachments, image, listed, kind, self._keys) for kind in wanted}
         if not any(finding.signed for finding in found.values()):
             problems = [problem, *(finding.problem.message for finding in found.values() if finding.problem)]
             why = next((f" that can be read ({why})" for why in problems if why), "")
             return f"none{why}: policy controllers that want statements find them only when it is published again"
-        for kind, finding in found.items():
-            bundled = self._open_all(image, kind)
-            if bundled and not finding.signed:
+        for kind in [kind for kind in wanted if kind in bundled]:
+            finding, stated = found[kind], [item.statement for item in bundled[kind]]
+            if not finding.signed:
                 why = f": {finding.problem.message}" if finding.problem else ""
                 raise FormatError(f"no statement {kind} by the key is attached by itself, and others are{why}")
-            if bundled and not any(statement in bundled for _, statement in finding.signed):
+            if not any(item.statement in stated for item in finding.signed):
                 raise FormatError(f"the statement {kind} that is attached by itself is not that of its bundle")
         return "policy controllers find the same statements"
 
@@ -266,12 +267,11 @@ class Verifier:
         except OccupiedError as error:
             return [], error.message
 
-    def _open_all(self, image: Pullspec, predicate: str) -> list[Statement]:
-        found = []
-        for entry in bundles_of(self._attachments.referrers(image), predicate):
-            with suppress(*WRONG):
-                found.append(self._open_one(image, entry, predicate))
-        return found
+    def _list_referrers(self, image: Pullspec) -> list[Entry]:
+        """Return what refers to an image; asked for once, so that all checks are about the same."""
+        if image.reference not in self._referrers:
+            self._referrers[image.reference] = self._attachments.referrers(image)
+        return self._referrers[image.reference]
 
     def _read_image(self, image: Pullspec, manifest: Manifest, folder: Path) -> ImageContents:
         """Read the whole image; every blob is compared with its digest."""

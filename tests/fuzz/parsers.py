@@ -84,7 +84,7 @@ from builder.publish.attest.simple_signing import (
     parse_payload,
     parse_signature_image,
 )
-from builder.publish.attester import read_stated
+from builder.publish.attester import read_bundled
 from builder.publish.reading import read_tag
 from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
@@ -259,7 +259,8 @@ def _run_referrers(data: bytes, folder: Path) -> None:
     server.faults.append(lambda request: _ok(data) if "/referrers/" in request.url.path else None)
     server.manifests |= {("org/drv", digest_of(b"x")): data, ("org/drv", digest_of(b"y")): data}
     _, _, attachments = server.open(folder / "cache")
-    read_stated(attachments, _NAME.at(_DIGEST), [_key()])
+    image = _NAME.at(_DIGEST)
+    read_bundled(attachments, image, attachments.referrers(image), [_key()])
 
 
 def _run_artifact(data: bytes, folder: Path) -> None:

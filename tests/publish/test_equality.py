@@ -19,7 +19,7 @@ from builder.evidence.journal import Journal
 from builder.image.labels import KEY_LABEL
 from builder.publish.attest.bundle import make_statement
 from builder.publish.attest.statements import CELL_PREDICATES
-from builder.publish.attester import Attester, read_stated
+from builder.publish.attester import Attester, read_bundled
 from builder.publish.equality import find_difference
 from builder.publish.publishable import ImageNames, Publishable, Statements
 from builder.publish.publisher import Publisher, PublishTools
@@ -173,7 +173,8 @@ def test_what_is_proved_equal_is_signed_as_ours(
     assert (result.status, result.digest, result.attached) == (PublishStatus.COMPLETED, digest, 8)
     assert digest_of(server.manifests[_REPOSITORY, "1"]) == digest, "no tag was moved"
     _, _, attachments = server.open(tmp_path / "reader")
-    assert set(read_stated(attachments, _NAME.at(digest), [SIGNER.key])) == set(CELL_PREDICATES)
+    image = _NAME.at(digest)
+    assert set(read_bundled(attachments, image, attachments.referrers(image), [SIGNER.key])) == set(CELL_PREDICATES)
     before = len(server.log)
     assert _publish(server, _item(stored), tmp_path).status is PublishStatus.THERE
     assert not [line for line in server.log[before:] if not line.startswith(("GET", "HEAD"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +227,18 @@ def test_an_image_that_is_not_here_may_be_there(tmp_path: Path) -> None:
     unknown = publisher.publish(image.item())
     assert unknown.status is PublishStatus.NOT_BUILT
     assert "whether another machine published it is not known" in unknown.why
+
+
+def test_what_another_machine_published_is_looked_at_once(tmp_path: Path) -> None:
+    image = make_published_image(FakeRegistry(lists_referrers=True), tmp_path)
+    image.sign()
+    publisher = image.publisher(Journal(tmp_path / "journal.jsonl"), Attester(image.attachments, SIGNER))
+    before = len(image.server.log)
+    assert publisher.publish(image.item()).status is PublishStatus.THERE
+    asked = Counter(line.split("/")[-2] for line in image.server.log[before:])
+    assert asked == {"manifests": 3, "blobs": 1, "referrers": 1}, (
+        "its tag and configuration, two lists, what refers to it"
+    )
 
 
 @pytest.mark.parametrize("tag_of", [signature_tag, attestation_tag])

@@ -72,6 +72,16 @@ def test_what_nobody_signed_is_not_even_fetched(image: PublishedImage) -> None:
     assert not [line for line in image.server.log[before:] if "/blobs/" in line]
 
 
+def test_what_refers_to_an_image_is_asked_for_once(image: PublishedImage) -> None:
+    """All checks are about one answer, and a registry gets one question for it."""
+    image.sign()
+    before = len(image.server.log)
+    assert image.wrong() == {}
+    tag = referrers_tag(image.facts.digest)
+    asked = [line for line in image.server.log[before:] if "/referrers/" in line or line.endswith(tag)]
+    assert len(asked) == (1 if image.server.lists_referrers else 2)
+
+
 @pytest.mark.parametrize("missing", CELL_PREDICATES)
 def test_each_statement_is_missed(image: PublishedImage, missing: str) -> None:
     image.sign(predicates=[kind for kind in CELL_PREDICATES if kind != missing])
