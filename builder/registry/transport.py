@@ -74,13 +74,22 @@ _DIRECT = Connection()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """How to ask a registry: method, content, further headers, the rights that a token needs, the good answers."""
+    """How to ask a registry: method, content, further headers, the rights that a token needs, the good answers.
+
+    ``origin`` is another repository of the same registry, which the token must let us read, too.
+    """
 
     method: str = "GET"
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     actions: str = READ_RIGHTS
+    origin: str = ""
     accepted: frozenset[int] = frozenset({200})
+
+    def scopes(self, repository: str) -> tuple[str, ...]:
+        """Return what a token must be good for (distribution-spec, token authentication)."""
+        own = f"repository:{repository}:{self.actions}"
+        return (own, f"repository:{self.origin}:{READ_RIGHTS}") if self.origin else (own,)
 
 
 _READ = Request()
@@ -94,7 +103,7 @@ class Transport:
         self._connection = connection
         self._guard = threading.Lock()
         self._clients: dict[bool, httpx.Client] = {}
-        self._tokens: dict[tuple[str, str, str], str] = {}
+        self._tokens: dict[tuple[str, tuple[str, ...]], str] = {}
         self.bytes_read = 0
         """Bytes of answers so far, for reports."""
 
@@ -189,7 +198,8 @@ class Transport:
         is_given = path.startswith(("/", "http"))
         url = self._follow(own, path, place) if is_given else f"{own}/v2/{place.repository}/{path}"
         headers = {"Accept": ", ".join(MANIFEST_TYPES), "Accept-Encoding": "identity", **request.headers}
-        authorization = self._tokens.get((place.host, place.repository, request.actions))
+        scopes = request.scopes(place.repository)
+        authorization = self._tokens.get((place.host, scopes))
         was_challenged = False
         for _ in range(_MOST_REDIRECTS + 2):
             sent = headers | ({"Authorization": authorization} if authorization and _is_at(url, own) else {})
@@ -200,7 +210,7 @@ class Transport:
                     if answer.status_code == 401 and not was_challenged and _is_at(url, own):  # noqa: PLR2004
                         was_challenged = True
                         challenges = answer.headers.get_list("WWW-Authenticate")
-                        authorization = self._answer_challenge(place, challenges, request.actions)
+                        authorization = self._answer_challenge(place, challenges, scopes)
                         continue
                     if answer.is_redirect:
                         url = self._follow(url, answer.headers.get("Location", ""), place)
@@ -233,29 +243,29 @@ class Transport:
             raise SourceRefusedError(f"{place}: the registry redirects to {target[:200]}, which is not followed")
         return target
 
-    def _answer_challenge(self, place: Pullspec, challenges: Sequence[str], actions: str) -> str:
+    def _answer_challenge(self, place: Pullspec, challenges: Sequence[str], scopes: tuple[str, ...]) -> str:
         """Return an Authorization header for what a registry asked for (distribution-spec, token authentication)."""
         secret = self._credentials.find(place)
         basic = "Basic " + base64.b64encode(secret.encode()).decode() if secret else ""
         for challenge in challenges:
             kind, _, rest = challenge.partition(" ")
             if kind.lower() == "bearer":
-                authorization = f"Bearer {self._fetch_token(place, dict(_CHALLENGE.findall(rest)), basic, actions)}"
+                authorization = f"Bearer {self._fetch_token(place, dict(_CHALLENGE.findall(rest)), basic, scopes)}"
             elif kind.lower() == "basic" and basic:
                 authorization = basic
             else:
                 continue
             with self._guard:
-                self._tokens[place.host, place.repository, actions] = authorization
+                self._tokens[place.host, scopes] = authorization
             return authorization
         return ""
 
-    def _fetch_token(self, place: Pullspec, challenge: Mapping[str, str], basic: str, actions: str) -> str:
+    def _fetch_token(self, place: Pullspec, challenge: Mapping[str, str], basic: str, scopes: tuple[str, ...]) -> str:
         realm = _join("", challenge.get("realm", ""), place)
         parts = urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and place.host in self._connection.plain_http):
             raise SourceRefusedError(f"{place}: the registry asks for a token from {realm[:200]!r}, which is not https")
-        query = {"service": challenge.get("service", ""), "scope": f"repository:{place.repository}:{actions}"}
+        query = {"service": challenge.get("service", ""), "scope": scopes}
         is_trusted = self._is_token_service(realm, place.host)
         headers = {"Authorization": basic} if basic and is_trusted else {}
         refusal = (

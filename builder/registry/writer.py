@@ -5,7 +5,9 @@ What is there already is not sent again; an upload that broke off goes on where 
 
 from __future__ import annotations
 
+import logging
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from builder.pullspec import Pullspec
     from builder.registry.transport import Transport
+
+_log = logging.getLogger(__name__)
 
 _PIECE = 8 * 1024**2
 _RIGHTS = "pull,push"
@@ -59,19 +63,27 @@ class Uploader:
         """Have a repository take a blob from another one of the same registry; returns whether it did.
 
         Source: distribution-spec 1.1, "Mounting a blob from another repository". A registry that does not, or may not
-        let us read there, begins an upload instead, which ends by itself. Errors are those of ``send_blob``.
+        let us read there, begins an upload instead, which ends by itself; or it refuses, as those do that want a right
+        to read there in the token.
+
+        Raises:
+            SourceUnreachableError: it gives no answer after several tries.
         """
         if name.host != origin.host:
             return False
         query = urlencode({"mount": digest, "from": origin.repository})
+        request = replace(_request("POST", b"", _CREATED, 202), origin=origin.repository)
 
         def read(answer: httpx.Response) -> bool:
             return answer.status_code == _CREATED
 
-        request = _request("POST", b"", _CREATED, 202)
-        return self._transport.retrying(
-            lambda: self._transport.exchange(name, f"blobs/uploads/?{query}", read, request)
-        )
+        try:
+            return self._transport.exchange_often(name, f"blobs/uploads/?{query}", read, request)
+        except SourceUnreachableError:
+            raise
+        except SourceError as error:
+            _log.debug("%s: layer %s is sent, and not mounted from %s: %s", name, digest, origin, error.message)
+            return False
 
     def send_content(self, name: Pullspec, content: bytes) -> bool:
         """Send a small blob, unless the repository has it; returns whether it was sent.

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fakes.registry import pretend_registry
 
-from builder.errors import SourceError
+from builder.errors import SourceError, SourceUnreachableError
 from builder.pullspec import parse_pullspec
 from builder.registry.writer import Uploader
 
@@ -228,8 +228,60 @@ def test_nothing_is_mounted_from_another_registry(server: _Server, uploader: Upl
     assert server.log == []
 
 
-def test_a_mount_that_is_refused_is_an_error(server: _Server, uploader: Uploader) -> None:
-    server.faults.append(lambda _: httpx.Response(403))
-    digest = _digest(b"x")
-    with pytest.raises(SourceError):
-        uploader.mount_blob(_NAME, digest, parse_pullspec(f"quay.test/ubi/base@{digest}"))
+class _Tokens:
+    """A registry that mounts only for who may read there, as its token service grants it (distribution, "auth")."""
+
+    def __init__(self, folder: Path, *granted: str) -> None:
+        self.asked: list[list[str]] = []
+        self.log: list[str] = []
+        self._granted = granted
+        secrets = folder / "auth.json"
+        secrets.write_text(json.dumps({"auths": {"quay.test": {"auth": "dTpzZWNyZXQ="}}}))
+        self.uploader = Uploader(pretend_registry(self._answer, folder / "cache", secrets).transport)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            self.asked.append(request.url.params.get_list("scope"))
+            token = "+".join(scope for scope in self.asked[-1] if scope in self._granted)
+            return httpx.Response(200, stream=httpx.ByteStream(json.dumps({"token": token or "none"}).encode()))
+        self.log.append(request.method)
+        token = request.headers.get("authorization", "")
+        origin = request.url.params.get("from")
+        needed = ["repository:org/name:pull,push", *([f"repository:{origin}:pull"] if origin else [])]
+        if not all(scope in token for scope in needed):
+            challenge = f'Bearer realm="https://quay.test/token",service="quay.test",scope="{" ".join(needed)}"'
+            return httpx.Response(401, headers={"WWW-Authenticate": challenge})
+        return httpx.Response(201 if origin else 404)
+
+
+_BASE = parse_pullspec(f"quay.test/ubi/base@sha256:{'1' * 64}")
+_OWN, _OF_BASE = "repository:org/name:pull,push", "repository:ubi/base:pull"
+
+
+def test_a_mount_asks_for_the_right_to_read_there(tmp_path: Path) -> None:
+    registry = _Tokens(tmp_path, _OWN, _OF_BASE)
+    assert not registry.uploader.tags.has_blob(_NAME, _digest(b"x"))
+    assert registry.uploader.mount_blob(_NAME, _digest(b"x"), _BASE)
+    assert registry.asked == [[_OWN], [_OWN, _OF_BASE]]
+    assert registry.uploader.mount_blob(_NAME, _digest(b"y"), _BASE)
+    assert not registry.uploader.tags.has_blob(_NAME, _digest(b"x"))
+    assert len(registry.asked) == 2, "both tokens are kept"
+
+
+def test_who_may_not_read_the_base_there_can_publish_all_the_same(tmp_path: Path) -> None:
+    registry = _Tokens(tmp_path, _OWN)
+    assert not registry.uploader.mount_blob(_NAME, _digest(b"x"), _BASE)
+    assert not registry.uploader.tags.has_blob(_NAME, _digest(b"x"))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_a_mount_that_is_refused_is_none(server: _Server, uploader: Uploader, status: int) -> None:
+    """What is refused to who sends the blob instead is told then."""
+    server.faults.append(lambda _: httpx.Response(status))
+    assert not uploader.mount_blob(_NAME, _digest(b"x"), _BASE)
+
+
+def test_a_mount_without_an_answer_is_an_error(server: _Server, uploader: Uploader) -> None:
+    server.faults.append(lambda _: httpx.Response(503))
+    with pytest.raises(SourceUnreachableError):
+        uploader.mount_blob(_NAME, _digest(b"x"), _BASE)
