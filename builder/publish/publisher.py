@@ -312,7 +312,8 @@ class Publisher:
                 self._tools.registry.save_blob(origin, Descriptor(digest, size), file, largest=_LARGEST_KEPT)
             except SourceError as error:
                 raise _say_of_base(error, digest) from None
-        return file.stat().st_size if uploader.send_blob(name, digest, file) else 0
+        uploader.upload_blob(name, digest, file)
+        return file.stat().st_size
 
     def _tag(self, name: Pullspec, manifest: bytes, media_type: str, *, replaced: bool) -> None:
         """Give an image a final name, unless somebody else did in the meantime, or the run was interrupted."""

@@ -53,11 +53,15 @@ class Uploader:
         """
         if self.tags.has_blob(name, digest):
             return False
+        self.upload_blob(name, digest, file)
+        return True
+
+    def upload_blob(self, name: Pullspec, digest: str, file: Path) -> None:
+        """Send a blob that the repository does not have. Errors are those of ``send_blob``."""
         upload = _BlobUpload(self._transport, self.tags, name, digest, file)
         self._transport.retrying(upload.go_on)
         self.bytes_sent += upload.sent
         self.blobs_sent += 1
-        return True
 
     def mount_blob(self, name: Pullspec, digest: str, origin: Pullspec) -> bool:
         """Have a repository take a blob from another one of the same registry; returns whether it did.

@@ -343,6 +343,13 @@ def test_layers_of_a_base_in_the_same_registry_are_mounted(bench: Bench) -> None
     assert (result.status, result.blobs_sent) == (PublishStatus.PUBLISHED, 1), "only the configuration is sent"
 
 
+def test_a_registry_is_asked_for_a_blob_once_before_it_is_sent(bench: Bench) -> None:
+    stored = _Stored(bench, _BASE)
+    assert stored.publisher.publish(stored.item).status is PublishStatus.PUBLISHED
+    asked = Counter(line for line in stored.server.log if line.startswith("HEAD"))
+    assert set(asked.values()) == {2}, "and once more when all is there"
+
+
 def test_layers_that_the_repository_has_are_not_asked_of_the_base(bench: Bench) -> None:
     stored = _Stored(bench, _BASE)
     stored.server.blobs["org/drv", sha256_of(stored.blob)] = stored.blob
