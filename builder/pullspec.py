@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from builder.digest import is_digest
 from builder.errors import FormatError
 
 _LONGEST_NAME = 512
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _REFERENCE = re.compile(
     r"(?P<host>[a-zA-Z0-9.-]+(?::\d+)?|\[[0-9a-f:]+\](?::\d+)?)/(?P<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
@@ -26,7 +26,7 @@ class Pullspec:
 
     @property
     def is_pinned(self) -> bool:
-        return bool(_DIGEST.fullmatch(self.reference))
+        return is_digest(self.reference)
 
     def __str__(self) -> str:
         return f"{self.host}/{self.repository}{'@' if self.is_pinned else ':'}{self.reference}"

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from builder.digest import content_id, sha256_of
+import pytest
+
+from builder.digest import content_id, is_digest, sha256_of
 
 
 def test_digests_are_those_of_registries() -> None:
     assert sha256_of(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "sha256:",
+        "a" * 64,
+        f"sha256:{'a' * 63}",
+        f"sha256:{'A' * 64}",
+        f"sha256:{'a' * 64}\n",
+        f"sha512:{'a' * 64}",
+        "sha256:../x",
+        None,
+        1,
+        ["x"],
+        b"sha256:",
+    ],
+)
+def test_what_is_spelled_otherwise_is_no_digest(value: object) -> None:
+    assert is_digest(sha256_of(b""))
+    assert not is_digest(value)
 
 
 def test_identities_are_the_same_on_every_machine() -> None:

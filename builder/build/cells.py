@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from builder.build.arrange import compress_modules, move_modules
 from builder.build.assemble import assemble_image
 from builder.build.compile import compile_modules
-from builder.build.prove import prove_image, prove_result, read_packed
+from builder.build.prove import prove_image, prove_result, read_image, read_packed
 from builder.build.result import CellResult, Status
 from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence.blame import describe_error, is_understood, is_worth_another_try
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from builder.errors import Failure
     from builder.evidence.records import FileRecord, ModuleRecord
     from builder.image.contents import ImageContents
+    from builder.image.packed import Packing
     from builder.image.packed_layer import PackedLayer
     from builder.kernel import KernelVersion
     from builder.kmod.finding import Finding
@@ -274,31 +275,31 @@ def _finish_image(
     """Do what is missing to an image that was made before: its proof on record, its boot test, its names."""
     image = find_image(decision.key_image)
     shown = known
-    is_on_record = bool(known.modules) and known.stored == image.digest
-    if not is_on_record or decision.boot_key:
-        packing = workshop.bases.packing(decision)
-        contents, stored = read_packed(image.id, workshop.layers, packing)
-        if not is_on_record:
-            shown = replace(_derive(decision, contents, workshop, log_file, timings), stored=stored)
-            shown = replace(shown, base_layers=packing.kept)
+    if not known.modules or known.stored != image.digest:
+        shown, contents = _derive(decision, image, workshop, log_file, timings)
         _boot(decision, contents, workshop, timings)
+    elif decision.boot_key:
+        # Its digest is on record; to work it out again takes its base, which may be gone from here.
+        _boot(decision, replace(read_image(image.id, workshop.layers), digest=known.digest), workshop, timings)
     _name_image(image, decision, workshop)
     return shown
 
 
 def _derive(
-    decision: Decision, contents: ImageContents, workshop: Workshop, log_file: Path, timings: dict[str, float]
-) -> _Shown:
+    decision: Decision, image: Image, workshop: Workshop, log_file: Path, timings: dict[str, float]
+) -> tuple[_Shown, ImageContents]:
     """Prove an image whose evidence is not on record; one that does not stand the proof is built by the next run."""
     timings.clear()
     with _stage("verify", decision, workshop, timings):
+        packing = workshop.bases.packing(decision)
+        contents, stored = read_packed(image.id, workshop.layers, packing)
         try:
             _check_key(decision, contents)
             proof = _prove(decision, contents, workshop, log_file)
         except CellError:
             remove_images([decision.key_image])
             raise
-    return replace(_show(proof), derived=True)
+    return replace(_show(proof, stored, packing), derived=True), contents
 
 
 def _check_key(decision: Decision, contents: ImageContents) -> None:
@@ -319,8 +320,11 @@ def _prove(decision: Decision, contents: ImageContents, workshop: Workshop, log_
     return proof
 
 
-def _show(proof: Proof) -> _Shown:
-    return _Shown(digest=proof.digest, modules=proof.modules, firmware=proof.firmware, signers=proof.signers)
+def _show(proof: Proof, stored: str, packing: Packing) -> _Shown:
+    return _Shown(
+        digest=proof.digest, stored=stored, base_layers=packing.kept, modules=proof.modules, firmware=proof.firmware,
+        signers=proof.signers,
+    )  # fmt: skip
 
 
 def _name_image(image: Image, decision: Decision, workshop: Workshop) -> None:
@@ -393,7 +397,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
         proof = _prove(decision, contents, workshop, log_file)
     _boot(decision, contents, workshop, timings)
     _name_image(Image(id=image_id, digest=stored), decision, workshop)
-    return replace(_show(proof), stored=stored, base_layers=packing.kept)
+    return _show(proof, stored, packing)
 
 
 def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from builder.image.packed import pack_image
 from builder.kmod.fit import check_modules, place_modules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from builder.image.contents import ImageContents, LayerCache
     from builder.image.packed import Packing
@@ -55,9 +56,7 @@ def read_image(image: str, cache: LayerCache) -> ImageContents:
     """
     if image.startswith("oci:"):
         return read_oci_layout(Path(image.removeprefix("oci:")), image, cache)
-    with tempfile.TemporaryDirectory(prefix="image-") as scratch:
-        folder = Path(scratch, "image")
-        export_image(image, folder)
+    with _exported(image) as folder:
         return read_exported(folder, image, cache)
 
 
@@ -67,11 +66,17 @@ def read_packed(image: str, cache: LayerCache, packing: Packing) -> tuple[ImageC
     Returns:
         It, and its digest in the store. Errors are those of ``read_image``.
     """
+    with _exported(image) as folder:
+        contents = read_exported(folder, image, cache)
+        return replace(contents, digest=pack_image(folder, packing).digest), contents.digest
+
+
+@contextlib.contextmanager
+def _exported(image: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="image-") as scratch:
         folder = Path(scratch, "image")
         export_image(image, folder)
-        contents = read_exported(folder, image, cache)
-        return replace(contents, digest=pack_image(folder, packing).digest), contents.digest
+        yield folder
 
 
 def prove_image(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from builder.digest import is_digest
 from builder.errors import FormatError, UsageError
 from builder.foreign import read_json
 from builder.host.places import open_regular
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from builder.kmod.finding import Finding
     from builder.kmod.fit import PlacedModule
 
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LARGEST_JSON = 8 * 1024**2
 _LARGEST_LAYER = 16 * 1024**3
 _LARGEST_KEPT = 512 * 1024**2
@@ -290,7 +290,7 @@ def _clean_path(path: str, where: str) -> str:
 
 def _digest_of(descriptor: object, name: str) -> str:
     digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+    if not is_digest(digest):
         raise FormatError(f"{name}: a part of it is named by {digest!r}, which is no SHA-256 digest")
     return digest
 

@@ -9,13 +9,12 @@ that have the base have its blobs.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import deflate
 
-from builder.digest import sha256_of
+from builder.digest import is_digest, sha256_of
 from builder.errors import FormatError
 from builder.foreign import read_json
 from builder.host.once import Once
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LEVEL = 6
 # Each piece is a gzip member of its own (RFC 1952, 2.2: a file is a sequence of members), so that a layer of any size
 # takes little memory. Another size gives other digests.
@@ -87,7 +85,7 @@ def pack_image(folder: Path, packing: Packing) -> PackedImage:
         layers = []
         for layer in data["layers"]:
             diff_id = str(layer["digest"])
-            if not _DIGEST.fullmatch(diff_id):
+            if not is_digest(diff_id):
                 raise FormatError(f"a layer of it is named {diff_id!r}")  # noqa: TRY301 - it would be a path
             file = folder / diff_id.removeprefix("sha256:")
             packed = packing.of(diff_id, file)

@@ -5,10 +5,10 @@ Media types: OCI image-spec 1.1 (layer), and those of Docker's image manifest v2
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from builder.digest import is_digest
 from builder.errors import FormatError
 from builder.foreign import read_json
 
@@ -24,7 +24,6 @@ _FORMS = {
     for suffix in [f"{mark}{packing}" if packing else ""]
 }
 _TYPES = {form: media_type for media_type, form in _FORMS.items()}
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +78,6 @@ def _read(layer: Any, name: str) -> PackedLayer:
     media_type, digest, size = str(layer["mediaType"]), layer["digest"], layer["size"]
     if media_type not in _FORMS:
         raise FormatError(f"a layer of {name} is {media_type[:100]!r}, which is no layer that can be kept")
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or type(size) is not int or size < 0:
+    if not is_digest(digest) or type(size) is not int or size < 0:
         raise FormatError(f"a layer of {name} is named {digest!r} with {size!r} bytes")
     return PackedLayer(digest=digest, size=size, packing=_FORMS[media_type][1])

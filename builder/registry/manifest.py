@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builder.digest import sha256_of
+from builder.digest import is_digest, sha256_of
 from builder.errors import FormatError
 from builder.foreign import read_json
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _IMAGE_TYPES = (OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 _LIST_TYPES = (OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFEST_TYPES = (*_IMAGE_TYPES, *_LIST_TYPES)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEDIA_TYPE = re.compile(r"[!-~]{0,255}")  # it becomes a header
 
 
@@ -89,6 +88,6 @@ def _platform(data: Mapping[str, str]) -> str:
 
 def _parse_descriptor(data: dict[str, Any]) -> Descriptor:
     digest, size = data["digest"], data["size"]
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or type(size) is not int or size < 0:
+    if not is_digest(digest) or type(size) is not int or size < 0:
         raise ValueError(f"{digest!r} with {size!r} bytes names no blob")
     return Descriptor(digest, size, str(data.get("mediaType", "")))

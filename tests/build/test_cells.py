@@ -337,6 +337,24 @@ def test_what_was_built_before_is_booted_when_that_is_asked_for(bench: Bench, bo
     assert "secure, signed copies, tcg, 8.0 s" in bench.run("boot", "--kernel", "6.12*")[1]
 
 
+def test_what_is_on_record_is_booted_without_its_base(
+    bench: Bench, booting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its registry may be down, or the base gone from it: nothing of the image has to be worked out again."""
+    bench.build("--boot", "never", *_TWO)
+
+    def gone(*_: object) -> None:
+        raise SourceError("the base is gone")
+
+    for name in ("ensure", "packing"):
+        monkeypatch.setattr(f"builder.build.bases.Bases.{name}", gone)
+    code, report = bench.build(*_TWO)
+    assert (code, report["counts"]) == (0, {"booted": 2})
+    assert len(booting["boots"]) == 2
+    journal = Journal(bench.folder / ".kmodsmith" / "journal.jsonl")
+    assert {boot.digest for boot in journal.boots.values()} == {cell["digest"] for cell in report["cells"]}
+
+
 def test_a_boot_that_fails_fails_the_cell_and_names_no_image(bench: Bench, booting: dict[str, Any]) -> None:
     booting["6.12.5+deb12-amd64"] = (OOPS,)
     code, report = bench.build(*_TWO)
