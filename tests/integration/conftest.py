@@ -45,10 +45,15 @@ class Machine:
     def with_environment(self, changes: dict[str, str]) -> Machine:
         return Machine(self.folder, self.environment | changes)
 
-    def build(self, project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-        done = self.builder(project, "build", "--json", *arguments)
+    def tell(self, project: Path, *arguments: str) -> tuple[int, Any]:
+        """Return the exit code of a verb, and what it says in JSON."""
+        done = self.builder(project, *arguments, "--json")
         assert done.stdout, done.stderr
+        assert "Traceback" not in done.stderr
         return done.returncode, json.loads(done.stdout)
+
+    def build(self, project: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+        return self.tell(project, "build", *arguments)
 
     def buildah(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from programs import need
 
 if TYPE_CHECKING:
@@ -93,6 +94,23 @@ def make_vendor_base(
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # as a finished base has it: in one file
     layers = [_pack(folder / "low.tar", root, low), _pack(folder / "high.tar", root, None)]
     return _push(server, folder, name, layers)
+
+
+def put_in_list(server: RegistryServer, base: VendorBase) -> VendorBase:
+    """Put a base into a list that says to have it for two architectures; returns it by the digest of the list."""
+    repository, digest = base.pullspec.partition("/")[2].split("@")
+    with httpx.Client(base_url=f"http://{server.host}/v2/{repository}/", auth=("user", "secret")) as client:
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        size = len(client.get(f"manifests/{digest}", headers={"Accept": kind}).content)
+        entries = [
+            {"mediaType": kind, "digest": digest, "size": size, "platform": {"os": "linux", "architecture": arch}}
+            for arch in ("s390x", "amd64")
+        ]
+        media_type = "application/vnd.oci.image.index.v1+json"
+        index = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}).encode()
+        answer = client.put("manifests/list", content=index, headers={"Content-Type": media_type})
+        assert answer.status_code == 201, answer.text
+    return VendorBase(f"{server.host}/{repository}@sha256:{hashlib.sha256(index).hexdigest()}", base.layers)
 
 
 def _install(

@@ -84,9 +84,7 @@ class Box:
         self.world.promote(payload, version, "fast-4.17")
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        done = self.machine.builder(self.project, *arguments, "--json")
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        return self.machine.tell(self.project, *arguments)
 
     @property
     def locked(self) -> LockedOpenShift:

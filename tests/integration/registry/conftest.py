@@ -64,9 +64,7 @@ class VendorSite:
         file.write_text(yaml.safe_dump(settings))
 
     def run(self, *arguments: str, machine: Machine | None = None) -> tuple[int, dict[str, Any]]:
-        done = (machine or self.machine).builder(self.project, *arguments, "--json")
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        return (machine or self.machine).tell(self.project, *arguments)
 
     def publish(self) -> dict[str, Any]:
         for verb in ("build", "publish"):

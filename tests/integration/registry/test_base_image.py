@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.vendor_base import VendorBase, make_vendor_base
+from integration.vendor_base import VendorBase, make_vendor_base, put_in_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +86,15 @@ def test_a_base_in_the_same_registry_is_mounted(
     mounted = set(re.findall(r'"POST /v2/drivers/same-registry/blobs/uploads/\?\S*mount=sha256%3A([0-9a-f]{64})\S* HTTP/1.1" 201', log))  # fmt: skip
     assert {f"sha256:{digest}" for digest in mounted} == near.layers.keys()
     assert cell["blobs_sent"] == len(vendor_site.manifest(cell["names"][0])["layers"]) + 1 - len(near.layers)
+
+
+def test_a_base_may_be_named_by_the_list_of_all_architectures(vendor_site: VendorSite, vendor_base: VendorBase) -> None:
+    """That is the digest that people copy from a catalogue."""
+    listed = put_in_list(vendor_site.theirs, vendor_base)
+    assert listed.pullspec != vendor_base.pullspec
+    vendor_site.use(listed, "drivers/on-a-list", "1.9.4")
+    layers = vendor_site.manifest(vendor_site.publish()["names"][0])["layers"]
+    assert {layer["digest"]: layer["size"] for layer in layers[:2]} == vendor_base.layers
 
 
 def test_an_image_on_such_a_base_keeps_what_certification_asks(

@@ -45,9 +45,7 @@ class _Site:
         file.write_text(yaml.safe_dump(settings))
 
     def run(self, *arguments: str) -> tuple[int, Any]:
-        done = self.machine.builder(self.project, *arguments, "--json")
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        return self.machine.tell(self.project, *arguments)
 
     def tags(self) -> list[str]:
         answer = self.client.get("tags/list")

@@ -51,10 +51,7 @@ class _Site:
         assert self.run("build")[0] == 0
 
     def run(self, *arguments: str) -> tuple[int, Any]:
-        done = self.machine.builder(self.project, *arguments, "--json")
-        assert done.stdout, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.returncode, json.loads(done.stdout)
+        return self.machine.tell(self.project, *arguments)
 
     def calm(self) -> None:
         self.proxy.fault = lambda _: False

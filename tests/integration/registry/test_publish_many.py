@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import re
@@ -65,9 +64,7 @@ class _Site:
         assert code == 0, results
 
     def run(self, *arguments: str, machine: Machine | None = None) -> tuple[int, Any]:
-        done = (machine or self.machine).builder(self.project, *arguments, "--json")
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        return (machine or self.machine).tell(self.project, *arguments)
 
     def get(self, path: str, method: str = "GET") -> httpx.Response:
         return self._client.request(method, f"{self.repository}/{path}")

@@ -94,9 +94,7 @@ class _Site:
         return {"public_key": str(public), "key_file": str(private)}
 
     def run(self, *arguments: str) -> tuple[int, Any]:
-        done = self.machine.builder(self.project, *arguments, "--json")
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        return self.machine.tell(self.project, *arguments)
 
     def verify(self, name: str, *more: str) -> tuple[int, dict[str, str]]:
         """Return the exit code, and what is wrong by name of the check."""
