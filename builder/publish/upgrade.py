@@ -94,7 +94,7 @@ def check_upgrade(
         arches: empty: all that the lock knows the release for.
 
     Raises:
-        UsageError: the lock does not know the release, and never knew it.
+        UsageError: the lock does not know the release, and never knew it, for one of them or at all.
     """
     sources = project.lock.sources
 
@@ -104,8 +104,10 @@ def check_upgrade(
     found = [(name, item) for name, source in sources.items() for item in source.list_releases() if is_meant(item)]
     withdrawn = [item for source in sources.values() for item in source.list_withdrawals() if is_meant(item)]
     names = _choose_drivers(project, drivers)
-    if not found and not withdrawn:
-        raise _unknown_release(project, version, arches)
+    known = {release.arch for _, release in found} | {item.arch for item in withdrawn}
+    lacking = [arch for arch in arches if arch not in known]
+    if lacking or not known:
+        raise _unknown_release(project, version, lacking)
     with _Presences(project) as presences:
         rows = [
             row
@@ -130,8 +132,10 @@ def _unknown_release(project: Project, version: str, arches: Sequence[Arch]) -> 
     """Return what is to be said of a release that no channel has now, or ever had."""
     if not _VERSION.match(version):
         return UsageError(f"{version!r} is not the version of a release, such as 4.18.12")
-    known = [item for source in project.lock.sources.values() for item in source.list_releases()]
-    if others := sorted({item.arch for item in known if item.version == version}):
+    sources = project.lock.sources.values()
+    known = [item for source in sources for item in source.list_releases()]
+    withdrawn = {item.arch for source in sources for item in source.list_withdrawals() if item.version == version}
+    if others := sorted({item.arch for item in known if item.version == version} | withdrawn):
         return UsageError(
             f"versions.lock.yaml knows release {version} for {', '.join(others)}, not for {', '.join(arches)}",
             hint="the source's 'arches' in versions.yaml say which are asked for",

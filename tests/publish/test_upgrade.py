@@ -192,6 +192,17 @@ def test_upgrade_check_of_a_withdrawn_release_says_that_it_was_and_when(site: Si
     assert site.json("matrix", "--source", "ocp", "--release", "4.17.2")[1]["notes"] == []
     _, rows = site.json("matrix", "--state", "withdrawn")
     assert [(row["release"], row["state"]) for row in rows["releases"]] == [("4.17.1", "withdrawn")]
+    code, _, err = site.run("upgrade-check", "4.17.1", "--arch", "aarch64")
+    assert (code, "knows release 4.17.1 for x86_64, not for aarch64" in err) == (2, True), err
+
+
+def test_upgrade_check_is_silent_of_no_architecture_that_was_asked_for(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.edit(exclude=[{"kernel": "*", "reason": "none"}])
+    site.run("discover", "--source", "ocp")
+    assert site.run("upgrade-check", "4.17.1", "--arch", "x86_64")[0] == 0
+    code, _, err = site.run("upgrade-check", "4.17.1", "--arch", "x86_64", "--arch", "aarch64")
+    assert (code, "knows release 4.17.1 for x86_64, not for aarch64" in err) == (2, True), err
 
 
 @pytest.mark.parametrize(
