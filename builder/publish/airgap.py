@@ -149,6 +149,7 @@ class AirgapWriter:
             self._add_list(image, make_attestation_image(stated), Role.STATEMENTS, name=str(place))
         for entry in self._attachments.referrers(image):
             try:
+                self._attachments.read_artifact(image, entry)
                 self._add_whole(image.at(entry.digest), image, Role.ATTESTATION)
             except WRONG as error:
                 _log.warning("%s: %s refers to it, and is left out: %s", image, entry.digest, error.message)

@@ -155,12 +155,18 @@ class Attachments:
 
     def blob(self, image: Pullspec, entry: Entry) -> bytes:
         """Return the one blob of an artefact that is about an image. Errors are those of ``signatures``."""
-        digest = entry.digest
-        artifact = self._artifact(image, digest)
-        if artifact.subject is None or artifact.subject.digest != image.reference or len(artifact.layers) != 1:
-            raise FormatError(f"{image}: {digest} is about something else, or not of one part")
+        artifact = self.read_artifact(image, entry)
+        if len(artifact.layers) != 1:
+            raise FormatError(f"{image}: {entry.digest} is not of one part")
         layer = artifact.layers[0]
         return self._registry.blob(image, Descriptor(layer.digest, layer.size))
+
+    def read_artifact(self, image: Pullspec, entry: Entry) -> ArtifactManifest:
+        """Return the manifest of an artefact that is about an image. Errors are those of ``signatures``."""
+        artifact = self._artifact(image, entry.digest)
+        if artifact.subject is None or artifact.subject.digest != image.reference:
+            raise FormatError(f"{image}: {entry.digest} is about something else")
+        return artifact
 
     def _artifact(self, image: Pullspec, digest: str) -> ArtifactManifest:
         content = self._registry.manifest_bytes(image.at(digest))

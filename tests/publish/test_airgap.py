@@ -8,11 +8,11 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes.published_image import NAME, REPOSITORY, SIGNER, PublishedImage
+from fakes.published_image import NAME, REPOSITORY, SIGNER, PublishedImage, make_published_image
 from fakes.registry import FakeRegistry, digest_of
 
 from builder.errors import FormatError, UsageError
-from builder.image.manifests import OCI_MANIFEST, make_descriptor
+from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, referrers_tag
 from builder.publish.airgap import AirgapLoader, AirgapWriter, LoadStatus, check_target
 from builder.publish.attachments import Artifact
 from builder.publish.attest.listed import SIGNATURE_ANNOTATION
@@ -196,3 +196,38 @@ def test_what_strangers_attached_and_nobody_has_is_left_out(
     verifier = Verifier(registry, attachments, [SIGNER.key], signed_as=f"quay.test/{REPOSITORY}")
     assert verifier.verify(name).passed
     assert len(attachments.signatures(name.at(digest))) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mediaType": OCI_INDEX, "manifests": []},
+        {"annotations": {"a": 5}},
+        {"subject": {"mediaType": OCI_MANIFEST, "digest": f"sha256:{'9' * 64}", "size": 5}},
+        {"subject": 5},
+    ],
+)
+def test_what_no_load_could_bring_is_left_out_of_the_bundle(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, Any]
+) -> None:
+    """What a stranger attached and is no artefact must not stop the load on the other side of the gap."""
+    image = make_published_image(FakeRegistry(), tmp_path)
+    image.sign()
+    server, digest = image.server, image.facts.digest
+    theirs: dict[str, Any] = {"subject": make_descriptor(OCI_MANIFEST, digest, len(image.manifest)), "annotations": {}}
+    if "manifests" not in change:
+        theirs |= {"config": server.put_blob(REPOSITORY, b"{}"), "layers": [server.put_blob(REPOSITORY, b"theirs")]}
+    attached = server.put_manifest(REPOSITORY, theirs | change)
+    place = REPOSITORY, referrers_tag(digest)
+    listed = json.loads(server.manifests[place])["manifests"]
+    entry = make_descriptor(OCI_MANIFEST, attached, 5)
+    server.manifests[place] = json.dumps({"manifests": [entry, *listed]}).encode()
+    registry, _, attachments = server.open(tmp_path / "bundle-cache")
+    (tmp_path / "blobs").mkdir()
+    writer = AirgapWriter(registry, attachments, tmp_path / "blobs")
+    writer.add(NAME, digest)
+    writer.write(tmp_path / "bundle.tar")
+    (loaded,) = _load(FakeRegistry(), tmp_path / "bundle.tar", tmp_path)
+    assert loaded.status is LoadStatus.LOADED
+    (told,) = [line for line in caplog.messages if "left out" in line]
+    assert f"{attached} refers to it, and is left out: " in told
