@@ -36,16 +36,23 @@ _T = TypeVar("_T")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def read_value(content: bytes | str, what: str, *, largest: int = LARGEST_JSON) -> Any:
+def read_value(content: bytes | str, what: str, *, largest: int = LARGEST_JSON, names_once: bool = False) -> Any:
     """Return any JSON value.
 
+    Args:
+        content: it.
+        what: it is, for sentences.
+        largest: bytes that it may have.
+        names_once: no name may stand twice in an object: of two, programs take the first, the last, or parts of both.
+
     Raises:
-        FormatError: it is larger than ``largest`` bytes, or not JSON; the sentence begins with ``what``.
+        FormatError: it is larger than it may be, or not JSON; the sentence begins with ``what``.
     """
     if len(content) > largest:
         raise FormatError(f"{what} has {len(content)} bytes, more than it may have")
     try:
-        data = json.loads(content, parse_constant=_refuse_constant)
+        hook = _refuse_repeated if names_once else None
+        data = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=hook)
         if "\\u" in content if isinstance(content, str) else b"\\u" in content:
             json.dumps(data, ensure_ascii=False).encode()  # halves of characters: no file and no terminal takes them
     except (ValueError, RecursionError) as error:
@@ -57,9 +64,20 @@ def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number of JSON")
 
 
-def read_json(content: bytes | str, what: str, *, largest: int = LARGEST_JSON) -> dict[str, Any]:
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"name {name[:100]!r} stands twice")
+        found[name] = value
+    return found
+
+
+def read_json(
+    content: bytes | str, what: str, *, largest: int = LARGEST_JSON, names_once: bool = False
+) -> dict[str, Any]:
     """Return a JSON object; raises as ``read_value``, and where it is another value."""
-    data = read_value(content, what, largest=largest)
+    data = read_value(content, what, largest=largest, names_once=names_once)
     if not isinstance(data, dict):
         raise FormatError(f"{what} is not a JSON object")
     return data

@@ -81,3 +81,11 @@ def test_data_classes_are_held_to_their_types() -> None:
         parse_with(adapter, {"number": "x"}, "row")
     with pytest.raises(FormatError, match="it is no thing: "):
         parse_data(_Thing, None, "thing")
+
+
+def test_names_that_stand_twice_can_be_refused() -> None:
+    assert read_json('{"a": {"b": 1, "b": 2}}', "it") == {"a": {"b": 2}}
+    assert read_json('{"a": {"b": 1, "c": 2}}', "it", names_once=True) == {"a": {"b": 1, "c": 2}}
+    for content in ('{"a": 1, "a": 1}', '{"a": {"b": 1, "b": 2}}', '{"a": 1, "\\u0061": 1}'):
+        with pytest.raises(FormatError, match="it is not JSON: name '[ab]' stands twice"):
+            read_json(content, "it", names_once=True)

@@ -43,7 +43,11 @@ def find_difference(registry: Registry, image: Pullspec, exported: ExportedImage
     theirs, ours = registry.manifest_bytes(image), exported.packed.manifest
     if registry.manifest(image).config != parse_manifest(ours, image).config:
         return "its configuration differs from that of the image that is here"
-    if _without_layers(theirs) != _without_layers(ours):
+    try:
+        is_alike = _without_layers(theirs) == _without_layers(ours)
+    except FormatError as error:
+        return error.message
+    if not is_alike:
         return "its manifest differs in more than how layers are packed from that of the image that is here"
     try:
         found, known = list_layers(theirs, "the image"), list_layers(ours, "the image that is here")
@@ -58,7 +62,7 @@ def find_difference(registry: Registry, image: Pullspec, exported: ExportedImage
 
 def _without_layers(manifest: bytes) -> dict[str, Any]:
     """Return what a manifest says, with of its layers only what says more than how they are packed."""
-    data = read_json(manifest, "the manifest")
+    data = read_json(manifest, "its manifest", names_once=True)
     layers = data.get("layers")
     kept = [_without_packing(layer) for layer in layers] if isinstance(layers, list) else layers
     return {**data, "layers": kept}

@@ -129,6 +129,19 @@ def test_whatever_else_differs_is_no_proof(
     assert words in _difference(server, stored, digest, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["layers", "annotations", "config"])
+def test_a_name_that_stands_twice_is_no_proof(
+    server: FakeRegistry, stored: StoredImage, name: str, tmp_path: Path
+) -> None:
+    """Go adds what the first one says to the second: engines would see layers with addresses or tables of contents."""
+    content = json.dumps(stored.manifest(*stored.describe(LAYER, server, _REPOSITORY)))
+    first = {"layers": [{"urls": ["https://evil.test"]}], "annotations": {"more": "x"}, "config": {"urls": ["x"]}}[name]
+    twice = f'{{"{name}": {json.dumps(first)}, {content[1:]}'.encode()
+    digest = digest_of(twice)
+    server.manifests[_REPOSITORY, digest] = twice
+    assert "its manifest is not JSON: " in _difference(server, stored, digest, tmp_path)
+
+
 def test_a_registry_that_does_not_give_a_layer_proves_nothing(
     server: FakeRegistry, stored: StoredImage, tmp_path: Path
 ) -> None:
