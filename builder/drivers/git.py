@@ -17,14 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.drivers.commit import (
-    Dirty,
-    SourceCommit,
-    choose_remote,
-    parse_commit_tree,
-    parse_settings,
-    parse_tree,
-)
+from builder.drivers.commit import Dirty, SourceCommit
+from builder.drivers.git_formats import choose_remote, parse_commit_tree, parse_settings, parse_tree
 from builder.drivers.git_objects import ObjectStore, new_hash, open_hash
 from builder.drivers.tree import LEFT_OUT
 from builder.errors import FormatError
@@ -33,7 +27,7 @@ from builder.host.places import open_inside, open_regular
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.drivers.commit import TreeEntry
+    from builder.drivers.git_formats import TreeEntry
     from builder.drivers.tree import SourceFile
 
 _log = logging.getLogger(__name__)

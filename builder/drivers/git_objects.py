@@ -15,7 +15,7 @@ import zlib
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from builder.drivers.commit import apply_delta
+from builder.drivers.git_formats import apply_delta
 from builder.errors import FormatError
 from builder.host.places import open_inside
 

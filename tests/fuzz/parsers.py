@@ -42,8 +42,8 @@ from builder.config.model import AllowedMessage, BootTest
 from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.config.tag_rules import check_tag_rule, image_names
 from builder.config.yamlfile import read_documents
-from builder.drivers.commit import apply_delta, choose_remote, parse_commit_tree, parse_settings, parse_tree
 from builder.drivers.dkms import read_dkms_conf
+from builder.drivers.git_formats import apply_delta, choose_remote, parse_commit_tree, parse_settings, parse_tree
 from builder.drivers.git_objects import ObjectStore
 from builder.emit.kmm.lint import choose_images, lint
 from builder.emit.kmm.version import Flavour, KmmVersion

@@ -7,7 +7,7 @@ from fakes.git import copy_step, delta, insert_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.drivers.commit import (
+from builder.drivers.git_formats import (
     TreeEntry,
     apply_delta,
     choose_remote,
