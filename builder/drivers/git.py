@@ -13,14 +13,13 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from builder.drivers.commit import Dirty, SourceCommit
 from builder.drivers.git_formats import choose_remote, parse_commit_tree, parse_settings, parse_tree
 from builder.drivers.git_objects import ObjectStore, new_hash, open_hash
-from builder.drivers.tree import LEFT_OUT
+from builder.drivers.tree import is_left_out
 from builder.errors import FormatError
 from builder.host.places import open_inside, open_regular
 
@@ -39,6 +38,7 @@ _LARGEST_FILE = 4 * 1024**3
 _HIGHEST = 64
 _MOST_SYMBOLIC = 5
 _MOST_TREES = 20_000
+_MOST_ENTRIES = 1_000_000
 _DEEPEST_TREE = 64
 _MOST_SUBMODULES = 4
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -82,7 +82,8 @@ def read_commit(name: str, folder: Path, files: Sequence[SourceFile], *, is_whol
         dirty = Dirty.NO if comparison.is_equal(store, tree) else Dirty.YES
     except (OSError, FormatError) as error:  # such as a repository that keeps objects elsewhere
         _log.debug("%s: whether %s is as commit %s has it is not known: %s", name, folder, commit, error)
-    return SourceCommit(name=name, commit=commit, dirty=dirty, repository=_read_remote(repository), path=told)
+    remote = choose_remote(_read_settings(repository.shared))
+    return SourceCommit(name=name, commit=commit, dirty=dirty, repository=remote, path=told)
 
 
 def _find(folder: Path) -> _Repository | None:
@@ -108,28 +109,37 @@ def _follow(top: Path, mark: Path) -> _Repository | None:
     text = _read_word(mark.parent, ".git")
     if not text.startswith("gitdir: "):
         return None
-    own = Path(os.path.realpath(top / text.removeprefix("gitdir: ")))
-    if (back := _read_optional(own, "gitdir", _LARGEST_WORD)) is not None:
+    own = _resolve(top, text.removeprefix("gitdir: "))
+    if back := _read_word(own, "gitdir"):
         shared = own.parent.parent
-        is_ours = own.parent.name == "worktrees" and Path(os.path.realpath(own / back.strip())) == mark
+        is_ours = own.parent.name == "worktrees" and _resolve(own, back) == mark
         return _Repository(top, own, shared) if is_ours else None
-    settings = parse_settings(_read_optional(own, "config", _LARGEST_SETTINGS) or "")
-    work_tree = {value for section, key, value in settings if (section, key) == ("core", "worktree")}
-    is_ours = len(work_tree) == 1 and Path(os.path.realpath(own / work_tree.pop())) == top
+    work_tree = {value for section, key, value in _read_settings(own) if (section, key) == ("core", "worktree")}
+    is_ours = len(work_tree) == 1 and _resolve(own, work_tree.pop()) == top
     return _Repository(top, own, own) if is_ours else None
 
 
+def _resolve(folder: Path, name: str) -> Path:
+    if "\0" in name:
+        raise FormatError("a path of its repository is none")
+    return Path(os.path.realpath(folder / name))
+
+
 def _read_word(folder: Path, name: str) -> str:
-    return (_read_optional(folder, name, _LARGEST_WORD) or "").strip()
+    return os.fsdecode(_read(folder, name, _LARGEST_WORD).strip())
 
 
-def _read_optional(folder: Path, name: str, most: int) -> str | None:
-    """Return a small text file; None where there is none, or it is none. Nothing outside of the folder is read."""
+def _read_settings(folder: Path) -> list[tuple[str, str, str]]:
+    return list(parse_settings(os.fsdecode(_read(folder, "config", _LARGEST_SETTINGS))))
+
+
+def _read(folder: Path, name: str, most: int) -> bytes:
+    """Return a file; nothing where there is none, or it cannot be read. Nothing outside of the folder is read."""
     try:
         with open_inside(folder, name, most=most) as stream:
-            return stream.read(most).decode(errors="surrogateescape")
-    except FormatError:
-        return None
+            return stream.read(most)
+    except (OSError, FormatError):
+        return b""
 
 
 def _read_head(repository: _Repository) -> str | None:
@@ -146,14 +156,9 @@ def _read_head(repository: _Repository) -> str | None:
 
 
 def _find_packed(folder: Path, ref: str) -> str:
-    text = _read_optional(folder, "packed-refs", _LARGEST_REFS) or ""
-    match = re.search(rf"^([0-9a-f]{{40,64}}) {re.escape(ref)}$", text, re.MULTILINE)
-    return match[1] if match else ""
-
-
-def _read_remote(repository: _Repository) -> str:
-    text = _read_optional(repository.shared, "config", _LARGEST_SETTINGS) or ""
-    return choose_remote(list(parse_settings(text)))
+    wanted = rf"^([0-9a-f]{{40,64}}) {re.escape(ref)}$".encode()
+    match = re.search(wanted, _read(folder, "packed-refs", _LARGEST_REFS), re.MULTILINE)
+    return match[1].decode() if match else ""
 
 
 def _open_path(store: ObjectStore, commit: str, path: str) -> str | None:
@@ -174,8 +179,9 @@ class _Comparison:
     def __init__(self, folder: Path, files: Sequence[SourceFile], *, is_whole: bool) -> None:
         self._folder = folder
         self._files = {file.path: file for file in files}
+        self._folders = {str(folder) for file in files for folder in PurePosixPath(file.path).parents}
         self._is_whole = is_whole
-        self._trees = 0
+        self._trees = self._entries = 0
         self._submodules = 0
 
     def is_equal(self, store: ObjectStore, tree: str) -> bool:
@@ -187,10 +193,12 @@ class _Comparison:
         return self._compare(store, tree, "", _DEEPEST_TREE) and not self._files
 
     def _compare(self, store: ObjectStore, tree: str, below: str, levels: int) -> bool:
+        entries = parse_tree(store.read(tree, "tree"), len(tree) // 2)
         self._trees += 1
-        if self._trees > _MOST_TREES or not levels:
-            raise FormatError("its repository has more folders than are looked at")
-        for entry in parse_tree(store.read(tree, "tree"), len(tree) // 2):
+        self._entries += len(entries)
+        if self._trees > _MOST_TREES or self._entries > _MOST_ENTRIES or not levels:
+            raise FormatError("its repository has more files and folders than are looked at")
+        for entry in entries:
             path = f"{below}{entry.name}"
             if not self._counts(entry, path):
                 continue
@@ -206,12 +214,10 @@ class _Comparison:
 
     def _counts(self, entry: TreeEntry, path: str) -> bool:
         """Tell whether an entry of a commit is one that must be among the files."""
-        if any(fnmatchcase(entry.name, pattern) for pattern in LEFT_OUT):
+        if is_left_out(entry.name):
             return False
         if entry.kind in {"folder", "commit"}:
-            return (self._is_whole and entry.kind == "folder") or any(
-                item.startswith(f"{path}/") for item in self._files
-            )
+            return (self._is_whole and entry.kind == "folder") or path in self._folders
         return self._is_whole or path in self._files
 
     def _compare_submodule(self, commit: str, below: str, levels: int) -> bool:

@@ -21,7 +21,7 @@ _SCP = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9._-]{2,}):/?([^/:].*)")
 _PLAIN = re.compile(r"[!-~]{1,2000}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _ESCAPES = {"n": "\n", "t": "\t", "b": "\b", '"': '"', "\\": "\\"}
-_SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)\s*(?:"((?:[^"\\]|\\.)*)")?\s*\]')
+_SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*(?:=\s*(.*))?", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)")
 _MOST_ENTRIES = 200_000
@@ -159,8 +159,7 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
     size, place = _read_size(delta, place)
     if base_size != len(base) or size > _LARGEST_OBJECT:
         raise FormatError("a delta of its repository is not of its base, or makes too much")
-    pieces: list[bytes] = []
-    made = 0
+    made = bytearray()
     while place < len(delta):
         code = delta[place]
         place += 1
@@ -177,13 +176,12 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
             length = code
             piece = delta[place : place + length]
             place += length
-        made += length
-        if not length or len(piece) != length or made > size:
+        made += piece
+        if not length or len(piece) != length or len(made) > size:
             raise FormatError("a delta of its repository is damaged")
-        pieces.append(piece)
-    if made != size:
+    if len(made) != size:
         raise FormatError("a delta of its repository is cut off")
-    return b"".join(pieces)
+    return bytes(made)
 
 
 def _read_size(data: bytes, place: int) -> tuple[int, int]:

@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 _LARGEST = 64 * 1024**2
 _MOST_READ = 1024**3
 _MOST_PACKS = 2000
-_LOOK_UP = 2048
-"""What looking for an object in one index counts as, in bytes."""
+_LOOK_UP, _UNPACK, _STEP = 2048, 1024, 16
+"""What looking for an object in one index counts as, unpacking anything, and each byte of a delta; all in bytes."""
 _LARGEST_PACK = 2**40
 _DEEPEST = 4095  # what git itself writes at most (pack.depth)
-_MOST_JUMPS = 64
 _MAGIC = b"\xfftOc\0\0\0\x02"
 _HEADER = 8
 _SHA256_DIGITS = 64
 _FANOUT = 1024
-_CHUNK = 65536
+_CHUNK = 8192  # most objects are small
 _COMMIT, _TREE, _OFS_DELTA, _REF_DELTA = 1, 2, 6, 7
 _NAMES = {_COMMIT: "commit", _TREE: "tree"}
 _PACK = re.compile(r"pack-[0-9a-f]{40}(?:[0-9a-f]{24})?\.idx")
@@ -57,7 +56,7 @@ class ObjectStore:
         """
         content = self._read_loose(object_id, kind)
         if content is None:
-            content = self._read_packed(object_id, kind, _MOST_JUMPS)
+            content = self._read_packed(object_id, kind)
         if content is None:
             raise FormatError(f"its repository does not have the {kind} {object_id}")
         header = f"{kind} {len(content)}\0".encode()
@@ -94,19 +93,18 @@ class ObjectStore:
                     raise FormatError("an object of its repository is larger than it says")
         except zlib.error as error:
             raise FormatError(f"an object of its repository cannot be unpacked: {error}") from None
-        self._spend(size)
+        self._spend(size + _UNPACK)
         if not reader.eof:
             raise FormatError("an object of its repository is cut off")
         return b"".join(pieces)
 
-    def _read_packed(self, object_id: str, kind: str, jumps: int) -> bytes | None:
+    def _read_packed(self, object_id: str, kind: str) -> bytes | None:
         for name in self._list_packs():
-            self._spend(_LOOK_UP)
             with open_inside(self._folder, f"pack/{name}", most=_LARGEST_PACK) as index:
-                offset = _find_offset(index, bytes.fromhex(object_id))
-            if offset is not None:
-                with open_inside(self._folder, f"pack/{name.removesuffix('idx')}pack", most=_LARGEST_PACK) as pack:
-                    return self._read_at(pack, offset, kind, len(object_id) // 2, jumps)
+                offset = self._find_offset(index, bytes.fromhex(object_id))
+                if offset is not None:
+                    with open_inside(self._folder, f"pack/{name.removesuffix('idx')}pack", most=_LARGEST_PACK) as pack:
+                        return self._read_at(pack, index, offset, kind, len(object_id) // 2)
         return None
 
     def _list_packs(self) -> list[str]:
@@ -118,38 +116,64 @@ class ObjectStore:
             self._packs = sorted(name for name in names if _PACK.fullmatch(name))[:_MOST_PACKS]
         return self._packs
 
-    def _read_at(self, pack: BufferedReader, offset: int, kind: str, id_size: int, jumps: int) -> bytes:
-        """Return an object of a pack, with all deltas that it is made by."""
+    def _read_at(self, pack: BufferedReader, index: BufferedReader, offset: int, kind: str, id_size: int) -> bytes:
+        """Return an object of a pack, with all deltas that it is made by; a pack on disk holds their bases, too."""
         deltas: list[bytes] = []
-        for _ in range(_DEEPEST if jumps else 0):
+        held = 0
+        for _ in range(_DEEPEST):
             pack.seek(offset)
             code, size = _read_header(pack)
-            if size > _LARGEST:
-                raise FormatError("an object of its repository is larger than it may be")
+            held += size
+            if held > _LARGEST:
+                raise FormatError("an object of its repository is larger than it may be, or made of more")
+            if _NAMES.get(code) == kind:
+                content = self._inflate(pack, size)
+                for delta in reversed(deltas):
+                    content = apply_delta(content, delta)
+                    self._spend(len(content) + _STEP * len(delta))
+                return content
             if code == _OFS_DELTA:
                 base = offset - _read_distance(pack)
                 deltas.append(self._inflate(pack, size))
                 if not 0 < base < offset:
                     raise FormatError("a pack of its repository is damaged")
-                if sum(map(len, deltas)) > _LARGEST:
-                    raise FormatError("an object of its repository is made of more than it may be")
                 offset = base
-                continue
-            if code == _REF_DELTA:
-                base_id = pack.read(id_size).hex()
+            elif code == _REF_DELTA:
+                base_id = pack.read(id_size)
                 deltas.append(self._inflate(pack, size))
-                content = self._read_packed(base_id, kind, jumps - 1) or self._read_loose(base_id, kind)
-                if content is None:
+                found = self._find_offset(index, base_id)
+                if found is None:
                     raise FormatError("a pack of its repository names an object that is not there")
-            elif _NAMES.get(code) == kind:
-                content = self._inflate(pack, size)
+                offset = found
             else:
                 raise FormatError(f"an object of its repository is no {kind}")
-            for delta in reversed(deltas):
-                content = apply_delta(content, delta)
-                self._spend(len(content))
-            return content
         raise FormatError("an object of its repository is made of too many others")
+
+    def _find_offset(self, index: BufferedReader, wanted: bytes) -> int | None:
+        """Return where an object is in the pack of an index; None if it is not in it."""
+        self._spend(_LOOK_UP)
+        index.seek(0)
+        head = index.read(_HEADER + _FANOUT)
+        if head[:_HEADER] != _MAGIC or len(head) != _HEADER + _FANOUT:
+            raise FormatError("an index of its repository is of no version that is known")
+        fanout = struct.unpack(">256I", head[_HEADER:])
+        first, last, count = fanout[wanted[0] - 1] if wanted[0] else 0, fanout[wanted[0]], fanout[255]
+        if not first <= last <= count:
+            raise FormatError("an index of its repository is damaged")
+        size = len(wanted)
+
+        def read_id(number: int) -> bytes:
+            index.seek(_HEADER + _FANOUT + number * size)
+            return index.read(size)
+
+        number = bisect_left(range(last), wanted, first, key=read_id)
+        if number == last or read_id(number) != wanted:
+            return None
+        tables = _HEADER + _FANOUT + count * (size + 4)
+        offset = _read_number(index, tables + 4 * number, 4)
+        if offset & 0x80000000:
+            offset = _read_number(index, tables + 4 * count + 8 * (offset & 0x7FFFFFFF), 8)
+        return offset
 
 
 def new_hash(like: str, content: bytes) -> str:
@@ -160,29 +184,6 @@ def new_hash(like: str, content: bytes) -> str:
 def open_hash(like: str, content: bytes) -> hashlib._Hash:
     """Begin to hash a content by the algorithm of an id: SHA-1, or SHA-256 where a repository was made so."""
     return hashlib.new("sha256" if len(like) == _SHA256_DIGITS else "sha1", content, usedforsecurity=False)
-
-
-def _find_offset(index: BufferedReader, wanted: bytes) -> int | None:
-    """Return where an object is in the pack of an index; None if it is not in it."""
-    head = index.read(_HEADER + _FANOUT)
-    if head[:_HEADER] != _MAGIC or len(head) != _HEADER + _FANOUT:
-        raise FormatError("an index of its repository is of no version that is known")
-    fanout = struct.unpack(">256I", head[_HEADER:])
-    first, last, count = fanout[wanted[0] - 1] if wanted[0] else 0, fanout[wanted[0]], fanout[255]
-    size = len(wanted)
-    if not first <= last <= count or (last - first) * size > _LARGEST:
-        raise FormatError("an index of its repository is damaged")
-    index.seek(_HEADER + _FANOUT + first * size)
-    names = index.read((last - first) * size)
-    ids = [names[place : place + size] for place in range(0, len(names), size)]
-    number = bisect_left(ids, wanted)
-    if number == len(ids) or ids[number] != wanted:
-        return None
-    tables = _HEADER + _FANOUT + count * (size + 4)
-    offset = _read_number(index, tables + 4 * (first + number), 4)
-    if offset & 0x80000000:
-        offset = _read_number(index, tables + 4 * count + 8 * (offset & 0x7FFFFFFF), 8)
-    return offset
 
 
 def _read_number(stream: BufferedReader, place: int, size: int) -> int:

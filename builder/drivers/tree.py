@@ -21,13 +21,13 @@ from builder.host.places import file_digest, open_regular
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-# What kbuild writes beside the source (scripts/Makefile.modfinal, Documentation/kbuild/modules.rst), version control,
-# and editors' leftovers. A stale .o would be linked into a module for the wrong kernel.
 _DEEPEST = 64
 # buildah reads them itself, on the host, through links, and shows what it cannot understand in the log.
 _READ_BY_BUILDAH = (".containerignore", ".dockerignore")
 _LARGEST = 4 * 1024**3
-LEFT_OUT = (
+# What kbuild writes beside the source (scripts/Makefile.modfinal, Documentation/kbuild/modules.rst), version control,
+# and editors' leftovers. A stale .o would be linked into a module for the wrong kernel.
+_LEFT_OUT = (
     "*.o", "*.ko", "*.ko.*", "*.mod", "*.mod.c", "*.a", "*.order", ".*.cmd", ".*.d", "Module.symvers", ".tmp_*",
     ".git", ".gitignore", ".gitattributes", ".hg", ".svn", "__pycache__", "*~", ".*.sw?", ".cache.mk",
 )  # fmt: skip
@@ -116,6 +116,11 @@ def read_tree(root: Path) -> SourceTree:
     return SourceTree(root=root, files=tuple(files))
 
 
+def is_left_out(name: str) -> bool:
+    """Tell whether a file or folder of this name is no part of any source."""
+    return any(fnmatchcase(name, pattern) for pattern in _LEFT_OUT)
+
+
 def read_files(root: Path, names: Iterable[str]) -> list[SourceFile]:
     """Return some files of a folder, by their names; those that are none are left out."""
     found = []
@@ -134,7 +139,7 @@ def _walk(root: Path, below: str, levels: int) -> Iterator[SourceFile]:
         raise UsageError(f"{root}: its folders are more than {_DEEPEST} deep", hint="no build needs that: remove them")
     with os.scandir(root / below) as entries:
         for entry in entries:
-            if any(fnmatchcase(entry.name, pattern) for pattern in LEFT_OUT):
+            if is_left_out(entry.name):
                 continue
             path = f"{below}{entry.name}"
             if path in _READ_BY_BUILDAH and not entry.is_file(follow_symlinks=False):

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.git import GitRepository
 
+from builder.drivers import git
 from builder.drivers.commit import Dirty, SourceCommit
 from builder.drivers.git import read_commit
 from builder.drivers.tree import read_files, read_tree
+from builder.host.places import open_inside
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from fakes.tools import FakeTools
 
 _DATA = Path(__file__).parent.parent / "data" / "git"
@@ -247,6 +251,37 @@ def test_a_source_cannot_name_a_repository_of_somebody_else(repository: GitRepos
     assert _read(source) is None
 
 
+@pytest.mark.parametrize(
+    ("mark", "own", "content"),
+    [
+        ("gitdir: a\0b", "config", ""),
+        ("gitdir: m/worktrees/x", "gitdir", "a\0b"),
+        ("gitdir: m", "config", "[core]\n\tworktree = a\0b\n"),
+    ],
+)
+def test_what_is_no_path_names_no_repository(tmp_path: Path, mark: str, own: str, content: str) -> None:
+    (tmp_path / "a.c").write_text("int a;")
+    (tmp_path / ".git").write_text(mark)
+    folder = tmp_path / ("m/worktrees/x" if own == "gitdir" else "m")
+    folder.mkdir(parents=True)
+    (folder / own).write_text(content)
+    assert read_commit("source", tmp_path, []) is None
+
+
+def test_settings_that_cannot_be_read_are_none(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as those of somebody else, in a repository that is ours."""
+    commit = repository.commit()
+    real = open_inside
+
+    def refuse(root: Path, name: str, *, most: int) -> BufferedReader:
+        if name == "config":
+            raise PermissionError(13, "Permission denied")
+        return real(root, name, most=most)
+
+    monkeypatch.setattr(git, "open_inside", refuse)
+    assert _driver(repository) == SourceCommit(name="source", commit=commit, dirty=Dirty.NO, path="driver")
+
+
 def test_parts_of_a_repository_that_lead_out_of_it_are_none(repository: GitRepository, tmp_path: Path) -> None:
     commit = repository.commit()
     victim = repository.git_dir.rename(tmp_path / "victim")
@@ -319,9 +354,11 @@ def test_a_repository_of_another_user_is_none(repository: GitRepository, monkeyp
 def test_a_repository_has_bounds(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     repository.write("driver/a/b/c/d/x")
     repository.commit()
-    monkeypatch.setattr("builder.drivers.git._DEEPEST_TREE", 3)
-    assert (found := _driver(repository)) is not None
-    assert found.dirty is Dirty.UNKNOWN
+    for bound, most in (("_DEEPEST_TREE", 3), ("_MOST_TREES", 4), ("_MOST_ENTRIES", 6)):
+        with monkeypatch.context() as bounds:
+            bounds.setattr(git, bound, most)
+            assert (found := _driver(repository)) is not None
+            assert found.dirty is Dirty.UNKNOWN, bound
 
 
 def test_names_of_folders_need_not_be_text(repository: GitRepository) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from fakes.git import copy_step, delta, insert_step
 from hypothesis import given
@@ -102,6 +104,13 @@ def test_no_settings_break_it(text: str) -> None:
     assert choose_remote(list(parse_settings(text))) in {"", choose_remote(list(parse_settings(text)))}
 
 
+@pytest.mark.parametrize(
+    "text", [f"[a{' ' * 300_000}x", f"[{' ' * 300_000}", f'[a "{"x" * 300_000}', f"a{' ' * 300_000}x"]
+)
+def test_a_line_without_an_end_costs_no_more_than_its_length(text: str) -> None:
+    assert list(parse_settings(f"{text}\n[core]\n\tbare = true\n")) == [("core", "bare", "true")]
+
+
 _ID = bytes(range(20))
 
 
@@ -139,6 +148,18 @@ def test_a_delta_makes_an_object() -> None:
     base = bytes(range(256)) * 300
     made = apply_delta(base, delta(base, copy_step(0, 0x10000), insert_step(b"new"), copy_step(70_000, 5), size=65544))
     assert made == base[:0x10000] + b"new" + base[70_000:70_005]
+
+
+def test_a_delta_of_many_steps_takes_no_more_memory_than_it_makes() -> None:
+    steps = 100_000
+    many = delta(b"", *([insert_step(b"ab")] * steps), size=2 * steps)
+    tracemalloc.start()
+    try:
+        apply_delta(b"", many)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * 2 * steps
 
 
 @pytest.mark.parametrize(

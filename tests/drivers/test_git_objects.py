@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import tracemalloc
 import zlib
 from typing import TYPE_CHECKING
 
@@ -163,13 +165,61 @@ def test_a_fanout_that_lies_is_told(repository: GitRepository) -> None:
 
 
 def test_what_would_cost_too_much_is_not_read(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.drivers.git_objects._MOST_READ", 100)
+    monkeypatch.setattr("builder.drivers.git_objects._MOST_READ", 2500)
     store = _store(repository)
     ids = [repository.put("tree", content) for content in (_A, _B, _C)]
     store.read(ids[0], "tree")
     store.read(ids[1], "tree")
     with pytest.raises(FormatError, match="would have to be read"):
         store.read(ids[2], "tree")
+
+
+def test_deltas_that_make_next_to_nothing_have_an_end(
+    repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an empty tree, a chain of a few bytes each could be unpacked for every folder of a commit."""
+    entries, offsets = [pack_entry("tree", b"")], [12]
+    for _ in range(200):
+        offsets.append(offsets[-1] + len(entries[-1]))
+        entries.append(pack_entry(6, delta(b"", size=0), before=distance(len(entries[-1]))))
+    empty = repository.id_of("tree", b"")
+    repository.pack(*entries, ids=[empty], offsets=offsets[-1:])
+    store = _store(repository)
+    assert store.read(empty, "tree") == b""
+    monkeypatch.setattr("builder.drivers.git_objects._MOST_READ", 100_000)
+    with pytest.raises(FormatError, match="would have to be read"):
+        _store(repository).read(empty, "tree")
+
+
+def test_what_deltas_are_made_of_is_held_within_bounds(
+    repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.drivers.git_objects._LARGEST", 100)
+    ids = ["ab" * 20, "cd" * 20, "ef" * 20]
+    parts = [
+        pack_entry("tree", b"x" * 40),
+        *(pack_entry(7, b"y" * 40, before=bytes.fromhex(item)) for item in ids[:2]),
+    ]
+    offsets = [12, 12 + len(parts[0]), 12 + len(parts[0]) + len(parts[1])]
+    repository.pack(*parts, ids=ids, offsets=offsets)
+    with pytest.raises(FormatError, match="made of more"):
+        _store(repository).read(ids[2], "tree")
+
+
+def test_a_large_index_is_not_read_as_a_whole(repository: GitRepository) -> None:
+    count = 3_000_000
+    pack = repository.pack(pack_entry("tree", b"x"), ids=[_ID], offsets=[12])
+    with pack.with_suffix(".idx").open("wb") as index:
+        index.write(b"\xfftOc" + struct.pack(">I256I", 2, *([0] * 0xAB), *([count] * (256 - 0xAB))))
+        index.truncate(1032 + count * 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="does not have"):
+            _store(repository).read(_ID, "tree")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1024**2
 
 
 def test_looking_into_many_packs_has_an_end(repository: GitRepository, monkeypatch: pytest.MonkeyPatch) -> None:
