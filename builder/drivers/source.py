@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from builder.digest import content_id
 from builder.drivers.dkms import DkmsRecipe, read_dkms_conf, run_where_unreadable
-from builder.drivers.git import read_commit
 from builder.drivers.tree import read_tree
 from builder.errors import ConfigError, UsageError
 from builder.host.places import file_digest
@@ -43,8 +42,9 @@ class DriverSource:
     @property
     def modules(self) -> tuple[str, ...]:
         """Modules to take from the build: a name, or ``built file:name`` where the file lies elsewhere."""
-        named = self.dkms.modules if self.dkms and not self.declaration.modules else ()
-        return self.declaration.modules or tuple(f"{module.built_file}:{module.name}" for module in named)
+        if self.declaration.modules or self.dkms is None:
+            return self.declaration.modules
+        return tuple(f"{module.built_file}:{module.name}" for module in self.dkms.modules)
 
     @property
     def module_names(self) -> tuple[str, ...] | None:
@@ -103,6 +103,8 @@ class DriverSource:
         containerfile.write_bytes(original.read_bytes())
         if file_digest(containerfile) != self.containerfile_digest:
             raise UsageError(f"{original} changed while it was being read", hint="run again when it is quiet")
+        from builder.drivers.git import read_commit  # noqa: PLC0415 - a plan needs nothing of it
+
         files = [*self.tree.files, *self.tests.files]
         commit = read_commit("source", self.declaration.source_dir, files)
         return StagedDriver(driver=self, context=context, tests=tests, containerfile=containerfile, commit=commit)

@@ -17,7 +17,6 @@ from builder.digest import content_id
 from builder.drivers.source import read_driver
 from builder.errors import LockFileError, OtherMachineError, UnknownToolkitError, UsageError
 from builder.evidence.journal import Journal
-from builder.image.packed import Packing
 from builder.kernel import Arch
 from builder.plan.decide import BOOT_FORMAT, UNTRUSTED, Candidate, CellInputs, Reason
 from builder.sources.lock_file import LOCK_FILE_NAME, read_lock
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from builder.config.model import Config
     from builder.drivers.source import DriverSource
+    from builder.image.packed import Packing
     from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell
     from builder.signing.certificates import SignerIdentity
@@ -72,6 +72,8 @@ class Project:
     @cached_property
     def packing(self) -> Packing:
         """How layers of images are packed for registries; images share layers, and each is packed once."""
+        from builder.image.packed import Packing  # noqa: PLC0415 - a plan packs nothing
+
         return Packing()
 
     @cached_property
