@@ -57,9 +57,7 @@ class KnownProblems:
 
 
 def find_idle_known_bad(config: Config, lock: Lock) -> Iterator[str]:
-    """Yield what is to be said of entries of known_bad that fit no kernel; nothing while the lock lacks a source."""
-    if not config.sources.keys() <= lock.sources.keys():
-        return
+    """Yield what is to be said of entries of known_bad that fit no kernel of a lock with all sources."""
     kernels = {
         name
         for source in lock.sources.values()

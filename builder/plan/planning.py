@@ -136,7 +136,12 @@ def acknowledge(candidates: Iterable[Candidate], known: KnownProblems) -> list[C
 
 
 def find_complaints_of_plans(project: Project, known: KnownProblems) -> list[str]:
-    """Return what is to be said of entries for kernels: all groups are looked at, whatever is asked for."""
+    """Return what is to be said of entries for kernels: all groups are looked at, whatever is asked for.
+
+    Nothing while the lock lacks a source: what an entry fits may be where nobody looked.
+    """
+    if not project.config.sources.keys() <= project.lock.sources.keys():
+        return []
     wish = NO_OPTIONS.wish(project.config.build.boot)
     globs = tuple({entry.about for entry in known.entries if entry.code in OF_KERNELS})
     for name in project.config.groups if globs else ():

@@ -195,6 +195,15 @@ def test_an_entry_for_a_kernel_that_has_its_toolkit_by_now_is_told_whatever_is_s
     assert "known_problems[0] (no-toolkit" in site.run("plan", "--group", "few")[2]
 
 
+def test_no_entry_is_idle_while_nobody_asked_a_source(site: Site) -> None:
+    site.edit(known_problems=[_entry("no-toolkit", _K2)])
+    code, _, err = site.run("plan", "--group", "few")
+    assert (code, "known_problems[0]" in err) == (0, False), "ocp, which may have that kernel, is not in the lock yet"
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    assert "known_problems[0] (no-toolkit" in site.run("plan", "--group", "few")[2]
+
+
 def test_a_dispute_of_payloads_can_be_known(site: Site) -> None:
     site.release("4.17.1", _K1)
     site.run("discover", "--source", "ocp")
