@@ -250,18 +250,18 @@ def _judge_cells(project: Project, added: Mapping[str, Sequence[Cell]], discover
     for group, cells in added.items():
         selector = Selector(group=group, kernels=tuple(dict.fromkeys(cell.kernel.raw for cell in cells)))
         try:
-            decisions = {item.cell: item for item in plan_project(project, selector).plan.decisions}
+            decisions = plan_project(project, selector).plan.decisions
         except KmodsmithError as error:  # the lock is written; what is wrong besides, the next plan tells, too
             discovery.refused |= {cell.id: f"group {group!r} cannot be planned: {error.message}" for cell in cells}
             continue
-        for cell in cells:
-            decision = decisions[cell]
+        added_here = frozenset(cells)  # versions.yaml may say something else by now, and want others, or none of them
+        for decision in (item for item in decisions if item.cell in added_here):
             if decision.action in {Action.BUILD, Action.ASSEMBLE}:
-                discovery.cells.append(cell.id)
+                discovery.cells.append(decision.cell.id)
             elif decision.action is Action.REFUSE:
-                discovery.refused[cell.id] = decision.explanation
+                discovery.refused[decision.cell.id] = decision.explanation
             elif decision.action is Action.EXCLUDE and not decision.is_left_out_for_good:
-                discovery.known.append(f"{cell.id} cannot be built: {decision.explanation}")
+                discovery.known.append(f"{decision.cell.id} cannot be built: {decision.explanation}")
 
 
 def complain(discovery: Discovery) -> KmodsmithError | None:

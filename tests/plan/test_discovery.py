@@ -101,6 +101,20 @@ def test_a_plan_that_cannot_be_made_does_not_keep_the_lock_from_being_written(si
     assert report["refused_cells"][f"demo-1.2.0/{_K1}"].startswith("group 'ocp' cannot be planned: ")
 
 
+def test_a_driver_that_is_renamed_while_sources_are_asked_adds_no_cell(site: Site) -> None:
+    file, raw = site.folder / "versions.yaml", "6.1.0-11-amd64"
+
+    def look(*_: object, **__: object) -> debian.DebianAnswer:
+        file.write_text(file.read_text().replace("name: demo", "name: other"))
+        return debian.DebianAnswer(locked=make_source(*KERNELS, raw), lost={})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builder.sources.debian.discover.discover", look)
+        code, report = site.json("discover", "--source", "debian")
+    assert (code, report["new_cells"], report["refused_cells"]) == (0, [], {})
+    assert raw in by_text(debian_of(read_lock(site.folder / "versions.lock.yaml")).kernels)
+
+
 def test_a_toolkit_that_a_build_missed_is_asked_for_and_replaced(site: Site) -> None:
     """Both releases are there, so an hourly run asks nobody; the build of last night knows better."""
     site.release("4.17.1", _K1)
