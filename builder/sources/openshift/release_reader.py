@@ -81,20 +81,23 @@ def read_releases(
 
 @dataclass(slots=True)
 class Reading:
-    """What was read of a release. ``kind`` is that of the first problem: unreachable or malformed."""
+    """What was read of a release, and what could not be: a kind and a sentence each."""
 
     streams: dict[str, LockedStream] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    kind: Literal["", "unreachable", "malformed"] = ""
+    problems: list[tuple[Literal["unreachable", "malformed"], str]] = field(default_factory=list)
+
+    @property
+    def kind(self) -> Literal["", "unreachable", "malformed"]:
+        """That of the first problem."""
+        return self.problems[0][0] if self.problems else ""
 
     def note(self, error: KmodsmithError) -> None:
         hint = f" ({error.hint})" if error.hint else ""
-        self.problems.append(f"{error.message}{hint}")
-        self.kind = self.kind or code_of(error)
+        self.problems.append((code_of(error), f"{error.message}{hint}"))
 
     def doubts(self, key: str) -> list[Doubt]:
         """Return the problems as what is in doubt about a release."""
-        return [Doubt(code=ProblemCode(self.kind), subject=key, sentence=line) for line in self.problems]
+        return [Doubt(code=ProblemCode(kind), subject=key, sentence=line) for kind, line in self.problems]
 
 
 def _check_version(found: str, version: str, image: Pullspec) -> None:

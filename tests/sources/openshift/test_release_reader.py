@@ -15,7 +15,9 @@ from fakes.openshift_world import RELEASES, World, digest_of, make_layer
 from fakes.registry import pretend_registry
 
 from builder.config.model import OpenShiftKernels
+from builder.errors import FormatError, SourceUnreachableError
 from builder.sources.openshift.discover import OpenShiftAnswer, discover
+from builder.sources.openshift.release_reader import Reading
 from builder.sources.provider import DiscoverOptions
 from builder.sources.release import ReleaseState
 
@@ -254,3 +256,16 @@ def test_a_mirror_instead_of_the_registry(lab: Lab) -> None:
     assert found.problems == []
     assert found.locked.releases["4.17.1-x86_64"].payload == payload, "the lock names the original"
     assert {request.url.host for request in mirrored.requests} == {"mirror.test"}
+
+
+def test_each_problem_of_a_release_has_its_own_code() -> None:
+    """Who acknowledged one of them is told of the other."""
+    reading = Reading()
+    assert (reading.kind, reading.doubts("4.17.1-x86_64")) == ("", [])
+    reading.note(SourceUnreachableError("no answer"))
+    reading.note(FormatError("no JSON"))
+    assert reading.kind == "unreachable"
+    assert [(doubt.code, doubt.sentence) for doubt in reading.doubts("4.17.1-x86_64")] == [
+        ("unreachable", "no answer"),
+        ("malformed", "no JSON"),
+    ]
