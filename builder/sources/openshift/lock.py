@@ -126,7 +126,9 @@ class LockedOpenShift(LockedSource):
     def broken_references(self) -> Iterator[BrokenReference]:
         for kernel, locked in self.kernels.items():
             named = {release_key(version, kernel.arch) for version in locked.releases}
-            if missing := named - self.releases.keys():
+            if not named:
+                yield BrokenReference(place=f"kernels.{kernel}", sentence="no release is said to run it")
+            elif missing := named - self.releases.keys():
                 yield BrokenReference(place=f"kernels.{kernel}", sentence=f"no such release {min(missing)}")
             elif not locked.toolkit and not self._tells_of(kernel, locked):
                 sentence = "it has no toolkit, and its newest release does not say why"

@@ -124,7 +124,8 @@ def test_what_is_no_date_is_refused(date: str) -> None:
     [
         ({"releases": ("4.17.10", "4.17.11")}, "no such release 4.17.11-x86_64"),
         ({"toolkit": _TOOLKIT}, f"its toolkit {_TOOLKIT} is not among its toolkits"),
-        ({"releases": ()}, "it has no toolkit, and its newest release does not say why"),
+        ({"releases": ()}, "no release is said to run it"),
+        ({"releases": (), "toolkit": _TOOLKIT, "toolkits": (_TOOLKIT,)}, "no release is said to run it"),
         ({"releases": ("4.17.10", "4.17.9")}, "it has no toolkit, and its newest release does not say why"),
     ],
 )
