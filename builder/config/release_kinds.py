@@ -12,7 +12,7 @@ import re
 from enum import StrEnum
 
 _FIX = re.compile(r"hotfix|assembly")
-_BEFORE = re.compile(r"(?:^|[.-])(?:ec|fc|rc|nightly|ci|konflux-nightly)(?:[.-]|\d|$)")
+_BEFORE = re.compile(r"(?:^|[.-])(?:ec|fc|rc|nightly|ci)(?:[.-]|\d|$)")
 _OKD = re.compile(r"(?:^|[.-])okd(?:[.-]|$)")
 
 

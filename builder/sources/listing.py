@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -59,21 +59,24 @@ class KernelRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRow:
-    """An operating system of a release. ``kernels`` maps what its nodes run, and its toolkit is for, to who says so."""
+    """An operating system of a release, or a release of which none is known.
+
+    ``kernels`` maps what its nodes run, and its toolkit is for, to who says so.
+    """
 
     source: str
     release: str
     arch: Arch
-    stream: str
+    stream: str = ""
     state: ReleaseState
-    build: str
-    rhel: str
-    runs: tuple[str, ...]
-    kernels: Mapping[str, tuple[str, ...]]
-    toolkit: str
-    channels: Mapping[str, str]
-    origin: tuple[str, ...]
-    stale: str
+    build: str = ""
+    rhel: str = ""
+    runs: tuple[str, ...] = ()
+    kernels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    toolkit: str = ""
+    channels: Mapping[str, str] = field(default_factory=dict)
+    origin: tuple[str, ...] = ()
+    stale: str = ""
     disputed: tuple[str, ...] = ()
     """Other payloads that are served as the same release."""
 
@@ -161,10 +164,7 @@ def _rows_of_source(name: str, source: LockedSource, view: View) -> Iterator[tup
     for release in source.list_releases():
         yield from _release_rows(name, release)
     for gone in source.list_withdrawals() if ReleaseState.WITHDRAWN in view.states else ():
-        yield None, ReleaseRow(
-            source=name, release=gone.version, arch=gone.arch, stream="", state=ReleaseState.WITHDRAWN, build="",
-            rhel="", runs=(), kernels={}, toolkit="", channels={}, origin=(), stale="",
-        )  # fmt: skip
+        yield None, ReleaseRow(source=name, release=gone.version, arch=gone.arch, state=ReleaseState.WITHDRAWN)
 
 
 def _release_rows(source: str, release: Release) -> Iterator[tuple[ReleaseStream | None, ReleaseRow]]:
@@ -177,9 +177,8 @@ def _release_rows(source: str, release: Release) -> Iterator[tuple[ReleaseStream
         )  # fmt: skip
     if not release.streams:
         yield None, ReleaseRow(
-            source=source, release=release.version, arch=release.arch, stream="", state=release.state, build="",
-            rhel="", runs=(), kernels={}, toolkit="", channels=release.channels, origin=(), stale=release.stale,
-            disputed=release.disputed,
+            source=source, release=release.version, arch=release.arch, state=release.state, channels=release.channels,
+            stale=release.stale, disputed=release.disputed,
         )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from builder.config.release_kinds import ReleaseKind, kind_of
         ("4.12.0-rc.1.assembly.art1", "hotfix"),
         ("4.22.0-okd-scos.7", "ga"),
         ("4.22.0-okd-scos.ec.16", "candidate"),
+        ("4.22.0-0.okd-scos-konflux-nightly-2026-01-01-032525", "candidate"),
         ("4.14.0-0.okd-scos-2024-01-30-032525", "ga"),
         ("4.14.0-0.okd-2024-01-06-084517", "ga"),
         ("", "ga"),
