@@ -235,7 +235,10 @@ class _Comparison:
         if file is None or file.kind != kind:
             return False
         if kind == "link":
-            content = os.fsencode(file.digest)
+            target = os.readlink(self._folder / path)  # noqa: PTH115 - git keeps what pathlib leaves out, such as "./"
+            if str(Path(target)) != file.digest:
+                return False
+            content = os.fsencode(target)
             return new_hash(wanted, b"blob %d\0%b" % (len(content), content)) == wanted
         return _hash_file(self._folder / path, file.digest, wanted)
 

@@ -85,6 +85,15 @@ def test_what_no_build_sees_makes_nothing_dirty(repository: GitRepository) -> No
     assert found.dirty is Dirty.NO
 
 
+@pytest.mark.parametrize("target", ["./a.c", "sub/", "sub//build.sh", "../driver/./a.c"])
+def test_a_link_is_compared_as_it_was_written(repository: GitRepository, target: str) -> None:
+    (repository.top / "driver/link").unlink()
+    (repository.top / "driver/link").symlink_to(target)
+    repository.commit()
+    assert (found := _driver(repository)) is not None
+    assert found.dirty is Dirty.NO
+
+
 def test_a_file_that_changed_since_it_was_read_is_dirty(repository: GitRepository) -> None:
     repository.write("driver/a.c", b"int b;")
     files = read_tree(repository.top / "driver").files

@@ -58,7 +58,8 @@ class GitRepository:
             if path in (submodules or {}):
                 kind, object_id = "commit", (submodules or {})[path]
             elif item.is_symlink():
-                kind, object_id = "link", self.id_of("blob", os.fsencode(item.readlink()))
+                target = os.readlink(item)  # noqa: PTH115 - pathlib leaves out what it does not need, such as "./"
+                kind, object_id = "link", self.id_of("blob", os.fsencode(target))
             elif item.is_dir():
                 kind, object_id = "folder", self.put("tree", self.tree_of(item, submodules))
             else:
