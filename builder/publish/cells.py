@@ -47,7 +47,7 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Force:
-    """Which cells may move final tags, and why; the reason is recorded."""
+    """Which cells may move final tags, and lists by their driver alone, and why; the reason is recorded."""
 
     cells: tuple[str, ...] = ()
     reason: str = ""
@@ -102,7 +102,8 @@ def publish_project(
                 return replace(result, kernel=decision.cell.kernel.raw)
 
             def publish_list(item: PublishableList) -> PublishResult:
-                return publisher.publish_list(item, force=force.of(*(member.title for member in item.members)))
+                forced = force.of(item.title, *(member.title for member in item.members))
+                return publisher.publish_list(item, force=forced)
 
             with _open_pool() as pool:
                 for number, result in enumerate(pool.map(publish, wanted), start=1):

@@ -190,7 +190,8 @@ class Publisher:
         result = replace(result, digest=digest)
         there = self._read_tag(place)
         if there is not None and there.digest != digest and not force:
-            raise _conflict(f"{place} stands for {there.digest}, and this list of images is {digest}")
+            why = f"{place} stands for {there.digest}, and this list of images is {digest}"
+            return replace(result, status=PublishStatus.CONFLICT, why=why)
         self._tools.uploader.send_manifest(place.at(digest), index, OCI_INDEX)
         attached = self._attest_list(wanted, place.at(digest), index)
         if there is not None and there.digest == digest:

@@ -17,7 +17,11 @@ from builder.verbs.session import WIDE, Session, show_progress
 @click.command()
 @with_selectors
 @click.option(
-    "--force", "forced", multiple=True, metavar="CELL", help="Move tags of this cell (its id, globs); repeatable."
+    "--force",
+    "forced",
+    multiple=True,
+    metavar="CELL",
+    help="Move tags of this cell (its id, globs), or of the lists of a driver (NAME-VERSION); repeatable.",
 )
 @click.option("--reason", default="", help="Why tags are moved; required with --force, and recorded.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")

@@ -34,10 +34,11 @@ from builder.publish.attest.attached import attestation_tag
 from builder.publish.attest.simple_signing import signature_tag
 from builder.publish.attester import Attester
 from builder.publish.audit import Auditor, TagState, WantedTag
+from builder.publish.cells import Force
 from builder.publish.publishable import ImageNames, Publishable
 from builder.publish.publisher import Publisher, PublishTools
 from builder.publish.reading import RegistryReader
-from builder.publish.result import PublishResult, PublishStatus
+from builder.publish.result import PublishResult, PublishStatus, advise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +184,12 @@ def test_another_list_under_the_tag_stays(place: Place) -> None:
     place.put("arm64")
     tag = LIST.rpartition(":")[2]
     place.server.put_manifest(LIST_REPOSITORY, json.loads(make_index([], {KEY_LABEL: "z" * 64})), tag)
-    assert place.publish().status is PublishStatus.CONFLICT
+    result = place.publish()
+    assert result.status is PublishStatus.CONFLICT
+    members = [PublishResult(title=item.title, names=(), status=PublishStatus.THERE) for item in BOTH.members]
+    assert "--force drv-1.0.0 --reason" in advise([*members, result]), "the list alone"
+    assert Force(cells=("drv-1.0.0",), reason="x").of(result.title, "drv-1.0.0/6.1") == "x"
+    assert Force(cells=("drv-1.0.0",), reason="x").of("drv-1.0.0/6.1") == "", "its images stay"
     assert place.publish(force="the first one was wrong").status is PublishStatus.PUBLISHED
 
 
