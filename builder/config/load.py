@@ -36,6 +36,7 @@ from builder.config.model import (
     Reuse,
     Signer,
     Toleration,
+    is_label_value,
 )
 from builder.config.tag_rules import image_names
 from builder.config.yamlfile import YamlFile, read_yaml
@@ -168,12 +169,15 @@ def _check_group(config: Config, document: YamlFile, name: str, group: Group) ->
 
 
 def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
-    """What modprobe is to load must be among the driver's modules, where it names them."""
+    """What modprobe is to load must be among the driver's modules, where it names them; the version may be a label."""
     wanted: list[tuple[tuple[str | int, ...], str]] = [
         (("loading_order", index), name) for index, name in enumerate(driver.kmm.loading_order)
     ]
     if driver.kmm.module:
         wanted.append((("module",), driver.kmm.module))
+    if driver.kmm.ordered_upgrade and not is_label_value(driver.version):
+        sentence = f"nodes carry the version as a label, and {driver.version!r} cannot be one: no '+' and no '~'"
+        yield document.mistake((*path, "ordered_upgrade"), sentence)
     known = {name.replace("-", "_") for name in driver.modules}
     for place, name in wanted:
         if known and name.replace("-", "_") not in known:

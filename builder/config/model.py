@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-import semver
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -51,8 +50,10 @@ RESERVED_BUILD_ARGS = frozenset(
 )  # fmt: skip
 
 
-# Where Debian's packages and administrators put the keys of archives.
+_LABEL_VALUE = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_DRIVER_VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.+~-]{0,61}[A-Za-z0-9])?")
 _LONGEST_NAME, _LONGEST_PATH = 255, 1024  # NAME_MAX of Linux; of PATH_MAX, a part is the project's own
+# Where Debian's packages and administrators put the keys of archives.
 KEYRING_FOLDERS = ("/usr/share/keyrings", "/etc/apt/keyrings")
 
 
@@ -60,12 +61,18 @@ def _complain(sentence: str) -> PydanticCustomError:
     return PydanticCustomError("kmodsmith", "{sentence}", {"sentence": sentence})
 
 
-def _check_semver(text: str) -> str:
-    if semver.Version.is_valid(text):
-        return text
-    if text[:1] in "vV" and semver.Version.is_valid(text[1:]):
-        raise _complain(f"write it without the letter: {text[1:]}")
-    raise _complain(f"{text!r} is not a semantic version such as 1.4.0 or 2.0.0-rc.1 (semver.org)")
+def _check_driver_version(text: str) -> str:
+    if not _DRIVER_VERSION.fullmatch(text):
+        raise _complain(
+            f"{text!r} cannot stand in tags, labels and file names: up to 63 letters, digits, '.', '_', '+', '~' and "
+            "'-', a letter or digit first and last"
+        )
+    return text
+
+
+def is_label_value(text: str) -> bool:
+    """Tell whether Kubernetes takes a text as the value of a label that is not empty."""
+    return bool(re.fullmatch(_LABEL_VALUE, text))
 
 
 def _check_no_space(text: str) -> str:
@@ -196,7 +203,7 @@ def _check_pattern(text: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=39)]
-SemanticVersion = Annotated[str, AfterValidator(_check_semver)]
+DriverVersion = Annotated[str, AfterValidator(_check_driver_version)]
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="without .ko")]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
 KeyringFile = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$", max_length=255)]
@@ -211,7 +218,7 @@ ImagePrefix = Annotated[
 RegistryHost = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:\d+)?$")]
 Pullspec = Annotated[str, AfterValidator(_check_image)]
 LabelKey = Annotated[str, Field(min_length=1), AfterValidator(_check_label_key)]
-LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
+LabelValue = Annotated[str, Field(pattern=rf"^({_LABEL_VALUE})?$")]
 TagRule = Annotated[str, AfterValidator(_check_tag_rule)]
 Repository = Annotated[str, AfterValidator(_check_repository)]
 PinnedImage = Annotated[str, Field(pattern=r"^\S+@sha256:[0-9a-f]{64}$"), AfterValidator(_check_pinned_image)]
@@ -408,8 +415,9 @@ class Driver(_Model):
 
     name: Name
     """Name of the driver: part of image names and of Kubernetes labels, at most 39 characters, no dots."""
-    version: SemanticVersion
-    """Semantic version of the source, in quotes if it looks like a number."""
+    version: DriverVersion
+    """Version of the source as its vendor writes it (`1.4.0`, `0.43`, `20250329`), in quotes if it looks like a number.
+    Versions are equal or different, never older or newer: which one is wanted is what stands here."""
     source: RelativeFile
     """Folder of the source, relative to versions.yaml and in the same folder as it; it becomes the build context.
     Elsewhere (`../mydriver`) only with `--allow-outside` on the command line."""

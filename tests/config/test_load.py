@@ -256,13 +256,19 @@ def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
             "default_group: few\npublish: {builder: laptop}",
             "publish.builder: 'laptop' does not have the right form",
         ),
-        ("version: 1.2.0", "version: v1.2.0", "3: drivers[0].version: write it without the letter: 1.2.0"),
+        ("version: 1.2.0", "version: 1.2 final", "3: drivers[0].version: '1.2 final' cannot stand in tags"),
+        ("version: 1.2.0", f"version: 1.{'a' * 62}", "cannot stand in tags, labels and file names: up to 63"),
+        ("version: 1.2.0", "version: 1.2.0+", "a letter or digit first and last"),
         (
             "version: 1.2.0",
             "version: 1.2",
             "3: drivers[0].version: must be text, but YAML reads 1.2 as a number: put it in quotes",
         ),
-        ("version: 1.2.0", "version: '1.2'", "3: drivers[0].version: '1.2' is not a semantic version"),
+        (
+            "version: 1.2.0",
+            "version: 1.2.0+git1\n    kmm: {ordered_upgrade: true}",
+            "4: drivers[0].kmm.ordered_upgrade: nodes carry the version as a label, and '1.2.0+git1' cannot be one",
+        ),
         ("source: src", "source: scr", "4: drivers[0].source: there is no folder scr"),
         ("    vendor: V\n", "", "2: drivers[0]: 'vendor' is required and missing"),
         ("vendor: V", "vendro: V", "6: drivers[0].vendro: is not a known key: did you mean 'vendor'?"),
@@ -376,6 +382,14 @@ def test_names_the_place_and_the_remedy(project_dir: Path, old: str, new: str, e
 def test_an_entry_that_expires_today_is_still_valid(project_dir: Path) -> None:
     entry = "\nknown_bad: [{kernel: x, reason: r, owner: jo, expires: 2026-11-23}]"
     assert _load(project_dir, VERSIONS_YAML + entry).known_bad
+
+
+@pytest.mark.parametrize(
+    "version", ["'0.43'", "'11'", "10.5.3.5", "20250329T1", "v5", "0+git20250605+6.6.0-95.0.0", "1~rc1"]
+)
+def test_a_version_is_what_its_vendor_writes(project_dir: Path, version: str) -> None:
+    text = VERSIONS_YAML.replace("version: 1.2.0", f"version: {version}", 1)
+    assert _load(project_dir, text).drivers[0].version == version.strip("'")
 
 
 def test_ten_mistakes_are_reported_at_once(project_dir: Path) -> None:
