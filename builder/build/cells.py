@@ -138,7 +138,8 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
     started = time.monotonic()
     workshop.reporter.cell_started(decision)
     for attempt in range(workshop.retries + 1):
-        evidence = _try_cell(decision, workshop)
+        timings: dict[str, float] = {}
+        evidence = _try_cell(decision, workshop, timings)
         if workshop.is_stopping.is_set():  # whatever came of it: its children were stopped
             raise CancelledError
         failure = evidence.failure
@@ -150,8 +151,9 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
     if failure is not None and failure.code == Reason.DRIVER_EXCLUDES:
         excluded = replace(decision, action=Action.EXCLUDE, reason=Reason.DRIVER_EXCLUDES, explanation=failure.detail)
         return CellResult(
-            decision=excluded, status=Status.EXCLUDED, duration_s=time.monotonic() - started, log=evidence.log
-        )
+            decision=excluded, status=Status.EXCLUDED, duration_s=time.monotonic() - started, log=evidence.log,
+            timings=timings,
+        )  # fmt: skip
     boot = workshop.journal.last_boots.get(decision.cell.id)
     return CellResult(
         decision=decision,
@@ -160,6 +162,7 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
         digest="" if evidence.failure else evidence.digest,
         failure=evidence.failure,
         log=evidence.log,
+        timings=timings,
         boot=boot if boot and boot.run == workshop.run_id else None,
     )
 
@@ -198,10 +201,11 @@ class _Shown:
     derived: bool = False
 
 
-def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
+def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float]) -> CellEvidence:
+    """Try a cell once; ``timings`` gets the seconds of each stage, and those of the image's build are not forgotten."""
     log_file = workshop.log_file(decision)
     known = _find_known(decision, workshop)
-    timings = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
+    before = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
     shown = _Shown()
     if known:
         shown = _Shown(
@@ -231,7 +235,7 @@ def _try_cell(decision: Decision, workshop: Workshop) -> CellEvidence:
         run=workshop.run_id,
         finished=_now(),
         started=known.started if known else started,
-        timings=timings,
+        timings=timings if shown.derived else before | timings,
         image=decision.image,
         digest=shown.digest,
         stored=shown.stored,
@@ -289,7 +293,6 @@ def _derive(
     decision: Decision, image: Image, workshop: Workshop, log_file: Path, timings: dict[str, float]
 ) -> tuple[_Shown, ImageContents]:
     """Prove an image whose evidence is not on record; one that does not stand the proof is built by the next run."""
-    timings.clear()
     with _stage("verify", decision, workshop, timings):
         packing = workshop.bases.packing(decision)
         contents, stored = read_packed(image.id, workshop.layers, packing)

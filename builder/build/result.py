@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from builder.errors import EXIT_OK, EXIT_SEVERAL_CLASSES, FailureClass
 from builder.plan.decide import Action, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from builder.errors import Failure
     from builder.evidence.records import BootEvidence
@@ -36,6 +36,7 @@ _STATUS_WITHOUT_WORK = {
     Action.SKIP: Status.SKIPPED,
     Action.EXCLUDE: Status.EXCLUDED,
     Action.REFUSE: Status.REFUSED,
+    Action.FAIL: Status.FAILED,
 }
 
 
@@ -49,13 +50,22 @@ class CellResult:
     digest: str = ""
     failure: Failure | None = None
     log: str = ""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by stage, in the order in which this run came through them; of several attempts, of the last."""
     boot: BootEvidence | None = None
     """The boot test of this run; None where there was none, or the guest did not come up."""
 
 
 def result_without_work(decision: Decision) -> CellResult:
     """Return the result of a decision for which nothing is to be done."""
-    return CellResult(decision=decision, status=_STATUS_WITHOUT_WORK[decision.action], digest=decision.digest)
+    failed = decision.failed
+    return CellResult(
+        decision=decision,
+        status=_STATUS_WITHOUT_WORK[decision.action],
+        digest=decision.digest,
+        failure=failed.failure if failed else None,
+        log=failed.log if failed else "",
+    )
 
 
 def exit_code_of(results: Iterable[CellResult]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.build.result import result_without_work
-from builder.plan.decide import Action, Plan, Reason
+from builder.plan.decide import WANTING, Action, Plan, Reason
 from builder.plan.discovery import discover_project
 from builder.plan.planning import NO_OPTIONS, BootOptions, FindElsewhere, Planned, choose_workers, plan_project
 
@@ -40,6 +40,7 @@ def build_project(
     force: bool,
     jobs: int | None,
     locked: bool,
+    retry_failed: bool = False,
     boot: BootOptions = NO_OPTIONS,
     elsewhere: FindElsewhere | None = None,
 ) -> BuildReport:
@@ -49,7 +50,9 @@ def build_project(
     it are built again, unless ``locked`` forbids it.
     """
     started = time.monotonic()
-    planned = plan_project(project, selector, force=force, jobs=jobs, boot=boot, elsewhere=elsewhere)
+    planned = plan_project(
+        project, selector, force=force, retry_failed=retry_failed, jobs=jobs, boot=boot, elsewhere=elsewhere
+    )
     if not planned.plan.work:
         return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
     run_id, results = _carry_out(project, planned, err, boot)
@@ -80,7 +83,7 @@ def boot_project(
 
 
 def _refuse_unbuilt(decision: Decision) -> Decision:
-    if decision.action not in {Action.BUILD, Action.ASSEMBLE}:
+    if decision.action not in WANTING:
         return decision
     sentence = f"it is not built ({decision.explanation}): run 'nox -s build' with the same selection first"
     return replace(decision, action=Action.REFUSE, reason=Reason.NOT_BUILT, explanation=sentence)

@@ -20,6 +20,7 @@ from builder.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
+from builder.evidence.compile_log import DRIVER_EXCLUDES
 from builder.host.surroundings import find_surroundings
 
 # The first that fits counts.
@@ -36,6 +37,8 @@ _BLAME: tuple[tuple[type[KmodsmithError], FailureClass, str], ...] = (
 _SOURCE_STAGES = {"toolkit": "toolkit-unreadable", "boot": "kernel-unreadable"}
 # A second try in a moment would be answered the same; wrong passwords even lock accounts.
 _LASTING = frozenset({"access-refused", "host"})
+# What the same inputs need not fail at again: what was not understood, and bounds, which are no inputs.
+_PASSING = frozenset({"unknown", "timeout", "memory-limit", "processes-limit", "disk-limit", DRIVER_EXCLUDES})
 _MACHINE = {
     errno.ENOSPC: "disk-full",
     errno.EDQUOT: "disk-full",
@@ -52,6 +55,12 @@ _MACHINE = {
 def is_worth_another_try(failure: Failure) -> bool:
     """Tell whether a cell that failed so may pass when it is tried again at once."""
     return failure.failure_class is FailureClass.INFRASTRUCTURE and failure.code not in _LASTING
+
+
+def would_repeat(failure: Failure) -> bool:
+    """Tell whether a compile that failed so fails again as long as its inputs are the same ones."""
+    is_of_driver = failure.failure_class in {FailureClass.COMPILE, FailureClass.UNRESOLVED_SYMBOL}
+    return is_of_driver and failure.code not in _PASSING
 
 
 def is_understood(error: Exception) -> bool:

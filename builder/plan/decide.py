@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from builder.digest import content_id
 from builder.errors import UsageError
+from builder.evidence.blame import would_repeat
 from builder.evidence.records import CellEvidence, CellOutcome
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ UNTRUSTED = "untrusted"
 BOOT_FORMAT = "3"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
 _TOOLKIT_WAS_MADE_S = 0.5
+_COMPILE_STAGE = "compile"
 
 
 class Action(StrEnum):
@@ -38,9 +40,14 @@ class Action(StrEnum):
     BOOT = "boot"
     TAG = "tag"
     PROVE = "prove"
+    FAIL = "fail"
     SKIP = "skip"
     EXCLUDE = "exclude"
     REFUSE = "refuse"
+
+
+WANTING = frozenset({Action.BUILD, Action.ASSEMBLE, Action.FAIL})
+"""What is decided of cells whose image is wanted and is not here."""
 
 
 class Reason(StrEnum):
@@ -111,11 +118,16 @@ class CellInputs:
     @property
     def compile_key(self) -> str:
         """The key of the compile alone: signers, base image, compression and folder do not matter to it."""
-        later = {"signers", "base", "compress", "compiled_for", "kernel"}
-        return content_id(
-            {name: value for name, value in asdict(self).items() if name not in later},
-            self.compiled_for or self.kernel,
-        )
+        return _compile_key(asdict(self))
+
+
+# What comes after the compile, and its kernel, which is another one's where modules are reused.
+_NOT_OF_COMPILE = frozenset({"signers", "base", "compress", "compiled_for", "kernel"})
+
+
+def _compile_key(inputs: Mapping[str, str]) -> str:
+    compiled = {name: value for name, value in inputs.items() if name not in _NOT_OF_COMPILE}
+    return content_id(compiled, inputs.get("compiled_for") or inputs.get("kernel", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +177,8 @@ class Decision:
     """What the boot test is made of, see ``Candidate``."""
     boot_opt_out: str = ""
     """Why the driver wants no boot test where one would be made."""
+    failed: CellEvidence | None = None
+    """The compile of the same inputs that failed, where it is not to be made again."""
 
     @property
     def key_image(self) -> str:
@@ -217,6 +231,7 @@ def make_plan(
     boots: Mapping[str, BootEvidence] = MappingProxyType({}),
     elsewhere: Mapping[str, Elsewhere] = MappingProxyType({}),
     force: bool = False,
+    retry_failed: bool = False,
     boot_always: bool = False,
 ) -> Plan:
     """Decide about every candidate.
@@ -231,14 +246,17 @@ def make_plan(
         boots: the latest boot test by cell id.
         elsewhere: what registries say of cells that are not built here, by cell id.
         force: build even what is up to date.
+        retry_failed: compile also what failed to compile before, from the same inputs.
         boot_always: boot also what has passed.
     """
     decisions = []
+    failed = {} if force or retry_failed else _find_lasting_failures(evidence.values(), compiled)
     for candidate in candidates:
         previous = evidence.get(candidate.cell.id)
         decision = _decide(candidate, previous, images, compiled, force=force)
         decision = _demand_record(decision, previous, digests.get(decision.key_image, ""))
-        if (said := elsewhere.get(candidate.cell.id)) and decision.action in {Action.BUILD, Action.ASSEMBLE}:
+        decision = _remember_failure(decision, failed)
+        if (said := elsewhere.get(candidate.cell.id)) and decision.action in WANTING:
             decisions.append(_decide_elsewhere(decision, said))
             continue
         booted = boots.get(candidate.cell.id)
@@ -321,11 +339,40 @@ def _demand_record(decision: Decision, previous: CellEvidence | None, digest: st
     return replace(decision, action=Action.PROVE, reason=Reason.NOT_ON_RECORD, explanation=sentence)
 
 
+def _find_lasting_failures(evidence: Iterable[CellEvidence], compiled: Container[str]) -> dict[str, CellEvidence]:
+    """Return the latest compiles that failed and would fail again, by their keys.
+
+    Cells share compiles, so one may have made what another failed at: then its result is kept.
+    """
+    found: dict[str, CellEvidence] = {}
+    for item in sorted(evidence, key=lambda item: item.finished):
+        if item.failure and next(reversed(list(item.timings)), "") == _COMPILE_STAGE and would_repeat(item.failure):
+            found[_compile_key(item.inputs)] = item
+    return {key: item for key, item in found.items() if key not in compiled}
+
+
+def _remember_failure(decision: Decision, failed: Mapping[str, CellEvidence]) -> Decision:
+    """Have nothing compiled again that can only fail again."""
+    if decision.action is not Action.BUILD or decision.inputs is None:
+        return decision
+    before = failed.get(decision.inputs.compile_key)
+    if before is None or before.failure is None:
+        return decision
+    whose = "its compile" if before.cell == decision.cell.id else f"the compile that it shares with {before.cell}"
+    sentence = (
+        f"{whose} failed on {before.finished} ({before.failure.code}), and nothing that goes into it changed since; "
+        "--retry-failed compiles it again"
+    )
+    return replace(decision, action=Action.FAIL, reason=Reason.FAILED_BEFORE, explanation=sentence, failed=before)
+
+
 def _decide_elsewhere(decision: Decision, said: Elsewhere) -> Decision:
     """Leave alone what another machine published, and what nobody can say anything about (design, rule 4)."""
     if said.digest:
         sentence = f"its registry has it, made from the same inputs: {said.digest}"
         return replace(decision, action=Action.SKIP, reason=Reason.PUBLISHED, explanation=sentence)
+    if decision.action is Action.FAIL:
+        return decision
     sentence = f"it is not built here, and whether its registry has it is not known: {said.problem}"
     return replace(decision, action=Action.REFUSE, reason=Reason.REGISTRY_UNKNOWN, explanation=sentence)
 
@@ -443,9 +490,9 @@ def _predict_builds(drivers: Sequence[str], history: Iterable[CellEvidence], *, 
     by_driver: dict[str, list[float]] = {}
     toolkits: list[float] = []
     for item in history:
-        if item.outcome is not CellOutcome.BUILT or "compile" not in item.timings:
+        if item.outcome is not CellOutcome.BUILT or _COMPILE_STAGE not in item.timings:
             continue
-        by_driver.setdefault(item.driver, []).append(item.timings["compile"] + item.timings.get("assemble", 0.0))
+        by_driver.setdefault(item.driver, []).append(item.timings[_COMPILE_STAGE] + item.timings.get("assemble", 0.0))
         if item.timings.get("toolkit", 0.0) > _TOOLKIT_WAS_MADE_S:
             toolkits.append(item.timings["toolkit"])
     if not by_driver:

@@ -258,7 +258,7 @@ def _judge_cells(project: Project, added: Mapping[str, Sequence[Cell]], discover
         for decision in (item for item in decisions if item.cell in added_here):
             if decision.action in {Action.BUILD, Action.ASSEMBLE}:
                 discovery.cells.append(decision.cell.id)
-            elif decision.action is Action.REFUSE:
+            elif decision.action in {Action.REFUSE, Action.FAIL}:
                 discovery.refused[decision.cell.id] = decision.explanation
             elif decision.action is Action.EXCLUDE and not decision.is_left_out_for_good:
                 discovery.known.append(f"{decision.cell.id} cannot be built: {decision.explanation}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import LockFileError, UsageError
 from builder.host.memory import available_memory
-from builder.plan.decide import Action, Elsewhere, Plan, make_plan, predict_seconds
+from builder.plan.decide import WANTING, Action, Elsewhere, Plan, make_plan, predict_seconds
 from builder.plan.known import OF_KERNELS, KnownProblems, describe_known, find_idle_known_bad
 from builder.plan.matrix import Selector, make_matrix
 from builder.plan.project import BootWish
@@ -85,6 +85,7 @@ def plan_project(
     selector: Selector,
     *,
     force: bool = False,
+    retry_failed: bool = False,
     jobs: int | None = None,
     boot: BootOptions = NO_OPTIONS,
     elsewhere: FindElsewhere | None = None,
@@ -110,10 +111,11 @@ def plan_project(
         compiled=project.compiled.keys(),
         boots=project.journal.boots,
         force=force,
+        retry_failed=retry_failed,
         boot_always=policy == "always",
     )
     plan = decide()
-    if elsewhere and not force and (missing := plan.of(Action.BUILD, Action.ASSEMBLE)):
+    if elsewhere and not force and (missing := plan.of(*WANTING)):
         plan = decide(elsewhere=elsewhere(project, missing))
     workers = choose_workers(project, plan, jobs)
     predicted_s = predict_seconds(

@@ -230,7 +230,8 @@ def _take_from_store(project: Project, decision: Decision, names: ImageNames) ->
     """Return a cell with its image in the store, if that is as it should be; else with why it is not."""
     absent = make_publishable(project, decision, names)
     if decision.action is not Action.SKIP:
-        return replace(absent, why=f"{decision.explanation}: run 'nox -s build' with the same selection")
+        advice = "" if decision.action is Action.FAIL else ": run 'nox -s build' with the same selection"
+        return replace(absent, why=f"{decision.explanation}{advice}")
     digest = decision.digest
     if why := _why_too_weak(project, decision, digest):
         return replace(absent, why=why)

@@ -63,6 +63,7 @@ def run_nightly(
     err: Console,
     *,
     jobs: int | None = None,
+    retry_failed: bool = False,
     progress: Progress = no_progress,
 ) -> NightlyReport:
     """Bring the lock and then every selected cell up to date; does nothing where nothing changed.
@@ -75,8 +76,9 @@ def run_nightly(
     discovery = discover_project(project, progress=progress)
     current = project.reread()
     report = build_project(
-        current, selector, err, force=False, jobs=jobs, locked=False, boot=BootOptions(), elsewhere=find_elsewhere
-    )
+        current, selector, err, force=False, jobs=jobs, locked=False, retry_failed=retry_failed, boot=BootOptions(),
+        elsewhere=find_elsewhere,
+    )  # fmt: skip
     published = _publish(current, selector)
     freshness = tuple(measure_freshness(current, report.results))
     for row in freshness:

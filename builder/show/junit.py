@@ -45,6 +45,7 @@ def _case(result: CellResult) -> ET.Element:
         kind = "error" if failure.failure_class is FailureClass.INFRASTRUCTURE else "failure"
         element = ET.SubElement(case, kind, type=failure.code, message=_clean(failure.detail))
         lines = [failure.location, failure.detail, failure.hint, f"log: {result.log}" if result.log else None]
+        lines += [result.decision.explanation] if result.decision.failed else []
         element.text = _clean("\n".join(line for line in lines if line))
     elif result.status is Status.REFUSED:
         ET.SubElement(case, "failure", type=result.decision.reason, message=_clean(result.decision.explanation))

@@ -82,6 +82,7 @@ def _result(result: CellResult) -> dict[str, Any]:
     return _decision(result.decision) | {
         "status": result.status,
         "duration_s": round(result.duration_s, 3),
+        "timings": dict(result.timings),
         "digest": result.digest or None,
         "log": result.log or None,
         "failure": asdict(failure) if failure else None,

@@ -36,6 +36,7 @@ _ACTION_STYLE = {
     Action.SKIP: "dim",
     Action.EXCLUDE: "dim",
     Action.REFUSE: "red",
+    Action.FAIL: "red",
 }
 _STATUS_STYLE = {
     Status.BUILT: "green",
@@ -119,22 +120,23 @@ def failures_of(results: Sequence[CellResult]) -> dict[str, Failure]:
 def emit_results_summary(results: Sequence[CellResult], wall_s: float) -> str:
     counts = Counter(result.status for result in results)
     parts = [f"{counts[status]} {status}" for status in Status if counts[status]]
-    return "\n".join([*_refusals(results), f"{', '.join(parts)} in {format_duration(wall_s)}"])
+    return "\n".join([*_without_work(results), f"{', '.join(parts)} in {format_duration(wall_s)}"])
 
 
-def _refusals(results: Sequence[CellResult]) -> list[str]:
-    """Return why cells were refused, a line for the first of each reason: a code alone tells nobody what to do.
+def _without_work(results: Sequence[CellResult]) -> list[str]:
+    """Return why cells were refused or fail as before, a line for the first of each reason.
 
-    Those that versions.yaml acknowledges are told with who looks after them.
+    A code alone tells nobody what to do. Those that versions.yaml acknowledges are told with who looks after them.
     """
-    refused = [
+    idle = [
         (result.status, result.decision)
         for result in results
         if result.status is Status.REFUSED
+        or result.decision.failed
         or (result.status is Status.EXCLUDED and result.decision.reason in _ACKNOWLEDGED)
     ]
-    counts = Counter((status, decision.reason) for status, decision in refused)
-    first = {(status, decision.reason): decision for status, decision in reversed(refused)}
+    counts = Counter((status, decision.reason) for status, decision in idle)
+    first = {(status, decision.reason): decision for status, decision in reversed(idle)}
     return [
         f"{kind[0]} {first[kind].cell.id}{f' and {number - 1} more' if number > 1 else ''}: {first[kind].explanation}"
         for kind, number in counts.items()

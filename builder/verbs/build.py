@@ -8,7 +8,7 @@ import click
 
 from builder.build.runs import build_project
 from builder.plan.planning import BootOptions
-from builder.verbs.options import BOOT_OPTION, make_selector, with_selectors
+from builder.verbs.options import BOOT_OPTION, RETRY_OPTION, make_selector, with_selectors
 from builder.verbs.results import tell_results
 
 if TYPE_CHECKING:
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 @click.option(
     "--unless-published", is_flag=True, help="Leave alone what its registry has already, made from the same inputs."
 )
+@RETRY_OPTION
 @BOOT_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
 def build(
-    session: Session, /, *, force: bool, jobs: int | None, locked: bool, unless_published: bool, when: str | None,
-    as_json: bool, **selectors: Any,
+    session: Session, /, *, force: bool, jobs: int | None, locked: bool, unless_published: bool, retry_failed: bool,
+    when: str | None, as_json: bool, **selectors: Any,
 ) -> int:  # fmt: skip
     """Build the driver container of every selected cell that is not up to date.
 
     Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
-    command goes on where it was. Exit codes: 0 all there, 10-17 cells failed in one class, 20 in several.
+    command goes on where it was. What failed to compile, and would fail again because nothing of it changed, is told
+    with its date and not compiled again. Exit codes: 0 all there, 10-17 cells failed in one class, 20 in several.
     """
     elsewhere: FindElsewhere | None = None
     if unless_published:
@@ -43,6 +45,6 @@ def build(
         elsewhere = find_elsewhere
     report = build_project(
         session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
-        boot=BootOptions(when=when), elsewhere=elsewhere,
+        retry_failed=retry_failed, boot=BootOptions(when=when), elsewhere=elsewhere,
     )  # fmt: skip
     return tell_results(session, report, as_json=as_json)

@@ -11,7 +11,7 @@ from builder.plan.discovery import complain
 from builder.publish.nightly import run_nightly
 from builder.show.matrix import emit_discovery, emit_freshness, emit_nightly_json
 from builder.show.publish import emit_publish_summary
-from builder.verbs.options import make_selector, with_selectors
+from builder.verbs.options import RETRY_OPTION, make_selector, with_selectors
 from builder.verbs.results import tell_results
 from builder.verbs.session import Session, show_progress
 
@@ -19,9 +19,10 @@ from builder.verbs.session import Session, show_progress
 @click.command()
 @with_selectors
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
+@RETRY_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_obj
-def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors: Any) -> int:
+def nightly(session: Session, /, *, jobs: int | None, retry_failed: bool, as_json: bool, **selectors: Any) -> int:
     """Discover, then build, prove, sign, boot and publish what is missing, and report how fresh it is.
 
     Safe to run every hour: where nothing changed, nothing is done. What came of it is in nightly.json, results.json and
@@ -31,7 +32,9 @@ def nightly(session: Session, /, *, jobs: int | None, as_json: bool, **selectors
     """
     project = session.project
     with show_progress(session.err, "releases read") as progress:
-        report = run_nightly(project, make_selector(selectors), session.err, jobs=jobs, progress=progress)
+        report = run_nightly(
+            project, make_selector(selectors), session.err, jobs=jobs, retry_failed=retry_failed, progress=progress
+        )
     as_text = emit_nightly_json(report)
     project.work_dir.mkdir(parents=True, exist_ok=True)
     (project.work_dir / "nightly.json").write_text(as_text)

@@ -51,6 +51,10 @@ BOOT_OPTION = click.option(
     help="Which cells are loaded on their kernels; default: build.boot of versions.yaml.",
 )  # fmt: skip
 
+RETRY_OPTION = click.option(
+    "--retry-failed", is_flag=True, help="Compile also what failed to compile before, though nothing of it changed."
+)
+
 
 def with_selectors(function: Callable[..., int | None]) -> Callable[..., int | None]:
     for option in reversed(SELECTORS):

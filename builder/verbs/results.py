@@ -19,7 +19,8 @@ def tell_results(session: Session, report: BuildReport, *, as_json: bool | None)
     """Print results (not if ``as_json`` is None), write them to the work folder, and return the exit code."""
     project = session.project
     as_text = emit_results_json(report.results, run_id=report.run_id, wall_s=report.wall_s)
-    if report.run_id:
+    # A run of another selection may have written them last, and whoever reads them after this one believes them.
+    if report.run_id or any(result.decision.failed for result in report.results):
         (project.work_dir / "results.json").write_text(as_text)
         (project.work_dir / "junit.xml").write_text(emit_junit(report.results))
     if as_json:

@@ -76,8 +76,58 @@ def test_one_failing_kernel_does_not_stop_the_others(bench: Bench) -> None:
     assert report["failures"][0]["location"] == "demo.c:3"
     code, out, _ = bench.run("log")
     assert "too few arguments" in out
-    failed = next(cell for cell in bench.build(*_TWO)[1]["cells"] if cell["status"] == "failed")
-    assert failed["reason"] == "failed-before"
+
+
+def test_what_failed_to_compile_is_told_again_and_not_compiled_again(bench: Bench) -> None:
+    bench.break_kernel("6.12.5+deb12-amd64", "/usr/src/driver/demo.c:3:1: error: too few arguments to function 'x'")
+    bench.build(*_TWO)
+    first = next(iter(Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells.values()))
+    before = bench.started_builds()
+    (bench.folder / ".kmodsmith" / "junit.xml").unlink()
+    code, report = bench.build(*_TWO)
+    assert (code, bench.started_builds()) == (FailureClass.COMPILE.exit_code, before)
+    assert report["counts"] == {"failed": 1, "skipped": 1}
+    (failed,) = (cell for cell in report["cells"] if cell["status"] == "failed")
+    assert (failed["action"], failed["reason"], failed["timings"]) == ("fail", "failed-before", {})
+    assert failed["failure"]["location"] == "demo.c:3"
+    assert failed["log"] == first.log
+    junit = (bench.folder / ".kmodsmith" / "junit.xml").read_text()
+    assert f"its compile failed on {first.finished} (api-arity)" in junit
+    out = bench.run("build", *_TWO)[1]
+    assert f"failed {first.cell}: its compile failed on {first.finished} (api-arity), and nothing that" in out
+    assert "demo.c:3" in out
+    (bench.store / "broken").unlink()  # the same inputs, so nobody knows
+    assert bench.build(*_TWO)[0] == FailureClass.COMPILE.exit_code
+    assert bench.run("plan", "--json", "--retry-failed", *_TWO)[1].count('"action": "build"') == 1
+    assert bench.build(*_TWO, "--retry-failed")[1]["counts"] == {"built": 1, "skipped": 1}
+    assert bench.build(*_TWO)[1]["counts"] == {"skipped": 2}
+
+
+def test_a_night_does_not_repeat_a_failed_compile_unless_it_is_told_to(bench: Bench) -> None:
+    kernel = ("--kernel", "6.12.5+deb12-amd64")
+    bench.break_kernel(kernel[1], "demo.c:3:1: error: x")
+    assert bench.run("nightly", *kernel)[0] == FailureClass.COMPILE.exit_code
+    before = bench.started_builds()
+    assert bench.run("nightly", *kernel)[0] == FailureClass.COMPILE.exit_code
+    assert bench.started_builds() == before
+    bench.run("nightly", *kernel, "--retry-failed")
+    assert bench.started_builds() == before + 1
+
+
+def test_results_tell_the_time_of_each_stage_of_this_run(bench: Bench, booting: dict[str, Any]) -> None:
+    (cell,) = bench.build("--kernel", "6.1.0-10-amd64")[1]["cells"]
+    stages = ["toolkit", "compile", "fit", "sign", "assemble", "verify", "boot"]
+    assert list(cell["timings"]) == [stage for stage in stages if stage in cell["timings"]]
+    assert {"toolkit", "compile", "fit", "assemble", "verify", "boot"} <= cell["timings"].keys()
+    assert all(isinstance(seconds, float) for seconds in cell["timings"].values())
+    assert 0 < sum(cell["timings"].values()) <= cell["duration_s"]
+    (again,) = json.loads(bench.run("boot", "--kernel", "6.1.0-10-amd64", "--json")[1])["cells"]
+    assert list(again["timings"]) == ["boot"], "what was not done by this run took no time of it"
+    (evidence,) = Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells.values()
+    assert list(evidence.timings) == list(cell["timings"]), "and is on record all the same"
+    bench.break_kernel("6.1.0-10-rt-amd64", "demo.c:1:1: error: x")
+    (failed,) = bench.build("--kernel", "6.1.0-10-rt-amd64")[1]["cells"]
+    assert list(failed["timings"]) == ["toolkit", "compile"]
 
 
 def test_classes_have_exit_codes_and_several_have_their_own(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from builder.errors import (
     CellError,
     CommandError,
     DamagedError,
+    Failure,
     FailureClass,
     FormatError,
     HostError,
@@ -28,6 +29,7 @@ from builder.evidence.blame import (
     is_understood,
     is_worth_another_try,
     machine_fault,
+    would_repeat,
 )
 
 TOOLKIT, FIT, INFRA = FailureClass.TOOLKIT, FailureClass.FIT, FailureClass.INFRASTRUCTURE
@@ -130,3 +132,28 @@ def test_only_what_nobody_meant_needs_a_traceback(error: Exception, *, is_explai
 )
 def test_an_error_of_the_system_is_said_in_a_sentence(error: OSError, sentence: str) -> None:
     assert describe_os_error(error) == sentence
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "code", "repeats"),
+    [
+        (FailureClass.COMPILE, "api-arity", True),
+        (FailureClass.COMPILE, "missing-tool", True),
+        (FailureClass.UNRESOLVED_SYMBOL, "modpost-undefined", True),
+        # Bounds of the machine or of versions.yaml are no input of a cell, and what nobody understood may be anything.
+        (FailureClass.COMPILE, "timeout", False),
+        (FailureClass.COMPILE, "memory-limit", False),
+        (FailureClass.COMPILE, "processes-limit", False),
+        (FailureClass.COMPILE, "disk-limit", False),
+        (FailureClass.COMPILE, "unknown", False),
+        (FailureClass.COMPILE, "driver-excludes", False),
+        (TOOLKIT, "compiler-crash", False),
+        (TOOLKIT, "toolkit-image-missing", False),
+        (INFRA, "disk-full", False),
+        (FIT, "vermagic", False),
+    ],
+)
+def test_only_what_the_driver_is_to_blame_for_repeats_itself(
+    failure_class: FailureClass, code: str, repeats: bool
+) -> None:
+    assert would_repeat(Failure(failure_class=failure_class, code=code, detail="x")) is repeats

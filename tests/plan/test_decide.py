@@ -228,3 +228,69 @@ def test_what_is_built_here_counts_more_than_a_registry() -> None:
     known = {candidate.cell.id: _evidence()}
     decision = make_plan([candidate], evidence=known, images=images, elsewhere=said).decisions[0]
     assert decision.reason is Reason.UP_TO_DATE
+
+
+_FAILED = _evidence(
+    outcome=CellOutcome.FAILED, modules=(), digest="", timings={"toolkit": 0.1, "compile": 2.0},
+    failure=Failure(failure_class=FailureClass.COMPILE, code="api-arity", detail="a.c:1: error: x", location="a.c:1"),
+)  # fmt: skip
+
+
+def _plan_again(evidence: CellEvidence = _FAILED, candidate: Candidate | None = None, **more: Any) -> Decision:
+    return make_plan([candidate or _candidate()], evidence={evidence.cell: evidence}, images={}, **more).decisions[0]
+
+
+def test_what_failed_to_compile_is_not_compiled_again_and_says_when_it_failed() -> None:
+    decision = _plan_again()
+    assert (decision.action, decision.reason, decision.failed) == (Action.FAIL, Reason.FAILED_BEFORE, _FAILED)
+    assert decision.key, "its registry may have it: another machine made it"
+    assert decision.explanation == (
+        "its compile failed on 2026-11-23T00:00:00Z (api-arity), and nothing that goes into it changed since; "
+        "--retry-failed compiles it again"
+    )
+    assert Plan(decisions=(decision,)).work == ()
+
+
+@pytest.mark.parametrize("asked", [{"force": True}, {"retry_failed": True}])
+def test_what_failed_is_compiled_again_where_that_is_asked_for(asked: dict[str, Any]) -> None:
+    decision = _plan_again(**asked)
+    assert (decision.action, decision.failed) == (Action.BUILD, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"failure": Failure(failure_class=FailureClass.INFRASTRUCTURE, code="disk-full", detail="x")},
+        {"failure": Failure(failure_class=FailureClass.COMPILE, code="timeout", detail="x")},
+        {"failure": Failure(failure_class=FailureClass.COMPILE, code="expected-module-missing", detail="x"),
+         "timings": {"compile": 2.0, "fit": 0.1}},
+        {"timings": {}},
+        {"inputs": asdict(replace(_INPUTS, source="other"))},
+        {"inputs": asdict(replace(_INPUTS, toolkit="other"))},
+        {"inputs": asdict(replace(_INPUTS, kernel="other"))},
+        {"inputs": asdict(replace(_INPUTS, format="2"))},
+        {"inputs": {}},
+    ],
+)  # fmt: skip
+def test_what_may_come_out_otherwise_is_compiled_again(changes: dict[str, Any]) -> None:
+    assert _plan_again(replace(_FAILED, **changes)).action is Action.BUILD
+
+
+@pytest.mark.parametrize("changes", [{"signers": "s2"}, {"base": "b2"}, {"compress": "xz"}])
+def test_what_a_compile_does_not_see_makes_no_failed_one_worth_another_try(changes: dict[str, str]) -> None:
+    assert _plan_again(candidate=_candidate(replace(_INPUTS, **changes))).action is Action.FAIL
+
+
+def test_cells_that_share_a_compile_share_its_failure_and_its_result() -> None:
+    other = replace(_FAILED, cell="demo-1.0.0-other")
+    decision = _plan_again(other)
+    assert decision.action is Action.FAIL
+    assert decision.explanation.startswith("the compile that it shares with demo-1.0.0-other failed on ")
+    assert _plan_again(other, compiled={_INPUTS.compile_key}).action is Action.ASSEMBLE
+
+
+def test_what_failed_here_and_is_published_is_left_alone_and_stays_a_failure_where_nobody_knows() -> None:
+    there = _plan_again(elsewhere={_CELL.id: Elsewhere(digest="sha256:1")})
+    assert (there.action, there.reason) == (Action.SKIP, Reason.PUBLISHED)
+    unknown = _plan_again(elsewhere={_CELL.id: Elsewhere(problem="no answer")})
+    assert (unknown.action, unknown.reason) == (Action.FAIL, Reason.FAILED_BEFORE)
