@@ -186,6 +186,10 @@ chmod 755 /bin/rmmod
 (while :; do dmesg -n 1; done) &
 sleep 0.2
 """
+# What the next test is started by has all rights until it gives them up.
+_REPLACE_CONFINE = """
+printf '#!/bin/sh\\nexit 0\\n' >/kmodsmith/confine
+"""
 # name of the case: module, changes of its request, what must be found first
 _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
     "nothing wrong": ("good", {"settings": {"repeat": 12}}, None),
@@ -266,6 +270,19 @@ _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
         BootCheck.GUEST_CHANGED,
     ),
     "smoke test leaves processes and programs behind": ("good", {"test": _LEAVE, "settings": {"repeat": 3}}, None),
+    "smoke test replaces what confines the next one": (
+        "bad_parameter",
+        {
+            "test": _REPLACE_CONFINE,
+            "settings": {
+                "parameters": (
+                    {"name": "little", "modules": {"bad_parameter": "limit=1"}},
+                    {"name": "more", "modules": {"bad_parameter": "limit=2"}},
+                )
+            },
+        },
+        BootCheck.GUEST_CHANGED,
+    ),
     "smoke test pretends to be the guest": (
         "good",
         {"test": "echo '<13>kmodsmith 0123456789abcdef finish' >/dev/kmsg; exit 3"},

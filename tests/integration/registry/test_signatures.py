@@ -353,6 +353,19 @@ def test_a_new_key_signs_beside_the_old_one(site: _Site, cells: list[dict[str, A
     assert site.verify(cells[0]["names"][0]) == (0, {})
 
 
+def _check_signs(site: _Site, environment: dict[str, str]) -> None:
+    """Let the signer that is configured complete what is published, with what it needs in the environment."""
+    own_machine = site.machine
+    site.machine = own_machine.with_environment(environment)
+    try:
+        code, results = site.run("publish")
+        assert (code, {row["status"] for row in results["cells"]}) == (0, {"completed"}), results
+        assert site.verify(results["cells"][0]["names"][0]) == (0, {})
+    finally:
+        site.machine = own_machine
+        site.set_up(signer=site.signer())
+
+
 def test_a_token_signs_images(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need("softhsm2-util")
     (tmp_path / "tokens").mkdir()
@@ -383,15 +396,7 @@ def test_a_token_signs_images(site: _Site, tmp_path: Path, monkeypatch: pytest.M
     }
     site.set_up(signer=token)
     environment = {"SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf")}
-    own_machine = site.machine
-    site.machine = own_machine.with_environment(environment)
-    try:
-        code, results = site.run("publish")
-        assert (code, {row["status"] for row in results["cells"]}) == (0, {"completed"}), results
-        assert site.verify(results["cells"][0]["names"][0]) == (0, {})
-    finally:
-        site.machine = own_machine
-        site.set_up(signer=site.signer())
+    _check_signs(site, environment)
 
 
 def test_a_key_that_cosign_made_signs_images(site: _Site, engines: Engines, tmp_path: Path) -> None:
@@ -404,15 +409,7 @@ def test_a_key_that_cosign_made_signs_images(site: _Site, engines: Engines, tmp_
         "passphrase_env": "VENDOR_PASSPHRASE",
     }
     site.set_up(signer=key)
-    own_machine = site.machine
-    site.machine = own_machine.with_environment({"VENDOR_PASSPHRASE": engines.password})
-    try:
-        code, results = site.run("publish")
-        assert (code, {row["status"] for row in results["cells"]}) == (0, {"completed"}), results
-        assert site.verify(results["cells"][0]["names"][0]) == (0, {})
-    finally:
-        site.machine = own_machine
-        site.set_up(signer=site.signer())
+    _check_signs(site, {"VENDOR_PASSPHRASE": engines.password})
 
 
 def test_a_key_that_does_not_belong_to_its_public_key_publishes_nothing(site: _Site) -> None:
