@@ -126,9 +126,12 @@ _SAMPLE = parse_kernel_version("5.14.0-427.68.1.el9_4.x86_64+rt")
 def _check_names(config: Config, document: YamlFile) -> Iterator[Mistake]:
     """Two drivers whose images have one name, and tags that are too long, would be found out when all is built."""
     owners: dict[str, str] = {}
+    longest = max((group.tag_suffix for group in config.groups.values()), key=len)
     for number, driver in enumerate(config.drivers):
         try:
-            names = image_names(driver.image_name, driver.name, driver.version, _SAMPLE, config.publish.tags)
+            names = image_names(
+                driver.image_name, driver.name, driver.version, _SAMPLE, config.publish.tags, suffix=longest
+            )
         except UsageError as error:
             yield document.mistake(("drivers", number, "version"), error.message)
             continue

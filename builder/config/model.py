@@ -778,6 +778,9 @@ class Group(_Model):
     """Only the newest kernel of each series, variant and architecture."""
     signers: tuple[Name, ...] = ()
     """Who signs the modules; two while certificates are being rotated: a kernel that trusts either loads them."""
+    tag_suffix: Annotated[str, Field(pattern=r"^(-[a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", max_length=20)] = ""
+    """What the tags of its images end with, such as `-dev`: groups that take the same kernels and sign otherwise must
+    differ in it, or one would take the names of the other's images."""
     signing: Literal["optional", "required", "production"] = "optional"
     """optional: without signers, images are labelled as unsigned. required: no cell without a signer. production:
     in addition, no development key."""

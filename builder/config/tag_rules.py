@@ -65,9 +65,9 @@ def is_own_tag(rule: str) -> bool:
 
 
 def image_names(
-    repository: str, driver: str, version: str, kernel: KernelVersion, rules: Sequence[str]
+    repository: str, driver: str, version: str, kernel: KernelVersion, rules: Sequence[str], *, suffix: str = ""
 ) -> tuple[str, ...]:
-    """Return the full names of a cell's image, in the order of the rules.
+    """Return the full names of a cell's image, in the order of the rules; ``suffix`` is what all tags end with.
 
     Raises:
         UsageError: a tag is too long for a registry.
@@ -80,7 +80,7 @@ def image_names(
         "arch": kernel.arch.oci,
         "variant": str(kernel.variant),
     }
-    tags = [normalize_tag(RULES.get(rule, rule).format_map(fields)) for rule in rules]
+    tags = [normalize_tag(RULES.get(rule, rule).format_map(fields)) + suffix for rule in rules]
     for tag in tags:
         if not _TAG.fullmatch(tag):
             raise UsageError(

@@ -27,17 +27,18 @@ _MOST_OF_KIND = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One driver version for one kernel version."""
+    """One driver version for one kernel version; ``suffix`` tells it from that of a group that signs otherwise."""
 
     driver: str
     driver_version: str
     kernel: KernelVersion
     source: str
+    suffix: str = ""
 
     @property
     def id(self) -> str:
         """Printable key; also the cell's folder below the work folder."""
-        return f"{self.driver}-{self.driver_version}/{self.kernel.raw}"
+        return f"{self.driver}-{self.driver_version}/{self.kernel.raw}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +103,14 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
     of_other_kinds = {kernel: why for kernel, why in found.of_other_kinds.items() if selector.takes_kernel(kernel)}
     if not kernels:
         raise _nothing_matches(group_name, of_other_kinds)
-    cells = [_make_cell(driver, kernel, group.source) for driver in drivers for kernel in kernels]
+    cells = [_make_cell(driver, kernel, group) for driver in drivers for kernel in kernels]
     left_out = {cell.id: entry for cell in cells if (entry := find_left_out(cell, config)) is not None}
     incomplete = _incomplete_kernels(group, kernels, lock)
     for code, kernel, reason in [
         *(("kernel-incomplete", kernel, why) for kernel, why in incomplete if selector.takes_kernel(kernel)),
         *(("release-kind", kernel, why) for kernel, why in of_other_kinds.items()),
     ]:
-        for cell in (_make_cell(driver, kernel, group.source) for driver in drivers):
+        for cell in (_make_cell(driver, kernel, group) for driver in drivers):
             left_out[cell.id] = find_left_out(cell, config) or LeftOut(cell=cell, code=code, reason=reason)
     return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
 
@@ -213,8 +214,33 @@ def _newest_of_each(kernels: list[KernelVersion]) -> list[KernelVersion]:
     return sorted(newest, key=lambda kernel: kernel.sort_key)
 
 
-def _make_cell(driver: Driver, kernel: KernelVersion, source: str) -> Cell:
-    return Cell(driver=driver.name, driver_version=driver.version, kernel=kernel, source=source)
+def _make_cell(driver: Driver, kernel: KernelVersion, group: Group) -> Cell:
+    return Cell(
+        driver=driver.name, driver_version=driver.version, kernel=kernel, source=group.source, suffix=group.tag_suffix
+    )
+
+
+def find_name_takers(config: Config, lock: Lock, name: str) -> dict[str, tuple[Cell, ...]]:
+    """Return, by group, the cells that another group has as well, and signs otherwise: both are one name's.
+
+    What is excluded or known to be bad has no image, so nobody takes its name.
+    """
+    group = config.groups[name]
+    others = [
+        other
+        for other, settings in config.groups.items()
+        if settings.signers != group.signers and settings.tag_suffix == group.tag_suffix
+    ]
+    if not others:
+        return {}
+    own = {cell.id: cell for cell in make_matrix(config, lock, Selector(group=name)).cells}
+    found: dict[str, tuple[Cell, ...]] = {}
+    for other in others:
+        with contextlib.suppress(UsageError, LockFileError):  # it has no kernels now
+            cells = make_matrix(config, lock, Selector(group=other)).cells
+            if shared := tuple(own[cell.id] for cell in cells if cell.id in own):
+                found[other] = shared
+    return found
 
 
 def find_left_out(cell: Cell, config: Config) -> LeftOut | None:

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from builder.errors import LockFileError, UsageError
+from builder.config.yamlfile import read_yaml
+from builder.errors import ConfigError, LockFileError, UsageError
 from builder.host.memory import available_memory
 from builder.plan.decide import WANTING, Action, Elsewhere, Plan, make_plan, predict_seconds
 from builder.plan.known import OF_KERNELS, KnownProblems, describe_known, find_idle_known_bad
-from builder.plan.matrix import Selector, make_matrix
+from builder.plan.matrix import Selector, find_name_takers, make_matrix
 from builder.plan.project import BootWish
 from builder.store.images import (
     Image,
@@ -26,6 +27,7 @@ from builder.store.images import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from builder.config.model import Group
     from builder.kernel import KernelVersion
     from builder.plan.decide import Candidate, Decision
     from builder.plan.project import Project
@@ -96,6 +98,7 @@ def plan_project(
     """
     policy = boot.policy(project)
     matrix = make_matrix(project.config, project.lock, selector)
+    check_names_apart(project, selector.group or project.config.default_group)
     signers = read_signers(project, selector)
     known = KnownProblems(entries=project.config.known_problems, today=datetime.now(UTC).date())
     tell_once(project, find_complaints_of_plans(project, known))
@@ -126,6 +129,43 @@ def plan_project(
         boots=project.journal.boots.values(),
     )
     return Planned(plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s)
+
+
+def check_names_apart(project: Project, group: str) -> None:
+    """Check that no group takes the names of another's images, which others signed.
+
+    Raises:
+        ConfigError: one does, and each run would undo what the other did, or publish what nobody signed.
+    """
+    if project.untrusted:  # nothing of it is signed
+        return
+    takers = find_name_takers(project.config, project.lock, group)
+    if not takers:
+        return
+    document = read_yaml(project.file)
+    own = _describe_signers(project.config.groups[group])
+    mistakes = []
+    for other, cells in takers.items():
+        theirs = f"{_describe_signers(project.config.groups[other])} in group {other!r}"
+        more = f" and {len(cells) - 1} more of its cells" if len(cells) > 1 else ""
+        name = project.image_names(cells[:1])[cells[0].id][0]
+        sentence = (
+            f"{own}, and {theirs}, which takes {cells[0].kernel}{more}, too: each would take {name} from the other"
+        )
+        mistakes.append(document.mistake(("groups", group, "signers"), sentence))
+    raise ConfigError(
+        mistakes,
+        hint="give these groups the same signers, or kernels that the others do not take, or a 'tag_suffix', such as "
+        "-dev, that the tags of their images end with",
+    )
+
+
+def _describe_signers(group: Group) -> str:
+    return (
+        f"{' and '.join(group.signers)} sign{'s' if len(group.signers) == 1 else ''}"
+        if group.signers
+        else "nobody signs"
+    )
 
 
 def acknowledge(candidates: Iterable[Candidate], known: KnownProblems) -> list[Candidate]:

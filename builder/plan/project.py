@@ -217,7 +217,14 @@ class Project:
         """Return the full names of cells' images by cell id; the first is what people use."""
         rules = self.config.publish.tags
         return {
-            cell.id: image_names(self._repositories[cell.driver], cell.driver, cell.driver_version, cell.kernel, rules)
+            cell.id: image_names(
+                self._repositories[cell.driver],
+                cell.driver,
+                cell.driver_version,
+                cell.kernel,
+                rules,
+                suffix=cell.suffix,
+            )
             for cell in cells
         }
 

@@ -195,7 +195,7 @@ def find_lists(
     return [
         PublishableList(
             name=name,
-            title=f"{decisions[0].cell.driver}-{decisions[0].cell.driver_version}",
+            title=f"{decisions[0].cell.driver}-{decisions[0].cell.driver_version}{decisions[0].cell.suffix}",
             members=tuple(make_publishable(project, decision, names[decision.cell.id]) for decision in decisions),
         )
         for name, decisions in members.items()

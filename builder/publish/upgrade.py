@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
@@ -179,8 +179,10 @@ def _check_release(
             for driver in chosen
             for kernel in stream.runs
         ]
-        for candidate, keys in _with_keys(project, source, cells):
-            presence, digest, why = presences.of(project.config, candidate, keys)
+        for ways in _with_keys(project, source, cells):
+            answers = [(candidate, presences.of(project.config, candidate, keys)) for candidate, keys in ways]
+            ready = (item for item in answers if item[1][0] is Presence.READY)
+            candidate, (presence, digest, why) = next(ready, answers[0])
             cell = candidate.cell
             yield Readiness(
                 release=version, arch=arch, stream=stream.tag, state=stream.state, kernel=cell.kernel.raw,
@@ -213,13 +215,27 @@ def _without_kernel(
         )  # fmt: skip
 
 
-def _with_keys(project: Project, source: str, cells: Sequence[Cell]) -> Iterator[tuple[Candidate, frozenset[str]]]:
-    """Return cells with the keys that their images may have: one for each way to sign that a group of theirs has."""
-    groups = [name for name, group in project.config.groups.items() if group.source == source]
-    signers = [read_identities(project.config, name) for name in groups] or [()]
-    ways = {tuple((item.certificate.fingerprint, item.algorithm) for item in way): way for way in signers}
-    for of_cell in zip(*(project.candidates(cells, way) for way in ways.values()), strict=True):
-        yield of_cell[0], frozenset(item.inputs.key for item in of_cell if item.inputs)
+def _with_keys(
+    project: Project, source: str, cells: Sequence[Cell]
+) -> Iterator[tuple[tuple[Candidate, frozenset[str]], ...]]:
+    """Return, of each cell, what its images may be: one for each ending of tags that groups of its source have.
+
+    Each with the keys that it may have, one for each way to sign of those groups; those without an ending come first.
+    """
+    groups = {name: group for name, group in project.config.groups.items() if group.source == source}
+    suffixes = sorted({group.tag_suffix for group in groups.values()}) or [""]
+    found = []
+    for suffix in suffixes:
+        named = [replace(cell, suffix=suffix) for cell in cells]
+        signers = [read_identities(project.config, name) for name in groups if groups[name].tag_suffix == suffix]
+        ways = {tuple((item.certificate.fingerprint, item.algorithm) for item in way): way for way in signers or [()]}
+        found.append(
+            [
+                (of_cell[0], frozenset(item.inputs.key for item in of_cell if item.inputs))
+                for of_cell in zip(*(project.candidates(named, way) for way in ways.values()), strict=True)
+            ]
+        )
+    yield from zip(*found, strict=True)
 
 
 _Answer = tuple[Presence, str, str]

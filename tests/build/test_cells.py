@@ -556,3 +556,29 @@ def test_reuse_of_a_kernel_that_is_not_known_refuses_that_cell_alone(bench: Benc
     refused = next(cell for cell in report["cells"] if cell["status"] == "refused")
     assert refused["kernel"] == _OTHER
     assert "those of 6.1.0-77-amd64 (reuse): the lock has no kernel" in bench.run("plan", "--json", *_BOTH[:-2])[1]
+
+
+def test_groups_with_endings_have_cells_of_their_own(bench: Bench) -> None:
+    """Names, journal and logs are theirs; what both have is made once."""
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text().replace("{source: debian}", "{source: debian, tag_suffix: -dev}"))
+    kernel = ("--kernel", "6.1.0-10-amd64")
+    bench.offer_with_keys()
+    assert bench.build(*kernel)[1]["counts"] == {"built": 1}
+    before = bench.started_builds()
+    (cell,) = bench.build(*kernel, "--group", "all")[1]["cells"]
+    assert (cell["status"], cell["cell"]) == ("proven", "demo-1.2.0/6.1.0-10-amd64-dev")
+    assert cell["image"] == "localhost/demo:1.2.0-6.1.0-10-amd64-dev"
+    assert bench.build(*kernel)[1]["counts"] == {"skipped": 1}
+    assert bench.build(*kernel, "--group", "all")[1]["counts"] == {"skipped": 1}
+    assert bench.started_builds() == before
+
+
+def test_nothing_is_built_whose_name_another_group_would_take(bench: Bench) -> None:
+    bench.use_signer(key_file="sign.key")
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text().replace(", tag_suffix: -unsigned", ""))
+    for verb in ("build", "plan", "publish", "audit"):
+        code, _, err = bench.run(verb, "--group", "all")
+        assert (code, "at groups.all.signers nobody signs, and vendor signs in group 'few'" in err) == (3, True), err
+    assert not bench.started_builds()

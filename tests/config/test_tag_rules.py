@@ -23,6 +23,14 @@ def test_tags(version: str, kernel: str, rules: list[str], tags: list[str]) -> N
     assert [name.partition(":")[2] for name in names] == tags
 
 
+def test_an_ending_ends_every_tag_and_counts() -> None:
+    kernel = parse_kernel_version("6.1.0-9-amd64")
+    names = image_names("a/b", "b", "1.0.0", kernel, ["version-kernel", "{variant}-x"], suffix="-dev")
+    assert names == ("a/b:1.0.0-6.1.0-9-amd64-dev", "a/b:standard-x-dev")
+    with pytest.raises(UsageError, match="128 are allowed"):
+        image_names("a/b", "b", "x" * 110, kernel, ["version-kernel"], suffix="-developers")
+
+
 def test_a_tag_that_is_too_long_is_an_error_before_anything_is_built() -> None:
     with pytest.raises(UsageError, match="128 are allowed"):
         image_names("a/b", "b", f"1.0.0-{'x' * 120}", parse_kernel_version("6.1.0-9-amd64"), ["version-kernel"])

@@ -171,6 +171,7 @@ class Bench:
         file = self.folder / "versions.yaml"
         wanted = "{source: debian, newest: true, signing: required, signers: [vendor],"
         text = file.read_text().replace("{source: debian, newest: true,", wanted)
+        text = text.replace("{source: debian}", "{source: debian, tag_suffix: -unsigned}")
         file.write_text(f"{text}signers: {json.dumps({'vendor': {'certificate': 'vendor.pem', **signer}})}\n")
 
     @contextmanager

@@ -82,6 +82,20 @@ def test_upgrade_check_says_what_is_there(site: Site) -> None:
     assert _presences(site) == (18, {"standard": "known-bad", "rt": "ready"}), "nodes would be without it"
 
 
+def test_upgrade_check_takes_the_image_of_any_group_by_the_ending_of_its_tags(site: Site) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    key = _use_registry(site)
+    groups = yaml.safe_load((site.folder / "versions.yaml").read_text())["groups"]
+    site.edit(groups=groups | {"dev": {"source": "ocp", "tag_suffix": "-dev"}})
+    labels = {"io.kmodsmith.cell.key": key}
+    assert _presences(site) == (18, {"standard": "absent", "rt": "absent"})
+    site.world.image([{"x": b""}], repository="drivers/demo", tag=f"{_RT_TAG}-dev", labels=labels)
+    _, answer = site.json("upgrade-check", "4.17.1")
+    found = {row["variant"]: (row["presence"], row["image"].rpartition(":")[2]) for row in answer["images"]}
+    assert found == {"rt": ("ready", f"{_RT_TAG}-dev"), "standard": ("absent", f"1.2.0-{_K1}")}
+
+
 def test_upgrade_check_reads_signatures(site: Site) -> None:
     site.release("4.17.1", _K1)
     site.run("discover", "--source", "ocp")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def test_what_it_prints_for_versions_yaml_is_taken_there(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench.run("keys", "create", "--kind", "ecdsa", "--folder", str(tmp_path / "private"))
     assert (code, "signers: [development]" in out) == (0, True)
+    assert "or different endings of their tags (tag_suffix)" in " ".join(out.split())
     file = bench.folder / "versions.yaml"
     text = out.partition("For versions.yaml:\n")[2].partition("and in each group")[0]
     file.write_text(f"{file.read_text()}{text}")
