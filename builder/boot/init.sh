@@ -117,10 +117,10 @@ load() { # load STEP PATIENCE WANTED FILE [ARGUMENT...]: WANTED is taken, refuse
 smoke() { # smoke STEP PATIENCE COMMAND...: with processes and mounts of its own, which end with it
     begin "$1" "$2"
     shift 2
-    before=$(cat /kmodsmith/modules/*.ko /kmodsmith/confine | sha256sum)
+    trusted=$(cat /kmodsmith/modules/*.ko /kmodsmith/confine | sha256sum)
     (cd /kmodsmith/test && exec unshare -p -f --mount-proc /kmodsmith/confine "$@") >/tmp/said 2>&1 </dev/null 6>&- 7>&-
     code=$?
-    [ "$before" = "$(cat /kmodsmith/modules/*.ko /kmodsmith/confine | sha256sum)" ] || tell changed
+    [ "$trusted" = "$(cat /kmodsmith/modules/*.ko /kmodsmith/confine | sha256sum)" ] || tell changed
     end "$code" /tmp/said
     account
 }
