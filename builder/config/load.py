@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
+import errno
+import os
 import re
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from builder.config.model import (
-    AllowedMessage,
-    AnySource,
-    BootTest,
-    BootTimeouts,
-    BuildSettings,
-    Config,
-    DebianArchive,
-    Driver,
-    DropRelease,
-    Exclude,
-    ExpectedLoad,
-    Group,
-    ImageSigner,
-    InClusterBuild,
-    KmmModule,
-    KnownBad,
-    KnownProblem,
-    Mirror,
-    ParameterSet,
-    PublishSettings,
-    RegistrySettings,
-    Reuse,
-    Signer,
-    Toleration,
-    is_label_value,
-)
+from builder.config.model import Config, Driver, Group, is_label_value
 from builder.config.tag_rules import image_names
+from builder.config.translate import translate, unknown
 from builder.config.yamlfile import YamlFile, read_yaml
 from builder.errors import ConfigError, Mistake, UsageError
 from builder.host.places import find_problem, find_problem_inside
 from builder.kernel import parse_kernel_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pydantic_core import ErrorDetails
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrusted: bool = False) -> Config:
@@ -68,10 +43,8 @@ def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrus
     try:
         config = Config.model_validate(_lists_as_tuples(document.data))
     except ValidationError as error:
-        found = error.errors()  # made anew each time
-        problems = [problem for problem in found if not _is_consequence(problem, found)]
-        mistakes = [_translate(problem, document) for problem in problems]
-        raise ConfigError([*mistakes, *_check_raw_dates(document, today)]) from None
+        sound = _check_files(dict(_read_sound_drivers(document)), document, [file.parent, *outside])
+        raise ConfigError([*translate(error.errors(), document), *_check_raw_dates(document, today), *sound]) from None
     for driver in config.drivers:
         driver._root = file.parent  # noqa: SLF001 - the loader completes what it has just made
     keys = [config.publish.signer] if config.publish.signer else []
@@ -82,7 +55,7 @@ def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrus
     if mistakes := [
         *_check_references(config, document),
         *_check_places(config, document, [file.parent, *outside]),
-        *_check_files(config, document),
+        *_check_files(dict(enumerate(config.drivers)), document, [file.parent, *outside]),
         *_check_dates(config, document, today),
     ]:
         raise ConfigError(mistakes)
@@ -111,12 +84,12 @@ def _check_references(config: Config, document: YamlFile) -> Iterator[Mistake]:
     givers = [name for name, source in config.sources.items() if source.gives_base_images]
     for name, source in config.sources.items():
         if source.runtime_source not in {None, *givers}:
-            sentence = _unknown("source with base images", str(source.runtime_source), givers)
+            sentence = unknown("source with base images", str(source.runtime_source), givers)
             yield document.mistake(("sources", name, "runtime"), sentence)
     for name, group in config.groups.items():
         yield from _check_group(config, document, name, group)
     if config.default_group not in config.groups:
-        yield document.mistake(("default_group",), _unknown("group", config.default_group, config.groups))
+        yield document.mistake(("default_group",), unknown("group", config.default_group, config.groups))
 
 
 # A name of the usual length: what is too long with it would be too long for most kernels.
@@ -154,19 +127,19 @@ def _check_driver_globs(config: Config, document: YamlFile) -> Iterator[Mistake]
     excluded = [("exclude", number, entry.driver) for number, entry in enumerate(config.exclude)]
     for key, number, glob in [*excluded, *(("known_bad", at, bad.driver) for at, bad in enumerate(config.known_bad))]:
         if not any(fnmatchcase(name, glob) for name in names):
-            yield document.mistake((key, number, "driver"), _unknown("driver", glob, names))
+            yield document.mistake((key, number, "driver"), unknown("driver", glob, names))
 
 
 def _check_group(config: Config, document: YamlFile, name: str, group: Group) -> Iterator[Mistake]:
     if group.source not in config.sources:
-        yield document.mistake(("groups", name, "source"), _unknown("source", group.source, config.sources))
+        yield document.mistake(("groups", name, "source"), unknown("source", group.source, config.sources))
     elif not config.sources[group.source].has_releases:
         for key in sorted({"releases", "include"} & group.model_fields_set):
             yield document.mistake(("groups", name, key), f"source {group.source!r} has no releases")
     for number, signer in enumerate(group.signers):
         place: tuple[str | int, ...] = ("groups", name, "signers", number)
         if signer not in config.signers:
-            yield document.mistake(place, _unknown("signer", signer, config.signers))
+            yield document.mistake(place, unknown("signer", signer, config.signers))
         elif signer in group.signers[:number]:
             yield document.mistake(place, f"{signer!r} is named twice")
 
@@ -184,7 +157,7 @@ def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) 
     known = {name.replace("-", "_") for name in driver.modules}
     for place, name in wanted:
         if known and name.replace("-", "_") not in known:
-            yield document.mistake((*path, *place), _unknown("module", name, driver.modules))
+            yield document.mistake((*path, *place), unknown("module", name, driver.modules))
 
 
 def _check_places(config: Config, document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
@@ -207,9 +180,21 @@ def _check_places(config: Config, document: YamlFile, allowed: Sequence[Path]) -
                 yield document.mistake(("sources", name, file.key), problem)
 
 
-def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
-    for number, driver in enumerate(config.drivers):
-        path = ("drivers", number)
+def _read_sound_drivers(document: YamlFile) -> Iterator[tuple[int, Driver]]:
+    """Yield the drivers of a file that is wrong elsewhere: what they lack on disk is told in the same round."""
+    entries = document.data.get("drivers")
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        with contextlib.suppress(ValidationError):
+            driver = Driver.model_validate(_lists_as_tuples(entry))
+            driver._root = document.file.parent  # noqa: SLF001 - the loader completes what it has just made
+            yield number, driver
+
+
+def _check_files(drivers: Mapping[int, Driver], document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
+    for number, driver in drivers.items():
+        if find_problem(driver.source, driver.source_dir, allowed):  # told already; of what lies there nothing is
+            continue
+        path: tuple[str | int, ...] = ("drivers", number)
         if not driver.source_dir.is_dir():
             yield document.mistake((*path, "source"), f"there is no folder {driver.source}")
             continue
@@ -217,15 +202,46 @@ def _check_files(config: Config, document: YamlFile) -> Iterator[Mistake]:
             yield document.mistake((*path, "containerfile"), f"there is no file {driver.containerfile}")
         if driver.dkms:
             yield from _check_source_file(driver, driver.dkms, document, (*path, "dkms"))
-        for key, files in (("firmware", driver.firmware), ("licenses", driver.licenses)):
-            for index, name in enumerate(files):
-                yield from _check_source_file(driver, name, document, (*path, key, index))
+        for index, name in enumerate(driver.firmware):
+            yield from _check_source_file(driver, name, document, (*path, "firmware", index))
+        yield from _check_licenses(driver, document, path)
         yield from _check_boot_files(driver, document, (*path, "boot"))
+
+
+_ABSENT = f"cannot be opened: {os.strerror(errno.ENOENT)}"
+
+
+# What files with licences are called: certification wants one, and vendors do not agree on a name.
+_OF_LICENSE = re.compile(r"(?i)licen[cs]e|copying|^gpl|^eula|copyright")
+
+
+def _check_licenses(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
+    """The default is a name that nobody wrote: of a file that is not there, the key has to be named."""
+    is_default = "licenses" not in driver.model_fields_set
+    for index, name in enumerate(driver.licenses):
+        problem = find_problem_inside(driver.source_dir, name)
+        if not (is_default and problem and problem.endswith(_ABSENT)):
+            yield from _check_source_file(driver, name, document, (*path, "licenses", index))
+            continue
+        found = [file for file in _list_files(driver.source_dir) if _OF_LICENSE.search(file)]
+        meant = f"licenses: [{', '.join(found[:3])}]" if found else "licenses: [COPYING]"
+        sentence = f"'licenses' is not given, and there is no file {name} in {driver.source}, which is its default"
+        advice = "name what is there" if found else "name the files with the driver's licence, which images must hold"
+        yield document.mistake(path, f"{sentence}: {advice}, such as {meant}")
+
+
+def _list_files(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    except OSError:  # whoever reads the source says so
+        return []
 
 
 def _check_source_file(driver: Driver, name: str, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
     if problem := find_problem_inside(driver.source_dir, name):
-        yield document.mistake(path, f"there is no file {name} in {driver.source}: it {problem}")
+        why = "" if problem.endswith(_ABSENT) else f": it {problem}"
+        yield document.mistake(path, f"there is no file {name} in {driver.source}{why}")
 
 
 def _check_boot_files(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
@@ -238,7 +254,7 @@ def _check_boot_files(driver: Driver, document: YamlFile, path: tuple[str | int,
     known = {name.replace("-", "_") for name in driver.modules}
     for place, module in named:
         if known and module.replace("-", "_") not in known:
-            yield document.mistake((*path, *place), _unknown("module", module, driver.modules))
+            yield document.mistake((*path, *place), unknown("module", module, driver.modules))
 
 
 def _check_dates(config: Config, document: YamlFile, today: date) -> Iterator[Mistake]:
@@ -265,128 +281,3 @@ def _check_raw_dates(document: YamlFile, today: date) -> Iterator[Mistake]:
 def _expired(document: YamlFile, number: int, expires: date, owner: object) -> Mistake:
     sentence = f"expired on {expires}: ask its owner ({owner}) whether to fix, renew or remove it"
     return document.mistake(("known_bad", number, "expires"), sentence)
-
-
-def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
-    return f"there is no {kind} {word!r}{_nearest(word, known)}"
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(words) or 'none'}"
-
-
-def _is_consequence(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
-    """A list is not too short when it only lost the members that are reported themselves."""
-    path = problem["loc"]
-    return problem["type"] == "too_short" and any(
-        other["loc"][: len(path)] == path and len(other["loc"]) > len(path) for other in problems
-    )
-
-
-def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
-    """Turn one of pydantic's errors into a mistake with a sentence in plain words."""
-    path = tuple(part for part in problem["loc"] if part not in {"int", "str", "[key]"})
-    if path[:1] == ("sources",):  # pydantic puts the provider into the path
-        path = (*path[:2], *path[3:])
-    kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
-    match kind:
-        case "missing":
-            return document.mistake(path[:-1], f"{path[-1]!r} is required and missing")
-        case "extra_forbidden":
-            known = _fields_at(path[:-1])
-            return document.mistake(path, f"is not a known key{_nearest(str(path[-1]), known)}", at_key=True)
-        case "enum" | "literal_error":
-            known = re.findall(r"'([^']*)'", str(context["expected"]))
-            return document.mistake(path, f"{value!r} is not allowed{_nearest(str(value), known)}")
-        case "union_tag_not_found" | "union_tag_invalid":
-            return _translate_provider(document, path, context)
-        case "string_type" if isinstance(value, int | float | date):
-            read_as = "it as true or false" if isinstance(value, bool) else f"{value} as a {_kind_of(value)}"
-            return document.mistake(path, f"must be text, but YAML reads {read_as}: put it in quotes")
-        case "string_pattern_mismatch":
-            return document.mistake(path, f"{value!r} does not have the right form ({context['pattern']})")
-        case "kmodsmith":
-            return document.mistake(path, str(context["sentence"]))
-    sentence = _WRONG_KIND.get(kind)
-    if sentence:
-        return document.mistake(path, f"must be {sentence}, not {_kind_of(value)}")
-    return document.mistake(path, problem["msg"][:1].lower() + problem["msg"][1:])
-
-
-def _translate_provider(document: YamlFile, path: tuple[str | int, ...], context: dict[str, Any]) -> Mistake:
-    if "tag" not in context:
-        return document.mistake(path, "'provider' is required and missing")
-    known = re.findall(r"'([^']*)'", str(context["expected_tags"]))
-    sentence = f"{context['tag']!r} is not allowed{_nearest(str(context['tag']), known)}"
-    return document.mistake((*path, "provider"), sentence)
-
-
-_WRONG_KIND = {
-    "string_type": "text",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "date_type": "a date such as 2027-03-31",
-    "date_from_datetime_parsing": "a date such as 2027-03-31",
-    "date_parsing": "a date such as 2027-03-31",
-}
-
-
-def _kind_of(value: object) -> str:
-    if value is None:
-        return "nothing"
-    names = {
-        bool: "true or false",
-        int: "number",
-        float: "number",
-        str: "text",
-        dict: "a mapping",
-        tuple: "a list",
-    }
-    return names.get(type(value), "date" if isinstance(value, date) else type(value).__name__)
-
-
-_MODELS: dict[str, type[BaseModel]] = {
-    "drivers": Driver,
-    "registry": RegistrySettings,
-    "publish": PublishSettings,
-    "signers": Signer,
-    "groups": Group,
-    "exclude": Exclude,
-    "known_bad": KnownBad,
-    "known_problems": KnownProblem,
-    "build": BuildSettings,
-}
-
-
-# Models of lists and mappings below others, by the key that they stand under.
-_INNER_MODELS: dict[str, type[BaseModel]] = {
-    "archives": DebianArchive,
-    "drop": DropRelease,
-    "signer": ImageSigner,
-    "in_cluster_build": InClusterBuild,
-    "tolerations": Toleration,
-    "kmm": KmmModule,
-    "mirrors": Mirror,
-    "reuse": Reuse,
-    "timeouts": BootTimeouts,
-    "allow": AllowedMessage,
-    "parameters": ParameterSet,
-    "load": ExpectedLoad,
-}
-
-
-def _fields_at(path: tuple[str | int, ...]) -> list[str]:
-    if not path:
-        return list(Config.model_fields)
-    if path[0] == "sources" and len(path) == 2:  # noqa: PLR2004 - of whichever provider
-        return [field for kind in get_args(AnySource) for field in kind.model_fields]
-    inner = (_INNER_MODELS[str(part)] for part in reversed(path) if part in _INNER_MODELS)
-    is_boot = path[0] == "drivers" and "boot" in path
-    model = next(inner, BootTest if is_boot else _MODELS[str(path[0])])
-    return list(model.model_fields)

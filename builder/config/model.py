@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import date  # noqa: TC003 - pydantic reads annotations
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -88,8 +89,8 @@ def _check_path(text: str) -> str:
     return text
 
 
-def _check_jobs(value: int | str) -> int | str:
-    if value == "auto" or (isinstance(value, int) and value >= 1):
+def _check_jobs(value: object) -> object:
+    if value == "auto" or (type(value) is int and value >= 1):
         return value
     raise _complain(f"must be auto or a number of at least 1, not {value!r}")
 
@@ -202,28 +203,70 @@ def _check_pattern(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=39)]
+FORMS: dict[str, str] = {}
+"""What each pattern of the models asks for, in words: those who write the file need not read regular expressions."""
+
+
+def _form(pattern: str, words: str, **more: Any) -> Any:
+    """Return a field that must fit a pattern, and keep what that is in words."""
+    FORMS[pattern] = words
+    return Field(pattern=pattern, **more)
+
+
+Name = Annotated[
+    str,
+    _form(
+        r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+        "small letters, digits and '-', a letter or digit first and last",
+        max_length=39,
+    ),
+]
 DriverVersion = Annotated[str, AfterValidator(_check_driver_version)]
-ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="without .ko")]
+ModuleName = Annotated[
+    str, _form(r"^[A-Za-z0-9_-]+$", "the name of a module, without folder and .ko", description="without .ko")
+]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
-KeyringFile = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$", max_length=255)]
+KeyringFile = Annotated[str, _form(r"^/[A-Za-z0-9._/+-]+$", "an absolute path without blanks", max_length=255)]
 RelativeFile = Annotated[FileName, AfterValidator(_check_no_space)]
 Glob = Annotated[str, Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
-Channel = Annotated[str, Field(pattern=r"^[0-9a-z.-]+$", max_length=64)]
-Minor = Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}$")]
+Channel = Annotated[str, _form(r"^[0-9a-z.-]+$", "the name of a channel, such as fast-4.18", max_length=64)]
+Minor = Annotated[str, _form(r"^\d{1,4}\.\d{1,4}$", 'a minor such as "4.18", in quotes')]
 ImagePrefix = Annotated[
-    str, Field(pattern=r"^[a-zA-Z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?$"), AfterValidator(_check_image_prefix)
+    str,
+    _form(
+        r"^[a-zA-Z0-9.-]+(:\d+)?(/[a-z0-9._/-]*[a-z0-9])?$",
+        "a registry, or a registry and the beginning of a repository, such as quay.io/organisation",
+    ),
+    AfterValidator(_check_image_prefix),
 ]
-RegistryHost = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(:\d+)?$")]
+RegistryHost = Annotated[
+    str, _form(r"^[a-z0-9.-]+(:\d+)?$", "a host, with its port if need be, such as registry.site:5000; no https://")
+]
 Pullspec = Annotated[str, AfterValidator(_check_image)]
 LabelKey = Annotated[str, Field(min_length=1), AfterValidator(_check_label_key)]
-LabelValue = Annotated[str, Field(pattern=rf"^({_LABEL_VALUE})?$")]
+LabelValue = Annotated[
+    str,
+    _form(
+        rf"^({_LABEL_VALUE})?$",
+        "a label's value: up to 63 letters, digits, '.', '_' and '-', a letter or digit first and last",
+    ),
+]
 TagRule = Annotated[str, AfterValidator(_check_tag_rule)]
 Repository = Annotated[str, AfterValidator(_check_repository)]
-PinnedImage = Annotated[str, Field(pattern=r"^\S+@sha256:[0-9a-f]{64}$"), AfterValidator(_check_pinned_image)]
+PinnedImage = Annotated[
+    str,
+    _form(
+        r"^\S+@sha256:[0-9a-f]{64}$",
+        "an image by its digest, quay.io/organisation/base@sha256:...; 'skopeo inspect' tells it",
+    ),
+    AfterValidator(_check_pinned_image),
+]
 DebianArch = Annotated[Arch, Field(strict=False), AfterValidator(_check_debian_arch)]
-Flavour = Annotated[str, Field(pattern=r"^((rt|cloud)-)?(amd64|arm64)$")]
+Flavour = Annotated[
+    str,
+    _form(r"^((rt|cloud)-)?(amd64|arm64)$", "a flavour as Debian spells it, such as amd64, cloud-arm64 or rt-amd64"),
+]
 
 
 class _Model(BaseModel):
@@ -368,9 +411,9 @@ class Toleration(_Model):
 class InClusterBuild(_Model):
     """How KMM builds, in the cluster, for kernels that have no image yet; see driver-container/README.md."""
 
-    source: Annotated[str, Field(pattern=r"^https?://\S+\.tar\.gz$")]
+    source: Annotated[str, _form(r"^https?://\S+\.tar\.gz$", "an address such as https://host/driver-1.0.tar.gz")]
     """Address of the source as .tar.gz with one top folder: an in-cluster build has no build context."""
-    source_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    source_sha256: Annotated[str, _form(r"^[0-9a-f]{64}$", "the 64 digits that sha256sum prints")]
     """Its SHA-256."""
     sign: bool = False
     """Have KMM sign the modules, with a key in Secrets whose skeletons are emitted."""
@@ -386,7 +429,9 @@ class KmmModule(_Model):
     loading_order: tuple[ModuleName, ...] = ()
     """Modules without symbols of each other that must be loaded after each other, the first to be loaded first; the
     last is `module`."""
-    parameters: tuple[Annotated[str, Field(pattern=r"^\w+=\S*$")], ...] = ()
+    parameters: tuple[
+        Annotated[str, _form(r"^\w+=\S*$", "a parameter and its value, such as max_dev=8, without blanks")], ...
+    ] = ()
     """Module parameters: `max_dev=8`."""
     selector: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = {"node-role.kubernetes.io/worker": ""}
     """Labels of the nodes that get the module; all must fit."""
@@ -408,6 +453,9 @@ class KmmModule(_Model):
         if len(self.loading_order) == 1 or len(set(self.loading_order)) < len(self.loading_order):
             raise _complain("loading_order needs at least two modules, each once")
         return self
+
+
+_DEFAULT_LICENSES = ("LICENSE",)
 
 
 class Driver(_Model):
@@ -432,9 +480,11 @@ class Driver(_Model):
     KERNEL_FULL_VERSION and KERNEL_SRC_DIR, and ARCH and CROSS_COMPILE in cross builds."""
     dkms: RelativeFile | None = None
     """A dkms.conf in the source folder to take command and modules from, instead of `make`."""
-    build_args: dict[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")], str] = {}
+    build_args: dict[
+        Annotated[str, _form(r"^[A-Z_][A-Z0-9_]*$", "capital letters, digits and '_', no digit first")], str
+    ] = {}
     """Further arguments of the Containerfile."""
-    licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = ("LICENSE",)
+    licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = _DEFAULT_LICENSES
     """Licence files of the source that go to /licenses, which certification demands."""
     image: Repository | None = None
     """Image name with its registry and without tag: `quay.io/organisation/mydriver`. Default: localhost/ and the
@@ -496,9 +546,14 @@ class Driver(_Model):
 class DebianArchive(_Model):
     """An archive and the suites of it that are read."""
 
-    url: Annotated[str, Field(pattern=r"^https?://\S+$"), AfterValidator(_check_archive)]
+    url: Annotated[
+        str, _form(r"^https?://\S+$", "an address such as http://deb.debian.org/debian"), AfterValidator(_check_archive)
+    ]
     """Address of the archive or of a mirror."""
-    suites: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")], ...], Field(min_length=1)]
+    suites: Annotated[
+        tuple[Annotated[str, _form(r"^[a-z0-9-]+(/[a-z0-9-]+)*$", "a suite such as bookworm-updates")], ...],
+        Field(min_length=1),
+    ]
     """Suites, for example bookworm and bookworm-updates."""
 
 
@@ -554,9 +609,7 @@ class DebianKernels(SourceSettings):
     """Kernel flavours as Debian spells them."""
     build_arches: Annotated[tuple[DebianArch, ...], Field(min_length=1)] = (Arch.X86_64,)
     """Architectures of machines that compile; other kernels are cross-compiled on them."""
-    keyring: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+-]+$", max_length=255)] = (
-        "/usr/share/keyrings/debian-archive-keyring.gpg"
-    )
+    keyring: KeyringFile = "/usr/share/keyrings/debian-archive-keyring.gpg"
     """Keys that the archive's signature is checked with: below /usr/share/keyrings or /etc/apt/keyrings."""
 
     gives_base_images: ClassVar[bool] = True
@@ -692,18 +745,32 @@ class KeyPlace(_Model):
 
     key_file: FileName | None = None
     """Private key, PEM or DER, relative to versions.yaml; nobody but its owner may be able to read it."""
-    pkcs11: Annotated[str, Field(pattern=r"^pkcs11:\S+$"), AfterValidator(_check_pkcs11)] | None = None
+    pkcs11: (
+        Annotated[
+            str,
+            _form(
+                r"^pkcs11:\S+$",
+                "a PKCS#11 URI such as pkcs11:token=vendor;object=kmod?module-path=/usr/lib/softhsm/libsofthsm2.so",
+            ),
+            AfterValidator(_check_pkcs11),
+        ]
+        | None
+    ) = None
     """PKCS#11 URI (RFC 7512) of a private key on a token, with module-path: the key never leaves the token. The module
     is loaded on the host, so it is trusted as `command` is."""
     command: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     """Program that gets a digest (raw bytes, stdin) and prints its signature (base64); {algorithm} becomes sha256
     and so on. For cloud KMS and signing hosts; RSA: PKCS#1 v1.5, ECDSA: DER. It runs on the host, as whoever builds:
     who may change this file may run anything there, unless `--untrusted` forbids it (docs/security.md)."""
-    passphrase_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    passphrase_env: (
+        Annotated[str, _form(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable, without $")] | None
+    ) = None
     """Environment variable with the key file's passphrase or the token's PIN."""
     passphrase_file: FileName | None = None
     """File with the key file's passphrase or the token's PIN."""
-    pass_environment: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    pass_environment: tuple[
+        Annotated[str, _form(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable, without $")], ...
+    ] = ()
     """Environment variables that the PKCS#11 module or the command needs; no others are passed on."""
 
     _WAYS: ClassVar = ("key_file", "pkcs11", "command")
@@ -778,7 +845,10 @@ class Group(_Model):
     """Only the newest kernel of each series, variant and architecture."""
     signers: tuple[Name, ...] = ()
     """Who signs the modules; two while certificates are being rotated: a kernel that trusts either loads them."""
-    tag_suffix: Annotated[str, Field(pattern=r"^(-[a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", max_length=20)] = ""
+    tag_suffix: Annotated[
+        str,
+        _form(r"^(-[a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", "a '-' and small letters or digits, such as -dev", max_length=20),
+    ] = ""
     """What the tags of its images end with, such as `-dev`: groups that take the same kernels and sign otherwise must
     differ in it, or one would take the names of the other's images."""
     signing: Literal["optional", "required", "production"] = "optional"
@@ -835,7 +905,7 @@ class KnownProblem(_Model):
 class BuildSettings(_Model):
     """How cells are built."""
 
-    jobs: Annotated[int | str, AfterValidator(_check_jobs)] = "auto"
+    jobs: Annotated[int | str, BeforeValidator(_check_jobs)] = "auto"
     """Cells at once; auto: as many as cores and memory allow."""
     memory_per_job: Annotated[int, Field(ge=64)] = 1024
     """MiB that one cell may need; bounds `auto`."""
@@ -877,7 +947,9 @@ class PublishSettings(_Model):
     images of several architectures get the same tag, it stands for a list of them. None is ever moved."""
     signer: ImageSigner | None = None
     """Who signs images; without it they are published unsigned, and nothing is attested."""
-    builder: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S+$")] = "urn:kmodsmith:builder:local"
+    builder: Annotated[
+        str, _form(r"^[a-z][a-z0-9+.-]*:\S+$", "a URI such as https://ci.example.com/builder or urn:example:laptop")
+    ] = "urn:kmodsmith:builder:local"
     """URI that says in provenance whose machine builds: another for laptops than for a guarded pipeline."""
     require_boot: Literal["any", "secure", "signed"] = "any"
     """What a boot test must have proved before an image is published, and for verify to pass. any: nothing more than

@@ -113,11 +113,37 @@ def _compose_all(file: Path, text: str, compose: Callable[..., Any], mistakes: l
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = error.problem or "cannot be parsed"
         raise ConfigError(
-            [Mistake(file=file, line=place[0], column=place[1], path="", message=f"is not YAML: {problem}")]
+            [Mistake(file=file, line=place[0], column=place[1], path="", message=_describe(text, place, problem))]
         ) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise _single(file, f"is not YAML: {' '.join(str(error).split())}") from None
     return documents
+
+
+# What people mean by what YAML cannot read, by libyaml's words and, where it matters, the character that it stopped at.
+_MEANT = (
+    ("mapping values are not allowed", "", "a text with ': ' in it has to stand in quotes"),
+    ("cannot start any token", "\t", "lines are indented with spaces, not with tabs"),
+    ("cannot start any token", "@`%", "a text that begins with this character has to stand in quotes"),
+    ("expected alphabetic or numeric character", "*&", "a text that begins with '*' or '&' has to stand in quotes"),
+    ("expected '-' indicator", "", "the keys of an entry stand exactly below each other"),
+    ("expected <block end>", "", "the keys of a mapping stand exactly below each other"),
+    ("found another document", "", "one file holds one document: take out the line '---'"),
+    ("expected node content", "", "a bracket is not closed"),
+    ("expected ',' or", "", "a comma or a closing bracket is missing, maybe a line above"),
+    ("unexpected end of stream", "", "a quotation mark is not closed"),
+)
+
+
+def _describe(text: str, place: tuple[int, int], problem: str) -> str:
+    lines = text.splitlines()
+    line = lines[place[0] - 1] if place[0] <= len(lines) else ""
+    # The mark of an alias is behind its star.
+    there = line[max(place[1] - 2, 0) : place[1]] if "alphabetic" in problem else line[place[1] - 1 : place[1]]
+    for words, characters, meant in _MEANT:
+        if words in problem and (not characters or any(character in there for character in characters)):
+            return f"is not YAML: {problem}: {meant}"
+    return f"is not YAML: {problem}"
 
 
 def refuse_tricks(file: Path, text: str) -> None:
@@ -160,7 +186,15 @@ def _convert(node: yaml.Node | None, path: Path_, result: YamlFile, mistakes: li
         return [_convert(item, (*path, number), result, mistakes) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return dict(_convert_items(node, path, result, mistakes))
-    return _SCALARS.construct_object(node)
+    try:
+        return _SCALARS.construct_object(node)
+    except (ValueError, OverflowError) as error:  # a date that no calendar has, such as 2027-02-30
+        mark = result.places[path]
+        sentence = f"{str(node.value)[:60]!r} is not YAML: {error}; text belongs in quotes"
+        mistakes.append(
+            Mistake(file=result.file, line=mark.line, column=mark.column, path=format_path(path), message=sentence)
+        )
+        return None
 
 
 def _convert_items(

@@ -13,6 +13,8 @@ code for the compile container, for its source folder, with KERNEL_FULL_VERSION 
 from __future__ import annotations
 
 import base64
+import codecs
+import difflib
 import re
 import shlex
 import warnings
@@ -53,6 +55,8 @@ _OF_DKMS = {
 }
 # What a dkms.conf likes to source. It sets CONFIG_... only, and a key that uses one of those is refused.
 _KERNEL_CONFIG = re.compile(rf"{_KERNEL_DIR}/\.config|/boot/config-{_KERNEL}|/lib/modules/{_KERNEL}/build/\.config")
+# What another key can not have been meant by: these have a use of their own.
+_KEYS = frozenset({"PACKAGE_NAME", "PACKAGE_VERSION", "BUILT_MODULE_NAME", "DEST_MODULE_NAME"})
 _NOT_FOLLOWED = ("POST_ADD", "PRE_INSTALL", "POST_INSTALL", "BUILD_DEPENDS", "MODULES_CONF")
 
 
@@ -166,6 +170,8 @@ def _read_text(file: Path) -> str:
         raise _unreadable(file, f"the file cannot be read: {error.strerror}") from error
     if len(data) > _MAX_BYTES:
         raise _unreadable(file, "the file is larger than 256 KiB, which no dkms.conf is")
+    if data.startswith(codecs.BOM_UTF8):
+        raise _unreadable(file, "the file begins with a byte order mark, which no shell understands: save it without")
     try:
         text = data.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -265,7 +271,7 @@ class _RecipeMaker:
     def _plain(self, key: str) -> str:
         text = self._elements(key).get(0, "")
         if re.search(f"[{_KERNEL}-{_BUILD_DIR}]", text):
-            self._complain(key, f"{key} depends on the kernel or the machine")
+            self._complain(key, "depends on the kernel or the machine")
             return ""
         return text
 
@@ -273,8 +279,13 @@ class _RecipeMaker:
         problems_before = len(self.problems)
         text = self._plain(key)
         if not _PLAIN.fullmatch(text) and len(self.problems) == problems_before:
-            self._complain(key, f"{key} is {text!r}, which dkms would not take" if text else f"{key} is missing")
+            self._complain(key, f"is {text!r}, which dkms would not take" if text else f"is missing{self._meant(key)}")
         return text
+
+    def _meant(self, key: str) -> str:
+        """Return the key of the file that stands where one that it lacks was probably meant."""
+        near = difflib.get_close_matches(key, self._fragment.variables.keys() - _KEYS, n=1, cutoff=0.85)
+        return f": was it meant by {near[0]}?" if near else ""
 
     def _exclusion(self, key: str, *, is_regex: bool = False) -> str | None:
         """Read a key that only narrows down kernels: one under a condition is left to a shell, and that is noted."""
@@ -303,23 +314,31 @@ class _RecipeMaker:
         if not built_names and len(destinations) == 1:
             built_names = {next(iter(destinations)): self._name}  # as dkms does for a single module
         if not built_names:
-            self._complain("BUILT_MODULE_NAME", "the file names no module")
+            self._complain(
+                "BUILT_MODULE_NAME", f"is missing: the file names no module{self._meant('BUILT_MODULE_NAME')}"
+            )
+        owners: dict[str, int] = {}
         for index in sorted(built_names.keys() | locations.keys() | names.keys() | destinations.keys()):
             built_name = built_names.get(index, "")
             location = locations.get(index, ".").rstrip("/") + "/"
             location = location.removeprefix(f"{_BUILD_DIR}/").removeprefix("./")
             name = names.get(index, built_name)
-            if self._is_module(index, built_name, location, name):
-                yield DkmsModule(built_file=f"{location}{built_name}.ko", name=name)
+            if not self._is_module(index, built_name, location, name):
+                continue
+            if (other := owners.setdefault(name.replace("-", "_"), index)) != index:
+                key = "DEST_MODULE_NAME" if index in names else "BUILT_MODULE_NAME"
+                self._complain(key, f"{name!r} is the name of module {other} and of module {index}", index)
+                continue
+            yield DkmsModule(built_file=f"{location}{built_name}.ko", name=name)
 
     def _is_module(self, index: int, built_name: str, location: str, name: str) -> bool:
         before = len(self.problems)
         if not built_name:
-            self._complain("BUILT_MODULE_NAME", f"module {index} has no BUILT_MODULE_NAME", index)
+            self._complain("BUILT_MODULE_NAME", f"is missing for module {index}", index)
         elif not _MODULE_NAME.fullmatch(built_name):
-            self._complain("BUILT_MODULE_NAME", f"{built_name!r} is not the name of a module", index)
+            self._complain("BUILT_MODULE_NAME", _problem_of_name(built_name), index)
         elif not _MODULE_NAME.fullmatch(name):
-            self._complain("DEST_MODULE_NAME", f"{name!r} is not the name of a module", index)
+            self._complain("DEST_MODULE_NAME", _problem_of_name(name), index)
         if not _LOCATION.fullmatch(location):
             self._complain("BUILT_MODULE_LOCATION", f"{location!r} is not a folder inside the source", index)
         return len(self.problems) == before
@@ -426,6 +445,14 @@ def _python_regex(extended: str) -> str:
     for name, members in _POSIX_CLASSES.items():
         extended = extended.replace(name, members)
     return extended
+
+
+def _problem_of_name(name: str) -> str:
+    if name.endswith(".ko"):
+        return f"{name!r} is not the name of a module: leave out '.ko'"
+    if "/" in name:
+        return f"{name!r} is not the name of a module: its folder belongs into BUILT_MODULE_LOCATION"
+    return f"{name!r} is not the name of a module"
 
 
 def _problem_of_regex(extended: str) -> str | None:

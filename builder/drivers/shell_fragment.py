@@ -442,6 +442,10 @@ class ShellFragment:
         if name in _HARMLESS or (is_conditional and name not in _SETS_VARIABLES and not words[0].problem):
             return
         command = excerpt(self._text[start : self._position])
+        if len(words) > 1 and words[1].text.startswith("=") and _NAME_OR_ELEMENT.fullmatch(name):
+            sentence = f"a shell takes {name} for a command here: no blanks may stand around '='"
+            self.problems.append(ShellProblem(start, sentence))
+            return
         self.problems.append(ShellProblem(start, f"the command {command!r} would have to be executed"))
 
     def _assign(self, assignment: _Assignment, *, is_conditional: bool) -> None:

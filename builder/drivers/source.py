@@ -13,6 +13,7 @@ from builder.errors import ConfigError, UsageError
 from builder.host.places import file_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from builder.config.model import Driver
@@ -140,6 +141,26 @@ def read_driver(declaration: Driver) -> DriverSource:
         tests=tests,
         containerfile_digest=file_digest(declaration.containerfile_file),
     )
+
+
+def read_drivers(declarations: Iterable[Driver]) -> dict[str, DriverSource]:
+    """Read the files of drivers, by their names.
+
+    Raises:
+        ConfigError: the dkms.conf of some cannot be understood; it holds the mistakes of all of them.
+        UsageError: the source of one cannot be read.
+    """
+    found: dict[str, DriverSource] = {}
+    wrong: list[ConfigError] = []
+    for declaration in declarations:
+        try:
+            found[declaration.name] = read_driver(declaration)
+        except ConfigError as error:
+            wrong.append(error)
+    if wrong:
+        mistakes = {mistake for error in wrong for mistake in error.mistakes}
+        raise ConfigError(mistakes, hint=next((error.hint for error in wrong if error.hint), None))
+    return found
 
 
 def _read_dkms(file: Path) -> DkmsRecipe:

@@ -14,7 +14,7 @@ from builder.config.load import load_config
 from builder.config.model import BuildSettings
 from builder.config.tag_rules import image_names
 from builder.digest import content_id
-from builder.drivers.source import read_driver
+from builder.drivers.source import read_drivers
 from builder.errors import LockFileError, OtherMachineError, UnknownToolkitError, UsageError
 from builder.evidence.journal import Journal
 from builder.kernel import Arch
@@ -121,7 +121,7 @@ class Project:
     @cached_property
     def drivers(self) -> dict[str, DriverSource]:
         """Every driver's recipe and files; reads and hashes all sources once."""
-        return {driver.name: read_driver(driver) for driver in self.config.drivers}
+        return read_drivers(self.config.drivers)
 
     @cached_property
     def jail(self) -> Jail:

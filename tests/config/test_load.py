@@ -132,7 +132,7 @@ def _with(place: str, line: str) -> str:
             "boot: {parameters: [{name: x, modules: {demo: a}, default: true}, {name: y, modules: {demo: b}, default: true}]}",
             "parameters has two sets that are the default",
         ),
-        ("driver", "boot: {timeouts: {load: 99999999999999999999}}", "less than or equal to 86400"),
+        ("driver", "boot: {timeouts: {load: 99999999999999999999}}", "must be at most 86400, not 99999999999999999999"),
         ("debian", "archives: [{url: 'http://u:p@deb.test/debian', suites: [s]}]", "a password does not belong"),
         ("debian", "archives: [{url: 'http://[deb.test/debian', suites: [s]}]", "is not an address"),
         ("debian", "archives: [{url: 'http://deb.test:0x50/debian', suites: [s]}]", "is not an address"),
@@ -152,7 +152,7 @@ def _with(place: str, line: str) -> str:
         ("end", "exclude: [{kernel: '*', driver: dmeo, reason: r}]", "exclude[0].driver: there is no driver 'dmeo': did you mean 'demo'?"),
         ("end", "known_bad: [{kernel: '*', driver: x*, reason: r, owner: o, expires: 2099-01-01}]", "there is no driver 'x*'"),
         ("end", "signers: {s: {certificate: c.pem, pkcs11: 'pkcs11:token=t'}}", "it does not say which PKCS#11 library"),
-        ("end", "build: {timeout_minutes: 99999999999999999999}", "less than or equal to 10080"),
+        ("end", "build: {timeout_minutes: 99999999999999999999}", "must be at most 10080"),
     ],
 )  # fmt: skip
 def test_what_would_fail_at_the_end_is_refused_at_load(project_dir: Path, place: str, line: str, expected: str) -> None:
@@ -310,7 +310,7 @@ def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
             "there is no source 'debain': did you mean 'debian'?",
         ),
         ("arches: [x86_64]", "arches: [x86-64]", "'x86-64' is not allowed: did you mean 'x86_64'?"),
-        ("newest: true", "newest: maybe", "must be true or false, not text"),
+        ("newest: true", "newest: maybe", "must be true or false, not 'maybe'"),
         ("default_group: few", "default_group: fwe", "there is no group 'fwe': did you mean 'few'?"),
         (
             "default_group: few",
@@ -390,6 +390,38 @@ def test_an_entry_that_expires_today_is_still_valid(project_dir: Path) -> None:
 def test_a_version_is_what_its_vendor_writes(project_dir: Path, version: str) -> None:
     text = VERSIONS_YAML.replace("version: 1.2.0", f"version: {version}", 1)
     assert _load(project_dir, text).drivers[0].version == version.strip("'")
+
+
+def test_the_key_of_a_licence_that_nobody_named_is_named(project_dir: Path) -> None:
+    """The default is a name that stands in no file of the vendor's."""
+    text = (project_dir / "versions.yaml").read_text()
+    (project_dir / "src" / "LICENSE").rename(project_dir / "src" / "COPYING.GPLv2")
+    (mistake,) = _mistakes(project_dir, text)
+    assert mistake == (
+        "2: drivers[0]: 'licenses' is not given, and there is no file LICENSE in src, which is its default: "
+        "name what is there, such as licenses: [COPYING.GPLv2]"
+    )
+    (project_dir / "src" / "COPYING.GPLv2").unlink()
+    (mistake,) = _mistakes(project_dir, text)
+    assert mistake.endswith("which images must hold, such as licenses: [COPYING]")
+    (mistake,) = _mistakes(project_dir, text.replace("    vendor: V", "    licenses: [GPL]\n    vendor: V"))
+    assert mistake == "6: drivers[0].licenses[0]: there is no file GPL in src"
+
+
+def test_what_is_missing_on_disk_is_told_beside_what_is_wrong_in_the_file(project_dir: Path) -> None:
+    """Else a second round begins when the first is mended."""
+    text = (project_dir / "versions.yaml").read_text()
+    (project_dir / "src" / "LICENSE").unlink()
+    told = _mistakes(project_dir, text.replace("newest: true", "newest: 1"))
+    assert len(told) == 2
+    assert "'licenses' is not given" in told[0]
+    assert "must be true or false" in told[1]
+    (project_dir.parent / "outside").mkdir()
+    (project_dir.parent / "outside" / "COPYING").write_text("x")
+    told = _mistakes(
+        project_dir, text.replace("source: src", "source: ../outside").replace("newest: true", "newest: 1")
+    )
+    assert not [mistake for mistake in told if "COPYING" in mistake], "of what lies outside nothing is told"
 
 
 def test_ten_mistakes_are_reported_at_once(project_dir: Path) -> None:

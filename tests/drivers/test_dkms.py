@@ -161,11 +161,17 @@ REFUSED = [
     ("BUILT_MODULE_NAME='a;b'", "5:1 BUILT_MODULE_NAME: 'a;b' is not the name of a module"),
     ("BUILT_MODULE_NAME=a.ko", "5:1 BUILT_MODULE_NAME: 'a.ko' is not the name of a module"),
     ("DEST_MODULE_NAME=../x", "5:1 DEST_MODULE_NAME: '../x' is not the name of a module"),
-    ("DEST_MODULE_LOCATION[1]=/extra", "module 1 has no BUILT_MODULE_NAME"),
+    ("BUILT_MODULE_NAME=a.ko", "leave out '.ko'"),
+    ("BUILT_MODULE_NAME=src/a", "its folder belongs into BUILT_MODULE_LOCATION"),
+    ("BUILT_MODULE_NAME[1]=drv", "5:1 BUILT_MODULE_NAME: 'drv' is the name of module 0 and of module 1"),
+    ("BUILT_MODULE_NAME[1]=b\nDEST_MODULE_NAME[1]=drv", "6:1 DEST_MODULE_NAME: 'drv' is the name of module 0 and of"),
+    ("MAKE = x", "5:1 : a shell takes MAKE for a command here: no blanks may stand around '='"),
+    ("MAKE[0] =x", "5:1 : a shell takes MAKE[0] for a command here: no blanks may stand around '='"),
+    ("DEST_MODULE_LOCATION[1]=/extra", "BUILT_MODULE_NAME: is missing for module 1"),
     ("BUILD_EXCLUSIVE_KERNEL='(a+)+$'", "5:1 BUILD_EXCLUSIVE_KERNEL: the regular expression '(a+)+$' is too"),
     ("BUILD_EXCLUSIVE_KERNEL='[a'", "5:1 BUILD_EXCLUSIVE_KERNEL: '[a' is not a regular expression"),
-    ("BUILD_EXCLUSIVE_KERNEL=$kernelver", "BUILD_EXCLUSIVE_KERNEL depends on the kernel or the machine"),
-    ("PACKAGE_VERSION='1 2'", "5:1 PACKAGE_VERSION: PACKAGE_VERSION is '1 2', which dkms would not take"),
+    ("BUILD_EXCLUSIVE_KERNEL=$kernelver", "BUILD_EXCLUSIVE_KERNEL: depends on the kernel or the machine"),
+    ("PACKAGE_VERSION='1 2'", "5:1 PACKAGE_VERSION: is '1 2', which dkms would not take"),
 ]
 
 
@@ -175,10 +181,24 @@ def test_refused(conf_file: Path, text: str, words: str) -> None:
     assert words in complaint
 
 
+def test_a_misspelt_key_is_named_where_the_right_one_is_missing(conf_file: Path) -> None:
+    head = "PACKAGE_NAME=drv\nPACKAGE_VERSIN=1\n"
+    assert _complaints(conf_file, f"{head}BUILD_MODULE_NAME[0]=drv\nDEST_MODULE_LOCATIONS=x\n") == [
+        "1:1 BUILT_MODULE_NAME: is missing: the file names no module: was it meant by BUILD_MODULE_NAME?",
+        "1:1 PACKAGE_VERSION: is missing: was it meant by PACKAGE_VERSIN?",
+    ]
+
+
+def test_a_byte_order_mark_is_named(conf_file: Path) -> None:
+    conf_file.write_bytes(b"\xef\xbb\xbf" + ONE.encode())
+    with pytest.raises(ConfigError, match="byte order mark, which no shell understands"):
+        read_dkms_conf(conf_file)
+
+
 def test_every_mistake_is_reported_at_once(conf_file: Path) -> None:
     complaints = _complaints(conf_file, "PACKAGE_NAME=drv\nMAKE=$(a)\nPATCH=x\n. ./y\nBUILT_MODULE_NAME=drv\n")
     assert [complaint.split(":")[0] for complaint in complaints] == ["1", "2", "3", "4"]
-    assert "PACKAGE_VERSION is missing" in complaints[0]
+    assert "PACKAGE_VERSION: is missing" in complaints[0]
 
 
 def test_nothing_is_executed(conf_file: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builder.config.load import load_config
-from builder.drivers.source import DriverSource, read_driver
+from builder.drivers.source import DriverSource, read_driver, read_drivers
 from builder.errors import ConfigError, UsageError
 from builder.kernel import parse_kernel_version
 
@@ -125,3 +125,17 @@ def test_the_digest_of_a_dkms_driver_stays_what_it_was(declaration: Driver) -> N
     (declaration.source_dir / "dkms.conf").write_text(_DKMS)
     found = _with(declaration, dkms="dkms.conf", modules=(), build_args={"A": "b"}, firmware=("x",))
     assert found.recipe_digest == "a10a51fde0a7fe0fb1cca2bc7dc7010954adf6ef659955397ae7398fd2063e73"
+
+
+def test_mistakes_of_several_dkms_conf_come_at_once(declaration: Driver) -> None:
+    first, second = declaration.source_dir / "first.conf", declaration.source_dir / "second.conf"
+    first.write_text("PACKAGE_NAME=a\n")
+    second.write_text(_DKMS + "PATCH[0]=x\n")
+    drivers = [
+        declaration.model_copy(update={"name": file.stem, "dkms": file.name, "modules": ()}) for file in (first, second)
+    ]
+    with pytest.raises(ConfigError) as raised:
+        read_drivers([*drivers, declaration])
+    assert {mistake.file for mistake in raised.value.mistakes} == {first, second}
+    assert "give 'make' and 'modules'" in str(raised.value.hint)
+    assert list(read_drivers([declaration])) == ["demo"]
