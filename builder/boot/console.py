@@ -27,7 +27,7 @@ _NOT_COMPARED = re.compile(r"[^!-~]|\\")
 _MOST_COMPARED_CHARS = 300
 _MOST_KEPT_LINES = 200_000
 # Reports of many lines share a word.
-_LONG_REPORTS = {"said", "left", "changed"}
+_LONG_REPORTS = {"said", "asked", "left", "changed"}
 _NUMBER = re.compile(r"\d{1,9}")
 _TAINT = re.compile(r"\d{1,20}")
 _SIGNED_NUMBER = re.compile(r"-?\d{1,12}")
@@ -56,6 +56,8 @@ class StepLog:
     ended: float | None = None
     code: int | None = None
     said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """Names and aliases of modules that the kernel asked for meanwhile (``request_module()``)."""
     left: list[str] = field(default_factory=list)
     is_changed: bool = False
     """Whether what later steps rest on was changed meanwhile."""
@@ -217,6 +219,8 @@ class Transcript:
         match word:
             case "said":
                 log.said.append(rest)
+            case "asked":
+                log.asked.append(rest)
             case "left":
                 log.left.append(rest)
             case "changed":

@@ -13,6 +13,7 @@ main() {
     mount -t devtmpfs none /dev
     mount -t securityfs none /sys/kernel/security 2>/dev/null
     mount -t debugfs none /sys/kernel/debug 2>/dev/null
+    mount -t tracefs none /sys/kernel/tracing 2>/dev/null
     words=$(cat /kmodsmith/words)
     prepare=$(cat /kmodsmith/prepare)
     steps=$(cat /kmodsmith/steps)
@@ -31,6 +32,7 @@ main() {
     done </proc/keys
     # Programs that the kernel starts for a module may do no more than the smoke test.
     echo "$helpers" >/proc/sys/kernel/usermodehelper/bset
+    { echo 1 >/sys/kernel/tracing/events/module/module_request/enable; } 2>/dev/null
     ifconfig lo up 2>/dev/null
     eval "$prepare"
     # The kernel makes a cache for the first processes that have numbers of their own, and keeps it.
@@ -92,6 +94,11 @@ end() { # end CODE [FILE]: FILE is what the step printed
     tell "end $step $1"
 }
 
+take_requests() { # what the kernel wanted modprobe to load since the last time: a guest has none
+    sed -n 's/^.*: module_request: \(.*\) wait=[01] call_site=.*$/\1/p' /sys/kernel/tracing/trace | sort -u
+    echo >/sys/kernel/tracing/trace
+} 2>/dev/null
+
 refuse() { # refuse STEP PATIENCE FILE: reports whether the kernel takes a module that it must not take
     begin "$1"
     insmod "$3" >/tmp/said 2>&1
@@ -106,6 +113,7 @@ load() { # load STEP PATIENCE WANTED FILE [ARGUMENT...]: WANTED is taken, refuse
     shift 3
     insmod "$@" >/tmp/said 2>&1
     code=$?
+    tell_lines asked "$(take_requests)"
     end "$code" /tmp/said
     case "$wanted:$code" in
     taken:0) ;;
@@ -121,6 +129,7 @@ smoke() { # smoke STEP PATIENCE COMMAND...: with processes and mounts of its own
     (cd /kmodsmith/test && exec unshare -p -f --mount-proc /kmodsmith/confine "$@") >/tmp/said 2>&1 </dev/null 6>&- 7>&-
     code=$?
     [ "$trusted" = "$(cat /kmodsmith/modules/*.ko /kmodsmith/confine | sha256sum)" ] || tell changed
+    tell_lines asked "$(take_requests)"
     end "$code" /tmp/said
     account
 }

@@ -214,9 +214,16 @@ class _Found:
 class LoadOrder:
     """Says what modprobe would load for names, in order."""
 
-    def __init__(self, index: ModuleIndex, config: ModprobeConfig | None = None) -> None:
+    def __init__(
+        self,
+        index: ModuleIndex,
+        config: ModprobeConfig | None = None,
+        requests: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        """Take ``requests``: what a module is known to ask the kernel for while it is loaded, by its name."""
         self._index = index
         self._config = config or ModprobeConfig()
+        self._requests = requests or {}
         self._found = _Found()
 
     @property
@@ -249,6 +256,10 @@ class LoadOrder:
         self._require(name, "")
         self._probe(name, "", "")
 
+    def answers(self, request: str) -> bool:
+        """Tell whether the modprobe that the kernel starts for a request would find something to load."""
+        return any(not alias or name not in self._config.blacklist for name, alias in self._look_up(request))
+
     def _require(self, name: str, alias: str) -> None:
         for needed in [*self._dependencies(name), name]:
             if (load := self._found.loads.get(needed)) and not load.is_required:
@@ -270,7 +281,7 @@ class LoadOrder:
 
     def _append(self, name: str, alias: str, because_of: str) -> None:
         pre, post = self._soft(name)
-        self._try(pre, name)
+        self._try([*pre, *self._requests.get(name, ())], name)
         if name not in self._found.loads:
             self._found.loads[name] = Load(
                 name=name, is_required=not because_of, because_of=because_of,

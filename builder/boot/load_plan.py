@@ -11,19 +11,25 @@ from typing import TYPE_CHECKING
 
 from builder.boot.load_order import LoadOrder, ModuleIndex, read_modprobe_files, underscored
 from builder.boot.module_index import facts_of
-from builder.boot.script import OwnModule
+from builder.boot.script import OwnModule, StepKind
 from builder.kmod.kernel_object import module_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from builder.boot.console import Transcript
     from builder.boot.kernel_image import KernelImages
     from builder.boot.load_order import Load, ModuleFacts
+    from builder.boot.script import Step
     from builder.config.model import BootTest
     from builder.kernel import KernelVersion
     from builder.kmod.fit import PlacedModule
 
 _MOST_NOTES = 20
+_MOST_REQUESTS = 100
+_MOST_TOLD = 10
+_LOADS = {StepKind.LOAD, StepKind.LOAD_WITHOUT_HARDWARE, StepKind.REFUSE_PARAMETERS}
+_LOADS_BEFORE = {StepKind.LOAD_IN_TREE, StepKind.LOAD_SOFT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,30 @@ class LoadPlan:
     own: Sequence[OwnModule]
     notes: Sequence[str] = ()
 
+    @property
+    def order(self) -> list[str]:
+        """Names of everything that is loaded."""
+        return [*(load.name for load in self.in_tree), *(module.name for module in self.own)]
+
+
+def collect_requests(
+    known: Mapping[str, Sequence[str]], steps: Sequence[Step], transcript: Transcript
+) -> dict[str, list[str]]:
+    """Add what the kernel was asked for in a guest to what is known already, by the module that was being loaded.
+
+    What a smoke test made it ask for has to be there before the first of the driver's modules.
+    """
+    found = {name: list(words) for name, words in known.items()}
+    own = [step.subject for step in steps if step.kind in _LOADS]
+    for step in steps:
+        log = transcript.steps.get(step.number)
+        if log is None or not log.asked or not own:
+            continue
+        module = step.subject if step.kind in _LOADS or step.kind in _LOADS_BEFORE else own[0]
+        words = found.setdefault(module, [])
+        words += [word for word in dict.fromkeys(log.asked[:_MOST_REQUESTS]) if word not in words]
+    return found
+
 
 def plan_loads(
     modules: Mapping[str, PlacedModule],
@@ -42,6 +72,8 @@ def plan_loads(
     images: KernelImages,
     kernel: KernelVersion,
     modprobe_files: Mapping[str, bytes],
+    *,
+    requests: Mapping[str, Sequence[str]] | None = None,
 ) -> LoadPlan:
     """Say what is loaded for a driver.
 
@@ -51,13 +83,17 @@ def plan_loads(
         images: where the kernel's own modules come from; asked only where something needs them.
         kernel: the guest's kernel.
         modprobe_files: the image's files of modprobe.d by path.
+        requests: what the kernel was asked for while a module was loaded, by its name, as an earlier guest told.
     """
+    requests = requests or {}
     facts = [facts_of(name, module.object.modinfo) for name, module in modules.items()]
     config = read_modprobe_files(modprobe_files)
-    needs_kernel = settings.in_tree or config.softdeps_first or config.softdeps or _reaches_out(facts)
+    needs_kernel = settings.in_tree or config.softdeps_first or config.softdeps or requests or _reaches_out(facts)
     of_kernel = images.index(kernel) if needs_kernel else ModuleIndex([])
     index = of_kernel.with_modules(facts)
-    order = LoadOrder(index, config)
+    knows = LoadOrder(index, config).answers
+    answered = {name: [word for word in words if knows(word)] for name, words in requests.items()}
+    order = LoadOrder(index, config, answered)
     unknown = [name for name in settings.in_tree if not order.add(name)]
     for name in modules:
         order.add_module(name)
@@ -73,6 +109,7 @@ def plan_loads(
         ],
         notes=_shorten(
             [
+                *_tell_answers(answered),
                 *(f"{kernel} has no module and no alias {name!r}, which boot.in_tree names" for name in unknown),
                 *(
                     ["soft dependencies after the first hundreds: they are not looked for"]
@@ -85,6 +122,13 @@ def plan_loads(
             ]
         ),
     )
+
+
+def _tell_answers(answered: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name, words in answered.items():
+        if words:
+            more = f" and {len(words) - _MOST_TOLD} more" if len(words) > _MOST_TOLD else ""
+            yield f"loaded before {name}, which asks the kernel for it: {', '.join(words[:_MOST_TOLD])}{more}"
 
 
 def _shorten(notes: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,7 @@ from builder.boot.confine import helper_limits, make_confine
 from builder.boot.console import Transcript
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import unpacked_kernel
-from builder.boot.load_plan import LoadPlan, plan_loads
+from builder.boot.load_plan import LoadPlan, collect_requests, plan_loads
 from builder.boot.machine import ASK_WHERE, Guest, emulator_of, find_firmware, make_command
 from builder.boot.script import (
     IN_TREE_FOLDER,
@@ -59,6 +59,9 @@ _MIB = 1024**2
 _OVERHEAD_MIB = 256
 _MOST_CONSOLE_BYTES = 16 * _MIB
 _ANSWER_TIMEOUT_S = 2.0
+# What is loaded because the kernel asked for it may ask for more: a cipher for a mode, that for another cipher.
+_MOST_GUESTS = 4
+_TOLD_UNLOADED = "a node would also load what the kernel asked for meanwhile: {}; boot.in_tree loads it here"
 # As securityfs shows it: the level that counts is in brackets.
 _LOCKED_DOWN = re.compile(r"\[(integrity|confidentiality)\]")
 
@@ -122,6 +125,8 @@ class _Prepared:
     words: Sequence[str]
     not_loaded: Mapping[str, str]
     notes: Sequence[str]
+    loads: Sequence[str]
+    """Everything that is loaded, in order."""
     mode: str
     enrolled: str
     signed_by: str
@@ -194,10 +199,19 @@ class Booter:
             CellError: of class infrastructure: the guest did not come up, so nothing is known of the modules.
         """
         started = time.monotonic()
+        requests: dict[str, list[str]] = {}
         with tempfile.TemporaryDirectory(prefix="guest-") as scratch:
-            prepared = self._prepare(request, Path(scratch))
-            with self._memory.reserve(prepared.guest.memory_mib + _OVERHEAD_MIB):
-                outcome, acceleration = self._run(prepared, request)
+            for guests_left in reversed(range(_MOST_GUESTS)):
+                prepared = self._prepare(request, Path(scratch), requests)
+                with self._memory.reserve(prepared.guest.memory_mib + _OVERHEAD_MIB):
+                    outcome, acceleration = self._run(prepared, request)
+                verdict = _judge(outcome, prepared, request)
+                requests = collect_requests(requests, prepared.script.steps, outcome.transcript)
+                loads = self._loads_with(request, requests) if any(requests.values()) else prepared.loads
+                if not verdict.problems or loads == prepared.loads or not guests_left:
+                    break
+        if unloaded := [name for name in loads if name not in prepared.loads]:
+            verdict = replace(verdict, notes=(*verdict.notes, _TOLD_UNLOADED.format(", ".join(unloaded))))
         transcript = outcome.transcript
         steps = prepared.script.steps
         logs = ((step, transcript.steps.get(step.number)) for step in steps)
@@ -213,20 +227,23 @@ class Booter:
             boot_seconds=round(outcome.came_up_s or 0.0, 3),
             facts=dict(transcript.facts),
             steps=[_time_of(str(step), log) for step, log in logs if log is not None],
-            verdict=judge_boot(
-                transcript,
-                steps,
-                outcome.ending,
-                allow=request.settings.allow,
-                not_loaded=prepared.not_loaded,
-                notes=prepared.notes,
-                proprietary=_licences(request.modules),
-            ),
+            verdict=verdict,
         )
         request.log_file.with_suffix(".json").write_text(emit_json(asdict(report)))
         return report
 
-    def _prepare(self, request: BootRequest, scratch: Path) -> _Prepared:
+    @staticmethod
+    def _plan(
+        request: BootRequest, by_name: Mapping[str, PlacedModule], requests: Mapping[str, Sequence[str]]
+    ) -> LoadPlan:
+        images, files = request.images, request.modprobe_files
+        return plan_loads(by_name, request.settings, images, request.kernel, files, requests=requests)
+
+    def _loads_with(self, request: BootRequest, requests: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        """Return what would be loaded where what the kernel asked for is there."""
+        return self._plan(request, _name_modules(request.modules)[0], requests).order
+
+    def _prepare(self, request: BootRequest, scratch: Path, requests: Mapping[str, Sequence[str]]) -> _Prepared:
         try:
             kernel = request.images.of(request.kernel)
             signers = read_kernel_signers(kernel.vmlinuz.read_bytes())
@@ -234,7 +251,7 @@ class Booter:
             raise _infrastructure("kernel-unreadable", error.message, request) from None
         mode = self._choose_mode(request, kernel, is_signed=bool(signers))
         by_name, not_loaded = _name_modules(request.modules)
-        plan = plan_loads(by_name, request.settings, request.images, request.kernel, request.modprobe_files)
+        plan = self._plan(request, by_name, requests)
         script, words, content = self._make_content(request, by_name, plan, is_secure=mode == SECURE)
         initramfs = scratch / "initramfs"
         initramfs.write_bytes(content)
@@ -262,7 +279,7 @@ class Booter:
         signed_by = "signers" if is_signed else "throwaway" if mode == SECURE else "nobody"
         return _Prepared(
             guest=guest, script=script, words=words, not_loaded=not_loaded, mode=mode, enrolled=enrolled,
-            signed_by=signed_by, notes=[*script.not_exercised, *plan.notes],
+            signed_by=signed_by, notes=[*script.not_exercised, *plan.notes], loads=plan.order,
         )  # fmt: skip
 
     def _wish(self, request: BootRequest) -> str:
@@ -356,6 +373,18 @@ class Booter:
         if again.transcript.has_started:
             self._acceleration.distrust(kind, f"the guest {outcome.explanation}")
         return again, emulated
+
+
+def _judge(outcome: _Run, prepared: _Prepared, request: BootRequest) -> Verdict:
+    return judge_boot(
+        outcome.transcript,
+        prepared.script.steps,
+        outcome.ending,
+        allow=request.settings.allow,
+        not_loaded=prepared.not_loaded,
+        notes=prepared.notes,
+        proprietary=_licences(request.modules),
+    )
 
 
 def _kind_of(guest: Guest) -> GuestKind:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.consoles import read_console, report_lines
 from fakes.samples import Sample
 
 from builder.boot.load_order import ModuleFacts, ModuleIndex
-from builder.boot.load_plan import LoadPlan, plan_loads
-from builder.boot.script import OwnModule
+from builder.boot.load_plan import LoadPlan, collect_requests, plan_loads
+from builder.boot.script import OwnModule, make_script
 from builder.config.model import BootTest
 from builder.kernel import parse_kernel_version
 from builder.kmod.fit import place_modules
@@ -54,12 +55,17 @@ class _Images:
 
 
 def _plan(
-    samples: list[Sample], files: dict[str, bytes] | None = None, images: _Images | None = None, **settings: object
+    samples: list[Sample],
+    files: dict[str, bytes] | None = None,
+    images: _Images | None = None,
+    requests: dict[str, list[str]] | None = None,
+    **settings: object,
 ) -> tuple[LoadPlan, _Images]:
     placed, _ = place_modules((f"opt/lib/modules/k/extra/{item.name}.ko", item.write()) for item in samples)
     images = images or _Images()
     modules = {module.object.name: module for module in placed}
-    return plan_loads(modules, BootTest.model_validate(settings), images, _KERNEL, files or {}), images
+    test = BootTest.model_validate(settings)
+    return plan_loads(modules, test, images, _KERNEL, files or {}, requests=requests), images
 
 
 def test_a_driver_brings_the_soft_dependencies_of_what_it_needs() -> None:
@@ -70,6 +76,36 @@ def test_a_driver_brings_the_soft_dependencies_of_what_it_needs() -> None:
     assert images.asked == ["crc32c_generic", "crc32c_intel", "libcrc32c"]
     assert list(plan.own) == [OwnModule(name="boost"), OwnModule(name="user", depends=("boost",))]
     assert plan.notes == []
+
+
+def test_what_a_module_asks_the_kernel_for_is_there_before_it() -> None:
+    samples = [Sample(name="asks"), Sample(name="cipher", modinfo=["license=GPL", "alias=crypto-magma"])]
+    plan, images = _plan(samples, requests={"asks": ["crypto-magma", "crypto-crc32c", "fs-nothing"]})
+    assert [(load.name, load.is_required) for load in plan.in_tree] == [("crc32c_generic", False)]
+    assert [module.name for module in plan.own] == ["cipher", "asks"]
+    assert plan.order == ["crc32c_generic", "cipher", "asks"]
+    assert images.asked == ["crc32c_generic"]
+    assert plan.notes == ["loaded before asks, which asks the kernel for it: crypto-magma, crypto-crc32c"]
+
+
+def test_what_is_blacklisted_answers_no_request() -> None:
+    files = {"etc/modprobe.d/no.conf": b"blacklist crc32c_generic\n"}
+    plan, _ = _plan([Sample(name="asks")], files, requests={"asks": ["crypto-crc32c"]})
+    assert (plan.order, plan.notes) == (["asks"], [])
+
+
+def test_a_request_belongs_to_what_was_being_loaded() -> None:
+    """What a smoke test made the kernel ask for has to be there before the driver."""
+    script = make_script([OwnModule(name="a"), OwnModule(name="b")], BootTest(), is_enforced=False, has_test=True)
+    kinds = {str(step): step.number for step in script.steps}
+    reports = [f"begin {n}\nend {n} 0" for n in range(1, len(script.steps) + 1)]
+    for step, asked in (("load b", "asked crypto-x\nasked crypto-y"), ("smoke-test defaults", "asked fs-z")):
+        number = kinds[step]
+        reports[number - 1] = f"begin {number}\n{asked}\nend {number} 0"
+    transcript = read_console(report_lines("start", *"\n".join(reports).split("\n")))
+    found = collect_requests({"b": ["known", "crypto-y"]}, script.steps, transcript)
+    assert found == {"b": ["known", "crypto-y", "crypto-x"], "a": ["fs-z"]}
+    assert collect_requests({}, script.steps, read_console(report_lines("start"))) == {}
 
 
 def test_a_driver_that_needs_nothing_costs_nothing() -> None:

@@ -16,6 +16,7 @@ from builder.boot import stage as stage_module
 from builder.boot.confine import helper_limits, make_confine
 from builder.boot.kernel_image import BootKernel
 from builder.boot.load_order import ModuleFacts, ModuleIndex
+from builder.boot.script import make_script
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck
 from builder.config.model import BootTest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from fakes.tools import FakeTools
 
+    from builder.boot.script import Script
     from builder.kernel import KernelVersion
 
 _next_words = [iter(WORDS)]
@@ -122,6 +124,90 @@ def test_a_guest_that_passes(request_: BootRequest, fake_tools: FakeTools, tmp_p
     told = json.loads(request_.log_file.with_suffix(".json").read_text())
     assert told["facts"]["release"] == str(_KERNEL)
     assert request_.log_file.read_text().startswith("+ qemu-system-x86_64 ")
+
+
+_ASKS = [
+    "start",
+    f"fact release {_KERNEL}",
+    "fact taint-before 0",
+    "begin 1\nend 1 0",
+    "begin 2\nasked crypto-magma\nend 2 1",
+    "mark\nlog 4096 14 sum -",
+    "finish",
+]
+_CIPHER = ModuleFacts(name="magma_generic", aliases=("crypto-magma",))
+
+
+def _guests(folder: Path, *scripts: str) -> str:
+    """Return a QEMU whose guests print one of the scripts each, and then no more."""
+    for number, script in enumerate(scripts, 1):
+        (folder / f"guest-{number}").write_text(script)
+    count = f'n=1; while [ -e "{folder}/started-$n" ]; do n=$((n + 1)); done; : >"{folder}/started-$n"\n'
+    return f'{count}. "{folder}/guest-$n"\n'
+
+
+@pytest.fixture
+def asking(request_: BootRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BootRequest:
+    """A driver that asks for a cipher, of which the kernel has a module; each guest has the same words."""
+    images = _Images(tmp_path)
+    monkeypatch.setattr(images, "index", lambda _: ModuleIndex([ModuleFacts(name="crc_itu_t"), _CIPHER]))
+    monkeypatch.setattr(stage_module, "make_script", _with_words_from_the_first)
+    return replace(request_, images=images)
+
+
+def _with_words_from_the_first(*arguments: Any, **more: Any) -> Script:
+    _next_words[0] = iter(WORDS)
+    return make_script(*arguments, **more)
+
+
+def test_what_the_kernel_asked_for_is_there_in_the_next_guest(
+    asking: BootRequest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    """A node has a modprobe that answers; a guest has none."""
+    good = (
+        [report for report in _GOOD if "sum" not in report][:3]
+        + [f"begin {n}\nend {n} 0" for n in range(1, 7)]
+        + _GOOD[-2:]
+    )
+    report = _boot(asking, fake_tools, _guests(tmp_path, _print(_ASKS), _print(good)))
+    assert report.verdict.problems == ()
+    assert [step.step for step in report.steps][:3] == [
+        "load-in-tree crc_itu_t",
+        "load-soft-dependency magma_generic",
+        "load demo",
+    ]
+    assert "loaded before demo, which asks the kernel for it: crypto-magma" in report.verdict.notes
+    assert len(list(tmp_path.glob("started-*"))) == 2
+
+
+def test_what_fails_with_all_that_it_asks_for_is_no_more_tried(
+    asking: BootRequest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    again = [*_ASKS[:4], "begin 2\nend 2 0", "begin 3\nasked crypto-magma\nend 3 1", *_ASKS[5:]]
+    report = _boot(asking, fake_tools, _guests(tmp_path, _print(_ASKS), _print(again)))
+    assert [problem.check for problem in report.verdict.problems] == [BootCheck.LOAD_REFUSED]
+    assert len(list(tmp_path.glob("started-*"))) == 2
+
+
+def test_a_failure_that_asked_for_nothing_that_there_is_is_final(
+    asking: BootRequest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    nothing = [report.replace("crypto-magma", "crypto-nothing") for report in _ASKS]
+    report = _boot(asking, fake_tools, _guests(tmp_path, _print(nothing)))
+    assert [problem.check for problem in report.verdict.problems] == [BootCheck.LOAD_REFUSED]
+    assert len(list(tmp_path.glob("started-*"))) == 1
+
+
+def test_a_pass_tells_what_a_node_would_have_loaded_as_well(
+    asking: BootRequest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    good = [report.replace("begin 2\n", "begin 2\nasked crypto-magma\n") for report in _GOOD]
+    report = _boot(asking, fake_tools, _guests(tmp_path, _print(good)))
+    assert report.verdict.problems == ()
+    assert report.verdict.notes[-1] == (
+        "a node would also load what the kernel asked for meanwhile: magma_generic; boot.in_tree loads it here"
+    )
+    assert len(list(tmp_path.glob("started-*"))) == 1
 
 
 def _lines_of_main(request: BootRequest, tools: FakeTools, folder: Path) -> list[str]:

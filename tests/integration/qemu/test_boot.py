@@ -293,6 +293,7 @@ _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
         {"settings": {"repeat": 2}, "firmware": {"kmodsmith/test.bin": b"123456789"}},
         None,
     ),
+    "asks the kernel for another module": ("good_asking", {}, None),
     "firmware is missing": ("good_firmware", {}, BootCheck.LOAD_REFUSED),
     "excused": (
         "bad_warning",
@@ -372,6 +373,14 @@ def test_what_is_not_exercised_is_said(reports: dict[str, Future[BootReport]]) -
         assert len(verdict.refusals) == refused
     kept = reports["keeps a cache that was merged"].result().verdict.problems
     assert "kmodsmith_kept" in kept[0].sentence
+
+
+def test_what_the_kernel_was_asked_for_is_loaded_and_said(reports: dict[str, Future[BootReport]]) -> None:
+    report = reports["asks the kernel for another module"].result()
+    assert "load-soft-dependency camellia_x86_64" in {step.step for step in report.steps}, report.steps
+    assert report.verdict.notes[0].startswith(
+        "loaded before good_asking, which asks the kernel for it: crypto-camellia"
+    )
 
 
 def test_every_taint_is_named(reports: dict[str, Future[BootReport]]) -> None:
