@@ -144,6 +144,12 @@ def _check_group(config: Config, document: YamlFile, name: str, group: Group) ->
             yield document.mistake(place, f"{signer!r} is named twice")
 
 
+def _may_have(driver: Driver, module: str) -> bool:
+    """Tell whether a module can be among a driver's; one that leaves that to its dkms.conf may have any."""
+    words = (word.lstrip("?").replace("-", "_") for word in driver.modules)
+    return not driver.modules or any(fnmatchcase(module.replace("-", "_"), word) for word in words)
+
+
 def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
     """What modprobe is to load must be among the driver's modules, where it names them; the version may be a label."""
     wanted: list[tuple[tuple[str | int, ...], str]] = [
@@ -154,9 +160,8 @@ def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) 
     if driver.kmm.ordered_upgrade and not is_label_value(driver.version):
         sentence = f"nodes carry the version as a label, and {driver.version!r} cannot be one: no '+' and no '~'"
         yield document.mistake((*path, "ordered_upgrade"), sentence)
-    known = {name.replace("-", "_") for name in driver.modules}
     for place, name in wanted:
-        if known and name.replace("-", "_") not in known:
+        if not _may_have(driver, name):
             yield document.mistake((*path, *place), unknown("module", name, driver.modules))
 
 
@@ -251,9 +256,8 @@ def _check_boot_files(driver: Driver, document: YamlFile, path: tuple[str | int,
     named: list[tuple[tuple[str | int, ...], str]] = [(("load", module), module) for module in driver.boot.load]
     for index, parameters in enumerate(driver.boot.parameters):
         named += [(("parameters", index, "modules", module), module) for module in parameters.modules]
-    known = {name.replace("-", "_") for name in driver.modules}
     for place, module in named:
-        if known and module.replace("-", "_") not in known:
+        if not _may_have(driver, module):
             yield document.mistake((*path, *place), unknown("module", module, driver.modules))
 
 

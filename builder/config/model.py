@@ -225,6 +225,14 @@ DriverVersion = Annotated[str, AfterValidator(_check_driver_version)]
 ModuleName = Annotated[
     str, _form(r"^[A-Za-z0-9_-]+$", "the name of a module, without folder and .ko", description="without .ko")
 ]
+ModuleWord = Annotated[
+    str,
+    _form(
+        r"^\??[A-Za-z0-9_*-]+$",
+        "the name of a module, without folder and .ko; `probe-*` for one or more, `?name` for one that may be missing",
+        description="without .ko",
+    ),
+]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
 KeyringFile = Annotated[str, _form(r"^/[A-Za-z0-9._/+-]+$", "an absolute path without blanks", max_length=255)]
 RelativeFile = Annotated[FileName, AfterValidator(_check_no_space)]
@@ -469,8 +477,9 @@ class Driver(_Model):
     source: RelativeFile
     """Folder of the source, relative to versions.yaml and in the same folder as it; it becomes the build context.
     Elsewhere (`../mydriver`) only with `--allow-outside` on the command line."""
-    modules: tuple[ModuleName, ...] = ()
-    """Kernel modules that the build must produce. May only be left out when `dkms` names them."""
+    modules: tuple[ModuleWord, ...] = ()
+    """Kernel modules that the build must produce, and no others: names, `probe-*` for one or more, `?test` for what
+    some kernels do not get. May only be left out when `dkms` names them."""
     firmware: tuple[RelativeFile, ...] = ()
     """Firmware files of the source that go into the image below /firmware, without a leading `firmware/`."""
     containerfile: RelativeFile = "driver-container/Containerfile"
@@ -536,7 +545,7 @@ class Driver(_Model):
             raise _complain("give either make or dkms, not both")
         if not self.dkms and not self.modules:
             raise _complain("modules is required: name the modules that the build must produce")
-        if len({name.replace("-", "_") for name in self.modules}) != len(self.modules):
+        if len({name.lstrip("?").replace("-", "_") for name in self.modules}) != len(self.modules):
             raise _complain("modules names a module twice")
         if reserved := RESERVED_BUILD_ARGS & self.build_args.keys():
             raise _complain(f"build_args: kmodsmith sets {min(reserved)} itself")

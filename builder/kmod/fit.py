@@ -94,7 +94,8 @@ def check_modules(
     Args:
         modules: the modules, with paths in the image.
         kernel: the kernel that they are for.
-        expected: names that must be there, and no others; None where that is not known.
+        expected: what must be there, and nothing else: names, ``probe-*`` for one or more, ``?name`` for one that may
+            be missing; None where that is not known.
         compiled_for: the kernel version that they were compiled for, when that is deliberately another one. Kernels
             with symbol versions load such modules: the CRCs decide, not the version in vermagic.
     """
@@ -167,13 +168,14 @@ def _check_names(modules: Sequence[PlacedModule], expected: Iterable[str] | None
     yield from _check_own_names(modules)
     if expected is None:
         return
-    wanted = {module_name(name): name for name in expected}
-    for name in sorted(wanted.keys() - found.keys()):
-        yield Finding(check=Check.MODULE_MISSING, subject=f"{wanted[name]}.ko", sentence="it is not in the image")
-    for name in sorted(found.keys() - wanted.keys()):
-        yield Finding(
-            check=Check.MODULE_UNEXPECTED, subject=found[name], sentence="no driver says that it makes this module"
-        )
+    wanted = {module_name(word.lstrip("?")): word for word in expected}
+    for glob, word in sorted(wanted.items()):
+        if not word.startswith("?") and not any(fnmatchcase(name, glob) for name in found):
+            yield Finding(check=Check.MODULE_MISSING, subject=f"{word}.ko", sentence="it is not in the image")
+    for name, path in sorted(found.items()):
+        if not any(fnmatchcase(name, glob) for glob in wanted):
+            sentence = "no driver says that it makes this module"
+            yield Finding(check=Check.MODULE_UNEXPECTED, subject=path, sentence=sentence)
 
 
 def _check_own_names(modules: Sequence[PlacedModule]) -> Iterator[Finding]:

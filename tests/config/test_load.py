@@ -273,6 +273,13 @@ def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
         ("    vendor: V\n", "", "2: drivers[0]: 'vendor' is required and missing"),
         ("vendor: V", "vendro: V", "6: drivers[0].vendro: is not a known key: did you mean 'vendor'?"),
         ("modules: [demo]", "modules: [demo, demo]", "modules names a module twice"),
+        ("modules: [demo]", "modules: [demo, '?demo']", "modules names a module twice"),
+        ("modules: [demo]", "modules: ['demo?']", "does not have the right form"),
+        (
+            "modules: [demo]",
+            "modules: [demo, 'demo_*']\n    kmm: {module: demox}",
+            "drivers[0].kmm.module: there is no module 'demox'",
+        ),
         ("modules: [demo]", "modules: [demo.ko]", "does not have the right form"),
         ("modules: [demo]", "make: make", "modules is required"),
         (
@@ -422,6 +429,14 @@ def test_what_is_missing_on_disk_is_told_beside_what_is_wrong_in_the_file(projec
         project_dir, text.replace("source: src", "source: ../outside").replace("newest: true", "newest: 1")
     )
     assert not [mistake for mistake in told if "COPYING" in mistake], "of what lies outside nothing is told"
+
+
+def test_modules_may_be_patterns_and_may_be_missing(project_dir: Path) -> None:
+    words = "modules: [demo, 'probe-*', '?late']\n    kmm: {module: probe_net}\n    boot: {load: {late: {expect: EIO, because: x}}}"
+    assert _load(project_dir, VERSIONS_YAML.replace("modules: [demo]", words, 1)).drivers[0].modules[1:] == (
+        "probe-*",
+        "?late",
+    )
 
 
 def test_ten_mistakes_are_reported_at_once(project_dir: Path) -> None:

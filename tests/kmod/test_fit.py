@@ -115,6 +115,9 @@ def test_places_and_names() -> None:
     assert _codes((PLACE.removeprefix("opt/lib/modules/"), good)) == {Check.WRONG_FOLDER}
     assert _codes((PLACE, good), expected=["demo", "other"]) == {Check.MODULE_MISSING}
     assert _codes((PLACE, good), expected=[]) == {Check.MODULE_UNEXPECTED}
+    assert _codes((PLACE, good), expected=["de*", "?other"]) == set()
+    assert _codes((PLACE, good), expected=["demo", "other-*"]) == {Check.MODULE_MISSING}
+    assert _codes((PLACE, good), expected=["?other", "?other-*"]) == {Check.MODULE_UNEXPECTED}
     assert _codes((PLACE.replace("demo", "renamed"), good), expected=["renamed"]) == set()
     assert _codes((PLACE, good), (f"{PLACE}.gz", pack_module(good, "gz"))) == {Check.MODULE_TWICE}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from builder.publish.result import PublishedCell
     from builder.sources.release import Release
 
+_PLAIN_NAME = re.compile(r"[\w-]+")
 # The cluster sets these itself, or they are those of another machine.
 _NOT_IN_CLUSTER = frozenset({"DTK_AUTO", "BASE_IMAGE", "KERNEL_VERSION", "KERNEL_FULL_VERSION"})
 
@@ -68,6 +70,11 @@ def _read_driver(
     modules = source.module_names or ()
     if not modules:
         raise UsageError(f"driver {name} does not say which modules it has", hint="name them under 'modules'")
+    if not (driver.kmm.module or driver.kmm.loading_order) and not _PLAIN_NAME.fullmatch(modules[-1]):
+        raise UsageError(
+            f"driver {name} does not say which module a node loads: {modules[-1]!r}, the last of 'modules', is no name",
+            hint="name it in kmm.module",
+        )
     arguments = source.build_arguments(cells[0].kernel, toolkit_image="", base_image="")
     wanted = {key: value for key, value in arguments.items() if value and key not in _NOT_IN_CLUSTER}
     if driver.base_image:

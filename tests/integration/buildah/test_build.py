@@ -192,6 +192,20 @@ def test_a_module_that_is_promised_and_not_made(machine: Machine, project: Path)
     assert (code, report["failures"][0]["code"]) == (11, "expected-module-missing")
 
 
+def test_modules_by_pattern_and_some_that_may_be_missing(machine: Machine, project: Path) -> None:
+    kernel = _newest(project, "6.1")
+    _edit(project / "versions.yaml", "modules: [ptemplate_core, ptemplate_char]", "modules: ['ptemplate_*', '?other']")
+    code, report = machine.build(project, "--kernel", kernel)
+    assert code == 0, report["failures"]
+    with machine.mounted(report["cells"][0]["image"]) as root:
+        found = {file.name for file in root.glob("opt/lib/modules/*/extra/*.ko")}
+    assert found == {"ptemplate_core.ko", "ptemplate_char.ko"}
+    _edit(project / "versions.yaml", "'?other'", "'other-*'")
+    code, report = machine.build(project, "--kernel", kernel)
+    assert (code, report["failures"][0]["code"]) == (11, "expected-module-missing")
+    assert "other-*.ko" in report["failures"][0]["detail"]
+
+
 def test_a_broken_toolkit_is_no_fault_of_the_driver(machine: Machine, project: Path) -> None:
     kernel = _newest(project, "6.1")
     machine.build(project, "--kernel", kernel)
