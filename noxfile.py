@@ -250,5 +250,13 @@ def bench(session: nox.Session) -> None:
     session.run(_python(session, "dev"), "-m", "bench.bench", *session.posargs, external=True, env=environment)
 
 
+@nox.session
+def vendors(session: nox.Session) -> None:
+    """Judge every dkms package of the Debian archive, beside dkms: hours; writes tests/vendors/results/."""
+    _make_ready(session, "--tests")
+    environment = {"PYTHONPATH": f"{_ROOT / 'tests'}:{_ROOT}"}
+    session.run(_python(session, "dev"), "-m", "vendors.survey", *session.posargs, external=True, env=environment)
+
+
 if __name__ == "__main__":
     nox.main()

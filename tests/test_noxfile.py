@@ -14,6 +14,7 @@ _READY = {
     "tests": ("--tests",),
     "e2e": ("--e2e", "--tests"),
     "bench": ("--tests",),
+    "vendors": ("--tests",),
 }
 # Those that read and tell, work on what a build left, or make an environment of Python packages only.
 _WITHOUT = {

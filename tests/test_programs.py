@@ -15,7 +15,7 @@ from builder.verbs.root import VERBS
 def test_tests_and_benchmarks_start_nothing_that_the_doctor_does_not_bring() -> None:
     started = {
         name: f"{file.name}:{line}"
-        for folder in ("integration", "bench")
+        for folder in ("integration", "bench", "vendors")
         for file in (Path(__file__).parent / folder).rglob("*.py")
         for line, name in started_by(file)
     }

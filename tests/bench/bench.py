@@ -22,12 +22,14 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from fakes.locks import debian_of
+from vendors.sources import SUITES, fetch_sources
 
 from bench.discovery import measure_discovery
 from bench.publishing import measure_publishing
@@ -63,23 +65,44 @@ _BOX = "localhost/kmodsmith-bench-import:latest"
 
 _DKMS = """
 set -eu
-dkms build ptemplate/1.0.0 -k "$1" >/dev/null 2>&1   # makes DKMS's signing key, not counted
-dkms remove ptemplate/1.0.0 --all >/dev/null 2>&1; dkms add ptemplate/1.0.0 >/dev/null
+dkms build DRIVER -k "$1" >/dev/null 2>&1   # makes DKMS's signing key, not counted
+dkms remove DRIVER --all >/dev/null 2>&1; dkms add DRIVER >/dev/null
 start=$(date +%s%N)
-for kernel in "$@"; do dkms build ptemplate/1.0.0 -k "$kernel" >/dev/null 2>&1 || { echo "dkms failed for $kernel"; exit 1; }; done
+for kernel in "$@"; do dkms build DRIVER -k "$kernel" >/dev/null 2>&1 || { echo "dkms failed for $kernel"; exit 1; }; done
 end=$(date +%s%N)
-ls /var/lib/dkms/ptemplate/1.0.0/*/*/module/*.ko | wc -l
+ls /var/lib/dkms/DRIVER/*/*/module/*.ko | wc -l
 echo $((end - start))
 """
 _MAKE = """
 set -eu
-for kernel in "$@"; do cp -r /usr/src/ptemplate-1.0.0 "/tmp/make-$kernel"; done
+for kernel in "$@"; do cp -r "/usr/src/FOLDER" "/tmp/make-$kernel"; done
 start=$(date +%s%N)
-printf '%s\\n' "$@" | xargs -P "$(nproc)" -I@@ make -s -C /tmp/make-@@ KERNEL_FULL_VERSION=@@ >/tmp/make.log 2>&1 || { tail -20 /tmp/make.log; exit 1; }
+printf '%s\\n' "$@" | xargs -P "$(nproc)" -I@@ make -s COMMAND >/tmp/make.log 2>&1 || { tail -20 /tmp/make.log; exit 1; }
 end=$(date +%s%N)
 ls /tmp/make-*/*.ko | wc -l
 echo $((end - start))
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A driver that is built in three ways: ``modules`` are so many, ``make`` is the bare command, @@ the kernel."""
+
+    name: str
+    version: str
+    folder: Path
+    modules: int
+    make: str
+
+    def script(self, text: str) -> str:
+        text = text.replace("DRIVER", f"{self.name}/{self.version}").replace("COMMAND", self.make)
+        return text.replace("FOLDER", f"{self.name}-{self.version}")
+
+
+_SAMPLE = Subject(
+    name="ptemplate", version="1.0.0", folder=_ROOT / "kernel-module", modules=2,
+    make="-C /tmp/make-@@ KERNEL_FULL_VERSION=@@",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -87,13 +110,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kernel", default="*", help="glob over kernels")
     parser.add_argument(
-        "--only", help="one part: cold, against, idle, plan_10000, proof, boot, discover, publish or pull"
+        "--only", help="one part: cold, against, against_evdi, idle, plan_10000, proof, boot, discover, publish or pull"
     )
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "cold": lambda: measure_cold(options.kernel),
         "against": lambda: measure_against(options.kernel, options.rounds),
+        "against_evdi": lambda: measure_evdi(options.kernel, options.rounds),
         "idle": lambda: measure_idle(options.kernel),
         "plan_10000": measure_large_plan,
         "proof": lambda: measure_proof(options.kernel),
@@ -148,28 +172,53 @@ def build(
     return {"process_s": time.monotonic() - started, **json.loads(done.stdout)}
 
 
-def measure_against(kernel_glob: str, rounds: int) -> dict[str, Any]:
+def measure_evdi(kernel_glob: str, rounds: int) -> dict[str, Any]:
+    """Do the same with a vendor's driver of one module and 16 files, on kernels that its version knows."""
+    glob = kernel_glob if kernel_glob != "*" else "6.1.*-amd64"
+    with tempfile.TemporaryDirectory(prefix="kmodsmith-evdi-") as scratch:
+        folder = Path(scratch)
+        downloads = Downloads(open_project(_ROOT).cache_dir / "packages")
+        source = next(item for item in fetch_sources(folder, ["evdi-dkms"], downloads) if item.suite == SUITES[0])
+        project = folder / "project"
+        project.mkdir()
+        shutil.copytree(source.folder, project / "evdi")
+        shutil.copytree(_ROOT / "driver-container", project / "driver-container")
+        shutil.copy(_ROOT / "versions.lock.yaml", project)
+        data = yaml.safe_load((_ROOT / "versions.yaml").read_text())
+        own = ("vendor", "summary", "description", "maintainer")
+        words = {key: value for key, value in data["drivers"][0].items() if key in own}
+        data["drivers"] = [words | {"name": "evdi", "version": source.version, "source": "evdi", "dkms": "dkms.conf"}]
+        (project / "versions.yaml").write_text(yaml.safe_dump(data))
+        subject = Subject(
+            name="evdi", version=source.version, folder=source.folder, modules=1,
+            make="-C /lib/modules/@@/build M=/tmp/make-@@ KERNELRELEASE=@@ DKMS_BUILD=1",
+        )  # fmt: skip
+        return measure_against(glob, rounds, subject, project)
+
+
+def measure_against(kernel_glob: str, rounds: int, subject: Subject = _SAMPLE, folder: Path = _ROOT) -> dict[str, Any]:
     """Build all kernels as kmod images, with DKMS one after another, and with make on all cores."""
-    project = open_project(_ROOT)
-    build("--kernel", kernel_glob)
+    project = open_project(folder)
+    build("--kernel", kernel_glob, project=folder)
     planned = plan_project(project, Selector(group="debian", kernels=(kernel_glob,), arches=(Arch.X86_64,)))
     kernels = [decision.cell.kernel for decision in planned.plan.decisions]
-    container = make_box(project, kernels)
+    container = make_box(project, kernels, subject)
     figures: list[dict[str, float]] = []
     try:
         for number in range(rounds):
             os.sync()  # what was written before must not be paid for by who comes next
-            ours = build("--kernel", kernel_glob, "--force")
+            ours = build("--kernel", kernel_glob, "--force", project=folder)
             assert ours["counts"] == {"built": len(kernels)}
-            figure = {"kmodsmith_s": ours["process_s"], "dkms_s": run_in_box(container, _DKMS, kernels)}
-            figure["make_s"] = run_in_box(container, _MAKE, kernels)
-            run_in(container, "rm -rf /tmp/make-*; dkms remove ptemplate/1.0.0 --all; dkms add ptemplate/1.0.0")
+            figure = {"kmodsmith_s": ours["process_s"], "dkms_s": run_in_box(container, _DKMS, kernels, subject)}
+            figure["make_s"] = run_in_box(container, _MAKE, kernels, subject)
+            run_in(container, subject.script("rm -rf /tmp/make-*; dkms remove DRIVER --all; dkms add DRIVER"))
             figures.append({name: round(seconds, 2) for name, seconds in figure.items()})
             print(f"round {number + 1}: {figures[-1]}", flush=True)
     finally:
         subprocess.run(["buildah", "rm", container], check=False, stdout=subprocess.DEVNULL)
         subprocess.run(["buildah", "rmi", _BOX], check=False, stdout=subprocess.DEVNULL)
     return {
+        "driver": f"{subject.name} {subject.version}",
         "kernels": len(kernels),
         "rounds": figures,
         "ratio_to_dkms": _median_ratio(figures, "dkms_s"),
@@ -181,7 +230,7 @@ def _median_ratio(figures: list[dict[str, float]], other: str) -> float:
     return round(statistics.median(figure["kmodsmith_s"] / figure[other] for figure in figures), 3)
 
 
-def make_box(project: Project, kernels: list[KernelVersion]) -> str:
+def make_box(project: Project, kernels: list[KernelVersion], subject: Subject = _SAMPLE) -> str:
     """Start a container that has the toolchain, the headers of all kernels, DKMS and the driver's source."""
     source = debian_of(project.lock)
     parts = DebianParts(locked=source, build_arch=Arch.X86_64)
@@ -209,11 +258,11 @@ def make_box(project: Project, kernels: list[KernelVersion]) -> str:
         )
     container = subprocess.check_output(["buildah", "from", "--pull-never", _BOX], text=True).strip()
     subprocess.run(
-        ["buildah", "copy", "-q", container, str(_ROOT / "kernel-module"), "/usr/src/ptemplate-1.0.0"],
+        ["buildah", "copy", "-q", container, str(subject.folder), f"/usr/src/{subject.name}-{subject.version}"],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    run_in(container, "mkdir -p /var/lib/dkms; dkms add ptemplate/1.0.0")
+    run_in(container, subject.script("mkdir -p /var/lib/dkms; dkms add DRIVER"))
     return container
 
 
@@ -249,11 +298,11 @@ def run_in(container: str, script: str, *arguments: str) -> str:
     return done.stdout
 
 
-def run_in_box(container: str, script: str, kernels: list[KernelVersion]) -> float:
+def run_in_box(container: str, script: str, kernels: list[KernelVersion], subject: Subject) -> float:
     """Run a script that prints how many modules it made and how long it took in nanoseconds."""
     os.sync()
-    count, nanoseconds = run_in(container, script, *(kernel.raw for kernel in kernels)).split()[-2:]
-    assert int(count) == 2 * len(kernels), f"{count} modules for {len(kernels)} kernels"
+    count, nanoseconds = run_in(container, subject.script(script), *(kernel.raw for kernel in kernels)).split()[-2:]
+    assert int(count) == subject.modules * len(kernels), f"{count} modules for {len(kernels)} kernels"
     return int(nanoseconds) / 1e9
 
 

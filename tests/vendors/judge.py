@@ -1,0 +1,129 @@
+"""Compares what kmodsmith and dkms said of a source on a kernel, and looks up what was found out by hand. Pure but for files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vendors.sources import VendorSource
+
+_GREEN = {"built", "booted", "skipped", "tagged", "proven", "assembled"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What a look by hand found of some rows: ``is_right`` is whether kmodsmith's verdict is."""
+
+    package: str
+    kernel: str
+    ours: str
+    is_right: bool
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One source on one kernel. ``ours`` is ``green``, ``excluded``, ``refused`` or a failure's code."""
+
+    source: str
+    version: str
+    kernel: str
+    ours: str
+    line: str
+    notes: tuple[str, ...]
+    dkms: str
+    dkms_line: str
+    truth: Truth | None = None
+
+    @staticmethod
+    def of(source: VendorSource, kernel: str, dkms: dict[str, Any], cell: dict[str, Any] | None, refusal: str) -> Row:
+        ours, line, notes = _read_cell(cell) if cell else ("refused", refusal.splitlines()[0] if refusal else "", ())
+        return Row(
+            source=source.id, version=source.version, kernel=kernel, ours=ours, line=line, notes=notes,
+            dkms=dkms["verdict"], dkms_line=_first_error(dkms["words"]) if dkms["verdict"] == "failed" else "",
+        )  # fmt: skip
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both say the same, as far as dkms can tell: it loads nothing."""
+        if self.ours in {"green", "excluded"}:
+            return self.dkms == {"green": "built"}.get(self.ours, self.ours)
+        return self.dkms == "failed" and not self.ours.startswith("boot:")
+
+    @property
+    def is_open(self) -> bool:
+        return not self.agrees and not (self.truth and self.truth.is_right)
+
+    @property
+    def sentence(self) -> str:
+        told = f"{self.source} {self.version} on {self.kernel}: kmodsmith {self.ours} ({self.line}); dkms {self.dkms}"
+        return f"{told} ({self.dkms_line})" if self.dkms_line else told
+
+
+def _read_cell(cell: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    boot = cell.get("boot") or {}
+    notes = tuple(boot.get("notes") or ())
+    failure = cell.get("failure")
+    if failure:
+        kind = "boot:" if failure["failure_class"] == "boot" else ""
+        return f"{kind}{failure['code']}", f"{failure['location']} {failure['detail']}".strip(), notes
+    if cell["status"] in _GREEN:
+        return "green", "", notes
+    return cell["status"], cell["explanation"], notes
+
+
+def _first_error(words: list[str]) -> str:
+    told = [word for word in words if "rror" in word and "make[" not in word and "Error! " not in word]
+    return (told or words or [""])[0]
+
+
+def read_truth(file: Path) -> list[Truth]:
+    return [Truth(**entry) for entry in yaml.safe_load(file.read_text()) or []]
+
+
+def judge_rows(rows: list[Row], truths: list[Truth]) -> list[Row]:
+    """Give each row that needs it the first truth that is about it."""
+    return [row if row.agrees else replace(row, truth=_find(row, truths)) for row in rows]
+
+
+def _find(row: Row, truths: list[Truth]) -> Truth | None:
+    for truth in truths:
+        is_about = fnmatchcase(row.source, truth.package) and fnmatchcase(row.kernel, truth.kernel)
+        if is_about and fnmatchcase(row.ours, truth.ours):
+            return truth
+    return None
+
+
+def write_table(rows: list[Row], kernels: list[str], machine: dict[str, Any], file: Path) -> None:
+    """Write the rows as JSON, and as a table with a line for each source and a column for each kernel."""
+    file.parent.mkdir(exist_ok=True)
+    data = {"machine": machine, "rows": [asdict(row) | {"agrees": row.agrees, "is_open": row.is_open} for row in rows]}
+    file.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
+    counts = Counter("open" if row.is_open else "same" if row.agrees else "looked into" for row in rows)
+    lines = [f"# Other people's drivers, {file.name}", "", f"{len(rows)} rows: {dict(counts)}", ""]
+    lines += [f"| source | version | {' | '.join(kernels)} |", f"|---|---|{'---|' * len(kernels)}"]
+    of = {(row.source, row.kernel): row for row in rows}
+    for source, version in dict.fromkeys((row.source, row.version) for row in rows):
+        cells = [_sign(of.get((source, kernel))) for kernel in kernels]
+        lines.append(f"| {source} | {version} | {' | '.join(cells)} |")
+    lines += ["", "## Where they differ, and red boots", ""]
+    for row in rows:
+        if not row.agrees:
+            truth = row.truth
+            found = f"{'right' if truth.is_right else 'WRONG'}: {truth.because}" if truth else "NOT LOOKED INTO"
+            lines.append(f"- {row.sentence}. **{found}**")
+    file.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def _sign(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return row.ours if row.agrees else f"{row.ours} / dkms {row.dkms}"
