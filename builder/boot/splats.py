@@ -75,6 +75,7 @@ _PATTERNS = (
 _TASK = re.compile(r"^task:\S+\s+state:|^\S+\s+[RSDTtZXIKWP]\s+(0x)?[0-9a-f]+\s+\d+\s+\d+\s+")
 _END = re.compile(r"---\[ end (trace|Kernel panic)")
 _PLACE = re.compile(r"^(?:RIP: [0-9a-f]+:|pc : )(\S+(?: \[\S+\])?)|^WARNING: .* at (\S+:\d+) ")
+_LINE_BELOW = 2
 # A function of a module in a list of callers; question marks are guesses of the unwinder.
 _CALLER = re.compile(r"^ (\S+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\])")
 
@@ -143,6 +144,8 @@ class _Open:
 
     def yields_to(self, kind: SplatKind) -> bool:
         """Whether a line of another kind is a new complaint: an "Oops:" line belongs to the "BUG:" above it."""
+        if self.headline.startswith("refcount_t: ") and self.lines == _LINE_BELOW:
+            return kind is not SplatKind.WARNING  # which only says where: lib/refcount.c, refcount_warn_saturate()
         return kind is not self.kind or kind is SplatKind.WARNING
 
     def close(self) -> Splat:

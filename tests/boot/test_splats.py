@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from builder.boot.splats import SplatKind, find_splats
+from builder.boot.splats import Splat, SplatKind, find_splats
 
 _KINDS = {
     SplatKind.PANIC: [
@@ -139,6 +139,20 @@ def test_a_bug_in_a_helper_of_the_kernel_is_the_fault_of_the_module_that_called_
 ) -> None:
     (splat,) = find_splats(["Oops: 0002 [#1]", *lines])
     assert splat.place == place
+
+
+def test_a_reference_count_names_whose_it_is() -> None:
+    """Seen with xtrx of Debian: the warning below only says that the counter's own code noticed."""
+    warning = "WARNING: CPU: 0 PID: 133 at lib/refcount.c:28 refcount_warn_saturate+0xba/0x110"
+    lines = [
+        "refcount_t: underflow; use-after-free.", warning, "RIP: 0010:refcount_warn_saturate+0xba/0x110", "Call Trace:",
+        " xtrx_cleanup+0x2d/0xd14 [xtrx]", "---[ end trace 0000000000000000 ]---",
+    ]  # fmt: skip
+    assert find_splats(lines) == [
+        Splat(kind=SplatKind.MEMORY, headline=lines[0], place="xtrx_cleanup+0x2d/0xd14 [xtrx]")
+    ]
+    assert [splat.kind for splat in find_splats([lines[0], "x", warning])] == [SplatKind.MEMORY, SplatKind.WARNING]
+    assert [splat.kind for splat in find_splats([*lines[:2], warning])] == [SplatKind.MEMORY, SplatKind.WARNING]
 
 
 def test_lines_of_one_kind_are_one_complaint_and_warnings_are_one_each() -> None:
