@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import struct
@@ -28,6 +29,8 @@ from builder.kernel import Arch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
 
 KVM, EMULATION = "kvm", "tcg"
 _KVM = Path("/dev/kvm")
@@ -68,7 +71,7 @@ class Acceleration:
     Args:
         wish: ``auto``; ``kvm`` fails rather than do without; ``tcg`` never touches KVM.
         memory: file where failures are remembered; None remembers nothing.
-        say: hears of a failure, once.
+        say: hears of a failure, once a machine.
         host: architecture of this machine.
     """
 
@@ -135,10 +138,17 @@ class Acceleration:
 
     def distrust(self, kind: GuestKind, problem: str) -> None:
         """Say that a guest did not come up with KVM, and did without."""
+        with self._changed:
+            was_told = any(self._problems.values())
         if self._decide(kind, problem):
+            was_told = self._remember(kind, problem) or was_told
             kept = f", remembered in {self._memory}; --accel kvm tries it again" if self._memory else ""
-            self._say(f"KVM does not work here for {kind.name} ({problem}): software emulation from now on{kept}")
-            self._remember(kind, problem)
+            sentence = f"KVM does not work here for {kind.name} ({problem}): software emulation from now on{kept}"
+            # Once a machine: each kind of guest, each run and each of several at once finds out the same.
+            if not was_told:
+                self._say(sentence)
+            else:
+                _log.info("%s", sentence)
 
     def forget(self, kind: GuestKind) -> None:
         """Say that nothing was learned: the guest came up in no way, or was not run."""
@@ -189,15 +199,18 @@ class Acceleration:
                 return {name: text for name, text in data.get("problems", {}).items() if isinstance(text, str)}
         return {}
 
-    def _remember(self, kind: GuestKind, problem: str) -> None:
+    def _remember(self, kind: GuestKind, problem: str) -> bool:
+        """Write down what a guest showed; returns whether a problem of this machine was known before."""
         if self._memory is None or (not problem and kind.name not in self._read()):
-            return
+            return False
         with alone(self._memory):
-            problems = {name: text for name, text in (self._read() | {kind.name: problem}).items() if text}
+            known = self._read()
+            problems = {name: text for name, text in (known | {kind.name: problem}).items() if text}
             told = {"machine": identify_machine(self._host), "problems": problems}
             temporary = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
             temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
             temporary.replace(self._memory)
+        return bool(known)
 
 
 def identify_machine(host: str) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from builder.build.fit_image import facts_from_lock, open_source_facts
+from builder.build.fit_image import find_facts, open_source_facts
 from builder.build.prove import read_image
 from builder.errors import UsageError
 from builder.image.contents import LayerCache
 from builder.kernel import parse_kernel_version
-from builder.kmod.compat import find_drift, judge
+from builder.kmod.compat import DriverDrift, find_drift, judge
 from builder.plan.planning import NO_BOOTS, plan_project
 from builder.store.images import hold_store
 
 if TYPE_CHECKING:
-    from builder.kmod.compat import Compatibility, Drift
+    from builder.kmod.compat import Compatibility
     from builder.kmod.fit import PlacedModule
     from builder.plan.decide import Decision
     from builder.plan.matrix import Selector
@@ -41,7 +41,7 @@ def compare_kernels(project: Project, selector: Selector) -> dict[str, list[Comp
     return verdicts
 
 
-def compare_two(project: Project, selector: Selector, before: str, after: str) -> dict[str, list[Drift]]:
+def compare_two(project: Project, selector: Selector, before: str, after: str) -> dict[str, DriverDrift]:
     """Return, for each driver, how the symbols that it uses differ between two kernels of the lock.
 
     Raises:
@@ -51,11 +51,18 @@ def compare_two(project: Project, selector: Selector, before: str, after: str) -
     kernels = [parse_kernel_version(before), parse_kernel_version(after)]
     with ExitStack() as held:
         held.enter_context(hold_store())
-        facts = [facts_from_lock(project, kernel, held) for kernel in kernels]
+        known = [find_facts(project, kernel, held) for kernel in kernels]
+        facts = [found.of(kernel) for found, kernel in zip(known, kernels, strict=True)]
         built = [(item, modules) for item, modules in _read_built(project, selector) if item.cell.kernel in kernels]
         if not built:
             raise UsageError(f"no driver is built for {before} or {after}, so which symbols it uses is not known")
-        return {item.cell.driver: find_drift(modules, *facts) for item, modules in reversed(built)}
+        drifts = {
+            item.cell.driver: DriverDrift(compiled_for=item.cell.kernel.raw, symbols=tuple(find_drift(modules, *facts)))
+            for item, modules in reversed(built)
+        }
+        gone = {name for drift in drifts.values() for name in drift.gone}
+        forms = [found.find_forms(kernel, gone) for found, kernel in zip(known, kernels, strict=True)]
+        return {driver: drift.with_forms(*forms) for driver, drift in drifts.items()}
 
 
 def _read_built(project: Project, selector: Selector) -> list[tuple[Decision, list[PlacedModule]]]:

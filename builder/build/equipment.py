@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 _WORKER_BYTES = 1024**3
 
 
+# Of what a killed run left behind, this many are named.
+_MOST_TOLD = 2
+
+
 _WORK_DIR_BYTES = 256 * 1024**2
 
 
@@ -71,7 +75,7 @@ def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOp
             for source in {decision.cell.source for decision in planned.plan.work}
         }
         if planned.plan.of(Action.BUILD):
-            err.print(f"compiles run in {project.jail.walls}", markup=False)
+            err.print(f"compiles run in {project.jail.walls}", markup=False, soft_wrap=True)
         check_disk(_disk_demands(project, planned, toolkits, booter))
         for source, kernels in kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
@@ -82,8 +86,12 @@ def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOp
 
 def _clear_leftovers(project: Project, err: Console) -> None:
     """Remove what killed runs left in the store and in the work folder."""
-    for leftover in remove_leftovers():
-        err.print(f"removed {leftover}, left behind by a run that was killed", markup=False)
+    if left := remove_leftovers():
+        told = left[:_MOST_TOLD] if len(left) > _MOST_TOLD + 1 else left
+        more = f" and {len(left) - len(told)} more" if len(told) < len(left) else ""
+        err.print(
+            f"removed {', '.join(told)}{more}, left behind by a run that was killed", markup=False, soft_wrap=True
+        )
     for room in find_rooms(find_graph_root()):
         evict(room)
         remove_room(room)
@@ -176,7 +184,7 @@ def _open_booter(
         project.cache_dir / "boot",
         mode=options.mode,
         acceleration=options.acceleration,
-        say=lambda text: err.print(text, markup=False),
+        say=lambda text: err.print(text, markup=False, soft_wrap=True),
     )
     cells = [decision.cell for decision in booted]
     booter.check((cell.kernel.arch, project.drivers[cell.driver].declaration.boot.mode) for cell in cells)

@@ -89,9 +89,18 @@ def find_kernel(contents: ImageContents) -> KernelVersion:
 
 
 def facts_from_lock(project: Project, kernel: KernelVersion, held: ExitStack) -> KernelFacts:
+    return find_facts(project, kernel, held).of(kernel)
+
+
+def find_facts(project: Project, kernel: KernelVersion, held: ExitStack) -> FactsOfKernels:
+    """Return the facts of a kernel's source.
+
+    Raises:
+        LockFileError: no source of the lock has it.
+    """
     for name, source in project.lock.sources.items():
         if kernel in source.kernels:
-            return open_source_facts(project, name, held).of(kernel)
+            return open_source_facts(project, name, held)
     raise LockFileError(
         f"no kernel source of versions.lock.yaml has kernel {kernel}",
         hint="give the kernel's files with --kernel-files, or run 'nox -s discover'",

@@ -57,10 +57,14 @@ def build_project(
         return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
     run_id, results = _carry_out(project, planned, err, boot)
     if not locked and any(_is_gone(result) for result in results):
-        err.print("the archive no longer serves packages that versions.lock.yaml names: refreshing it", markup=False)
+        err.print(
+            "the archive no longer serves packages that versions.lock.yaml names: refreshing it",
+            markup=False,
+            soft_wrap=True,
+        )
         discovery = discover_project(project)
         for line in (*discovery.changes, *discovery.problems):
-            err.print(f"  {line}", markup=False)
+            err.print(f"  {line}", markup=False, soft_wrap=True)
         project = project.reread()
         planned = plan_project(project, selector, jobs=jobs, boot=boot, elsewhere=elsewhere)
         run_id, results = _carry_out(project, planned, err, boot)

@@ -19,7 +19,6 @@ _MAX_LOG_CHARS = 4 * 1024 * 1024
 _MAX_LINE_CHARS = 1000
 # buildah's last line quotes the whole step that failed, and says behind it what was wrong.
 _MAX_STEP_CHARS = 256 * 1024
-_MAX_DETAIL_CHARS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +189,5 @@ def describe(rule: Rule, line: str) -> Failure:
 
 
 def shorten(line: str) -> str:
-    """Cut in the middle: the place stands at the head of a line and the reason at its tail."""
-    half = _MAX_DETAIL_CHARS // 2
-    return line if len(line) <= _MAX_DETAIL_CHARS else f"{line[:half]} … {line[-half:]}"
+    """Return what stands in results: a whole line, as far as lines are read at all."""
+    return line if len(line) <= _MAX_LINE_CHARS else f"{line[:_MAX_LINE_CHARS]} …"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.kmod.finding import Check
 from builder.kmod.fit import check_modules, find_version_differences
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from builder.kmod.fit import PlacedModule
     from builder.kmod.kernel_facts import KernelFacts
@@ -70,18 +70,53 @@ class Drift:
     change: str
     before: str
     after: str
+    header: str = ""
+    """What the later kernel's headers make of one that it no longer exports, where those of the earlier did not."""
+
+
+_GONE, _NEW = "no longer exported", "newly exported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverDrift:
+    """How the symbols that the modules for one kernel use differ between two kernels: removals first, then changes.
+
+    They are read from binaries: what the driver's source would use on the other kernel nobody asked it.
+    """
+
+    compiled_for: str
+    symbols: tuple[Drift, ...]
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        return tuple(item.symbol for item in self.symbols if item.change == _GONE)
+
+    def with_forms(self, before: Mapping[str, str], after: Mapping[str, str]) -> DriverDrift:
+        """Return it with what headers make of the symbols that are gone; both by symbol, see ``header_forms``.
+
+        What the earlier kernel's headers had as well is no news: they have another form for other configurations.
+        """
+        symbols = tuple(
+            replace(item, header=form)
+            if item.change == _GONE and (form := after.get(item.symbol, "")) and form != before.get(item.symbol)
+            else item
+            for item in self.symbols
+        )
+        return replace(self, symbols=symbols)
 
 
 def find_drift(modules: Sequence[PlacedModule], before: KernelFacts, after: KernelFacts) -> list[Drift]:
-    """Return how the symbols that modules use differ between two kernels."""
+    """Return how the symbols that modules use differ between two kernels: first what is gone, last what is new."""
     own = {name for module in modules for name in module.object.exports}
     used = {name for module in modules for name in (*module.object.imports, *module.object.versions)} - own
     changes = ((name, before.symbols.find(name), after.symbols.find(name)) for name in sorted(used))
-    return [
+    found = [
         Drift(symbol=name, change=change, before=_crc(old), after=_crc(new))
         for name, old, new in changes
         if (change := _describe_change(old, new))
     ]
+    order = {_GONE: 0, _NEW: 2}
+    return sorted(found, key=lambda item: (order.get(item.change, 1), item.symbol))
 
 
 def _crc(export: Export | None) -> str:
@@ -90,7 +125,7 @@ def _crc(export: Export | None) -> str:
 
 def _describe_change(old: Export | None, new: Export | None) -> str:
     if old is None or new is None:
-        return "" if old is new else "no longer exported" if new is None else "newly exported"
+        return "" if old is new else _GONE if new is None else _NEW
     changes = []
     if old.crc != new.crc:
         changes.append("type changed")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -13,12 +15,12 @@ from rich.text import Text
 from builder.writing import count, emit_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
     from builder.build.prove import Proof
-    from builder.kmod.compat import Compatibility, Drift
+    from builder.kmod.compat import Compatibility, DriverDrift
 
 _MOST_NAMES = 6
 
@@ -56,27 +58,57 @@ def emit_signing_log(entries: Sequence[Mapping[str, str]]) -> RenderableType:
     return Group(table, Text(f"{count(len(made), 'signature')}; no line was changed or removed"))
 
 
-def emit_compat(verdicts: Mapping[str, Sequence[Compatibility]]) -> RenderableType:
+def emit_compat(verdicts: Mapping[str, Sequence[Compatibility]], *, width: int) -> RenderableType:
     """Return a table kernel by kernel for each driver, and below it the symbols that stand in the way.
 
-    Columns carry numbers: thirty kernel versions fit into no terminal. ``+`` loads, a number counts the symbols
-    that changed or are missing, ``x`` stands for an obstacle that no symbol is: another architecture, other flags.
+    Names of columns are folded where their parts end, and columns that do not fit into ``width`` go on below. ``+``
+    loads, a number counts the symbols that changed or are missing, ``x`` stands for an obstacle that no symbol is:
+    another architecture, other flags.
     """
     parts: list[RenderableType] = []
     for driver, items in verdicts.items():
-        numbers = {kernel: number for number, kernel in enumerate(dict.fromkeys(item.kernel for item in items), 1)}
         rows: dict[str, dict[str, Compatibility]] = {}
         for item in items:
             rows.setdefault(item.compiled_for, {})[item.kernel] = item
-        table = _table("", f"{driver}, compiled for", *(str(number) for number in numbers.values()))
-        for compiled_for, row in rows.items():
-            marks = [_mark(row[kernel]) for kernel in numbers]
-            table.add_row(str(numbers.get(compiled_for, "")), compiled_for, *marks)
-        parts += [table, _list_causes(items)]
+        kernels = list(dict.fromkeys(item.kernel for item in items))
+        head = f"{driver}, compiled for"
+        room = width - max(map(len, (head, *rows)))
+        for band in _fit_columns(kernels, room):
+            table = _table(head, *("\n".join(_fold_kernel(kernel)) for kernel in band))
+            for compiled_for, row in rows.items():
+                table.add_row(compiled_for, *(_mark(row[kernel]) for kernel in band))
+            parts.append(table)
+        parts.append(_list_causes(items))
     parts.append(
         Text("+ loads   number: symbols that changed or are missing   x: other architecture or vermagic flags")
     )
     return Group(*parts)
+
+
+# Between two columns of a table.
+_GAP = 2
+_KERNEL_PARTS = re.compile(r"[-+](?=.)|\.(?=el\d|fc\d|x86_64|aarch64|ppc64le|s390x)")
+
+
+def _fold_kernel(kernel: str) -> list[str]:
+    """Return a kernel version in lines, cut only where one of its parts begins."""
+    starts = [0, *(match.start() for match in _KERNEL_PARTS.finditer(kernel)), len(kernel)]
+    return [kernel[begin:end] for begin, end in pairwise(starts)]
+
+
+def _fit_columns(kernels: Sequence[str], room: int) -> Iterator[list[str]]:
+    """Yield kernels in groups whose columns fit side by side."""
+    band: list[str] = []
+    used = 0
+    for kernel in kernels:
+        needed = max(map(len, _fold_kernel(kernel))) + _GAP
+        if band and used + needed > room:
+            yield band
+            band, used = [], 0
+        band.append(kernel)
+        used += needed
+    if band:
+        yield band
 
 
 def emit_compat_json(verdicts: Mapping[str, Sequence[Compatibility]]) -> str:
@@ -85,17 +117,27 @@ def emit_compat_json(verdicts: Mapping[str, Sequence[Compatibility]]) -> str:
     )
 
 
-def emit_drift(drifts: Mapping[str, Sequence[Drift]], before: str, after: str) -> RenderableType:
+def emit_drift(drifts: Mapping[str, DriverDrift], before: str, after: str) -> RenderableType:
     parts: list[RenderableType] = []
-    for driver, items in drifts.items():
-        if not items:
+    for driver, found in drifts.items():
+        if not found.symbols:
             parts.append(Text(f"{driver}: none of the symbols that it uses differs between {before} and {after}"))
             continue
         table = _table(f"{driver} uses", "change", before, after)
-        for item in items:
-            table.add_row(item.symbol, item.change, item.before, item.after)
+        for item in found.symbols:
+            change = f"{item.change}: {item.header} now" if item.header else item.change
+            table.add_row(item.symbol, change, item.before, item.after)
         parts.append(table)
     return Group(*parts)
+
+
+def emit_drift_basis(drifts: Mapping[str, DriverDrift]) -> str:
+    """Say what was compared."""
+    built = ", ".join(f"{driver} for {found.compiled_for}" for driver, found in drifts.items())
+    return (
+        f"compared are binaries: the symbols that built modules use ({built}) with what both kernels export; a source "
+        "that asks for the kernel's version or features may use others on the other kernel"
+    )
 
 
 def _mark(verdict: Compatibility) -> Text:

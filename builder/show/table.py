@@ -6,8 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Group
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -82,7 +80,7 @@ def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> st
 
 
 def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> RenderableType:
-    """Return the results, a row for each cell, and below them each cause of failure once."""
+    """Return the results, a row for each cell."""
     has_boots = any(result.boot or result.decision.boot_opt_out for result in results)
     columns = (*(("boot",) if has_boots else ()), *(("digest",) if wide else ()))
     table = make_table("cell", "status", "why", "time", *columns)
@@ -96,7 +94,12 @@ def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> Renderab
             *((_describe_boot(result),) if has_boots else ()),
             *((result.digest.removeprefix("sha256:")[:12],) if wide else ()),
         )
-    return Group(table, *(_emit_cluster(item) for item in cluster(failures_of(results))))
+    return table
+
+
+def emit_causes(results: Sequence[CellResult]) -> Text:
+    """Return each cause of failure once; its lines are as long as they are, to be printed as such."""
+    return Text("\n").join(_emit_cluster(item) for item in cluster(failures_of(results)))
 
 
 _NOT_EXERCISED = "not exercised"
@@ -158,7 +161,7 @@ def make_table(*columns: str) -> Table:
     return table
 
 
-def _emit_cluster(item: Cluster) -> RenderableType:
+def _emit_cluster(item: Cluster) -> Text:
     failure = item.failure
     lines = Text()
     lines.append(f"{failure.failure_class}: {failure.code}", style="bold red")
@@ -169,5 +172,5 @@ def _emit_cluster(item: Cluster) -> RenderableType:
     if failure.hint:
         lines.append(f"  {failure.hint}\n", style="italic")
     lines.append(f"  whole log: nox -s log -- {item.cells[0]}\n", style="dim")
-    lines.append("  " + ", ".join(item.cells), style="dim")
-    return Padding(lines, (0, 0, 1, 0))
+    lines.append("  " + ", ".join(item.cells) + "\n", style="dim")
+    return lines

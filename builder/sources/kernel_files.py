@@ -5,16 +5,18 @@ It is kept by toolkit identity: a toolkit's content never changes.
 
 from __future__ import annotations
 
+import tempfile
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import FormatError
+from builder.kmod.header_forms import C_NAME, find_forms
 from builder.kmod.kernel_facts import MODULE_LISTS, NEEDED_FILES, make_kernel_facts
 from builder.store.extract import extract_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
     from builder.kernel import KernelVersion
     from builder.kmod.kernel_facts import KernelFacts
@@ -38,6 +40,21 @@ RUN set -eu; cd "/usr/src/kernels/$KERNEL_VERSION"; common=.; modules="/lib/modu
         if [ -f "$modules/$file" ]; then cp "$modules/$file" /out/; fi; \\
     done
 """
+_SEARCH = """\
+ARG DTK_AUTO
+FROM ${DTK_AUTO} AS build
+ARG KERNEL_VERSION
+ARG NAMES
+RUN set -eu; cd "/usr/src/kernels/$KERNEL_VERSION"; \\
+    [ -f include/linux/vermagic.h ] || cd "/lib/modules/$KERNEL_VERSION/source/"; \\
+    case "$KERNEL_VERSION" in *x86_64*|*amd64) arch=x86;; *aarch64*|*arm64) arch=arm64;; \\
+        *ppc64le*) arch=powerpc;; *) arch=s390;; esac; \\
+    macro="^[[:space:]]*#[[:space:]]*define[[:space:]]+($NAMES)\\>"; called="\\<($NAMES)[[:space:]]*\\("; \\
+    grep -rnE -B1 --include='*.h' -e "$macro" -e "$called" include "arch/$arch/include" \\
+        | head -c 8388608 >/out/definitions
+"""
+# What one search asks for: more would be no driver's, and no command line's.
+_MOST_NAMES = 500
 # Facts of one kernel take about 6 MB.
 _MOST_KEPT = 16
 
@@ -74,6 +91,25 @@ class FactsOfKernels:
             SourceError, CommandError: the toolkit could not be made, or has no such files.
         """
         return self._read(kernel)
+
+    def find_forms(self, kernel: KernelVersion, names: Iterable[str]) -> dict[str, str]:
+        """Return what a kernel's headers make of names, see ``header_forms``; makes the kernel's toolkit if need be.
+
+        Raises:
+            SourceError, CommandError: the toolkit could not be made, or has no headers.
+        """
+        asked = sorted(name for name in set(names) if C_NAME.fullmatch(name))[:_MOST_NAMES]
+        if not asked:
+            return {}
+        arguments = {
+            "DTK_AUTO": self._toolkit_of(kernel), "KERNEL_VERSION": kernel.raw, "NAMES": "|".join(asked),
+        }  # fmt: skip
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".search-") as scratch:
+            found = Path(scratch, "found")
+            extract_files(_SEARCH, arguments, found, jail=self._jail)
+            file = found / "definitions"
+            return find_forms(_read(file), asked) if file.is_file() else {}
 
     def _read_once(self, kernel: KernelVersion) -> KernelFacts:
         target = self._folder / self._identity_of(kernel)

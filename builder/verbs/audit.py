@@ -32,5 +32,5 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     else:
         if any(item.drift != "none" for item in audits):
             session.out.print(emit_audit_table(audits, wide=session.out.width >= WIDE))
-        session.out.print(emit_audit_summary(audits), markup=False)
+        session.out.print(emit_audit_summary(audits), markup=False, soft_wrap=True)
     return FailureClass.PUBLISH.exit_code if any(item.is_drift for item in audits) else 0

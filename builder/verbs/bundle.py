@@ -49,7 +49,7 @@ def bundle(context: click.Context, /, *, output: Path, as_json: bool, **selector
     for name, digest in report.images:
         session.out.print(f"{digest} {name}", markup=False, soft_wrap=True)
     parts = f"{count(len(report.images), 'name')}, {count(report.blobs, 'blob')}, {count(report.size, 'byte')}"
-    session.out.print(f"{report.file}: {parts}", markup=False)
+    session.out.print(f"{report.file}: {parts}", markup=False, soft_wrap=True)
 
 
 @bundle.command()

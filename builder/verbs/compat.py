@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def compat(session: Session, /, *, as_json: bool, **selectors: Any) -> None:
     """On which other kernels would the built modules load, by symbol CRCs, and where not, and why?
 
-    A row for each kernel that was compiled for, a column for each kernel that is asked about. It changes nothing:
+    A row for each kernel that was compiled for, a column for each kernel that is asked about; where they do not fit
+    side by side, the columns go on below. It changes nothing:
     kmodsmith compiles for each kernel.
 
     \b
@@ -31,4 +32,4 @@ def compat(session: Session, /, *, as_json: bool, **selectors: Any) -> None:
     if as_json:
         session.out.file.write(emit_compat_json(verdicts))
     else:
-        session.out.print(emit_compat(verdicts))
+        session.out.print(emit_compat(verdicts, width=session.out.width))

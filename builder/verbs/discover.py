@@ -42,9 +42,9 @@ def discover(
         session.out.file.write(emit_discovery_json(discovery))
     else:
         for line in emit_discovery(discovery):
-            session.out.print(line, markup=False)
+            session.out.print(line, markup=False, soft_wrap=True)
         changes = count(len(discovery.changes), "change")
         told = f"{changes} in {LOCK_FILE_NAME}" if discovery.changes else "nothing changed"
-        session.out.print(told, markup=False)
+        session.out.print(told, markup=False, soft_wrap=True)
     if problem := complain(discovery):
         raise problem

@@ -39,7 +39,7 @@ def doctor(session: Session, *, install: bool, boot: bool, tests: bool, e2e: boo
     cache_dir = session.project.cache_dir
     arches = tuple(BOOT_TOOLS) if boot or tests else booted_arches(session.project)
     conditions = examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
-    if install and install_missing(conditions, say=lambda text: session.err.print(text, markup=False)):
+    if install and install_missing(conditions, say=lambda text: session.err.print(text, markup=False, soft_wrap=True)):
         conditions = examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
     conditions += _look_at_certificates(session.project)
     if as_json:

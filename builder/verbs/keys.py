@@ -72,10 +72,11 @@ def create(session: Session, *, name: str | None, kind: str, folder: Path, image
         soft_wrap=True,
     )
     session.out.print(created.versions_yaml(project), markup=False, soft_wrap=True)
-    session.out.print(f"and in each group that is to be signed:\n    signers: [{name}]", markup=False)
+    session.out.print(f"and in each group that is to be signed:\n    signers: [{name}]", markup=False, soft_wrap=True)
     session.out.print(
         "Groups with kernels in common need the same signers, or different endings of their tags (tag_suffix).",
         markup=False,
+        soft_wrap=True,
     )
 
 

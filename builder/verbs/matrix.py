@@ -65,7 +65,7 @@ def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> No
     now = datetime.now(UTC)
     table = emit_kernel_table(kernels, now=now) if by == "kernel" else emit_release_table(releases, now=now)
     session.out.print(table)
-    session.out.print(emit_matrix_summary(kernels, releases), markup=False)
+    session.out.print(emit_matrix_summary(kernels, releases), markup=False, soft_wrap=True)
     for note in notes:
         session.out.print(note, markup=False, soft_wrap=True)
 

@@ -42,12 +42,12 @@ def nightly(session: Session, /, *, jobs: int | None, retry_failed: bool, as_jso
         session.out.file.write(as_text)
     else:
         for line in emit_discovery(report.discovery):
-            session.out.print(line, markup=False)
+            session.out.print(line, markup=False, soft_wrap=True)
     code = tell_results(session, report.build, as_json=None if as_json else False)
     for line in () if as_json else emit_freshness(report):
-        session.out.print(line, markup=False)
+        session.out.print(line, markup=False, soft_wrap=True)
     if report.published and not as_json:
-        session.out.print(emit_publish_summary(report.published), markup=False)
+        session.out.print(emit_publish_summary(report.published), markup=False, soft_wrap=True)
     for item in report.missing:
         session.err.print(f"not in its registry: {item.names[0]}: {item.why}", markup=False, soft_wrap=True)
     if code == 0 and report.missing:

@@ -37,4 +37,6 @@ def plan(
         session.out.file.write(emit_plan_json(planned.plan, planned.predicted_s, planned.workers))
         return
     session.out.print(emit_plan_table(planned.plan, wide=session.out.width >= WIDE))
-    session.out.print(emit_plan_summary(planned.plan, planned.predicted_s, planned.workers), markup=False)
+    session.out.print(
+        emit_plan_summary(planned.plan, planned.predicted_s, planned.workers), markup=False, soft_wrap=True
+    )

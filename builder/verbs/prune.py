@@ -22,5 +22,5 @@ def prune(session: Session, *, dry_run: bool) -> None:
     """
     names = prune_project(session.project, dry_run=dry_run)
     for name in names:
-        session.out.print(name, markup=False)
-    session.out.print(f"{len(names)} {'would be ' if dry_run else ''}removed", markup=False)
+        session.out.print(name, markup=False, soft_wrap=True)
+    session.out.print(f"{len(names)} {'would be ' if dry_run else ''}removed", markup=False, soft_wrap=True)

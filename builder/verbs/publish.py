@@ -48,7 +48,7 @@ def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_jso
         session.out.file.write(emit_publish_json(results))
     else:
         session.out.print(emit_publish_table(results, wide=session.out.width >= WIDE))
-        session.out.print(emit_publish_summary(results), markup=False)
+        session.out.print(emit_publish_summary(results), markup=False, soft_wrap=True)
         if advice := advise(results):
             session.out.print(advice, markup=False, soft_wrap=True)
     return FailureClass.PUBLISH.exit_code if any(result.is_failure for result in results) else 0

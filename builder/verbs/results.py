@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from builder.build.result import exit_code_of
 from builder.show.junit import emit_junit
 from builder.show.report import emit_results_json
-from builder.show.table import emit_results_summary, emit_results_table
+from builder.show.table import emit_causes, emit_results_summary, emit_results_table
 from builder.verbs.session import WIDE
 
 if TYPE_CHECKING:
@@ -27,5 +27,7 @@ def tell_results(session: Session, report: BuildReport, *, as_json: bool | None)
         session.out.file.write(as_text)
     elif as_json is not None:
         session.out.print(emit_results_table(report.results, wide=session.out.width >= WIDE))
-        session.out.print(emit_results_summary(report.results, report.wall_s), markup=False)
+        if causes := emit_causes(report.results):
+            session.out.print(causes, soft_wrap=True)
+        session.out.print(emit_results_summary(report.results, report.wall_s), markup=False, soft_wrap=True)
     return exit_code_of(report.results)

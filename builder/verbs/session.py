@@ -45,7 +45,7 @@ def show_progress(err: Console, what: str) -> Iterator[Callable[[int, int], None
 
         def say(done: int, total: int) -> None:
             if done % _EVERY == 0 or (done == total and total >= _EVERY):
-                err.print(f"{done} of {total} {what}", markup=False)
+                err.print(f"{done} of {total} {what}", markup=False, soft_wrap=True)
 
         yield say
         return

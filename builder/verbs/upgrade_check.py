@@ -38,5 +38,5 @@ def upgrade_check(
         session.out.file.write(emit_readiness_json(version, rows))
     else:
         session.out.print(emit_readiness_table(rows, wide=session.out.width >= WIDE))
-        session.out.print(emit_readiness_summary(version, rows), markup=False)
+        session.out.print(emit_readiness_summary(version, rows), markup=False, soft_wrap=True)
     return EXIT_NOT_READY if any(row.is_missing for row in rows) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,6 +130,28 @@ def test_what_did_not_work_is_told_once_and_remembered_for_this_machine(
     asked.confirm(_PLAIN)
     assert open_run().choose(_PLAIN).name == "kvm"
     assert len(said) == 1
+
+
+@pytest.mark.usefixtures("kvm")
+def test_a_machine_is_told_of_once_whatever_kinds_of_guests_and_runs_find_it_out(
+    fake_tools: FakeTools, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_tools.add("qemu-system-x86_64", "exit 43")
+    memory = tmp_path / "boot" / "acceleration.json"
+    said: list[str] = []
+    one, other = (Acceleration(memory=memory, say=said.append, host="x86_64") for _ in range(2))
+    one.distrust(_PLAIN, "silent")
+    with caplog.at_level("INFO", logger="builder"):
+        one.distrust(_SECURE, "dark")
+        other.distrust(replace(_SECURE, needs_smm=True), "dark")
+        Acceleration(memory=memory, say=said.append, host="x86_64").distrust(_SECURE, "dark")
+    assert len(said) == 1
+    assert "x86_64 without Secure Boot (silent)" in said[0]
+    assert "x86_64 with Secure Boot (dark)" in caplog.text, "--verbose tells the rest"
+    forgetful = Acceleration(say=said.append, host="x86_64")
+    forgetful.distrust(_PLAIN, "silent")
+    forgetful.distrust(_SECURE, "silent")
+    assert len(said) == 2, "what nothing remembers is told by each run, once"
 
 
 @pytest.mark.parametrize(

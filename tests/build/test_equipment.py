@@ -35,6 +35,17 @@ def test_a_run_leaves_the_containers_of_another_one_alone_whatever_home_that_has
     assert (code, bench.calls("rm"), "removed other, left behind" in err) == (0, [["rm", "other"]], True)
 
 
+def test_what_many_stages_left_behind_is_one_line(bench: Bench) -> None:
+    names = [f"localhost/kmodsmith/stage:{number:064x}-run-unproven" for number in range(50)]
+    (bench.store / "names").write_text("".join(f"{name} {_KERNEL}\n" for name in names))
+    _, _, err = bench.run("build", "--kernel", _KERNEL)
+    (line,) = [line for line in err.splitlines() if "left behind" in line]
+    assert line == f"removed {names[0]}, {names[1]} and 48 more, left behind by a run that was killed"
+    (bench.store / "names").write_text("".join(f"{name} {_KERNEL}\n" for name in names[:3]))
+    _, _, err = bench.run("build", "--kernel", _KERNEL, "--force")
+    assert f"removed {', '.join(names[:3])}, left behind" in err, "one more is named, not counted"
+
+
 def test_a_full_disk_is_found_out_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     code, _, err = bench.run("build")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.samples import FLAGS, KERNEL, PLACE, SYMVERS, Sample, make_facts
 
-from builder.kmod.compat import find_drift, judge
+from builder.kmod.compat import Drift, DriverDrift, find_drift, judge
 from builder.kmod.fit import place_modules
 
 if TYPE_CHECKING:
@@ -72,3 +72,26 @@ def test_a_symbol_that_is_new_has_nothing_before() -> None:
     without = make_facts(KERNEL, SYMVERS.replace("0x11111111\tkfree\tvmlinux\tEXPORT_SYMBOL\t\n", ""))
     (drift,) = find_drift(placed, without, make_facts(_NEWER))
     assert (drift.change, drift.before, drift.after) == ("newly exported", "", "0x11111111")
+
+
+def test_removals_come_first_and_what_is_new_last() -> None:
+    placed, _ = place_modules([(PLACE, Sample().write())])
+    without = SYMVERS.replace("0x11111111\tkfree\tvmlinux\tEXPORT_SYMBOL\t\n", "")
+    assert without != SYMVERS
+    changed = SYMVERS.replace("0x22222222\t_printk", "0x22222223\t_printk")
+    before, after = make_facts(KERNEL, changed), make_facts(_NEWER, without)
+    found = [(item.symbol, item.change) for item in find_drift(placed, before, after)]
+    assert found == [("kfree", "no longer exported"), ("_printk", "type changed")], "though '_' sorts before 'k'"
+    found = [(item.symbol, item.change) for item in find_drift(placed, after, before)]
+    assert found == [("_printk", "type changed"), ("kfree", "newly exported")]
+
+
+def test_what_became_of_a_symbol_is_news_only_where_the_headers_had_no_such_form_before() -> None:
+    symbols = tuple(Drift(symbol=name, change="no longer exported", before="0x1", after="") for name in "abc")
+    kept = Drift(symbol="d", change="type changed", before="0x1", after="0x2")
+    found = DriverDrift(compiled_for="6.1", symbols=(*symbols, kept))
+    assert found.gone == ("a", "b", "c")
+    told = found.with_forms(
+        {"b": "a macro in x.h"}, {"a": "a macro in x.h", "b": "a macro in x.h", "d": "a macro in x.h"}
+    )
+    assert [item.header for item in told.symbols] == ["a macro in x.h", "", "", ""]

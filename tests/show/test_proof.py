@@ -9,12 +9,13 @@ from fakes.outcomes import shown
 
 from builder.build.prove import Proof
 from builder.evidence.records import ModuleRecord
-from builder.kmod.compat import Compatibility, Drift
+from builder.kmod.compat import Compatibility, Drift, DriverDrift
 from builder.kmod.finding import Check, Finding
 from builder.show.proof import (
     emit_compat,
     emit_compat_json,
     emit_drift,
+    emit_drift_basis,
     emit_proof,
     emit_proof_json,
     emit_signing_log,
@@ -64,21 +65,47 @@ def test_where_modules_load_and_what_stands_in_the_way() -> None:
     verdicts = {
         "demo": [_verdict("6.1"), _verdict("6.2", changed=("a", "b"), missing=("c",)), _verdict("6.3", other=("x",))]
     }
-    text = shown(emit_compat(verdicts))
-    row = next(line for line in text.splitlines() if " 6.1 " in line)
-    assert row.split() == ["1", "6.1", "+", "3", "x"]
+    text = shown(emit_compat(verdicts, width=80))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["demo,", "compiled", "for", "6.1", "6.2", "6.3"] in rows
+    assert ["6.1", "+", "3", "x"] in rows
     assert "symbols in the way: a, b, c" in text
-    assert "no symbol is in the way" in shown(emit_compat({"demo": [_verdict("6.1"), _verdict("6.3", other=("x",))]}))
+    assert "no symbol is in the way" in shown(
+        emit_compat({"demo": [_verdict("6.1"), _verdict("6.3", other=("x",))]}, width=80)
+    )
     assert [item["loads"] for item in json.loads(emit_compat_json(verdicts))["demo"]] == [True, False, False]
 
 
+def test_columns_have_names_and_go_on_below_where_they_do_not_fit() -> None:
+    kernels = [f"5.14.0-427.{number}.1.el9_4.x86_64+rt" for number in range(30, 42)]
+    verdicts = {"demo": [_verdict(kernel) for kernel in kernels]}
+    text = shown(emit_compat(verdicts, width=80), width=80)
+    lines = text.splitlines()
+    assert text.count("compiled for") > 1, "they do not fit side by side"
+    assert max(map(len, lines)) <= 80
+    heads = [line.split() for line in lines if ".el9_4" in line and "5.14.0" not in line]
+    assert heads
+    assert {word for head in heads for word in head} == {".el9_4"}, "cut where parts begin, not within them"
+    assert sorted(word for line in lines for word in line.split() if word.startswith("-427.")) == [
+        f"-427.{number}.1" for number in range(30, 42)
+    ]
+
+
 def test_many_symbols_in_the_way_are_counted() -> None:
-    text = shown(emit_compat({"demo": [_verdict("6.2", missing=tuple("abcdefgh"))]}))
+    text = shown(emit_compat({"demo": [_verdict("6.2", missing=tuple("abcdefgh"))]}, width=80))
     assert "a, b, c, d, e, f and 2 more (--json lists all)" in text
 
 
 def test_drift_is_told_for_each_driver() -> None:
     drift = Drift(symbol="kfree", change="type changed", before="0x1", after="0x2")
-    text = shown(emit_drift({"one": [drift], "two": []}, "6.1", "6.2"))
-    assert "kfree type changed 0x1 0x2" in " ".join(text.split())
+    gone = Drift(symbol="kmalloc", change="no longer exported", before="0x1", after="", header="a macro in slab.h")
+    drifts = {
+        "one": DriverDrift(compiled_for="6.1", symbols=(gone, drift)),
+        "two": DriverDrift(compiled_for="6.2", symbols=()),
+    }
+    text = shown(emit_drift(drifts, "6.1", "6.2"))
+    assert "kmalloc no longer exported: a macro in slab.h now 0x1 kfree type changed 0x1 0x2" in " ".join(text.split())
+    assert "compared are binaries: the symbols that built modules use (one for 6.1, two for 6.2)" in emit_drift_basis(
+        drifts
+    )
     assert "two: none of the symbols that it uses differs between 6.1 and 6.2" in text

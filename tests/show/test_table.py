@@ -6,19 +6,28 @@ import io
 from dataclasses import replace
 
 import pytest
-from fakes.outcomes import make_cell_result, shown
+from fakes.outcomes import make_cell_result
 from rich.console import Console
 
 from builder.build.result import Status
 from builder.errors import Failure, FailureClass
 from builder.evidence.records import BootEvidence
-from builder.show.table import emit_results_table, format_duration
+from builder.show.table import emit_causes, emit_results_table, format_duration
 
 
 def test_the_table_shows_text_of_logs_as_it_is() -> None:
     failure = Failure(failure_class=FailureClass.COMPILE, code="compiler-error", detail="[bold]not markup[/bold]")
-    table = emit_results_table([make_cell_result("6.1.0-9-amd64", Status.FAILED, failure)], wide=True)
-    assert "[bold]not markup[/bold]" in shown(table)
+    assert "[bold]not markup[/bold]" in emit_causes([make_cell_result("6.1.0-9-amd64", Status.FAILED, failure)]).plain
+
+
+def test_a_cause_is_one_line_however_long_it_is() -> None:
+    """Who searches a log in CI for a message finds it, and a path can be copied."""
+    detail = f"a.c:1: error: {'word ' * 100}/usr/src/{'x' * 300}/end"
+    failure = Failure(failure_class=FailureClass.COMPILE, code="compiler-error", detail=detail)
+    causes = emit_causes([make_cell_result("6.1.0-9-amd64", Status.FAILED, failure)])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(causes, soft_wrap=True)
+    assert f"  {detail}\n" in console.export_text()
 
 
 def test_a_pass_without_its_hardware_does_not_look_like_one_with_it() -> None:
