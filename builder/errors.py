@@ -5,7 +5,8 @@ KmodsmithError
 ├── ConfigError           3  versions.yaml has mistakes (all of them, each with its place)
 ├── LockFileError         4  versions.lock.yaml is missing, damaged or does not cover the request
 │   ├── UnknownToolkitError      it does not know yet whether a kernel has a toolkit
-│   └── OtherMachineError        it has a kernel's toolkit, but none that runs on this machine
+│   ├── OtherMachineError        it has a kernel's toolkit, but none that runs on this machine
+│   └── NoPackagesError          it does not have what a driver's build wants beside a toolkit
 ├── BusyError             5  another run holds the project's lock
 ├── HostError             6  a host tool is missing or may not be used
 ├── SourceError           7  a kernel source answered wrongly
@@ -152,6 +153,10 @@ class UnknownToolkitError(LockFileError):
 
 class OtherMachineError(LockFileError):
     """A kernel has a toolkit, and this machine cannot run it."""
+
+
+class NoPackagesError(LockFileError):
+    """A kernel has a toolkit, and the lock does not hold the packages that a driver's build wants beside it."""
 
 
 class BusyError(KmodsmithError):

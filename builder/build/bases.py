@@ -51,8 +51,11 @@ class Bases:
         driver, arch = self.drivers[decision.cell.driver], decision.cell.kernel.arch
         if driver.base_image is None:
             return self.small(decision)
-        puller = self._once.get("puller", self.open_pulls)
-        return puller.ensure(driver.base_image, named_base(driver, arch), arch)
+        return self.pulls().ensure(driver.base_image, named_base(driver, arch), arch)
+
+    def pulls(self) -> Puller:
+        """Return what pulls images by digest, opened once."""
+        return self._once.get("puller", self.open_pulls)
 
     def packing(self, decision: Decision) -> Packing:
         """Return how a cell's image is packed: layers of a base that is in a registry stay as they are there."""

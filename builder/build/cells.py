@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from builder.image.contents import ImageContents
     from builder.image.packed import Packing
     from builder.image.packed_layer import PackedLayer
-    from builder.kernel import KernelVersion
     from builder.kmod.finding import Finding
     from builder.kmod.kernel_facts import KernelFacts
     from builder.signing.access import OpenSigner
@@ -64,7 +63,7 @@ _BOOT_STAGE = "boot"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """Where and how a run builds. ``toolkit_for`` returns image names, making them if need be.
+    """Where and how a run builds. ``toolkit_for`` returns the name of the image that a cell is compiled in, making it.
 
     ``identities`` are those that sign; ``signers`` have their keys, too, and are there where something is to be signed.
     """
@@ -73,7 +72,7 @@ class Workshop:
     drivers: Mapping[str, StagedDriver]
     journal: Journal
     reporter: Reporter
-    toolkit_for: Callable[[str, KernelVersion], str]
+    toolkit_for: Callable[[Decision], str]
     bases: Bases
     facts_for: Callable[[Decision], KernelFacts]
     compiled: CompiledResults
@@ -360,7 +359,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
     with tempfile.TemporaryDirectory(dir=workshop.work_dir, prefix="cell-") as scratch:
         result = _restore(decision, workshop) if decision.action is Action.ASSEMBLE else None
         with _stage("toolkit", decision, workshop, timings):
-            toolkit_image = "" if result else workshop.toolkit_for(decision.cell.source, compile_kernel)
+            toolkit_image = "" if result else workshop.toolkit_for(decision)
             base_image = workshop.bases.ensure(decision)
             kernel = workshop.facts_for(decision)
         image_build = ImageBuild(

@@ -13,6 +13,7 @@ from builder.boot.stage import Booter
 from builder.build.bases import Bases, open_bases
 from builder.build.cells import Workshop
 from builder.build.reporter import Reporter, choose_reporter
+from builder.build.toolkits import CompileImages
 from builder.drivers.git import read_commit
 from builder.drivers.tree import read_files
 from builder.host.disk import Demand, check_disk, check_writable
@@ -128,7 +129,12 @@ def _make_workshop(
         booter=booter,
         journal=project.journal,
         reporter=reporter,
-        toolkit_for=lambda source, kernel: toolkits[source].ensure(kernel),
+        toolkit_for=CompileImages(
+            drivers={driver.name: driver for driver in project.config.drivers},
+            toolkits=toolkits,
+            build_arch=project.build_arch,
+            pulls=bases.pulls,
+        ).ensure,
         bases=bases,
         facts_for=lambda decision: facts[decision.cell.source].of(decision.cell.kernel),
         compiled=project.compiled,

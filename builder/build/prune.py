@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from builder.build.bases import names_of_bases
+from builder.build.toolkits import names_of_own_toolkits
 from builder.errors import LockFileError
 from builder.host.locks import hold_project
 from builder.kernel import Arch
@@ -53,10 +54,12 @@ def _remove_superfluous(project: Project, *, dry_run: bool) -> list[str]:
             needed.add(f"{CELL_REPOSITORY}:{last.key}")
             compiles.add(last.compile_key)
     needed |= names_of_bases(project, iter(Arch))
+    needed.update(names_of_own_toolkits(project))
+    wanted = {driver.build_packages for driver in project.config.drivers} | {()}
     # A source that versions.yaml does not name any more is needed by no cell.
     for name in project.config.sources.keys() & project.lock.sources.keys():
         for kernel in project.lock.sources[name].kernels:
-            needed |= _images_of(project.kernel_source(name), kernel)
+            needed |= _images_of(project.kernel_source(name), kernel, wanted)
     superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
     results = sorted(project.compiled.keys() - compiles)
     if not dry_run:
@@ -76,11 +79,12 @@ def _last_inputs(project: Project, decisions: Iterable[Decision]) -> Iterator[Ce
             yield CellInputs(**evidence.inputs)
 
 
-def _images_of(source: KernelSource, kernel: KernelVersion) -> set[str]:
-    """Return toolkit and base image of a kernel, as far as there are any for this machine."""
+def _images_of(source: KernelSource, kernel: KernelVersion, wanted: Iterable[tuple[str, ...]]) -> set[str]:
+    """Return toolkits and base image of a kernel, as far as there are any for this machine."""
     names = set()
-    with contextlib.suppress(LockFileError):
-        names.add(source.toolkit_image(kernel))
+    for packages in wanted:
+        with contextlib.suppress(LockFileError):
+            names.add(source.compile_image(kernel, packages))
     with contextlib.suppress(LockFileError):
         names.add(source.base_image(kernel.arch))
     return names

@@ -40,6 +40,8 @@ from builder.pullspec import find_host_problem, find_repository_problem, parse_p
 if TYPE_CHECKING:
     from typing import Self
 
+    from builder.kernel import KernelVersion
+
 
 # Build arguments that kmodsmith sets itself; see driver-container/README.md.
 RESERVED_BUILD_ARGS = frozenset(
@@ -238,6 +240,13 @@ KeyringFile = Annotated[str, _form(r"^/[A-Za-z0-9._/+-]+$", "an absolute path wi
 RelativeFile = Annotated[FileName, AfterValidator(_check_no_space)]
 Glob = Annotated[str, Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
+PackageName = Annotated[
+    str,
+    _form(
+        r"^[a-z0-9][a-z0-9+.-]{1,127}$",
+        "the name of a Debian package, such as libxtables-dev; its version is what the archive has",
+    ),
+]
 Channel = Annotated[str, _form(r"^[0-9a-z.-]+$", "the name of a channel, such as fast-4.18", max_length=64)]
 Minor = Annotated[str, _form(r"^\d{1,4}\.\d{1,4}$", 'a minor such as "4.18", in quotes')]
 ImagePrefix = Annotated[
@@ -290,6 +299,15 @@ class Reuse(_Model):
     """Kernel version (`uname -r`) that they are compiled for; same architecture and variant."""
     reason: Text
     """Why; for people."""
+
+
+class ToolkitImage(_Model):
+    """A toolkit image of your own, which takes the place of the kernels' toolkits in compiles; see docs/toolkits.md."""
+
+    kernel: Glob
+    """Glob over the kernel versions whose modules are compiled in it."""
+    image: PinnedImage
+    """The image, by digest, built `FROM` the toolkit of exactly these kernels."""
 
 
 class ParameterSet(_Model):
@@ -504,6 +522,12 @@ class Driver(_Model):
     """Compression of the modules in the image, after signing; the nodes' kmod must know it (RHEL: xz)."""
     reuse: tuple[Reuse, ...] = ()
     """Kernels that get modules of another kernel instead of their own; off unless listed here."""
+    build_packages: tuple[PackageName, ...] = ()
+    """Debian packages that the build needs and toolkits lack: `[libxtables-dev]`. `discover` writes them into the lock,
+    with what they depend on; they are there while modules are compiled and in no image. Not for OpenShift, see
+    `toolkits`."""
+    toolkits: tuple[ToolkitImage, ...] = ()
+    """Toolkit images of your own for some kernels; the first that fits counts, and gets no `build_packages`."""
     boot: BootTest = BootTest()
     """How it is loaded and tested on its own kernels."""
     kmm: KmmModule = KmmModule()
@@ -531,6 +555,10 @@ class Driver(_Model):
     def dkms_file(self) -> Path | None:
         return self.source_dir / self.dkms if self.dkms else None
 
+    def own_toolkit(self, kernel: KernelVersion) -> str:
+        """Return the image of the driver's own that a kernel's modules are compiled in; empty where there is none."""
+        return next((item.image for item in self.toolkits if fnmatchcase(kernel.raw, item.kernel)), "")
+
     @property
     def command(self) -> str:
         return self.make or "make modules"
@@ -547,6 +575,8 @@ class Driver(_Model):
             raise _complain("modules is required: name the modules that the build must produce")
         if len({name.lstrip("?").replace("-", "_") for name in self.modules}) != len(self.modules):
             raise _complain("modules names a module twice")
+        if len(set(self.build_packages)) < len(self.build_packages):
+            raise _complain("build_packages names a package twice")
         if reserved := RESERVED_BUILD_ARGS & self.build_args.keys():
             raise _complain(f"build_args: kmodsmith sets {min(reserved)} itself")
         return self

@@ -33,6 +33,7 @@ from builder.config.model import (
     Reuse,
     Signer,
     Toleration,
+    ToolkitImage,
 )
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ _INNER_MODELS: dict[str, type[BaseModel]] = {
     "boot": BootTest,
     "mirrors": Mirror,
     "reuse": Reuse,
+    "toolkits": ToolkitImage,
     "timeouts": BootTimeouts,
     "allow": AllowedMessage,
     "parameters": ParameterSet,

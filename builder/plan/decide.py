@@ -32,6 +32,7 @@ BOOT_FORMAT = "3"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
 _TOOLKIT_WAS_MADE_S = 0.5
 _COMPILE_STAGE = "compile"
+_MOST_PACKAGES = 4
 
 
 class Action(StrEnum):
@@ -60,6 +61,7 @@ class Reason(StrEnum):
     TOOLKIT_CHANGED = "toolkit-changed"
     BASE_CHANGED = "base-changed"
     SIGNER_CHANGED = "signer-changed"
+    PACKAGES_CHANGED = "packages-changed"
     REUSE_CHANGED = "reuse-changed"
     FORMAT_CHANGED = "format-changed"
     FAILED_BEFORE = "failed-before"
@@ -82,6 +84,7 @@ class Reason(StrEnum):
     TOOLKIT_UNKNOWN = "toolkit-unknown"
     OTHER_MACHINE = "other-machine"
     NO_BASE_IMAGE = "no-base-image"
+    NO_BUILD_PACKAGES = "no-build-packages"
     NO_BOOTABLE_KERNEL = "no-bootable-kernel"
     NOT_BUILT = "not-built"
     DRIVER_EXCLUDES = "driver-excludes"
@@ -109,11 +112,13 @@ class CellInputs:
 
     ``UNTRUSTED`` where versions.yaml is not trusted: such a cell is never taken for one that is.
     """
+    packages: str = ""
+    """What is there beside the toolkit while modules are compiled: ``name=version@sha256`` of each package."""
     format: str = KEY_FORMAT
 
     @property
     def key(self) -> str:
-        return content_id(asdict(self))
+        return content_id(_without_nothing(asdict(self)))
 
     @property
     def compile_key(self) -> str:
@@ -125,8 +130,13 @@ class CellInputs:
 _NOT_OF_COMPILE = frozenset({"signers", "base", "compress", "compiled_for", "kernel"})
 
 
+def _without_nothing(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return inputs without those that came later and are empty: a driver that has none keeps its keys."""
+    return {name: value for name, value in inputs.items() if value or name != "packages"}
+
+
 def _compile_key(inputs: Mapping[str, str]) -> str:
-    compiled = {name: value for name, value in inputs.items() if name not in _NOT_OF_COMPILE}
+    compiled = {name: value for name, value in _without_nothing(inputs).items() if name not in _NOT_OF_COMPILE}
     return content_id(compiled, inputs.get("compiled_for") or inputs.get("kernel", ""))
 
 
@@ -431,6 +441,8 @@ def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> t
         return Reason.NEVER_BUILT, "no build of it is known here"
     now = asdict(inputs)
     changed = [(reason, text) for name, reason, text in _CHANGES if previous.inputs.get(name, "") != now[name]]
+    if packages := _describe_packages(previous.inputs.get("packages", ""), inputs.packages):
+        changed.append((Reason.PACKAGES_CHANGED, packages))
     if changed:
         return changed[0][0], " and ".join(text for _, text in changed)
     if previous.key != key:
@@ -439,6 +451,24 @@ def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> t
         failure = previous.failure.code if previous.failure else "no reason recorded"
         return Reason.FAILED_BEFORE, f"its last build failed ({failure})"
     return Reason.IMAGE_GONE, "it was built, but its image is no longer in the container store"
+
+
+def _describe_packages(before: str, now: str) -> str:
+    """Say which build packages changed; empty where none did."""
+    if before == now:
+        return ""
+    old, new = (
+        {name: rest for name, _, rest in (word.partition("=") for word in text.split())} for text in (before, now)
+    )
+    changes = []
+    for name in sorted(old.keys() | new.keys()):
+        was, is_now = old.get(name, "").partition("@")[0], new.get(name, "").partition("@")[0]
+        if name not in old or name not in new:
+            changes.append(f"{name} {is_now} came" if name in new else f"{name} left")
+        elif old[name] != new[name]:
+            changes.append(f"{name} {was} became {is_now}" if was != is_now else f"{name} {is_now} has another content")
+    more = f" and {len(changes) - _MOST_PACKAGES} more" if len(changes) > _MOST_PACKAGES else ""
+    return f"build packages changed: {', '.join(changes[:_MOST_PACKAGES])}{more}"
 
 
 def _refuse_shared_names(decisions: Sequence[Decision]) -> None:

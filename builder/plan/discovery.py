@@ -193,6 +193,9 @@ def _ask(
             now=datetime.now(UTC),
             workplace=project.workplace,
             progress=progress,
+            build_packages=frozenset(
+                tuple(sorted(driver.build_packages)) for driver in project.config.drivers if driver.build_packages
+            ),
         )
     )
 

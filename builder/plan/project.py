@@ -189,6 +189,12 @@ class Project:
             why = f"its modules are to be those of {reused} (reuse): " if reused else ""
             refusal = (_why_no_toolkit(error), f"{why}{error.message}")
             return Candidate(cell=cell, image=image, inputs=None, refusal=refusal)
+        own = driver.declaration.own_toolkit(reused or cell.kernel)
+        wanted = () if own else driver.declaration.build_packages
+        try:
+            packages = self.kernel_source(cell.source).build_packages(reused or cell.kernel, wanted) if wanted else ()
+        except LockFileError as error:
+            return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.NO_BUILD_PACKAGES, error.message))
         try:
             base = driver.declaration.base_image or identities.base(cell)
         except LockFileError as error:
@@ -198,13 +204,15 @@ class Project:
             source=driver.tree.digest,
             containerfile=driver.containerfile_digest,
             recipe=driver.recipe_digest,
-            toolkit=toolkit,
+            # The kernel's own is part of it: the proof of fit comes out of that.
+            toolkit=content_id(toolkit, "own", own.rpartition("@")[2]) if own else toolkit,
             base=base,
             driver=f"{cell.driver} {cell.driver_version}",
             kernel=cell.kernel.raw,
             compress=driver.declaration.compress,
             compiled_for=str(reused or ""),
             signers=signed_by,
+            packages=" ".join(f"{item.name}={item.version}@{item.sha256}" for item in packages),
         )
         question = driver.open_question
         return Candidate(cell=cell, image=image, inputs=inputs, reused=reused, open_question=question)

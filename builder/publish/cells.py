@@ -283,7 +283,9 @@ def read_facts(project: Project, decision: Decision, digest: str, names: ImageNa
     cell = decision.cell
     driver = next(item for item in project.config.drivers if item.name == cell.driver)
     source = project.kernel_source(cell.source)
-    toolkit = source.toolkit_inputs(decision.compile_kernel)
+    kernel = decision.compile_kernel
+    own = driver.own_toolkit(kernel)
+    toolkit = (*source.toolkit_inputs(kernel), *([image_input("own-toolkit", own)] if own else []))
     base = (image_input("base", driver.base_image),) if driver.base_image else source.base_inputs(cell.kernel.arch)
     boot = project.journal.boots.get(cell.id)
     return CellFacts(
@@ -296,6 +298,7 @@ def read_facts(project: Project, decision: Decision, digest: str, names: ImageNa
         vendor=driver.vendor,
         description=driver.description,
         toolkit=toolkit,
+        packages=() if own else source.build_packages(kernel, driver.build_packages),
         base=base,
         builder=project.config.publish.builder,
         builder_version=__version__,

@@ -82,6 +82,8 @@ class Question(Generic[SettingsT, LockedT]):
     now: datetime
     workplace: Workplace
     progress: Progress
+    build_packages: frozenset[tuple[str, ...]] = frozenset()
+    """What drivers want beside toolkits, each list sorted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,8 +160,24 @@ class KernelSource(Protocol):
         """Return the name that this toolkit has in the container store."""
         ...
 
+    def compile_image(self, kernel: KernelVersion, wanted: Iterable[str]) -> str:
+        """Return the name of this toolkit with build packages; its own where it has them, or none are wanted.
+
+        Raises:
+            NoPackagesError: the lock does not hold them.
+        """
+        ...
+
     def toolkit_inputs(self, kernel: KernelVersion) -> tuple[BuildInput, ...]:
         """Return what this toolkit is made of."""
+        ...
+
+    def build_packages(self, kernel: KernelVersion, wanted: Iterable[str]) -> tuple[BuildInput, ...]:
+        """Return what a driver's build wants beside this toolkit, with what it depends on and the toolkit lacks.
+
+        Raises:
+            NoPackagesError: the lock does not hold it.
+        """
         ...
 
     def base_id(self, arch: Arch) -> str:
@@ -218,8 +236,10 @@ class Toolkits(Protocol):
         """Start fetching what the missing toolkits of these kernels need, in their order."""
         ...
 
-    def ensure(self, kernel: KernelVersion) -> str:
+    def ensure(self, kernel: KernelVersion, wanted: Iterable[str] = ()) -> str:
         """Return the name of a kernel's toolkit image, which is in the store when this returns.
+
+        ``wanted`` are build packages, which that image then has, too.
 
         Raises:
             LockFileError: the lock names none.

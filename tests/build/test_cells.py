@@ -302,7 +302,7 @@ def test_errors_around_a_compile_have_their_class(
     """Cause, class, exit code, and whether it is tried again: one wrong password tried thrice can lock an account."""
     asked: list[object] = []
 
-    def ensure(_self: object, kernel: object) -> str:
+    def ensure(_self: object, kernel: object, _wanted: object = ()) -> str:
         asked.append(kernel)
         raise error
 

@@ -21,7 +21,7 @@ def test_a_vanished_package_refreshes_the_lock_unless_locked(bench: Bench, monke
 
     gone = {"6.1.0-10-amd64"}
 
-    def ensure(_self: object, kernel: Any) -> str:
+    def ensure(_self: object, kernel: Any, _wanted: object = ()) -> str:
         if kernel.raw in gone:
             raise SourceGoneError("http://archive.test/x.deb is no longer served (HTTP 404)")
         return "toolkit:x"

@@ -199,7 +199,8 @@ def bench(
     monkeypatch.setattr(jail_module, "find_walls", lambda: Walls(has_room=False, users=(), groups=(), grouping=None))
     monkeypatch.setattr(build_module, "_RETRY_PAUSE_S", 0.0)
     monkeypatch.setattr(
-        "builder.sources.debian.toolkit.DebianToolkits.ensure", lambda _self, kernel: f"toolkit:{kernel.tag}"
+        "builder.sources.debian.toolkit.DebianToolkits.ensure",
+        lambda _self, kernel, _wanted=(): f"toolkit:{kernel.tag}",
     )
     monkeypatch.setattr(
         "builder.sources.debian.toolkit.DebianToolkits.ensure_runtime", lambda _self, arch: f"base:{arch}"

@@ -39,7 +39,16 @@ COMMON = [
     make_stanza("linux-compiler-gcc-12-x86", depends="gcc-12 (>= 12)"),
     *(
         make_stanza(name)
-        for name in ("gcc-12", "gcc-12-aarch64-linux-gnu", "libc6", "pahole", "busybox-static", "base-files")
+        for name in (
+            "gcc-12",
+            "gcc-12-aarch64-linux-gnu",
+            "libc6",
+            "pahole",
+            "busybox-static",
+            "base-files",
+            "libxtables-dev",
+            "libxtables12",
+        )
     ),
 ]
 AMD64 = [
@@ -61,6 +70,9 @@ def serve_archive(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[
         (data / arch).write_text("\n\n".join(stanzas) + "\n")
     names = ("libc6", "pahole", "gcc-12", "gcc-12-aarch64-linux-gnu", "busybox-static", "base-files")
     (data / "uris").write_text("".join(f"'u' f 1 SHA256:{package_digest(name, '1')}\n" for name in names))
+    # What a build package comes to: itself, what it depends on, and what is in the toolchain already.
+    more = ("libxtables-dev", "libxtables12", "libc6")
+    (data / "more").write_text("".join(f"'u' f 1 SHA256:{package_digest(name, '1')}\n" for name in more))
     write = f'for arch in amd64 arm64; do cat "{data}/$arch" >"$folder/state/lists/my%5fnames_${{arch}}"; done'
     tools.add(
         "apt-get",
@@ -68,6 +80,9 @@ def serve_archive(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[
 case "$1" in
 update) {update or write} ;;
 indextargets) echo "http://deb.test/debian/ $folder/state/lists/my%5fnames_$arch" ;;
-install) cat "{data}/uris" ;;
+install) case " $* " in
+    *" absent "*) echo "E: Unable to locate package absent" >&2; exit 100 ;;
+    *" libxtables-dev "*) cat "{data}/more" ;;
+    esac; cat "{data}/uris" ;;
 esac""",
     )

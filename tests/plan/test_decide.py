@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from builder.digest import content_id
 from builder.errors import Failure, FailureClass, UsageError
 from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, ModuleRecord
 from builder.kernel import parse_kernel_version
@@ -294,3 +295,35 @@ def test_what_failed_here_and_is_published_is_left_alone_and_stays_a_failure_whe
     assert (there.action, there.reason) == (Action.SKIP, Reason.PUBLISHED)
     unknown = _plan_again(elsewhere={_CELL.id: Elsewhere(problem="no answer")})
     assert (unknown.action, unknown.reason) == (Action.FAIL, Reason.FAILED_BEFORE)
+
+
+def test_a_driver_without_build_packages_keeps_the_keys_that_it_had() -> None:
+    """They came later than other inputs: who has none need not build everything again."""
+    former = {name: value for name, value in asdict(_INPUTS).items() if name != "packages"}
+    assert _INPUTS.key == content_id(former)
+    assert replace(_INPUTS, packages="a=1@0").key != _INPUTS.key
+    assert replace(_INPUTS, packages="a=1@0").compile_key != _INPUTS.compile_key
+    decision = _decide(_candidate(), replace(_evidence(), inputs=former))
+    assert decision.reason is Reason.IMAGE_GONE
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "sentence"),
+    [
+        ("", "a=1@0 b=2@0", "a 1 came, b 2 came"),
+        ("a=1@0 b=2@0", "", "a left, b left"),
+        ("a=1@0 b=2@0", "a=1@0 b=3@1", "b 2 became 3"),
+        ("a=1@0", "a=1@1", "a 1 has another content"),
+        (
+            "",
+            " ".join(f"p{number}=1@0" for number in range(9)),
+            "p0 1 came, p1 1 came, p2 1 came, p3 1 came and 5 more",
+        ),
+    ],
+)
+def test_packages_that_changed_are_named(before: str, now: str, sentence: str) -> None:
+    decision = _decide(_candidate(replace(_INPUTS, packages=now)), _evidence(replace(_INPUTS, packages=before)))
+    assert (decision.reason, decision.explanation) == (
+        Reason.PACKAGES_CHANGED,
+        f"build packages changed: {sentence}",
+    )

@@ -33,3 +33,5 @@ class CellFacts:
     builder: str
     builder_version: str
     recipe: Mapping[str, str]
+    packages: tuple[BuildInput, ...] = ()
+    """What was there beside the toolkit while modules were compiled."""

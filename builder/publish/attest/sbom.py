@@ -34,6 +34,7 @@ def make_sbom(facts: CellFacts) -> dict[str, Any]:
     firmware = [_describe_file(record.path, record.sha256, ComponentType.FIRMWARE) for record in evidence.firmware]
     base = [_describe_input(item, "base", ComponentScope.REQUIRED) for item in facts.base]
     toolkit = [_describe_input(item, "toolkit", ComponentScope.EXCLUDED) for item in facts.toolkit]
+    toolkit += [_describe_input(item, "build-package", ComponentScope.EXCLUDED) for item in facts.packages]
     bom = Bom(
         serial_number=uuid.uuid5(_NAMESPACE, facts.digest),
         components=_unique([*modules.values(), *firmware, *base, *toolkit]),

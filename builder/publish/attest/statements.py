@@ -82,6 +82,7 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
                 *trees,
                 *map(_describe_commit, evidence.commits),
                 *(_describe(item, "toolkit") for item in facts.toolkit),
+                *(_describe(item, "build-package") for item in facts.packages),
                 *(_describe(item, "base") for item in facts.base),
             ],
         },

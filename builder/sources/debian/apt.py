@@ -149,7 +149,9 @@ class Apt:
             if digest in wanted:
                 found[digest] = _read_package(stanza)
         if missing := wanted - found.keys():
-            raise SourceError(f"apt resolved {' '.join(wishes)} to {min(missing)}, which is in none of its own indexes")
+            raise SourceError(
+                f"apt cannot resolve {' '.join(wishes)}:\nit names {min(missing)}, which is in none of its own indexes"
+            )
         return [found[digest] for digest in digests]
 
     def _stanzas(self) -> Iterator[str]:

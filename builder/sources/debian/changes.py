@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.sources.change import Change
+from builder.sources.debian.lock import toolchain_of_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,12 @@ def describe_changes(previous: LockedDebian | None, new: LockedDebian, lost: Map
         elif after.image != before.image:
             detail = f"boots {after.image or 'nothing any more'}"
             changes.append(Change(kind="kernel changed", subject=str(kernel), detail=detail))
+    old_sets = previous.package_sets if previous else {}
+    changes += [
+        Change(kind="build packages", subject=name, detail=", ".join(packages) or "the toolkits have them")
+        for name, packages in new.package_sets.items()
+        if toolchain_of_set(name) and name not in old_sets
+    ]
     if previous:
         for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):
             if packages := sorted({*new.package_sets[name]} - {*previous.package_sets[name]}):

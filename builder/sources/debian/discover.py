@@ -18,12 +18,12 @@ from builder.errors import SourceError, UsageError
 from builder.host.locks import alone
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.apt import Apt, Archive
-from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage
+from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage, name_build_set, toolchain_of_set
 from builder.sources.doubt import Doubt, summarize
 from builder.sources.losses import distrust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from builder.config.model import DebianKernels
@@ -39,6 +39,7 @@ _TOOLS = (
 )  # fmt: skip
 # sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
 _RUNTIME = ("busybox-static", "base-files")
+_LONGEST_REASON = 500
 _GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gnu"}
 _HEADERS = "linux-headers-"
 _WANTED = re.compile(r"linux-(headers|kbuild|compiler|image)-.*(?<!-dbg)")
@@ -69,6 +70,7 @@ def discover(
     now: datetime,
     *,
     accept_loss: bool = False,
+    build_packages: Collection[tuple[str, ...]] = (),
 ) -> DebianAnswer:
     """Ask the archive which kernels have headers and which packages make their toolkits.
 
@@ -80,6 +82,7 @@ def discover(
         work_dir: where apt keeps its lists.
         now: date of the answer.
         accept_loss: believe an answer that lost many kernels at once.
+        build_packages: lists of what drivers' builds want beside toolkits.
 
     Raises:
         SourceUnreachableError: the archive did not answer; the previous answer stays valid.
@@ -87,7 +90,7 @@ def discover(
     """
     # Projects whose sources have one name share the folder, and may ask other archives in it.
     with alone(work_dir):
-        collector = _ask(source, work_dir)
+        collector = _ask(source, work_dir, build_packages)
     is_empty = not collector.kernels and not collector.left_out
     if not collector.kernels and not (is_empty and accept_loss and previous is not None):
         reasons = "; ".join(sorted(set(collector.left_out.values())))
@@ -103,7 +106,7 @@ def discover(
     return DebianAnswer(locked=found, lost=keeper.lost, doubts=keeper.doubts)
 
 
-def _ask(source: DebianKernels, work_dir: Path) -> _Collector:
+def _ask(source: DebianKernels, work_dir: Path, build_packages: Collection[tuple[str, ...]]) -> _Collector:
     archives = [Archive(url=archive.url, suites=archive.suites) for archive in source.archives]
     keyring = Path(source.keyring)
     targets = sorted({parse_kernel_version(f"6.1.0-1-{flavour}").arch for flavour in source.flavours})
@@ -114,6 +117,7 @@ def _ask(source: DebianKernels, work_dir: Path) -> _Collector:
     collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
     for arch in targets:
         collector.add_arch(arch, source.flavours)
+    collector.add_build_sets(build_packages)
     return collector
 
 
@@ -142,7 +146,9 @@ class _Keeper:
         self.doubts: list[Doubt] = []
 
     def judge(self, flavours: Sequence[str], *, accept_loss: bool) -> None:
-        """Decide about every kernel that was known and is not in the answer."""
+        """Decide about every kernel, and every set of build packages, that was known and is not in the answer."""
+        for name, reason in sorted(self._answer.lacking.items()):
+            self._keep_build_set(name, reason)
         if self._previous is None:
             return
         missing: dict[str, list[KernelVersion]] = {}
@@ -181,12 +187,33 @@ class _Keeper:
         for name in previous.packages:
             self._answer.packages.setdefault(name, previous.packages[name])
 
+    def _keep_build_set(self, name: str, reason: str) -> None:
+        """Keep the older answer about build packages that the archive does not have, or not together, now."""
+        known = self._previous.package_sets.get(name) if self._previous else None
+        wanted = name.removeprefix(toolchain_of_set(name)).removeprefix(" with ")
+        sentence = f"the packages that drivers build with cannot be had: {reason}"
+        kept = "; their older versions are kept" if known is not None else ""
+        doubt = Doubt(code=None, subject=wanted, sentence=f"{sentence}{kept}")
+        self.doubts += [doubt] if doubt not in self.doubts else []  # each toolchain's set lacks the same
+        if known is None or self._previous is None:
+            return
+        self._answer.package_sets[name] = known
+        for package in known:
+            self._answer.packages.setdefault(package, self._previous.packages[package])
+        del self._answer.lacking[name]
+        self._stale[name] = self._previous.stale.get(name, self._previous.resolved)
+
     def lock(self, resolved: str) -> LockedDebian:
         """Return what the lock will hold; packages that only what was left out needs are not in it."""
         kernels = self._answer.kernels
         toolchains = {name for locked in kernels.values() for name in locked.toolchains.values()}
         runtimes = {f"runtime-{kernel.arch}" for kernel in kernels}
-        sets = {name: packages for name, packages in self._answer.package_sets.items() if name in toolchains | runtimes}
+        kept = toolchains | runtimes
+        sets = {
+            name: packages
+            for name, packages in self._answer.package_sets.items()
+            if (toolchain_of_set(name) or name) in kept
+        }
         used = {name for packages in sets.values() for name in packages}
         for locked in kernels.values():
             used |= locked.packages
@@ -197,6 +224,7 @@ class _Keeper:
             package_sets=sets,
             packages={name: package for name, package in self._answer.packages.items() if name in used},
             left_out=self._answer.left_out,
+            lacking={name: why for name, why in self._answer.lacking.items() if toolchain_of_set(name) in toolchains},
             stale=self._stale,
         )
 
@@ -216,6 +244,10 @@ class _Collector:
         self._build_arches = build_arches
         self.left_out: dict[str, str] = {}
         """Kernels whose packages are not all there, with the reason."""
+        self.lacking: dict[str, str] = {}
+        """Sets of build packages that cannot be had, with the reason."""
+        self._wishes: dict[str, tuple[Arch, tuple[str, ...]]] = {}
+        """Toolchains, and what apt was asked for to get each."""
         self.kernels: dict[KernelVersion, LockedKernel] = {}
         self.package_sets: dict[str, tuple[str, ...]] = {}
         self.packages: dict[str, LockedPackage] = {}
@@ -302,8 +334,28 @@ class _Collector:
         name = f"toolchain-{build_arch}-{target}-gcc-{gcc}"
         compiler = f"gcc-{gcc}" if build_arch is target else f"gcc-{gcc}-{_GNU_TRIPLET[target]}"
         # A cross toolkit needs the native compiler as well: kbuild compiles host programs of some drivers with it.
-        self.add_set(name, build_arch, (*_TOOLS, f"gcc-{gcc}", *([compiler] if build_arch is not target else [])))
+        wishes = (*_TOOLS, f"gcc-{gcc}", *([compiler] if build_arch is not target else []))
+        self.add_set(name, build_arch, wishes)
+        self._wishes[name] = (build_arch, wishes)
         return name
+
+    def add_build_sets(self, build_packages: Iterable[tuple[str, ...]]) -> None:
+        """Add what drivers' builds want beside each toolchain; they run where it runs, whatever they compile for.
+
+        It is resolved together with the toolchain, so that nothing comes in two versions.
+        """
+        for toolchain, (arch, wishes) in self._wishes.items():
+            there = {name.split("_", 1)[0] for name in self.package_sets[toolchain]}
+            for wanted in sorted(build_packages):
+                name = name_build_set(toolchain, wanted)
+                try:
+                    found = self._apts[arch].resolve((*wishes, *wanted))
+                except SourceError as error:
+                    # What was asked for, all of a toolchain, says nobody anything.
+                    reason = error.message.partition(":\n")[2] or error.message
+                    self.lacking[name] = " ".join(reason.split())[:_LONGEST_REASON]
+                    continue
+                self.package_sets[name] = tuple(self._add(package) for package in found if package.name not in there)
 
     def add_set(self, name: str, arch: Arch, wishes: Sequence[str], *, with_dependencies: bool = True) -> None:
         if name not in self.package_sets:

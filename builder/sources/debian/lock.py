@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
+_WITH = " with "
+
+
+def name_build_set(toolchain: str, wanted: Iterable[str]) -> str:
+    """Return the name of the set that holds what builds want beside a toolchain, without what that has itself."""
+    return f"{toolchain}{_WITH}{', '.join(sorted(wanted))}"
+
+
+def toolchain_of_set(name: str) -> str:
+    """Return the toolchain that a set of build packages goes with; empty where it is another set."""
+    return name.partition(_WITH)[0] if _WITH in name else ""
+
+
 class LockedPackage(LockedModel):
     """One .deb file: where it is served, its size and installed size in bytes, its digest."""
 
@@ -48,10 +61,13 @@ class LockedDebian(LockedSource):
     provider: Literal["debian"]
     kernels: dict[ParsedKernel, LockedKernel]
     package_sets: dict[str, tuple[str, ...]]
-    """Closures of packages: ``toolchain-<build arch>-<target arch>-gcc-<n>`` and ``runtime-<arch>``."""
+    """Closures of packages: ``toolchain-<build arch>-<target arch>-gcc-<n>`` and ``runtime-<arch>``; and what drivers'
+    builds need beside a toolchain, see ``name_build_set``."""
     packages: dict[str, LockedPackage]
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kernels that the archive serves, but not all that their toolkits need, with the reason."""
+    lacking: dict[str, str] = Field(default_factory=dict)
+    """Sets of build packages that cannot be had, with the reason."""
 
     def digests(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(self.packages[name].sha256 for name in names)
@@ -65,7 +81,7 @@ class LockedDebian(LockedSource):
         yield from format_rows("package_sets", sorted((key, list(value)) for key, value in self.package_sets.items()))
         packages = sorted(self.packages.items(), key=lambda item: natural_key(item[0]))
         yield from format_rows("packages", ((key, package.model_dump(mode="json")) for key, package in packages))
-        for title, entries in (("left_out", self.left_out), ("stale", self.stale)):
+        for title, entries in (("left_out", self.left_out), ("lacking", self.lacking), ("stale", self.stale)):
             if entries:
                 yield from format_rows(title, sorted(entries.items(), key=lambda item: natural_key(item[0])))
 

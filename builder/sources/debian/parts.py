@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from builder.digest import content_id
-from builder.errors import LockFileError, OtherMachineError
+from builder.errors import LockFileError, NoPackagesError, OtherMachineError
+from builder.sources.debian.lock import name_build_set
 from builder.sources.provider import BuildInput
 from builder.store.images import TOOLKIT_PREFIX
 
@@ -53,6 +54,35 @@ class DebianParts:
 
     def toolkit_inputs(self, kernel: KernelVersion) -> tuple[BuildInput, ...]:
         return self._describe(name for layer in self.toolkit_packages(kernel) for name in layer)
+
+    def build_packages(self, kernel: KernelVersion, wanted: Iterable[str]) -> tuple[BuildInput, ...]:
+        return self._describe(self.build_package_names(kernel, wanted))
+
+    def build_package_names(self, kernel: KernelVersion, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Return the packages that builds want beside a toolkit, without those that it has.
+
+        Raises:
+            NoPackagesError: the lock was made without them, or the archive does not have them.
+        """
+        wanted = tuple(wanted)
+        if not wanted:
+            return ()
+        self.toolkit_packages(kernel)
+        name = name_build_set(self._kernel(kernel).toolchains[self.build_arch], wanted)
+        if why := self.locked.lacking.get(name):
+            raise NoPackagesError(f"the packages that it builds with ({', '.join(wanted)}) cannot be had: {why}")
+        if name not in self.locked.package_sets:
+            raise NoPackagesError(
+                f"the lock does not hold the packages that it builds with ({', '.join(wanted)}): run 'nox -s discover'"
+            )
+        return self.locked.package_sets[name]
+
+    def compile_image(self, kernel: KernelVersion, wanted: Iterable[str]) -> str:
+        """Return the name of the toolkit image with build packages; that of the toolkit where it has them all."""
+        names = self.build_package_names(kernel, wanted)
+        if not names:
+            return self.toolkit_image(kernel)
+        return f"{self.toolkit_image(kernel)}-{content_id('with', self.locked.digests(names))[:_ID_LENGTH]}"
 
     def base_packages(self, arch: Arch) -> tuple[str, ...]:
         """Return the packages of the small base image.

@@ -28,6 +28,7 @@ class DebianProvider:
             question.workplace.cache_dir / "apt" / question.name,
             question.now,
             accept_loss=question.options.accept_loss,
+            build_packages=question.build_packages,
         )
         return Answer(
             locked=found.locked,

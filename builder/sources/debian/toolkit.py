@@ -91,17 +91,21 @@ class DebianToolkits:
             for name in self._names(kernel):
                 self._pool.submit(self._package, name)
 
-    def ensure(self, kernel: KernelVersion) -> str:
+    def ensure(self, kernel: KernelVersion, wanted: Iterable[str] = ()) -> str:
         """Return the name of a kernel's toolkit image, which is in the store when this returns.
+
+        With ``wanted``, of one that has these build packages as well, in a layer of their own.
 
         Raises:
             SourceGoneError: the archive no longer serves one of its packages.
             SourceUnreachableError: the archive does not answer.
             CommandError: the image could not be brought into the store.
         """
-        name = self._parts.toolkit_image(kernel)
+        wanted = tuple(wanted)
+        name = self._parts.compile_image(kernel, wanted)
         if name not in self._present:
-            self._once.get(("image", name), partial(self._make_toolkit, kernel, name))
+            packages = self._parts.build_package_names(kernel, wanted)
+            self._once.get(("image", name), partial(self._make_toolkit, kernel, name, packages))
         return name
 
     def ensure_runtime(self, arch: Arch) -> str:
@@ -113,13 +117,16 @@ class DebianToolkits:
     def _names(self, kernel: KernelVersion) -> list[str]:
         return [name for layer in self._parts.toolkit_packages(kernel) for name in layer]
 
-    def _make_toolkit(self, kernel: KernelVersion, name: str) -> None:
+    def _make_toolkit(self, kernel: KernelVersion, name: str, more: Sequence[str]) -> None:
         toolchain, *headers = self._parts.toolkit_packages(kernel)
         gcc = self._locked.kernels[kernel].toolchains[self._parts.build_arch].rpartition("-")[2]
         cross = _CROSS_PREFIX[kernel.arch] if kernel.arch is not self._parts.build_arch else None
         layers = [self._layer(toolchain, _toolchain_entries(gcc, cross))]
         layers += [self._layer(packages, ()) for packages in headers[:-1]]
-        layers += [self._layer(headers[-1], _kernel_entries(kernel))]
+        # No toolkit of another kernel has these headers: their file need not stay until all are made.
+        own = self._write_layer(headers[-1], _kernel_entries(kernel))
+        layers.append(own)
+        layers += [self._layer(more, ())] if more else []
         environment = {"PATH": _PATH}
         if cross is not None:
             environment |= {"ARCH": _KERNEL_ARCH[kernel.arch], "CROSS_COMPILE": cross}
@@ -130,7 +137,7 @@ class DebianToolkits:
             TOOLKIT_LABEL: self._parts.toolkit_id(kernel),
         }
         self._import(name, layers, self._parts.build_arch, environment, labels)
-        layers[-1].file.unlink()  # no other toolkit has these headers
+        own.file.unlink()
 
     def _make_runtime(self, arch: Arch, name: str) -> None:
         layer = self._layer(self._parts.base_packages(arch), _runtime_entries())

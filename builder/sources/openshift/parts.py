@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.digest import content_id
-from builder.errors import LockFileError, OtherMachineError, UnknownToolkitError
+from builder.errors import LockFileError, NoPackagesError, OtherMachineError, UnknownToolkitError
 from builder.sources.openshift.witnesses import TOOLKIT
 from builder.sources.provider import image_input
 from builder.sources.release import ReleaseState
 from builder.store.images import TOOLKIT_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from builder.kernel import Arch, KernelVersion
     from builder.sources.lock import LockedNodeKernel
     from builder.sources.openshift.lock import LockedOpenShift
@@ -55,6 +57,18 @@ class OpenShiftParts:
 
     def toolkit_inputs(self, kernel: KernelVersion) -> tuple[BuildInput, ...]:
         return (image_input("driver-toolkit", self.toolkit_pullspec(kernel)),)
+
+    def compile_image(self, kernel: KernelVersion, wanted: Iterable[str]) -> str:
+        self.build_packages(kernel, wanted)
+        return self.toolkit_image(kernel)
+
+    def build_packages(self, kernel: KernelVersion, wanted: Iterable[str]) -> tuple[BuildInput, ...]:
+        if wanted := tuple(wanted):
+            raise NoPackagesError(
+                f"the toolkits of releases get no packages, and its build wants {', '.join(wanted)}: 'toolkits' of the "
+                f"driver in versions.yaml can name an image of yours for {kernel}, built FROM its toolkit"
+            )
+        return ()
 
     def boot_id(self, kernel: KernelVersion) -> str:
         return self.boot_pullspec(kernel).rpartition(":")[2]

@@ -53,7 +53,8 @@ class PulledToolkits:
         for kernel in kernels:
             self._pool.submit(self.ensure, kernel)
 
-    def ensure(self, kernel: KernelVersion) -> str:
+    def ensure(self, kernel: KernelVersion, wanted: Iterable[str] = ()) -> str:
+        self._parts.build_packages(kernel, wanted)
         return self._puller.ensure(self._parts.toolkit_pullspec(kernel), self._parts.toolkit_image(kernel), kernel.arch)
 
     def ensure_runtime(self, arch: Arch) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.locks import debian_of
 
 from builder.drivers.dkms import read_dkms_conf
 from builder.errors import ConfigError
@@ -131,6 +132,49 @@ def test_a_kernel_that_their_dkms_conf_excludes_under_a_condition(
         code, report = machine.build(project, "--group", "debian", "--kernel", kernel, "--driver", _EXCLUDED)
         assert (code, report["counts"]) == (0, {"excluded": 1}), report["failures"]
         assert "REQUIRES CONFIG_VIDEO_DEV" in report["cells"][0]["explanation"]
+
+
+def test_a_build_that_needs_packages_beside_the_toolkit(machine: Machine, project: Path, tmp_path: Path) -> None:
+    """ipt-netflow's configure wants iptables, its headers and pkg-config, which no toolkit has."""
+    name = "iptables-netflow-dkms"
+    _add_drivers(project, _unpack(tmp_path, [name]), {})
+    kernels = read_lock(project / "versions.lock.yaml").kernel_versions("debian")
+    kernel = [item.raw for item in kernels if item.series == "6.1" and re.search(r"-\d+-amd64$", item.raw)][-1]
+    which = ("--group", "debian", "--kernel", kernel, "--driver", name)
+    code, report = machine.build(project, *which)
+    assert (code, report["counts"]) == (11, {"failed": 1}), report["failures"]
+    (without,) = report["cells"]
+    file = project / "versions.yaml"
+    wanted = "build_packages: [iptables, libxtables-dev, pkg-config]"
+    text = file.read_text()
+    file.write_text(text.replace("    dkms: dkms.conf\n", f"    dkms: dkms.conf\n    {wanted}\n"))
+    code, report = machine.build(project, *which)
+    assert (code, report["cells"][0]["reason"]) == (10, "no-build-packages")
+    assert "iptables, libxtables-dev, pkg-config): run 'nox -s discover'" in report["cells"][0]["explanation"]
+
+    code, discovered = machine.tell(project, "discover", "--source", "debian")
+    assert code == 0, discovered
+    locked = debian_of(read_lock(project / "versions.lock.yaml"))
+    found = locked.package_sets["toolchain-x86_64-x86_64-gcc-12 with iptables, libxtables-dev, pkg-config"]
+    names = {item.split("_")[0] for item in found}
+    assert {"iptables", "libxtables-dev", "libxtables12", "pkg-config", "pkgconf"} <= names
+    assert not names & {"gcc-12", "libc6", "make"}, "what the toolkit has is not there twice"
+
+    code, report = machine.build(project, *which)
+    assert code == 0, report["failures"]
+    (cell,) = report["cells"]
+    assert (cell["reason"], cell["status"]) == ("packages-changed", "built")
+    assert "build packages changed: " in cell["explanation"]
+    assert cell["inputs"]["toolkit"] == without["inputs"]["toolkit"]
+    digests = {locked.packages[item].sha256 for item in found}
+    assert {word.rpartition("@")[2] for word in cell["inputs"]["packages"].split()} == digests
+    with machine.mounted(cell["image"]) as root:
+        assert [item.name for item in root.glob("opt/lib/modules/*/extra/*.ko")] == ["ipt_NETFLOW.ko"]
+        assert not [*root.rglob("*xtables*"), *root.rglob("*pkgconf*")], "in the compile only"
+    assert machine.build(project, *which)[1]["counts"] == {"skipped": 1}
+    assert not [
+        line for line in machine.builder(project, "prune", "--dry-run").stdout.splitlines() if "toolkit" in line
+    ]
 
 
 def _break(modules: list[tuple[str, bytes]], kernel: KernelVersion) -> None:

@@ -11,6 +11,7 @@ from fakes.cell_facts import DIGEST, FACTS
 
 from builder.evidence.records import ModuleRecord
 from builder.publish.attest.sbom import make_sbom
+from builder.sources.provider import BuildInput
 
 
 def test_the_bill_of_materials_is_one_by_its_own_schema() -> None:
@@ -48,3 +49,15 @@ def test_equal_facts_give_an_equal_one_and_another_image_another() -> None:
     assert make_sbom(FACTS) == make_sbom(replace(FACTS))
     other = make_sbom(replace(FACTS, digest=f"sha256:{'2' * 64}"))
     assert other["serialNumber"] != make_sbom(FACTS)["serialNumber"]
+
+
+def test_build_packages_are_told_and_are_no_part_of_the_image() -> None:
+    header = BuildInput(
+        name="libxtables-dev", version="1", uri="http://deb/x.deb", sha256="7" * 64, purl="pkg:deb/debian/x@1"
+    )
+    bom = make_sbom(replace(FACTS, packages=(header,)))
+    (component,) = [item for item in bom["components"] if item["name"] == "libxtables-dev"]
+    assert component["scope"] == "excluded"
+    assert {"name": "kmodsmith:role", "value": "build-package"} in component["properties"]
+    image = next(item for item in bom["dependencies"] if item["ref"] == "image")
+    assert component["bom-ref"] not in image["dependsOn"]

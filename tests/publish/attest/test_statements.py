@@ -17,6 +17,7 @@ from builder.publish.attest.statements import (
     make_statements,
     make_test_result,
 )
+from builder.sources.provider import BuildInput
 
 _EVIDENCE = FACTS.evidence
 
@@ -44,6 +45,9 @@ def test_provenance_names_everything_that_went_in() -> None:
         ("libc", ("sha256", "8" * 64)), ("libc", ("sha256", "8" * 64)),
     ]  # fmt: skip
     assert [item["annotations"]["role"] for item in definition["resolvedDependencies"][2:]] == ["toolkit", "toolkit", "base"]  # fmt: skip
+    header = BuildInput(name="libxtables-dev", version="1", uri="http://deb/x.deb", sha256="7" * 64)
+    wanted = make_provenance(replace(FACTS, packages=(header,)))["buildDefinition"]["resolvedDependencies"]
+    assert [item["digest"]["sha256"] for item in wanted if item.get("annotations", {}).get("role") == "build-package"] == ["7" * 64]  # fmt: skip
     assert provenance["runDetails"] == {
         "builder": {"id": "urn:kmodsmith:builder:local", "version": {"kmodsmith": "0"}},
         "metadata": {"invocationId": "20261123T000000Z-1", "finishedOn": "2026-11-23T00:00:00Z"},

@@ -250,7 +250,10 @@ def test_a_flavour_that_is_no_longer_asked_for_leaves_at_once(found: LockedDebia
             [item.replace("pahole", "newtool") if "kbuild-6.1\n" in item else item for item in AMD64],
             "depends on newtool, which our toolkits do not contain",
         ),
-        ([item.replace("Size: 100", "Size: many") for item in AMD64], "needs a package|nothing usable|apt resolved"),
+        (
+            [item.replace("Size: 100", "Size: many") for item in AMD64],
+            "needs a package|nothing usable|apt cannot resolve",
+        ),
     ],
 )
 def test_an_archive_that_does_not_fit_together(
@@ -325,3 +328,60 @@ esac""",
         runs = [pool.submit(discover, source, None, tmp_path / "work", _NOW) for source in sources * 3]
     found = [list(by_text(run.result().locked.kernels)) for run in runs]
     assert found == [["6.1.0-9-amd64"], ["6.1.0-10-amd64"]] * 3
+
+
+_WANTED = ("libxtables-dev",)
+_SET = "toolchain-x86_64-x86_64-gcc-12 with libxtables-dev"
+
+
+def test_build_packages_come_from_the_archive_of_the_kernels_without_what_toolkits_have(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    found = discover(_SOURCE, None, tmp_path / "work", _NOW, build_packages=[_WANTED])
+    assert not found.problems
+    assert found.locked.package_sets[_SET] == ("libxtables-dev_1_amd64", "libxtables12_1_amd64")
+    cross = "toolchain-x86_64-aarch64-gcc-12 with libxtables-dev"
+    assert found.locked.package_sets[cross] == found.locked.package_sets[_SET], "they run where the compiler runs"
+    assert found.locked.packages["libxtables-dev_1_amd64"].sha256
+    installs = [call for call in fake_tools.calls("apt-get") if call[0] == "install" and "libxtables-dev" in call]
+    assert installs
+    assert all("gcc-12" in call for call in installs), "resolved together, so that nothing comes in two versions"
+    write_lock(Lock(sources={"debian": found.locked}), tmp_path / "lock")
+    assert debian_of(read_lock(tmp_path / "lock")) == found.locked
+    told = [str(change) for change in describe_changes(_ask(None, tmp_path / "other"), found.locked, {})]
+    assert any("build packages" in line and "libxtables-dev_1_amd64, libxtables12_1_amd64" in line for line in told)
+    without = discover(_SOURCE, found.locked, tmp_path / "work", _NOW).locked
+    assert _SET not in without.package_sets, "what nobody wants any more leaves the lock"
+    assert not [name for name in without.packages if "xtables" in name]
+
+
+def test_build_packages_that_the_archive_does_not_have_cost_their_driver_alone(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    found = discover(_SOURCE, None, tmp_path / "work", _NOW, build_packages=[("absent",), _WANTED])
+    assert found.problems == [
+        "absent: the packages that drivers build with cannot be had: E: Unable to locate package absent"
+    ], "once, not for each toolchain"
+    assert _SET in found.locked.package_sets
+    assert len(found.locked.kernels) == 3
+    assert {name.partition(" with ")[2] for name in found.locked.lacking} == {"absent"}
+    write_lock(Lock(sources={"debian": found.locked}), tmp_path / "lock")
+    assert debian_of(read_lock(tmp_path / "lock")) == found.locked
+
+
+def test_build_packages_that_were_known_are_kept_while_the_archive_does_not_have_them(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    wanted = [_WANTED]
+    known = discover(_SOURCE, None, tmp_path / "work", _NOW, build_packages=wanted).locked
+    (tmp_path / "archive" / "more").write_text(f"'u' f 1 SHA256:{'0' * 64}\n")
+    later = datetime(2026, 11, 24, tzinfo=UTC)
+    found = discover(_SOURCE, known, tmp_path / "work", later, build_packages=wanted)
+    assert found.locked.package_sets[_SET] == known.package_sets[_SET]
+    assert found.locked.stale[_SET] == known.resolved
+    assert (found.locked.lacking, len(found.problems)) == ({}, 1)
+    assert found.problems[0].startswith("libxtables-dev: the packages that drivers build with cannot be had: ")
+    assert found.problems[0].endswith("which is in none of its own indexes; their older versions are kept")

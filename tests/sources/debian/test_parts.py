@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fakes.project import make_source
 
-from builder.errors import LockFileError
+from builder.errors import LockFileError, NoPackagesError
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.parts import DebianParts
 
@@ -71,3 +71,30 @@ def test_what_a_base_image_is_made_of_has_names_that_others_know() -> None:
 def test_a_package_whose_key_says_too_little_is_told(key: str) -> None:
     with pytest.raises(LockFileError, match=f"has a package {key!r}, which is no name, version and architecture"):
         _with_key(key).base_inputs(Arch.X86_64)
+
+
+def test_build_packages_are_those_of_the_lock_or_an_error_that_says_what_to_do() -> None:
+    kernel = parse_kernel_version(_AMD64)
+    parts = _parts()
+    assert (parts.build_packages(kernel, ()), parts.compile_image(kernel, ())) == ((), parts.toolkit_image(kernel))
+    with pytest.raises(NoPackagesError, match=r"does not hold .* \(b, a\): run 'nox -s discover'"):
+        parts.build_packages(kernel, ("b", "a"))
+    toolchain = parts.locked.kernels[kernel].toolchains[Arch.X86_64]
+    name = f"{toolchain} with a, b"
+    package = parts.locked.packages["busybox"]
+    sets = parts.locked.package_sets | {name: ("a_1_amd64",), f"{toolchain} with gcc": ()}
+    packages = parts.locked.packages | {"a_1_amd64": package}
+    locked = parts.locked.model_copy(update={"package_sets": sets, "packages": packages})
+    parts = replace(parts, locked=locked)
+    (found,) = parts.build_packages(kernel, ("b", "a"))
+    assert (found.name, found.version, found.sha256) == ("a", "1", package.sha256)
+    image = parts.compile_image(kernel, ("a", "b"))
+    assert image.startswith(f"{parts.toolkit_image(kernel)}-")
+    assert parts.compile_image(kernel, ("gcc",)) == parts.toolkit_image(kernel), "the toolkit has them all"
+    other = locked.packages | {"a_1_amd64": package.model_copy(update={"sha256": "f" * 64})}
+    changed = replace(parts, locked=locked.model_copy(update={"packages": other}))
+    assert changed.compile_image(kernel, ("a", "b")) != image
+    assert changed.toolkit_id(kernel) == parts.toolkit_id(kernel)
+    lacking = replace(parts, locked=locked.model_copy(update={"lacking": {name: "no such package b"}}))
+    with pytest.raises(NoPackagesError, match="cannot be had: no such package b"):
+        lacking.build_packages(kernel, ("a", "b"))

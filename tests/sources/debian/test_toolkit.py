@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -141,3 +142,24 @@ def test_no_policy_of_the_machine_is_asked_about_our_own_toolkits(
     assert all(call[2:4] == ["--signature-policy", "policy.json"] for call in pulled)
     written = json.loads(next(tmp_path.glob("toolkits-*/policy.json")).read_text())
     assert written == {"default": [{"type": "insecureAcceptAnything"}]}
+
+
+def test_build_packages_are_a_layer_of_an_image_of_their_own(
+    toolkits: DebianToolkits, tmp_path: Path, fake_tools: FakeTools
+) -> None:
+    locked = toolkits._parts.locked
+    locked.package_sets[f"{_TOOLCHAIN} with libxtables-dev"] = ("busybox",)
+    name = toolkits.ensure(_PLAIN, ("libxtables-dev",))
+    assert name.startswith(f"{toolkits._parts.toolkit_image(_PLAIN)}-")
+    assert f"usr/share/{locked.packages['busybox'].sha256}" in _files(tmp_path)
+    (config,) = _configs(tmp_path)
+    assert len(config["rootfs"]["diff_ids"]) == 3, "toolchain, headers, packages"
+    assert config["config"]["Labels"]["io.kmodsmith.toolkit.id"] == toolkits._parts.toolkit_id(_PLAIN)
+    shutil.rmtree(tmp_path / "pulled")
+    plain = toolkits.ensure(_PLAIN)
+    assert plain == toolkits._parts.toolkit_image(_PLAIN)
+    (other,) = _configs(tmp_path)
+    assert other["rootfs"]["diff_ids"] == config["rootfs"]["diff_ids"][:2], "layers are shared"
+    assert f"usr/share/{locked.packages['busybox'].sha256}" not in _files(tmp_path)
+    tags = [call[-1] for call in fake_tools.calls("buildah") if call[0] == "tag"]
+    assert tags == [name, plain]

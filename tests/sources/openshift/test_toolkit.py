@@ -13,6 +13,7 @@ from fakes.registry import pretend_registry
 from builder.errors import (
     FailureClass,
     LockFileError,
+    NoPackagesError,
     SourceError,
     SourceGoneError,
 )
@@ -63,6 +64,9 @@ def test_pulls_go_to_mirrors_first_and_hand_over_one_secret_in_a_file(
     assert toolkits.estimate_bytes([kernel])[0] > 0
     assert toolkits.ensure(kernel) == source.toolkit_image(kernel)
     assert toolkits.ensure(parse_kernel_version(f"{_K1}+rt")) == source.toolkit_image(kernel), "one image, pulled once"
+    with pytest.raises(NoPackagesError, match=r"wants libelf-dev: 'toolkits' of the driver .* built FROM its toolkit"):
+        toolkits.ensure(kernel, ("libelf-dev",))
+    assert source.compile_image(kernel, ()) == source.toolkit_image(kernel)
     digest = source.toolkit_pullspec(kernel).rpartition("@")[2]
     pulls = [call for call in fake_tools.calls("buildah") if call[0] == "pull"]
     assert [call[-1].split("/")[2] for call in pulls] == ["mirror.test", "quay.test"]
