@@ -35,6 +35,7 @@ _PACKAGES = (
     "pkg-config",
     "python3",
 )
+_SOURCES_NEEDED = {"west-chamber-dkms": ("xtables-addons-dkms",)}
 _TIMEOUT_S = 1800
 _SCRIPT = r"""
 dkms=$1 folder=$2 kernel=$3
@@ -101,7 +102,10 @@ class DkmsRoom:
         ]
         for header in sorted((self._root / "usr/src").iterdir()):
             command += ["--ro-bind", str(header), f"/usr/src/{header.name}"]
+        # Of its own package, and of the one whose source it wants (a dependency of Debian's package).
         command += ["--ro-bind", str(source.folder), f"/usr/src/{source.name}", "--chdir", "/"]
+        for needed in _SOURCES_NEEDED.get(source.package, ()):
+            command += ["--ro-bind", str(source.folder.with_name(needed)), f"/usr/src/{needed.removesuffix('-dkms')}-0"]
         command += ["bash", "-c", _SCRIPT, "dkms", dkms, source.name, kernel]
         try:
             done = subprocess.run(
