@@ -1,7 +1,12 @@
-"""Reading over HTTP from servers that may be down, busy, slow or hostile: tries, patience, bounds of size and time."""
+"""Reading over HTTP from servers that may be down, busy, slow or hostile: tries, patience, bounds of size and time.
+
+httpx is imported by who opens a client: it takes longer than all that a plan without network does.
+"""
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import time
 from email.utils import parsedate_to_datetime
@@ -17,6 +22,7 @@ from builder.errors import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Collection, Iterator
 
     import httpx
@@ -29,6 +35,37 @@ _LONGEST_PAUSE_S = 60.0
 # A server that drips would pass every time-out between two bytes: after a while it must have kept a least speed.
 _GRACE_S = 30.0
 _LEAST_BYTES_PER_S = 4096
+
+
+def open_client(
+    *,
+    timeout_s: float = 30.0,
+    follow_redirects: bool = False,
+    is_verified: bool = True,
+    carrier: httpx.BaseTransport | None = None,
+) -> httpx.Client:
+    """Return a client; all that verify certificates share what this machine trusts, which takes long to read.
+
+    Args:
+        timeout_s: how long a server may be silent.
+        follow_redirects: go where a server sends us.
+        is_verified: verify certificates.
+        carrier: what carries requests, in place of the network.
+    """
+    import httpx  # noqa: PLC0415 - see above
+
+    verify: ssl.SSLContext | bool = False
+    if is_verified and carrier is None:
+        verify = _trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return httpx.Client(verify=verify, timeout=timeout_s, transport=carrier, follow_redirects=follow_redirects)
+
+
+@functools.cache
+def _trust(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """Return what is trusted where these variables, which httpx reads, say so: 20 ms, which each client would take."""
+    import httpx  # noqa: PLC0415 - see above
+
+    return httpx.create_ssl_context()
 
 
 def with_retries(read: Callable[[], _T], *, sleep: Callable[[float], None] = time.sleep) -> _T:

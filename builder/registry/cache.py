@@ -62,9 +62,12 @@ class RegistryCache:
 
     def _write(self, name: str, content: bytes) -> None:
         target = self._folder / name[:2] / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
-        temporary.write_bytes(content)
+        try:
+            temporary.write_bytes(content)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
         temporary.replace(target)
 
 

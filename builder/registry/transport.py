@@ -20,7 +20,7 @@ import httpx
 
 from builder.errors import FormatError, SourceError, SourceGoneError, SourceRefusedError, SourceUnreachableError
 from builder.foreign import read_json
-from builder.host.http import check_status, pause_s, read_chunks, with_retries
+from builder.host.http import check_status, open_client, pause_s, read_chunks, with_retries
 from builder.pullspec import Pullspec
 from builder.registry.credentials import TOKEN_SERVICES
 from builder.registry.manifest import MANIFEST_TYPES
@@ -294,11 +294,8 @@ class Transport:
         is_verified = host not in self._connection.unverified_tls
         with self._guard:
             if is_verified not in self._clients:
-                self._clients[is_verified] = httpx.Client(
-                    verify=is_verified,
-                    timeout=self._connection.timeout_s,
-                    transport=self._connection.carrier,
-                    follow_redirects=False,
+                self._clients[is_verified] = open_client(
+                    is_verified=is_verified, timeout_s=self._connection.timeout_s, carrier=self._connection.carrier
                 )
             return self._clients[is_verified]
 

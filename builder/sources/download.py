@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from builder.errors import DamagedError, SourceError, SourceGoneError, SourceUnreachableError
-from builder.host.http import check_status, read_chunks, with_retries
+from builder.host.http import check_status, open_client, read_chunks, with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,11 +126,9 @@ class Downloads:
             partial.unlink(missing_ok=True)
 
     def _shared_client(self) -> httpx.Client:
-        import httpx  # noqa: PLC0415 - see above
-
         with self._guard:
             if self._client is None:
-                self._client = httpx.Client(follow_redirects=True, timeout=30.0)
+                self._client = open_client(follow_redirects=True)
             return self._client
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ssl
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -14,10 +15,11 @@ from builder.errors import (
     SourceRefusedError,
     SourceUnreachableError,
 )
-from builder.host.http import check_status, read_chunks, with_retries
+from builder.host.http import check_status, open_client, read_chunks, with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class _Drip(httpx.SyncByteStream):
@@ -98,3 +100,27 @@ def test_tries_end_and_definite_answers_are_not_tried_again() -> None:
     with pytest.raises(SourceGoneError):
         with_retries(lambda: fail(SourceGoneError("gone")), sleep=slept.append)
     assert len(tries) == 6
+
+
+def test_what_is_trusted_is_read_once_for_all_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 20 ms; another file to trust is read all the same, and who does not verify trusts everybody alone."""
+    made: list[ssl.SSLContext] = []
+
+    def make() -> ssl.SSLContext:
+        made.append(ssl.create_default_context())
+        return made[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", make)
+    opened: list[dict[str, Any]] = []
+    monkeypatch.setattr(httpx, "Client", lambda **options: opened.append(options))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "one.pem"))
+    open_client()
+    open_client(timeout_s=3.0, follow_redirects=True)
+    assert made == [opened[0]["verify"]] == [opened[1]["verify"]]
+    assert made[0].verify_mode == ssl.CERT_REQUIRED
+    assert [(options["timeout"], options["follow_redirects"]) for options in opened] == [(30.0, False), (3.0, True)]
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "another.pem"))
+    open_client()
+    open_client(is_verified=False)
+    assert [options["verify"] for options in opened[2:]] == [made[1], False]
+    assert len(made) == 2

@@ -11,7 +11,7 @@ import httpx
 
 from builder.config.problem_codes import ProblemCode
 from builder.errors import FormatError, SourceError, SourceUnreachableError
-from builder.host.http import check_status, read_chunks, with_retries
+from builder.host.http import check_status, open_client, read_chunks, with_retries
 from builder.sources.doubt import Doubt
 from builder.sources.openshift import payload as formats
 from builder.sources.openshift.release_reader import code_of
@@ -34,7 +34,7 @@ def ask_graph(
     settings: OpenShiftKernels, root: Path, client: httpx.Client | None
 ) -> Iterator[tuple[Channel, list[GraphNode] | Doubt]]:
     """Yield every channel with its nodes, or with why there are none."""
-    own = client or httpx.Client(timeout=30.0, follow_redirects=True)
+    own = client or open_client(follow_redirects=True)
     is_down = threading.Event()
 
     def ask(channel: Channel) -> list[GraphNode] | Doubt:
