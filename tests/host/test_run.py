@@ -130,7 +130,13 @@ def test_stop_all_reaches_children_of_other_threads(fake_tools: FakeTools, tmp_p
 
 def test_only_processes_that_are_meant_are_killed(fake_tools: FakeTools, tmp_path: Path) -> None:
     words = [f"{tmp_path}/one", f"{tmp_path}/other"]
-    children = [subprocess.Popen(["sh", "-c", "read -r _", word], stdin=subprocess.PIPE) for word in words]
+    children = [
+        subprocess.Popen(["sh", "-c", "echo; read -r _", word], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for word in words
+    ]
+    for child in children:  # before it runs, its command line may not be there yet
+        assert child.stdout is not None
+        child.stdout.readline()
 
     def is_meant(process: Path) -> bool:
         command = (process / "cmdline").read_bytes()
