@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +16,13 @@ from fakes.bench import bench, booting  # noqa: F401 - fixtures
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.site import site  # noqa: F401 - fixture
 from fakes.tools import FakeTools
+from programs import REAL_MARKS
 
 from builder.sources.lock import Lock
 from builder.sources.lock_file import write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_REAL = {"buildah", "archive", "bench", "kind", "preflight"}
-
 
 # The longest files of real tests, by the durations that every such run tells.
 _LONG = (
@@ -40,11 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
 
 
+def pytest_collection_finish() -> None:
+    """Have what was collected looked through no more: it stays to the end, and is most of what there is."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fast test that starts a program (other than fakes that it wrote itself), connects or waits, fails."""
     marks = {mark.name for mark in request.node.iter_markers()}
-    if marks & _REAL:
+    if marks & REAL_MARKS:
         yield
         return
     pytest_socket.disable_socket(allow_unix_socket=True)
@@ -62,12 +68,29 @@ def _refuse(what: str) -> Callable[..., None]:
     return refuse
 
 
+@functools.cache
+def _needed_by_fakes() -> list[tuple[str, Path]]:
+    names = ("sh", "cat", "mkdir", "rm", "sleep", "touch", "env", "dirname", "cp")
+    return [
+        (name, next(path for place in ("/usr/bin", "/bin") if (path := Path(place, name)).exists())) for name in names
+    ]
+
+
+@functools.cache
+def _sample_lock() -> bytes:
+    """What hundreds of projects start with, written once."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "versions.lock.yaml")
+        write_lock(Lock(sources={"debian": make_source(*KERNELS)}), file)
+        return file.read_bytes()
+
+
 @pytest.fixture
 def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTools:
     folder = tmp_path / "fake-bin"
     folder.mkdir()
-    for name in ("sh", "cat", "mkdir", "rm", "sleep", "touch", "env", "dirname", "cp"):
-        (folder / name).symlink_to(next(path for place in ("/usr/bin", "/bin") if (path := Path(place, name)).exists()))
+    for name, place in _needed_by_fakes():
+        (folder / name).symlink_to(place)
     monkeypatch.setenv("PATH", str(folder))
     return FakeTools(folder)
 
@@ -82,7 +105,7 @@ def project_dir(tmp_path: Path) -> Path:
     (folder / "driver-container").mkdir()
     (folder / "driver-container" / "Containerfile").write_text("FROM scratch\n")
     (folder / "versions.yaml").write_text(VERSIONS_YAML)
-    write_lock(Lock(sources={"debian": make_source(*KERNELS)}), folder / "versions.lock.yaml")
+    (folder / "versions.lock.yaml").write_bytes(_sample_lock())
     return folder
 
 

@@ -16,6 +16,8 @@ from builder.doctor.tools import BOOT_TOOLS, E2E_TOOLS, TEST_TOOLS, TOOLS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+# Tests with one of these marks use more than this process and its files.
+REAL_MARKS = frozenset({"buildah", "archive", "bench", "kind", "preflight"})
 # Of Debian's essential packages, but umount, which comes with mount, and apt-config.
 _EVERYWHERE = {
     "apt-config", "bash", "chmod", "chroot", "du", "ldconfig", "ldd", "ls", "nice", "sh", "sha256sum", "umount", "uname",
@@ -71,13 +73,13 @@ def refuse_unlisted(event: str, arguments: Sequence[object]) -> None:
 
 def started_by(file: Path) -> Iterator[tuple[int, str]]:
     """Yield line and name of each program that a file's text starts or looks for, as far as its text says it."""
-    tree = ast.parse(file.read_text())
+    nodes = tuple(ast.walk(ast.parse(file.read_text())))
     lists = {
         node.targets[0].id: node.value
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call) and node.args and _name_of(node.func) in _STARTERS:
             name = _first_word(node.args[0], lists)
             if name and "/" not in name and " " not in name:

@@ -88,16 +88,22 @@ def _tree(module: str) -> ast.Module:
 
 
 @functools.cache
+def _nodes(module: str) -> tuple[ast.AST, ...]:
+    """All of a module's tree: to walk one takes longer than what is looked for in it."""
+    return tuple(ast.walk(_tree(module)))
+
+
+@functools.cache
 def _imports(module: str, *, as_it_runs: bool) -> frozenset[str]:
     """Return the modules that a module imports; where it runs, blocks for type checking do not count."""
     skipped = {
         id(node)
-        for block in ast.walk(_tree(module))
-        if as_it_runs and isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for block in (_nodes(module) if as_it_runs else ())
+        if isinstance(block, ast.If) and _dotted(block.test) == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
     found: set[str] = set()
-    for node in ast.walk(_tree(module)):
+    for node in _nodes(module):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -106,6 +112,16 @@ def _imports(module: str, *, as_it_runs: bool) -> frozenset[str]:
         elif isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
     return frozenset(found)
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return a name as it is written, with its dots: ``ast.unparse``, which is slow for whole modules, word by word."""
+    words = []
+    while isinstance(node, ast.Attribute):
+        words.append(node.attr)
+        node = node.value
+    words.append(node.id if isinstance(node, ast.Name) else ast.unparse(node))
+    return ".".join(reversed(words))
 
 
 def _floor(module: str) -> int:
@@ -141,8 +157,9 @@ def test_no_module_imports_in_a_circle() -> None:
         visit(module, ())
 
 
-def _attributes(module: str) -> set[str]:
-    return {ast.unparse(node) for node in ast.walk(_tree(module)) if isinstance(node, ast.Attribute)}
+@functools.cache
+def _attributes(module: str) -> frozenset[str]:
+    return frozenset(_dotted(node) for node in _nodes(module) if isinstance(node, ast.Attribute))
 
 
 def _starts_processes(module: str) -> bool:
@@ -166,7 +183,7 @@ def test_what_is_pure_touches_nothing(module: str) -> None:
     assert not {name for name in _attributes(module) if name.startswith("sys.")} - {"sys.version_info"}
     called = {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        for node in ast.walk(_tree(module))
+        for node in _nodes(module)
         if isinstance(node, ast.Call)
     }
     assert not called & _TOUCHING_CALLS
@@ -230,7 +247,7 @@ _WITHOUT_TESTS = frozenset(
 
 
 def _defines_functions(module: str) -> bool:
-    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(_tree(module)))
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in _nodes(module))
 
 
 def _has_tests(module: str) -> bool:

@@ -254,7 +254,7 @@ def test_a_long_line_is_told_whole() -> None:
 
 
 def test_only_the_end_of_a_huge_log_is_read() -> None:
-    log = "x.c:1:1: error: too early\n" + "  CC [M]  x.o\n" * 400_000 + "y.c:2:2: error: seen\n"
+    log = "x.c:1:1: error: too early\n" + f"  CC [M]  {'x' * 100}.o\n" * 50_000 + "y.c:2:2: error: seen\n"
     assert _classify(log).location == "y.c:2"
 
 

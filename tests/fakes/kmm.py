@@ -79,7 +79,7 @@ SMALL_MODULE: dict[str, Any] = {
 
 def lint_objects(folder: Path, *objects: Any, text: str = "") -> LintResult:
     file = folder / "kmm.yaml"
-    file.write_text(text or yaml.safe_dump_all(objects))
+    file.write_text(text or yaml.dump_all(objects, Dumper=yaml.CSafeDumper))
     documents, mistakes = read_documents_leniently(file)
     return lint(documents, KmmVersion.V2_7, Flavour.OPENSHIFT, mistakes=mistakes)
 

@@ -51,7 +51,7 @@ class Site:
 
     def edit(self, **changes: Any) -> None:
         file = self.folder / "versions.yaml"
-        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+        file.write_text(yaml.dump(yaml.load(file.read_text(), yaml.CSafeLoader) | changes, Dumper=yaml.CSafeDumper))
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         code = run_cli(["--project", str(self.folder), *arguments])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from programs import give_up, need, refuse_unlisted
+from programs import REAL_MARKS, give_up, need, refuse_unlisted
 
 from builder.host.locks import alone
 
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 _FOREIGN = ("BUILDAH_", "CONTAINERS_", "DOCKER_", "REGISTRY_", "STORAGE_")
-sys.addaudithook(refuse_unlisted)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Watch what is started, if real tests are among those that run: a hook sees every event, and fast tests pay for it.
+
+    What a file starts while it is imported is seen by ``started_by`` alone.
+    """
+    if any(item.get_closest_marker(mark) for item in session.items for mark in REAL_MARKS):
+        sys.addaudithook(refuse_unlisted)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from builder.emit.kmm.version import Flavour, KmmVersion
 def _run(folder: Path, *objects: Any, options: tuple[str, ...] = ()) -> tuple[int, str]:
     from builder.__main__ import run_cli
 
-    (folder / "kmm.yaml").write_text(yaml.safe_dump_all(objects))
+    (folder / "kmm.yaml").write_text(yaml.dump_all(objects, Dumper=yaml.CSafeDumper))
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         code = run_cli(["--project", str(folder), "lint", "kmm", str(folder / "kmm.yaml"), *options])
@@ -146,7 +146,7 @@ def test_lint_knows_the_keys_of_secrets_and_config_maps(tmp_path: Path) -> None:
         {"kind": "ConfigMap", "metadata": {"name": "f"}, "data": {"Dockerfile": "FROM x"}},
     ]
     file = tmp_path / "kmm.yaml"
-    file.write_text(yaml.safe_dump_all(objects))
+    file.write_text(yaml.dump_all(objects, Dumper=yaml.CSafeDumper))
     found = [str(item.mistake) for item in lint(read_documents(file), KmmVersion.V2_7, Flavour.OPENSHIFT).findings]
     assert len(found) == 2
     assert any("Secret c has no key 'cert', only key" in text for text in found)

@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from fakes.cell_facts import DIGEST, FACTS
+from fakes.schemas import JsonStrictValidator
 
 from builder.evidence.records import ModuleRecord
 from builder.publish.attest.sbom import make_sbom
@@ -16,6 +16,15 @@ from builder.sources.provider import BuildInput
 
 def test_the_bill_of_materials_is_one_by_its_own_schema() -> None:
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(make_sbom(FACTS))) is None
+
+
+def test_that_schema_refuses_what_it_should() -> None:
+    """The negative of the test above; also of addresses, whose check is made late."""
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    bom = make_sbom(FACTS)
+    assert validator.validate_str(json.dumps(bom | {"unknown": 1})) is not None
+    assert validator.validate_str(json.dumps(bom | {"externalReferences": [{"type": "vcs", "url": "a/b"}]})) is None
+    assert validator.validate_str(json.dumps(bom | {"externalReferences": [{"type": "vcs", "url": "a b"}]})) is not None
 
 
 def test_it_names_what_is_in_the_image_and_what_was_there_at_the_build() -> None:
