@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from integration import engines
 from programs import BROUGHT, need, refuse_unlisted, started_by
 
 from builder.verbs.root import VERBS
@@ -42,3 +46,25 @@ def test_ci_skips_nothing(monkeypatch: pytest.MonkeyPatch, environment: str, out
     monkeypatch.setenv("CI", environment)
     with pytest.raises(outcome, match="--install --tests"):
         need("no-such-program")
+
+
+def test_engines_begin_to_be_built_where_they_are_needed_and_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    started: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    monkeypatch.setattr(engines, "_building", [])
+
+    def begin(*fixtures: str, worker: str = "gw0", is_listed: bool = False) -> int:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        config = SimpleNamespace(option=SimpleNamespace(collectonly=is_listed))
+        session: Any = SimpleNamespace(items=[SimpleNamespace(fixturenames=fixtures), object()], config=config)
+        engines.pytest_collection_finish(session)
+        return len(started)
+
+    assert (begin("machine"), begin("engines", worker="gw1"), begin("engines", is_listed=True)) == (0, 0, 0)
+    assert begin("machine", "engines") == 1
+    assert started[0][0] == "nice"
+    engines._folder().mkdir(parents=True)
+    assert begin("engines") == 1, "they are there"

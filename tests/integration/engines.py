@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ _TOOLS = ("github.com/sigstore/cosign/v3/cmd/cosign", "github.com/google/go-cont
 _TAGS = "containers_image_openpgp,exclude_graphdriver_btrfs"
 # Compilers optimise for those who run a program often; these run for seconds, and cosign is 1,800 packages. Measured on
 # its largest part: without inlining it takes 106 s instead of 167 s of a processor, and nothing of what is judged changes.
-_QUICK = "-gcflags=all=-N -l"
+# What debuggers read is thrown away by the linker, so it is not made: an eighth less.
+_QUICK = "-gcflags=all=-N -l -dwarf=false"
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,55 @@ def _environment(home: Path) -> dict[str, str]:
     return os.environ | {"DOCKER_CONFIG": str(home), "HOME": str(home)}
 
 
+_building: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to build them before they are needed, beside tests that wait for guests and disks; one worker does."""
+    is_needed = any("engines" in getattr(item, "fixturenames", ()) for item in session.items)
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    if is_needed and is_first and not session.config.option.collectonly and not _folder().is_dir():
+        tests = Path(__file__).parents[1]
+        command = ["nice", sys.executable, "-m", "integration.engines"]
+        environment = os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}"}
+        nowhere = subprocess.DEVNULL  # who needs them in vain builds them again, and tells what Go says
+        # Of our process group: who interrupts the tests interrupts this. Not waited for: another worker may need them.
+        _building.append(subprocess.Popen(command, env=environment, stdin=nowhere, stdout=nowhere, stderr=nowhere))
+
+
 @pytest.fixture(scope="session")
 def engines() -> Engines:
-    """Build them once for each state of their sources; minutes on a bare machine."""
-    program = find_go()
+    """Wait for them, or build them."""
+    return Engines(build())
+
+
+def _folder() -> Path:
+    """Return where they are kept: a folder for each state of their sources."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kmodsmith"
     sources = sorted(file for file in _SOURCES.rglob("*") if file.is_file())
     state = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
-    folder = cache / "test-engines" / state[:16]
+    return cache / "test-engines" / state[:16]
+
+
+def build() -> Path:
+    """Build them once for each state of their sources; minutes on a bare machine."""
+    program = find_go()
+    folder = _folder()
     environment = os.environ | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-trimpath"}
     with alone(folder):
         if not folder.is_dir():
             fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
             fresh.mkdir(parents=True)
-            build = ["build", _QUICK, "-ldflags", "-s -w", "-tags", _TAGS, "-o", f"{fresh}/", "./...", *_TOOLS]
-            _go(program, *build, cwd=_SOURCES, environment=environment)
+            words = ["build", _QUICK, "-ldflags", "-s -w", "-tags", _TAGS, "-o", f"{fresh}/", "./...", *_TOOLS]
+            _go(program, *words, cwd=_SOURCES, environment=environment)
             fresh.rename(folder)
-    return Engines(folder)
+    return folder
 
 
 def _go(program: str, *arguments: str, environment: dict[str, str], cwd: Path | None = None) -> None:
     done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True, env=environment, cwd=cwd)
     assert done.returncode == 0, done.stderr
+
+
+if __name__ == "__main__":
+    build()
