@@ -15,3 +15,4 @@ def _only_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.doctor.examine.find_tool", shutil.which)
     monkeypatch.setattr("builder.store.jail.find_tool", shutil.which)
     monkeypatch.setattr("builder.store.jail.find_grouping", lambda: limits._Systemd(is_root=True))
+    monkeypatch.setattr("os.geteuid", lambda: 0)  # a plain user's buildah would be asked what it may
