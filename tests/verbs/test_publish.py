@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from fakes.bench import OOPS, Bench
+from fakes.published_image import SIGNER
 from fakes.registry import pretend_registry
 
 from builder.plan.matrix import Selector
@@ -54,6 +56,43 @@ def test_what_was_interrupted_publishes_nothing_more(
     assert registry.final_tags == {f"1.2.0-{_KERNEL}"}
     assert bench.run("publish", "--kernel", _KERNEL, "--kernel", "6.12*")[0] == 0
     assert len(registry.final_tags) == 2
+
+
+class _Killed(BaseException):
+    """The end of a process, as far as one can have it without ending this one."""
+
+
+def test_a_kill_after_any_write_leaves_no_half_published_tag(bench: Bench, registry: FakeRegistry) -> None:
+    """Each run dies one write later; a tag that is there stands for all that a whole publication leaves."""
+    bench.build("--kernel", _KERNEL)
+    (bench.folder / "key.pub").write_text(SIGNER.key.pem)
+    publish, tag = ("publish", "--json", "--kernel", _KERNEL), f"1.2.0-{_KERNEL}"
+    written: list[str] = []
+    kills, told = 0, []
+
+    def kill(request: httpx.Request) -> None:
+        if len(written) > kills:
+            raise _Killed
+        if request.method == "PUT":  # what begins an upload, or goes on with it, is lost with who does it
+            written.append(request.url.path)
+
+    def look() -> Any:
+        return json.loads(bench.run("verify", f"quay.test/demo:{tag}", "--key", f"{bench.folder}/key.pub", "--json")[1])
+
+    for _ in range(40):
+        registry.faults.append(kill)
+        written.clear()
+        with contextlib.suppress(_Killed):
+            code, out, err = bench.run(*publish)
+            break
+        registry.faults.clear()
+        told += [look()] if tag in registry.final_tags else []
+        kills += 1
+    registry.faults.clear()
+    assert (code, kills > 5) == (0, True), err
+    assert told == [look()] * len(told)
+    assert json.loads(out)["cells"][0]["status"] in {"published", "there"}
+    assert json.loads(bench.run(*publish)[1])["cells"][0]["status"] == "there"
 
 
 def test_what_passed_its_boot_test_is_published_also_where_every_build_boots_again(
