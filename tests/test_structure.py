@@ -130,8 +130,11 @@ def _floor(module: str) -> int:
     return _PACKAGES.index(package)
 
 
+@functools.cache
 def _is_pure(module: str) -> bool:
-    return bool(re.search(r"\bPure\.", ast.get_docstring(_tree(module)) or ""))
+    """Tell what a module says of itself; every collection asks this of all, so those without the word are not parsed."""
+    pure = re.compile(r"\bPure\.")
+    return bool(pure.search(_MODULES[module].read_text()) and pure.search(ast.get_docstring(_tree(module)) or ""))
 
 
 _PURE = tuple(module for module in _MODULES if _is_pure(module) and _MODULES[module].name != "__init__.py")

@@ -233,11 +233,11 @@ def test_file_that_does_not_exist(conf_file: Path) -> None:
     "piece", ["(", "$(", "${", '"', "`", "{ ", "if ", "A=", "A[", "\\", "$", "[[ ", "a=(b)\n", "&&"]
 )
 def test_hostile_text_is_read_in_bounded_time(conf_file: Path, piece: str) -> None:
-    conf_file.write_text((piece * 100_000)[:100_000])
-    started = time.monotonic()
+    conf_file.write_text((piece * 30_000)[:30_000])
+    started = time.process_time()  # not the clock: the machine may do other things
     with pytest.raises(ConfigError):
         read_dkms_conf(conf_file)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 0.9
 
 
 CONDITIONAL = """
