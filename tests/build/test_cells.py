@@ -103,6 +103,16 @@ def test_what_failed_to_compile_is_told_again_and_not_compiled_again(bench: Benc
     assert bench.build(*_TWO)[1]["counts"] == {"skipped": 2}
 
 
+@pytest.mark.usefixtures("booting")
+def test_what_failed_to_compile_cannot_be_booted(bench: Bench) -> None:
+    kernel = ("--kernel", "6.12.5+deb12-amd64")
+    bench.break_kernel(kernel[1], "demo.c:3:1: error: x")
+    bench.build(*kernel)
+    (cell,) = json.loads(bench.run("boot", "--json", *kernel)[1])["cells"]
+    assert (cell["status"], cell["reason"]) == ("refused", "not-built")
+    assert "its compile failed on " in cell["explanation"]
+
+
 def test_a_night_does_not_repeat_a_failed_compile_unless_it_is_told_to(bench: Bench) -> None:
     kernel = ("--kernel", "6.12.5+deb12-amd64")
     bench.break_kernel(kernel[1], "demo.c:3:1: error: x")

@@ -82,7 +82,7 @@ update) {update or write} ;;
 indextargets) echo "http://deb.test/debian/ $folder/state/lists/my%5fnames_$arch" ;;
 install) case " $* " in
     *" absent "*) echo "E: Unable to locate package absent" >&2; exit 100 ;;
-    *" libxtables-dev "*) cat "{data}/more" ;;
+    *" libxtables-dev "*|*" libxtables.dev "*) cat "{data}/more" ;;
     esac; cat "{data}/uris" ;;
 esac""",
     )

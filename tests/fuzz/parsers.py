@@ -488,6 +488,9 @@ def _run_lock(data: bytes, folder: Path) -> None:
             for ask in (source.toolkit_id, source.toolkit_inputs, source.boot_id):
                 with contextlib.suppress(LockFileError):
                     ask(kernel)
+            with contextlib.suppress(LockFileError):
+                source.build_packages(kernel, ("libxtables-dev",))
+                source.compile_image(kernel, ("libxtables-dev",))
 
 
 def _versions_yaml() -> Sequence[bytes]:

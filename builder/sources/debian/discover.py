@@ -350,6 +350,9 @@ class _Collector:
                 name = name_build_set(toolchain, wanted)
                 try:
                     found = self._apts[arch].resolve((*wishes, *wanted))
+                    # Of a name that it does not know apt makes a pattern, or the wish to be rid of something (NAME-).
+                    if others := sorted(set(wanted) - {package.name for package in found}):
+                        raise SourceError(f"the archive has no package {others[0]}")  # noqa: TRY301 - one place words it
                 except SourceError as error:
                     # What was asked for, all of a toolchain, says nobody anything.
                     reason = error.message.partition(":\n")[2] or error.message

@@ -385,3 +385,13 @@ def test_build_packages_that_were_known_are_kept_while_the_archive_does_not_have
     assert (found.locked.lacking, len(found.problems)) == ({}, 1)
     assert found.problems[0].startswith("libxtables-dev: the packages that drivers build with cannot be had: ")
     assert found.problems[0].endswith("which is in none of its own indexes; their older versions are kept")
+
+
+def test_a_name_that_apt_takes_for_a_pattern_is_no_package(fake_tools: FakeTools, tmp_path: Path) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    found = discover(_SOURCE, None, tmp_path / "work", _NOW, build_packages=[("libxtables.dev",)])
+    assert found.problems == [
+        "libxtables.dev: the packages that drivers build with cannot be had: the archive has no package libxtables.dev"
+    ]
+    assert not [name for name in found.locked.package_sets if " with " in name]
+    assert not [name for name in found.locked.packages if "xtables" in name]
