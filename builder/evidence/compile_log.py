@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     from builder.host.surroundings import Rule
 
-_TOOL_HINT = "the toolkit has no such program: add it to the toolkit, or put the file that it makes into the source"
+_TOOL_HINT = (
+    "the toolkit has no such program: name its package in the driver's 'build_packages' (docs/toolkits.md), or put the"
+    " file that it makes into the source"
+)
 _HEADER_HINT = "this kernel has no such header: guard the include by feature; RHEL backports make version checks wrong"
 _API_HINT = "this kernel's interface differs: guard the call by feature; RHEL backports make version checks wrong"
 _MODPOST_HINT = (
@@ -146,7 +149,8 @@ _CAUSES = (
         FailureClass.COMPILE,
         "configure-failed",
         r"^configure: error: ",
-        "the driver's own configure script refused: it may lack a tool, or an option in 'make'",
+        "the driver's own configure script refused: it may lack an option in 'make', or a package that"
+        " 'build_packages' in versions.yaml can name (docs/toolkits.md)",
     ),
     make_rule(FailureClass.COMPILE, "compiler-error", r"(?:^|: )(?:fatal )?error: |: (?:Fatal e|E)rror: "),
 )

@@ -306,3 +306,10 @@ def test_a_kernel_that_the_drivers_own_dkms_conf_excludes(log: str, code: str) -
     assert failure.code == code
     if code == "driver-excludes":
         assert failure.detail == "its dkms.conf, run for this kernel: no CONFIG_VIDEO_DEV"
+
+
+@pytest.mark.parametrize(
+    "line", ["/bin/sh: 1: pkg-config: not found", "configure: error: iptables headers are missing"]
+)
+def test_what_a_toolkit_lacks_is_answered_with_the_key_that_brings_it(line: str) -> None:
+    assert "'build_packages'" in str(_classify(f"{line}\n").hint)
