@@ -32,6 +32,7 @@ main() {
     done </proc/keys
     # Programs that the kernel starts for a module may do no more than the smoke test.
     echo "$helpers" >/proc/sys/kernel/usermodehelper/bset
+    echo /kmodsmith/modprobe >/proc/sys/kernel/modprobe
     { echo 1 >/sys/kernel/tracing/events/module/module_request/enable; } 2>/dev/null
     ifconfig lo up 2>/dev/null
     eval "$prepare"

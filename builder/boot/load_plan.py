@@ -40,6 +40,8 @@ class LoadPlan:
     files: Mapping[str, bytes]
     own: Sequence[OwnModule]
     notes: Sequence[str] = ()
+    answers: Sequence[str] = ()
+    """What the kernel may ask for that is loaded then."""
 
     @property
     def order(self) -> list[str]:
@@ -107,6 +109,7 @@ def plan_loads(
             for load in order.loads
             if load.name in modules
         ],
+        answers=sorted({word for words in answered.values() for word in words}),
         notes=_shorten(
             [
                 *_tell_answers(answered),

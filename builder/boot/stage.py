@@ -59,6 +59,9 @@ _MIB = 1024**2
 _OVERHEAD_MIB = 256
 _MOST_CONSOLE_BYTES = 16 * _MIB
 _ANSWER_TIMEOUT_S = 2.0
+# The kernel starts it with "-q -- NAME" (kernel/module/kmod.c, call_modprobe()). A modprobe that finds nothing ends
+# with 1; without one, request_module() is an error, which drivers treat otherwise. What is found is loaded already.
+_MODPROBE = b'#!/bin/busybox sh\nexec /bin/busybox grep -qxF -e "$3" /kmodsmith/answers\n'
 # What is loaded because the kernel asked for it may ask for more: a cipher for a mode, that for another cipher.
 _MOST_GUESTS = 4
 _TOLD_UNLOADED = "a node would also load what the kernel asked for meanwhile: {}; boot.in_tree loads it here"
@@ -319,6 +322,8 @@ class Booter:
             GuestFile(path="init", content=files("builder.boot").joinpath("init.sh").read_bytes(), mode=0o755),
             GuestFile(path="kmodsmith/words", content=" ".join([*words, ""]).encode()),
             GuestFile(path="kmodsmith/confine", content=make_confine(request.kernel.arch), mode=0o755),
+            GuestFile(path="kmodsmith/modprobe", content=_MODPROBE, mode=0o755),
+            GuestFile(path="kmodsmith/answers", content="".join(f"{word}\n" for word in plan.answers).encode()),
             GuestFile(path="kmodsmith/helpers", content=helper_limits().encode()),
             GuestFile(path="kmodsmith/prepare", content=script.prepare.encode()),
             GuestFile(path="kmodsmith/steps", content=script.body.encode()),

@@ -260,9 +260,14 @@ def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) ->
         case StepKind.UNLOAD if log.code and not is_killed:
             yield _problem(BootCheck.UNLOAD_REFUSED, step, _said(log))
         case StepKind.LEFTOVERS:
-            yield from (_judge_left(step, line) for line in log.left)
+            yield from (_judge_left(step, line) for line in log.left if line not in _KEPT_BY_THE_KERNEL)
         case kind if judge := _JUDGES.get(kind):
             yield from judge(step, log)
+
+
+# What the kernel makes at the first use and keeps as long as its own module is loaded: drivers/scsi/scsi_lib.c,
+# scsi_init_sense_cache(), for the first host.
+_KEPT_BY_THE_KERNEL = frozenset({"sysfs-entry /sys/kernel/slab/scsi_sense_cache"})
 
 
 def _judge_left(step: Step, line: str) -> BootProblem:

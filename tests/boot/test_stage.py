@@ -106,6 +106,8 @@ def test_a_guest_that_passes(request_: BootRequest, fake_tools: FakeTools, tmp_p
     assert words == [*WORDS[: len(words) - 1], ""]
     assert files["kmodsmith/confine"] == (0o100755, make_confine(Arch.X86_64))
     assert files["kmodsmith/helpers"][1] == helper_limits().encode()
+    assert files["kmodsmith/modprobe"][0] == 0o100755
+    assert files["kmodsmith/answers"][1] == b""
     assert not any("unsigned" in name for name in files)
     assert report.verdict.problems == ()
     assert (report.mode, report.acceleration, report.signed_by, report.enrolled) == (
@@ -169,7 +171,9 @@ def test_what_the_kernel_asked_for_is_there_in_the_next_guest(
         + [f"begin {n}\nend {n} 0" for n in range(1, 7)]
         + _GOOD[-2:]
     )
-    report = _boot(asking, fake_tools, _guests(tmp_path, _print(_ASKS), _print(good)))
+    keep = f'while [ "$1" != -initrd ]; do shift; done; cp "$2" "{tmp_path}/kept"\n'
+    report = _boot(asking, fake_tools, keep + _guests(tmp_path, _print(_ASKS), _print(good)))
+    assert read_initramfs((tmp_path / "kept").read_bytes())["kmodsmith/answers"][1] == b"crypto-magma\n"
     assert report.verdict.problems == ()
     assert [step.step for step in report.steps][:3] == [
         "load-in-tree crc_itu_t",

@@ -404,6 +404,12 @@ def test_a_soft_dependency_that_fails_stops_nothing_and_is_said() -> None:
     assert [item.check for item in guest.judge().problems] == [BootCheck.LOAD_REFUSED]
 
 
+@pytest.mark.parametrize(("cache", "counts"), [("scsi_sense_cache", False), ("scsi_sense_cache_of_mine", True)])
+def test_a_cache_that_the_kernel_keeps_is_nobodys(guest: PretendedGuest, cache: str, *, counts: bool) -> None:
+    guest.reports[guest.step("leftovers defaults")] = [f"left sysfs-entry /sys/kernel/slab/{cache}"]
+    assert [item.check for item in guest.judge().problems] == [BootCheck.SYSFS_ENTRY_LEFT] * counts
+
+
 def test_a_cache_that_was_merged_and_not_given_back_is_named(guest: PretendedGuest) -> None:
     guest.reports[guest.step("leftovers defaults")] = ["left slab-alias :0000128 12 13 my_cache"]
     problem = guest.judge().problems[0]

@@ -11,6 +11,7 @@ code is 0 only where each difference from dkms, and each red boot, was looked in
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import shutil
@@ -27,7 +28,6 @@ import yaml
 from bench.bench import describe_machine
 
 from builder.sources.download import Downloads
-from builder.sources.lock_file import read_lock
 from vendors.dkms_room import DkmsRoom
 from vendors.judge import Row, judge_rows, read_truth, write_table
 from vendors.sources import VendorSource, fetch_sources, read_vendors_words
@@ -67,7 +67,8 @@ class Survey:
         self.sources = fetch_sources(self._folder, globs, self._downloads)
         self._words = read_vendors_words(_HERE / "drivers.yaml")
         self.project = self._make_project()
-        planned = self._builder(self.project, "plan", "--json", "--driver", "ptemplate")
+        # A copy: another survey may be building what versions.yaml of the project says.
+        planned = self._builder(self._copy_project("kernels", []), "plan", "--json", "--driver", "ptemplate")
         kernels = [cell["kernel"] for cell in json.loads(planned.stdout)["cells"]]
         kernels = [kernel for kernel in kernels if any(fnmatchcase(kernel, glob) for glob in kernel_globs)]
         # What decides most is known first: all sources on one kernel, the plain kernels before their variants.
@@ -116,10 +117,7 @@ class Survey:
 
     def _refusal(self, source: VendorSource) -> str:
         """Return what kmodsmith says of a driver that it does not even plan."""
-        alone = self._folder / "alone"
-        shutil.rmtree(alone, ignore_errors=True)
-        shutil.copytree(self.project, alone, ignore=shutil.ignore_patterns(".kmodsmith"))
-        self._write_config(alone, [source])
+        alone = self._copy_project("alone", [source])
         done = self._builder(alone, "plan", "--json", "--driver", source.name)
         return "" if done.returncode == 0 else done.stderr.strip()
 
@@ -128,13 +126,24 @@ class Survey:
         project.mkdir(exist_ok=True)
         for name in ("kernel-module", "driver-container"):
             shutil.copytree(_ROOT / name, project / name, dirs_exist_ok=True)
-        shutil.copy(_ROOT / "versions.yaml", project)
-        if not (project / "versions.lock.yaml").exists():
+        wanted = json.dumps([words.get("build_packages") for words in self._words.values()])
+        if self._read("wanted.json").get("build_packages") != wanted:
+            # Once: kernels that appear in the middle of a survey would have it begin again.
             shutil.copy(_ROOT / "versions.lock.yaml", project)
+            self._write_config(project, self.sources)
             done = self._builder(project, "discover", "--source", "debian")
-            assert done.returncode == 0, done.stderr
-        read_lock(project / "versions.lock.yaml")
+            if done.returncode:
+                raise SystemExit(done.stderr)
+            self._write("wanted.json", {"build_packages": wanted})
         return project
+
+    def _copy_project(self, name: str, drivers: list[VendorSource]) -> Path:
+        copy = self._folder / f"{name}-{os.getpid()}"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.project, copy, ignore=shutil.ignore_patterns(".kmodsmith"))
+        self._write_config(copy, drivers)
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        return copy
 
     def _write_config(self, project: Path, drivers: list[VendorSource]) -> None:
         config = yaml.safe_load((_ROOT / "versions.yaml").read_text())
