@@ -80,6 +80,12 @@ _CAUSES = (
     ),
     make_rule(
         FailureClass.COMPILE,
+        "undeclared-name",
+        r"error: (?:'\w+' undeclared|use of undeclared identifier)",
+        _API_HINT,
+    ),
+    make_rule(
+        FailureClass.COMPILE,
         "conflicting-types",
         r"error: conflicting types for ",
         "the kernel declares this name itself, in another way: rename yours, or leave it out where the kernel has it",

@@ -172,6 +172,12 @@ def test_a_program_that_is_missing_wins_over_what_only_make_says() -> None:
     ("line", "code"),
     [
         ("x.c:9:3: error: 'struct block_device' has no member named 'bd_inode'", "no-member"),
+        (
+            "x.c:9:3: error: 'no_llseek' undeclared here (not in a function); did you mean 'noop_llseek'?",
+            "undeclared-name",
+        ),
+        ("x.c:9:3: error: 'PCI_DMA_TODEVICE' undeclared (first use in this function)", "undeclared-name"),
+        ("x.c:9:3: error: use of undeclared identifier 'no_llseek'", "undeclared-name"),
         ("x.c:9:3: error: no member named 'bd_inode' in 'struct block_device'", "no-member"),
         ("x.c:9:3: error: conflicting types for 'strscpy'; have 'int(char *)'", "conflicting-types"),
     ],

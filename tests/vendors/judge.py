@@ -74,7 +74,7 @@ def _read_cell(cell: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
     failure = cell.get("failure")
     if failure:
         kind = "boot:" if failure["failure_class"] == "boot" else ""
-        return f"{kind}{failure['code']}", f"{failure['location']} {failure['detail']}".strip(), notes
+        return f"{kind}{failure['code']}", f"{failure['location'] or ''} {failure['detail']}".strip(), notes
     if cell["status"] in _GREEN:
         return "green", "", notes
     return cell["status"], cell["explanation"], notes
