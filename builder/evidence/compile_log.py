@@ -196,7 +196,8 @@ def classify_compile_log(text: str, *, exit_explanation: str, may_exclude: bool 
         return Failure(failure_class=FailureClass.COMPILE, code=DRIVER_EXCLUDES, detail=shorten(sentence))
     if found := _blame_surroundings(lines, exit_explanation):
         return found
-    if cause := _find_cause(lines):
+    # A configure may print what a compiler said of its tries, as comments (ipt-netflow): what failed comes later.
+    if cause := _find_cause([line for line in lines if not line.startswith("//")]) or _find_cause(lines):
         rule, line, aside = cause
         failure = describe(rule, line)
         led_there = _find_way_there(text, line)

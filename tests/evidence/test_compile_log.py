@@ -163,6 +163,13 @@ def test_a_compiler_error_wins_over_a_program_that_a_makefile_only_asks_for() ->
     assert "also in the log: /bin/sh: 1: dkms: not found" in (failure.hint or "")
 
 
+def test_what_a_configure_tried_is_not_the_cause() -> None:
+    tried = "//   /usr/src/driver/cc-test-build/test.c:4:16: error: storage size of 'test' isn't known\n"
+    real = "/usr/src/driver/x.c:71:10: fatal error: asm/unaligned.h: No such file or directory\n"
+    assert _classify(tried + real).code == "missing-header"
+    assert _classify(tried).code == "compiler-error", "better than nothing"
+
+
 def test_a_program_that_is_missing_wins_over_what_only_make_says() -> None:
     log = "/bin/sh: 1: asn1c: not found\nmake: *** No rule to make target 'x.c'.  Stop.\n"
     assert _classify(log).code == "missing-tool"
