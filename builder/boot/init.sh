@@ -126,13 +126,17 @@ load() { # load STEP PATIENCE WANTED FILE [ARGUMENT...]: WANTED is taken, refuse
 smoke() { # smoke STEP PATIENCE COMMAND...: with processes and mounts of its own, which end with it
     begin "$1" "$2"
     shift 2
-    trusted=$(cat /kmodsmith/modules/*.ko /kmodsmith/confine | sha256sum)
+    trusted=$(sum_trusted)
     (cd /kmodsmith/test && exec unshare -p -f --mount-proc /kmodsmith/confine "$@") >/tmp/said 2>&1 </dev/null 6>&- 7>&-
     code=$?
-    [ "$trusted" = "$(cat /kmodsmith/modules/*.ko /kmodsmith/confine | sha256sum)" ] || tell changed
+    [ "$trusted" = "$(sum_trusted)" ] || tell changed
     tell_lines asked "$(take_requests)"
     end "$code" /tmp/said
     account
+}
+
+sum_trusted() { # what is loaded, and what the kernel or the next test is started by
+    cat /kmodsmith/modules/*.ko /kmodsmith/confine /kmodsmith/modprobe /kmodsmith/answers | sha256sum
 }
 
 unload() { # unload STEP PATIENCE MODULE

@@ -166,7 +166,9 @@ done
 [ -e /proc/1/mem ] && [ "$(cat /proc/1/comm)" = init ] || bad "this is not the first process, but $(cat /proc/1/comm)"
 insmod /kmodsmith/modules/good.ko 2>&1 | grep -q "not permitted" || bad "insmod"
 reboot -f 2>/dev/null && bad "reboot"
-[ "$(ls /kmodsmith)" = "confine
+[ "$(ls /kmodsmith)" = "answers
+confine
+modprobe
 modules
 stranger
 test
