@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # engines are built that judge them (integration/engines.py).
 _LONG = (
     "qemu/test_boot.py", "registry/test_publish_many.py", "archive/test_vendor_packages.py", "qemu/test_openshift.py",
-    "buildah/test_build.py", "registry/test_signatures.py", "registry/test_base_image.py", "buildah/test_sign.py",
+    "buildah/test_build.py", "registry/test_signatures.py", "archive/test_bring_your_driver.py",
+    "registry/test_base_image.py", "buildah/test_sign.py",
 )  # fmt: skip
 
 
