@@ -95,7 +95,7 @@ end() { # end CODE [FILE]: FILE is what the step printed
     tell "end $step $1"
 }
 
-take_requests() { # what the kernel wanted modprobe to load since the last time: a guest has none
+take_requests() { # what the kernel started modprobe for since the last time
     sed -n 's/^.*: module_request: \(.*\) wait=[01] call_site=.*$/\1/p' /sys/kernel/tracing/trace | sort -u
     echo >/sys/kernel/tracing/trace
 } 2>/dev/null

@@ -31,7 +31,7 @@ from builder.boot.script import (
     make_script,
 )
 from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
-from builder.boot.verdict import Ending, Verdict, judge_boot
+from builder.boot.verdict import BootCheck, Ending, Verdict, judge_boot
 from builder.errors import CellError, FailureClass, FormatError, HostError
 from builder.host.memory import available_memory
 from builder.host.run import follow
@@ -64,6 +64,8 @@ _ANSWER_TIMEOUT_S = 2.0
 _MODPROBE = b'#!/bin/busybox sh\nexec /bin/busybox grep -qxF -e "$3" /kmodsmith/answers\n'
 # What is loaded because the kernel asked for it may ask for more: a cipher for a mode, that for another cipher.
 _MOST_GUESTS = 4
+# What comes of a module that is missing, and nothing else does: a fault that comes now and then gets no second chance.
+_MISSED = frozenset({BootCheck.LOAD_REFUSED, BootCheck.SMOKE_TEST_FAILED})
 _TOLD_UNLOADED = "a node would also load what the kernel asked for meanwhile: {}; boot.in_tree loads it here"
 # As securityfs shows it: the level that counts is in brackets.
 _LOCKED_DOWN = re.compile(r"\[(integrity|confidentiality)\]")
@@ -148,6 +150,16 @@ class _Run:
     pending: bytes = field(default=b"")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A guest that was run, with what (kvm, tcg), and what is to be said of it."""
+
+    prepared: _Prepared
+    outcome: _Run
+    acceleration: str
+    verdict: Verdict
+
+
 class Booter:
     """Boots guests, as many at once as memory allows; safe to use from several threads.
 
@@ -202,49 +214,48 @@ class Booter:
             CellError: of class infrastructure: the guest did not come up, so nothing is known of the modules.
         """
         started = time.monotonic()
-        requests: dict[str, list[str]] = {}
         with tempfile.TemporaryDirectory(prefix="guest-") as scratch:
-            for guests_left in reversed(range(_MOST_GUESTS)):
-                prepared = self._prepare(request, Path(scratch), requests)
-                with self._memory.reserve(prepared.guest.memory_mib + _OVERHEAD_MIB):
-                    outcome, acceleration = self._run(prepared, request)
-                verdict = _judge(outcome, prepared, request)
-                requests = collect_requests(requests, prepared.script.steps, outcome.transcript)
-                loads = self._loads_with(request, requests) if any(requests.values()) else prepared.loads
-                if not verdict.problems or loads == prepared.loads or not guests_left:
-                    break
-        if unloaded := [name for name in loads if name not in prepared.loads]:
-            verdict = replace(verdict, notes=(*verdict.notes, _TOLD_UNLOADED.format(", ".join(unloaded))))
-        transcript = outcome.transcript
-        steps = prepared.script.steps
-        logs = ((step, transcript.steps.get(step.number)) for step in steps)
+            attempt = self._attempt_with_what_is_asked_for(request, Path(scratch))
+        prepared, transcript = attempt.prepared, attempt.outcome.transcript
+        logs = ((step, transcript.steps.get(step.number)) for step in prepared.script.steps)
         report = BootReport(
             cell=request.cell,
             kernel=request.kernel.raw,
             wish=self._wish(request),
             mode=prepared.mode,
-            acceleration=acceleration,
+            acceleration=attempt.acceleration,
             enrolled=prepared.enrolled,
             signed_by=prepared.signed_by,
             seconds=round(time.monotonic() - started, 3),
-            boot_seconds=round(outcome.came_up_s or 0.0, 3),
+            boot_seconds=round(attempt.outcome.came_up_s or 0.0, 3),
             facts=dict(transcript.facts),
             steps=[_time_of(str(step), log) for step, log in logs if log is not None],
-            verdict=verdict,
+            verdict=attempt.verdict,
         )
         request.log_file.with_suffix(".json").write_text(emit_json(asdict(report)))
         return report
 
-    @staticmethod
-    def _plan(
-        request: BootRequest, by_name: Mapping[str, PlacedModule], requests: Mapping[str, Sequence[str]]
-    ) -> LoadPlan:
-        images, files = request.images, request.modprobe_files
-        return plan_loads(by_name, request.settings, images, request.kernel, files, requests=requests)
+    def _attempt_with_what_is_asked_for(self, request: BootRequest, scratch: Path) -> _Attempt:
+        """Run guests until none fails for want of a module that a node would have loaded."""
+        requests: dict[str, list[str]] = {}
+        for guests_left in reversed(range(_MOST_GUESTS)):
+            attempt = self._attempt(request, scratch, requests)
+            prepared, verdict = attempt.prepared, attempt.verdict
+            requests = collect_requests(requests, prepared.script.steps, attempt.outcome.transcript)
+            loads = _plan(request, requests).order if requests else prepared.loads
+            if loads == prepared.loads or not guests_left or not _may_want_a_module(verdict):
+                break
+        if unloaded := [name for name in loads if name not in prepared.loads]:
+            verdict = replace(verdict, notes=(*verdict.notes, _TOLD_UNLOADED.format(", ".join(unloaded))))
+        return replace(attempt, verdict=verdict)
 
-    def _loads_with(self, request: BootRequest, requests: Mapping[str, Sequence[str]]) -> Sequence[str]:
-        """Return what would be loaded where what the kernel asked for is there."""
-        return self._plan(request, _name_modules(request.modules)[0], requests).order
+    def _attempt(self, request: BootRequest, scratch: Path, requests: Mapping[str, Sequence[str]]) -> _Attempt:
+        prepared = self._prepare(request, scratch, requests)
+        with self._memory.reserve(prepared.guest.memory_mib + _OVERHEAD_MIB):
+            outcome, acceleration = self._run(prepared, request)
+        return _Attempt(
+            prepared=prepared, outcome=outcome, acceleration=acceleration, verdict=_judge(outcome, prepared, request)
+        )
 
     def _prepare(self, request: BootRequest, scratch: Path, requests: Mapping[str, Sequence[str]]) -> _Prepared:
         try:
@@ -254,7 +265,7 @@ class Booter:
             raise _infrastructure("kernel-unreadable", error.message, request) from None
         mode = self._choose_mode(request, kernel, is_signed=bool(signers))
         by_name, not_loaded = _name_modules(request.modules)
-        plan = self._plan(request, by_name, requests)
+        plan = _plan(request, requests)
         script, words, content = self._make_content(request, by_name, plan, is_secure=mode == SECURE)
         initramfs = scratch / "initramfs"
         initramfs.write_bytes(content)
@@ -378,6 +389,17 @@ class Booter:
         if again.transcript.has_started:
             self._acceleration.distrust(kind, f"the guest {outcome.explanation}")
         return again, emulated
+
+
+def _plan(request: BootRequest, requests: Mapping[str, Sequence[str]]) -> LoadPlan:
+    by_name, _ = _name_modules(request.modules)
+    return plan_loads(
+        by_name, request.settings, request.images, request.kernel, request.modprobe_files, requests=requests
+    )
+
+
+def _may_want_a_module(verdict: Verdict) -> bool:
+    return bool(verdict.problems) and all(problem.check in _MISSED for problem in verdict.problems)
 
 
 def _judge(outcome: _Run, prepared: _Prepared, request: BootRequest) -> Verdict:
