@@ -20,6 +20,7 @@ from builder.config.yamlfile import YamlFile, read_yaml
 from builder.errors import ConfigError, Mistake, UsageError
 from builder.host.places import find_problem, find_problem_inside
 from builder.kernel import parse_kernel_version
+from builder.module_words import ModuleWord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,8 +147,7 @@ def _check_group(config: Config, document: YamlFile, name: str, group: Group) ->
 
 def _may_have(driver: Driver, module: str) -> bool:
     """Tell whether a module can be among a driver's; one that leaves that to its dkms.conf may have any."""
-    words = (word.lstrip("?").replace("-", "_") for word in driver.modules)
-    return not driver.modules or any(fnmatchcase(module.replace("-", "_"), word) for word in words)
+    return not driver.modules or any(ModuleWord(word).fits(module) for word in driver.modules)
 
 
 def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
@@ -160,6 +160,12 @@ def _check_kmm(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) 
     if driver.kmm.ordered_upgrade and not is_label_value(driver.version):
         sentence = f"nodes carry the version as a label, and {driver.version!r} cannot be one: no '+' and no '~'"
         yield document.mistake((*path, "ordered_upgrade"), sentence)
+    build = driver.kmm.in_cluster_build
+    if build and build.sign and (words := [word for word in driver.modules if not ModuleWord(word).is_name]):
+        sentence = (
+            f"KMM signs files by their names, and {words[0]!r} in 'modules' is no name: write out which there are"
+        )
+        yield document.mistake((*path, "in_cluster_build", "sign"), sentence)
     for place, name in wanted:
         if not _may_have(driver, name):
             yield document.mistake((*path, *place), unknown("module", name, driver.modules))

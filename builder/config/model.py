@@ -35,6 +35,7 @@ from builder.config.tag_rules import check_tag_rule, is_own_tag
 from builder.errors import FormatError, SignerError, UsageError
 from builder.host.bounds import Limits
 from builder.kernel import Arch, Variant
+from builder.module_words import ModuleWord
 from builder.pullspec import find_host_problem, find_repository_problem, parse_pullspec
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ DriverVersion = Annotated[str, AfterValidator(_check_driver_version)]
 ModuleName = Annotated[
     str, _form(r"^[A-Za-z0-9_-]+$", "the name of a module, without folder and .ko", description="without .ko")
 ]
-ModuleWord = Annotated[
+ModuleText = Annotated[
     str,
     _form(
         r"^\??[A-Za-z0-9_*-]+$",
@@ -495,7 +496,7 @@ class Driver(_Model):
     source: RelativeFile
     """Folder of the source, relative to versions.yaml and in the same folder as it; it becomes the build context.
     Elsewhere (`../mydriver`) only with `--allow-outside` on the command line."""
-    modules: tuple[ModuleWord, ...] = ()
+    modules: tuple[ModuleText, ...] = ()
     """Kernel modules that the build must produce, and no others: names, `probe-*` for one or more, `?test` for what
     some kernels do not get. May only be left out when `dkms` names them."""
     firmware: tuple[RelativeFile, ...] = ()
@@ -573,7 +574,7 @@ class Driver(_Model):
             raise _complain("give either make or dkms, not both")
         if not self.dkms and not self.modules:
             raise _complain("modules is required: name the modules that the build must produce")
-        if len({name.lstrip("?").replace("-", "_") for name in self.modules}) != len(self.modules):
+        if len({ModuleWord(word).glob for word in self.modules}) != len(self.modules):
             raise _complain("modules names a module twice")
         if len(set(self.build_packages)) < len(self.build_packages):
             raise _complain("build_packages names a package twice")

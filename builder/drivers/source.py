@@ -42,14 +42,14 @@ class DriverSource:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Modules to take from the build: a name, or ``built file:name`` where the file lies elsewhere."""
+        """Modules to take from the build: as in ``module_words``, or ``built file:name`` where it lies elsewhere."""
         if self.declaration.modules or self.dkms is None:
             return self.declaration.modules
         return tuple(f"{module.built_file}:{module.name}" for module in self.dkms.modules)
 
     @property
     def module_names(self) -> tuple[str, ...] | None:
-        """Names of the modules that an image must hold; None where the driver does not say."""
+        """What an image must hold, as in ``module_words``; None where the driver does not say."""
         return tuple(name.rpartition(":")[2] for name in self.modules) or None
 
     @property

@@ -17,6 +17,7 @@ from builder.kmod.finding import Check, Finding
 from builder.kmod.kernel_object import module_name, read_kernel_object
 from builder.kmod.packing import unpack_module
 from builder.kmod.signature import split_signature
+from builder.module_words import ModuleWord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,8 +95,7 @@ def check_modules(
     Args:
         modules: the modules, with paths in the image.
         kernel: the kernel that they are for.
-        expected: what must be there, and nothing else: names, ``probe-*`` for one or more, ``?name`` for one that may
-            be missing; None where that is not known.
+        expected: what must be there, and nothing else, as in ``module_words``; None where that is not known.
         compiled_for: the kernel version that they were compiled for, when that is deliberately another one. Kernels
             with symbol versions load such modules: the CRCs decide, not the version in vermagic.
     """
@@ -168,12 +168,12 @@ def _check_names(modules: Sequence[PlacedModule], expected: Iterable[str] | None
     yield from _check_own_names(modules)
     if expected is None:
         return
-    wanted = {module_name(word.lstrip("?")): word for word in expected}
-    for glob, word in sorted(wanted.items()):
-        if not word.startswith("?") and not any(fnmatchcase(name, glob) for name in found):
-            yield Finding(check=Check.MODULE_MISSING, subject=f"{word}.ko", sentence="it is not in the image")
+    words = sorted({ModuleWord(text) for text in expected})
+    for word in words:
+        if not word.is_optional and not any(word.fits(name) for name in found):
+            yield Finding(check=Check.MODULE_MISSING, subject=f"{word.text}.ko", sentence="it is not in the image")
     for name, path in sorted(found.items()):
-        if not any(fnmatchcase(name, glob) for glob in wanted):
+        if not any(word.fits(name) for word in words):
             sentence = "no driver says that it makes this module"
             yield Finding(check=Check.MODULE_UNEXPECTED, subject=path, sentence=sentence)
 

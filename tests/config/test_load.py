@@ -189,6 +189,9 @@ def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
     assert "3: drivers[0].version: " in _mistakes(project_dir, longer)[0]
 
 
+_SIGNED_BUILD = f"{{source: https://x.example/d.tar.gz, source_sha256: {'a' * 64}, sign: true}}"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -275,6 +278,11 @@ def test_two_drivers_with_one_name_for_their_images(project_dir: Path) -> None:
         ("modules: [demo]", "modules: [demo, demo]", "modules names a module twice"),
         ("modules: [demo]", "modules: [demo, '?demo']", "modules names a module twice"),
         ("modules: [demo]", "modules: ['demo?']", "does not have the right form"),
+        (
+            "modules: [demo]",
+            "modules: ['?late', demo]\n    kmm: {in_cluster_build: " + _SIGNED_BUILD + "}",
+            "drivers[0].kmm.in_cluster_build.sign: KMM signs files by their names, and '?late' in 'modules' is no name",
+        ),
         (
             "modules: [demo]",
             "modules: [demo, 'demo_*']\n    kmm: {module: demox}",

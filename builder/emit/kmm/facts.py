@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.emit.kmm.files import KmmFacts, ReleaseKernel
 from builder.errors import UsageError
 from builder.host.progress import no_progress
+from builder.module_words import ModuleWord
 from builder.plan.matrix import matches_any
 from builder.publish.published import read_published
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from builder.publish.result import PublishedCell
     from builder.sources.release import Release
 
-_PLAIN_NAME = re.compile(r"[\w-]+")
 # The cluster sets these itself, or they are those of another machine.
 _NOT_IN_CLUSTER = frozenset({"DTK_AUTO", "BASE_IMAGE", "KERNEL_VERSION", "KERNEL_FULL_VERSION"})
 
@@ -70,7 +69,7 @@ def _read_driver(
     modules = source.module_names or ()
     if not modules:
         raise UsageError(f"driver {name} does not say which modules it has", hint="name them under 'modules'")
-    if not (driver.kmm.module or driver.kmm.loading_order) and not _PLAIN_NAME.fullmatch(modules[-1]):
+    if not (driver.kmm.module or driver.kmm.loading_order) and not ModuleWord(modules[-1]).is_name:
         raise UsageError(
             f"driver {name} does not say which module a node loads: {modules[-1]!r}, the last of 'modules', is no name",
             hint="name it in kmm.module",
