@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from debian_root import run_mmdebstrap
+
+from builder.host.locks import alone
 from builder.sources.debian.deb import read_members
 from vendors.sources import SUITES, VendorSource, lock_package, open_apt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from builder.sources.debian.apt import Apt
     from builder.sources.download import Downloads
 
 # What dkms's packages depend on beside dkms: read from the packages of both suites.
 _PACKAGES = (
-    "dkms",
-    "bc",
-    "bzip2",
-    "gawk",
-    "kmod",
-    "libelf-dev",
-    "libxtables-dev",
-    "make",
-    "patch",
-    "perl",
-    "pkg-config",
-    "python3",
+    "dkms", "bc", "bzip2", "gawk", "kmod", "libelf-dev", "libxtables-dev", "make", "patch", "perl", "pkg-config", "python3",
+)  # fmt: skip
+_MIRRORS = (
+    "deb http://deb.debian.org/debian bookworm main",
+    "deb http://deb.debian.org/debian bookworm-updates main",
+    "deb http://deb.debian.org/debian-security bookworm-security main",
 )
+_ROOM = ("bwrap", "--unshare-all", "--die-with-parent", "--uid", "0", "--gid", "0")
+_OVER_IT = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/lib/dkms", "--tmpfs", "/usr/src"]
 _SOURCES_NEEDED = {"west-chamber-dkms": ("xtables-addons-dkms",)}
 _TIMEOUT_S = 1800
 _SCRIPT = r"""
@@ -68,38 +66,16 @@ class DkmsRoom:
         headers = [f"linux-headers-{kernel}" for kernel in kernels]
         key = hashlib.sha256(" ".join([*_PACKAGES, *headers]).encode()).hexdigest()[:12]
         self._root = folder / f"root-{key}"
-        if not self._root.exists():
-            _make_root(self._root, [*_PACKAGES, *headers])
-        for suite in SUITES[1:]:
-            _add_dkms(self._root, suite, open_apt(folder / "apt" / suite, suite), downloads)
+        with alone(self._root):
+            if not self._root.exists():
+                _make_root(self._root, [*_PACKAGES, *headers])
+            for suite in SUITES[1:]:
+                _add_dkms(self._root, suite, open_apt(folder / "apt" / suite, suite), downloads)
 
     def build(self, source: VendorSource, kernel: str) -> DkmsOutcome:
         """Add and build one source for one kernel, as root of a room without network."""
         dkms = "/usr/sbin/dkms" if source.suite == SUITES[0] else f"/usr/sbin/dkms-{source.suite}"
-        command = [
-            "bwrap",
-            "--unshare-all",
-            "--die-with-parent",
-            "--uid",
-            "0",
-            "--gid",
-            "0",
-            "--ro-bind",
-            str(self._root),
-            "/",
-        ]
-        command += [
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--tmpfs",
-            "/tmp",
-            "--tmpfs",
-            "/var/lib/dkms",
-            "--tmpfs",
-            "/usr/src",
-        ]
+        command = [*_ROOM, "--ro-bind", str(self._root), "/", *_OVER_IT]
         for header in sorted((self._root / "usr/src").iterdir()):
             command += ["--ro-bind", str(header), f"/usr/src/{header.name}"]
         # Of its own package, and of the one whose source it wants (a dependency of Debian's package).
@@ -120,21 +96,12 @@ class DkmsRoom:
 
 
 def _make_root(root: Path, packages: Sequence[str]) -> None:
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent) as scratch:
-        settings = Path(scratch, "apt.conf")  # how this machine reaches the archive: proxies and such
-        dump = subprocess.run(["apt-config", "dump", "Acquire"], check=True, capture_output=True, text=True).stdout
-        settings.write_text("".join(line for line in dump.splitlines(keepends=True) if "IndexTargets" not in line))
-        mirrors = [
-            "deb http://deb.debian.org/debian bookworm main",
-            "deb http://deb.debian.org/debian bookworm-updates main",
-            "deb http://deb.debian.org/debian-security bookworm-security main",
-        ]
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}"]
-        command += ["--aptopt=APT::Install-Recommends false", "--dpkgopt=force-unsafe-io", f"--aptopt={settings}"]
-        fresh = Path(scratch, "root")
-        subprocess.run([*command, "bookworm", str(fresh), *mirrors], check=True, env=os.environ | {"TMPDIR": scratch})
-        fresh.rename(root)
+    fresh = root.with_name(f".{root.name}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    done = run_mmdebstrap(["--variant=minbase", f"--include={','.join(packages)}"], SUITES[0], fresh, _MIRRORS)
+    if done.returncode:
+        raise SystemExit(f"no root folder of Debian for dkms: {done.stderr[-3000:]}")
+    fresh.rename(root)
 
 
 def _add_dkms(root: Path, suite: str, apt: Apt, downloads: Downloads) -> None:

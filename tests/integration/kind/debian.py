@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from debian_root import COMMAND, run_mmdebstrap
 
 from builder.host.locks import alone
 from integration.kind.make import BuildError, Say, cache_dir, minutes, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 # Its systemd is the last that runs on machines with the older control groups.
 _SUITE = "bookworm"
@@ -28,30 +28,22 @@ _UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/
 
 def make_root(variant: str, packages: Sequence[str], tell: Say = say) -> Path:
     """Return an archive of a root folder with packages; ``variant`` is one of mmdebstrap's."""
-    command = ["mmdebstrap", "--quiet", f"--variant={variant}", "--mode=root", f"--include={','.join(packages)}"]
-    command += ["--aptopt=APT::Install-Recommends false", "--dpkgopt=force-unsafe-io"]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNREAD]
-    key = hashlib.sha256("\n".join([*command, _SUITE]).encode()).hexdigest()[:16]
+    arguments = [f"--variant={variant}", f"--include={','.join(packages)}"]
+    arguments += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNREAD]
+    key = hashlib.sha256("\n".join([*COMMAND, *arguments, _SUITE]).encode()).hexdigest()[:16]
     folder = cache_dir() / f"root-{variant}-{key}"
     with alone(folder):
         if not folder.is_dir():
-            _run_mmdebstrap(command, folder, tell)
+            _make_archive(arguments, folder, tell)
     return folder / "root.tar"
 
 
-def _run_mmdebstrap(command: list[str], folder: Path, tell: Say) -> None:
+def _make_archive(arguments: list[str], folder: Path, tell: Say) -> None:
     begun = time.monotonic()
     tell("fetching packages of Debian")
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
     fresh.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        settings = Path(scratch, "apt.conf")  # how this machine reaches the archive: proxies and such
-        dump = subprocess.run(["apt-config", "dump", "Acquire"], check=True, capture_output=True, text=True).stdout
-        settings.write_text("".join(line for line in dump.splitlines(keepends=True) if "IndexTargets" not in line))
-        done = subprocess.run(
-            ["nice", *command, f"--aptopt={settings}", _SUITE, str(fresh / "root.tar")],
-            check=False, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(fresh)},
-        )  # fmt: skip
+    done = run_mmdebstrap(arguments, _SUITE, fresh / "root.tar")
     if done.returncode:
         raise BuildError(f"no root folder of Debian: {done.stderr[-3000:]}")
     fresh.rename(folder)
