@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from builder.errors import FailureClass
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,18 +22,32 @@ _GREEN = {"built", "booted", "skipped", "tagged", "proven", "assembled"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What a look by hand found of some rows: ``is_right`` is whether kmodsmith's verdict is."""
+    """What a look by hand found of some rows, by globs: ``is_right`` is whether kmodsmith's verdict is.
+
+    ``says`` is what of both was looked into: of another error, or another failure of dkms, it tells nothing.
+    """
 
     package: str
     kernel: str
     ours: str
+    dkms: str
+    says: str
     is_right: bool
     because: str
+
+    def is_about(self, row: Row) -> bool:
+        said = f"{row.line} {row.dkms_line}"
+        texts = (row.source, row.kernel, row.ours, row.dkms, said)
+        globs = (self.package, self.kernel, self.ours, self.dkms, self.says)
+        return all(map(fnmatchcase, texts, globs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One source on one kernel. ``ours`` is ``green``, ``excluded``, ``refused`` or a failure's code."""
+    """One source on one kernel.
+
+    ``ours`` is ``green``, ``excluded``, ``refused``, the code of a failed compile, or ``CLASS:CODE`` of another failure.
+    """
 
     source: str
     version: str
@@ -56,7 +72,8 @@ class Row:
         """Whether both say the same, as far as dkms can tell: it loads nothing."""
         if self.ours in {"green", "excluded"}:
             return self.dkms == {"green": "built"}.get(self.ours, self.ours)
-        return self.dkms == "failed" and not self.ours.startswith("boot:")
+        kind, _, _ = self.ours.rpartition(":")
+        return self.dkms == "failed" and self.ours != "refused" and kind in {"", FailureClass.UNRESOLVED_SYMBOL}
 
     @property
     def is_open(self) -> bool:
@@ -73,8 +90,12 @@ def _read_cell(cell: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
     notes = tuple(boot.get("notes") or ())
     failure = cell.get("failure")
     if failure:
-        kind = "boot:" if failure["failure_class"] == "boot" else ""
-        return f"{kind}{failure['code']}", f"{failure['location'] or ''} {failure['detail']}".strip(), notes
+        kind = failure["failure_class"]
+        return (
+            f"{kind}:{failure['code']}" if kind != FailureClass.COMPILE else failure["code"],
+            f"{failure['location'] or ''} {failure['detail']}".strip(),
+            notes,
+        )
     if cell["status"] in _GREEN:
         return "green", "", notes
     return cell["status"], cell["explanation"], notes
@@ -91,24 +112,45 @@ def read_truth(file: Path) -> list[Truth]:
 
 def judge_rows(rows: list[Row], truths: list[Truth]) -> list[Row]:
     """Give each row that needs it the first truth that is about it."""
-    return [row if row.agrees else replace(row, truth=_find(row, truths)) for row in rows]
+    return [
+        row if row.agrees else replace(row, truth=next((truth for truth in truths if truth.is_about(row)), None))
+        for row in rows
+    ]
 
 
-def _find(row: Row, truths: list[Truth]) -> Truth | None:
-    for truth in truths:
-        is_about = fnmatchcase(row.source, truth.package) and fnmatchcase(row.kernel, truth.kernel)
-        if is_about and fnmatchcase(row.ours, truth.ours):
-            return truth
-    return None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Rows of a survey that wanted ``wanted`` of them."""
+
+    rows: list[Row]
+    wanted: int
+
+    @property
+    def open_rows(self) -> list[Row]:
+        return [row for row in self.rows if row.is_open]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was asked is known, and none of it is open: what nobody asked is not known to be right."""
+        return bool(self.rows) and len(self.rows) == self.wanted and not self.open_rows
+
+    @property
+    def sentence(self) -> str:
+        return f"{len(self.rows)} of {self.wanted} rows are known, {len(self.open_rows)} of them to be looked into or wrong"
 
 
-def write_table(rows: list[Row], kernels: list[str], machine: dict[str, Any], file: Path) -> None:
+def write_table(judgement: Judgement, kernels: list[str], machine: dict[str, Any], file: Path) -> None:
     """Write the rows as JSON, and as a table with a line for each source and a column for each kernel."""
+    rows = judgement.rows
     file.parent.mkdir(exist_ok=True)
-    data = {"machine": machine, "rows": [asdict(row) | {"agrees": row.agrees, "is_open": row.is_open} for row in rows]}
+    data = {
+        "machine": machine,
+        "wanted": judgement.wanted,
+        "rows": [asdict(row) | {"agrees": row.agrees, "is_open": row.is_open} for row in rows],
+    }
     file.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
     counts = Counter("open" if row.is_open else "same" if row.agrees else "looked into" for row in rows)
-    lines = [f"# Other people's drivers, {file.name}", "", f"{len(rows)} rows: {dict(counts)}", ""]
+    lines = [f"# Other people's drivers, {file.name}", "", f"{judgement.sentence}: {dict(counts)}.", ""]
     lines += [f"| source | version | {' | '.join(kernels)} |", f"|---|---|{'---|' * len(kernels)}"]
     of = {(row.source, row.kernel): row for row in rows}
     for source, version in dict.fromkeys((row.source, row.version) for row in rows):
@@ -125,5 +167,5 @@ def write_table(rows: list[Row], kernels: list[str], machine: dict[str, Any], fi
 
 def _sign(row: Row | None) -> str:
     if row is None:
-        return ""
+        return "not known"
     return row.ours if row.agrees else f"{row.ours} / dkms {row.dkms}"

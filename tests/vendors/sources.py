@@ -29,12 +29,13 @@ _NO_DRIVERS = {"dh-dkms", "dkms-noautoinstall-test-dkms", "dkms-replace-test-dkm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VendorSource:
-    """One package's source: ``folder`` has a dkms.conf, ``version`` is Debian's without epoch and revision."""
+    """One package's source: ``folder`` has a dkms.conf, ``edition`` is Debian's version, ``version`` upstream's in it."""
 
     name: str
     package: str
     suite: str
     version: str
+    edition: str
     folder: Path
 
     @property
@@ -57,7 +58,8 @@ def fetch_sources(folder: Path, globs: list[str], downloads: Downloads) -> list[
                 found.append(
                     VendorSource(
                         name=_driver_name(package.name, suite), package=package.name, suite=suite,
-                        version=re.sub(r"^\d+:|-[^-]*$", "", package.version), folder=target,
+                        version=re.sub(r"^\d+:|-[^-]*$", "", package.version), edition=package.version,
+                        folder=target,
                     )
                 )  # fmt: skip
     return found
@@ -87,6 +89,8 @@ def _unpack(package: Package, target: Path, downloads: Downloads) -> bool:
     """Put what a package has below /usr/src into a folder, with its copyright as LICENSE; tell whether it has a dkms.conf."""
     done = target.with_name(f"{target.name}.{package.sha256[:12]}")
     if not done.exists():
+        for marker in target.parent.glob(f"{target.name}.*"):  # of another edition, which is not there any more
+            marker.unlink()
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for path, mode, content in _files(package, downloads):

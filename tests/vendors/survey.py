@@ -5,7 +5,8 @@
     nox -s vendors -- --only judge                    what is on record already, against truth.yaml
 
 Interrupted, the same command goes on where it was. Results go to tests/vendors/results/ as JSON and Markdown. The exit
-code is 0 only where each difference from dkms, and each red boot, was looked into by hand and found right.
+code is 0 only where all that was asked is known, and each difference from dkms, and each red boot, was looked into by
+hand and found right.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from bench.bench import describe_machine
 
 from builder.sources.download import Downloads
 from vendors.dkms_room import DkmsRoom
-from vendors.judge import Row, judge_rows, read_truth, write_table
+from vendors.judge import Judgement, Row, judge_rows, read_truth, write_table
 from vendors.sources import VendorSource, fetch_sources, read_vendors_words
 
 _ROOT = Path(__file__).parents[2]
@@ -98,7 +99,7 @@ class Survey:
         refused = {source.name: said for source in self.sources if (said := self._refusal(source))}
         self._write("refused.json", self._read("refused.json") | {source.name: "" for source in self.sources} | refused)
         drivers = [source for source in self.sources if source.name not in refused]
-        self._write_config(self.project, drivers)
+        _write_config(self.project, [self._entry(source) for source in drivers])
         known = self._read("kmodsmith.json")
         chosen = {source.name: source for source in drivers}
         batches = [(kernel, part) for kernel in self.kernels for part in batched(drivers, _BATCH)]
@@ -130,7 +131,12 @@ class Survey:
         if self._read("wanted.json").get("build_packages") != wanted:
             # Once: kernels that appear in the middle of a survey would have it begin again.
             shutil.copy(_ROOT / "versions.lock.yaml", project)
-            self._write_config(project, self.sources)
+            sample = _read_template()["drivers"][0]
+            wishes = [words["build_packages"] for words in self._words.values() if "build_packages" in words]
+            # For all, chosen this time or not: what the lock holds then is for all.
+            _write_config(
+                project, [sample | {"name": f"wants-{n}", "build_packages": wish} for n, wish in enumerate(wishes)]
+            )
             done = self._builder(project, "discover", "--source", "debian")
             if done.returncode:
                 raise SystemExit(done.stderr)
@@ -141,23 +147,16 @@ class Survey:
         copy = self._folder / f"{name}-{os.getpid()}"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.project, copy, ignore=shutil.ignore_patterns(".kmodsmith"))
-        self._write_config(copy, drivers)
+        _write_config(copy, [self._entry(source) for source in drivers])
         atexit.register(shutil.rmtree, copy, ignore_errors=True)
         return copy
 
-    def _write_config(self, project: Path, drivers: list[VendorSource]) -> None:
-        config = yaml.safe_load((_ROOT / "versions.yaml").read_text())
-        for source in drivers:
-            words = {**self._words.get(source.package, {}), **self._words.get(source.id, {})}
-            config["drivers"].append(
-                {
-                    "name": source.name, "version": source.version, "source": str(source.folder), "dkms": "dkms.conf",
-                    "vendor": "Debian", "summary": source.package, "description": f"{source.package} of {source.suite}",
-                    "maintainer": "the package's", **words,
-                }
-            )  # fmt: skip
-        config["build"] = {"boot": "changed"}
-        (project / "versions.yaml").write_text(yaml.dump(config, Dumper=_NoAliases, sort_keys=False))
+    def _entry(self, source: VendorSource) -> dict[str, Any]:
+        return {
+            "name": source.name, "version": source.version, "source": str(source.folder), "dkms": "dkms.conf",
+            "vendor": "Debian", "summary": source.package, "description": f"{source.package} of {source.suite}",
+            "maintainer": "the package's", **self._words.get(source.package, {}), **self._words.get(source.id, {}),
+        }  # fmt: skip
 
     def _builder(self, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         storage = self._folder / "storage.conf"
@@ -172,22 +171,19 @@ class Survey:
 
     def judge(self) -> int:
         ours, dkms, refused = self._read("kmodsmith.json"), self._read("dkms.json"), self._read("refused.json")
-        rows = []
-        for source in self.sources:
-            for kernel in self.kernels:
-                key = _record_key(source, kernel)
-                if key in dkms and (refused.get(source.name) or key in ours):
-                    rows.append(Row.of(source, kernel, dkms[key], ours.get(key), refused.get(source.name, "")))
-        judged = judge_rows(rows, read_truth(_HERE / "truth.yaml"))
+        wanted = [(source, kernel, _record_key(source, kernel)) for source in self.sources for kernel in self.kernels]
+        rows = [
+            Row.of(source, kernel, dkms[key], ours.get(key), refused.get(source.name, ""))
+            for source, kernel, key in wanted
+            if key in dkms and (refused.get(source.name) or key in ours)
+        ]
+        judgement = Judgement(rows=judge_rows(rows, read_truth(_HERE / "truth.yaml")), wanted=len(wanted))
         name = f"{datetime.now(UTC):%Y-%m-%d}"
-        write_table(judged, self.kernels, describe_machine(), _HERE / "results" / name)
-        open_rows = [row for row in judged if row.is_open]
-        for row in open_rows:
+        write_table(judgement, self.kernels, describe_machine(), _HERE / "results" / name)
+        for row in judgement.open_rows:
             print(row.sentence)
-        print(
-            f"{len(judged)} rows, {len(open_rows)} to be looked into or wrong; written to tests/vendors/results/{name}.md"
-        )
-        return 1 if open_rows or not judged else 0
+        print(f"{judgement.sentence}; written to tests/vendors/results/{name}.md")
+        return 0 if judgement.is_settled else 1
 
     def _read(self, name: str) -> dict[str, Any]:
         file = self._folder / name
@@ -197,6 +193,18 @@ class Survey:
         fresh = self._folder / f".{name}"
         fresh.write_text(json.dumps(data, indent=1))
         fresh.replace(self._folder / name)
+
+
+def _read_template() -> dict[str, Any]:
+    return dict(yaml.safe_load((_ROOT / "versions.yaml").read_text()))
+
+
+def _write_config(project: Path, entries: list[dict[str, Any]]) -> None:
+    """Write versions.yaml: the repository's own with further drivers."""
+    config = _read_template()
+    config["drivers"] += entries
+    config["build"] = {"boot": "changed"}
+    (project / "versions.yaml").write_text(yaml.dump(config, Dumper=_NoAliases, sort_keys=False))
 
 
 class _NoAliases(yaml.SafeDumper):
@@ -216,7 +224,7 @@ def _outcome(cell: dict[str, Any]) -> str:
 
 
 def _record_key(source: VendorSource, kernel: str) -> str:
-    return f"{source.id} {source.version} {kernel}"
+    return f"{source.id} {source.edition} {kernel}"
 
 
 if __name__ == "__main__":
