@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from builder.host.locks import alone
 from builder.kernel import Arch
 from builder.sources.debian.apt import Apt, Archive, Package
 from builder.sources.debian.deb import read_members
@@ -67,7 +68,8 @@ def fetch_sources(folder: Path, globs: list[str], downloads: Downloads) -> list[
 
 def open_apt(folder: Path, suite: str) -> Apt:
     apt = Apt(folder, Arch.X86_64, [Archive(url="http://deb.debian.org/debian", suites=(suite,))], _KEYRING)
-    apt.update()
+    with alone(folder):  # apt itself does not wait for another that updates the same lists
+        apt.update()
     return apt
 
 

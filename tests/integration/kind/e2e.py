@@ -19,7 +19,7 @@ from integration.kind.cluster import CONTEXT, KUBECONFIG, create_cluster
 from integration.kind.make import cache_dir, make, minutes, say
 from integration.kind.node_image import make_node_image
 from integration.kind.recipe import API_LEVEL, CLUSTER
-from integration.kind.world import World, end_world, enter, find_world, start_world
+from integration.kind.world import World, end_world, engine_dir, enter, find_world, start_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +125,7 @@ def _run_phases(times: _Times, words: list[str], *, keep: bool) -> int:
 def _start(times: _Times, *, keep: bool) -> World:
     programs = make(CLUSTER)
     with times.measure("engine"):
-        world = start_world(cache_dir() / "engine", stays=keep)
+        world = start_world(engine_dir(), stays=keep)
     with times.measure("image"):
         image = make_node_image(world, programs)
     with times.measure("cluster"):
@@ -167,7 +167,7 @@ def _open_shell() -> int:
 def _look_for_room() -> None:
     cache_dir().mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache_dir()).free
-    if free < _ROOM_BYTES and not (cache_dir() / "engine").is_dir():
+    if free < _ROOM_BYTES and not engine_dir().is_dir():
         say(f"only {free / 1024**3:.0f} GiB are free at {cache_dir()}: a first run needs 15")
 
 

@@ -16,11 +16,11 @@ from integration.kind.cluster import create_cluster
 from integration.kind.make import cache_dir, make
 from integration.kind.node_image import make_node_image
 from integration.kind.recipe import CLUSTER
-from integration.kind.world import PLACE, WorldError, end_world, find_world, open_world, start_world
+from integration.kind.world import PLACE, WorldError, end_world, engine_dir, find_world, open_world, start_world
 
 pytestmark = pytest.mark.kind
 _ROOT = Path(__file__).parents[3]
-_ENGINE = cache_dir() / "engine"
+_ENGINE = engine_dir()
 # Programs of engines and nodes, as the kernel calls them: 15 letters.
 _PROGRAMS = (
     "containerd", "containerd-shim", "coredns", "dockerd", "etcd", "kube-apiserver", "kube-controller", "kube-proxy",

@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from integration.kind.make import cache_dir
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NAME = "kmodsmith-e2e"
+# Another name is another world: two may run side by side, each with images of its own.
+_NAME = os.environ.get("KMODSMITH_E2E_NAME") or "kmodsmith-e2e"
 _INSIDE = "KMODSMITH_E2E_INSIDE"
 PLACE = Path("/run", _NAME)
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -30,6 +33,11 @@ _HERE = Path(__file__).parent
 _OURS: dict[int, subprocess.Popen[bytes]] = {}
 _STARTS_WITHIN_S = 90.0
 _ENDS_WITHIN_S = 30.0
+
+
+def engine_dir() -> Path:
+    """Return where this world's engine keeps its images, also when it does not run."""
+    return cache_dir() / ("engine" if _NAME == "kmodsmith-e2e" else f"engine-{_NAME}")
 
 
 class WorldError(AssertionError):
@@ -90,7 +98,9 @@ def start_world(data_dir: Path, *, stays: bool = False) -> World:
         WorldError: there is one already, or the engine does not start.
     """
     if find_world():
-        raise WorldError("a cluster is running already: nox -s e2e -- --delete ends it")
+        raise WorldError(
+            "a cluster is running already: nox -s e2e -- --delete ends it; KMODSMITH_E2E_NAME=other runs one beside it"
+        )
     end_world()  # what a killed run left
     PLACE.mkdir(mode=0o700)
     data_dir.mkdir(parents=True, exist_ok=True)
