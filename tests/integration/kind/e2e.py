@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from integration.kind.cluster import CONTEXT, KUBECONFIG, create_cluster
-from integration.kind.make import cache_dir, make, minutes, say
+from integration.kind.make import BuildError, cache_dir, make, minutes, say
 from integration.kind.node_image import make_node_image
 from integration.kind.recipe import API_LEVEL, CLUSTER
-from integration.kind.world import World, end_world, engine_dir, enter, find_world, start_world
+from integration.kind.world import World, WorldError, end_world, engine_dir, enter, find_world, start_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +92,9 @@ def _test_here(words: list[str], *, keep: bool) -> int:
     times = _Times()
     try:
         code = _run_phases(times, words, keep=keep)
+    except (BuildError, WorldError, subprocess.CalledProcessError) as error:
+        say(str(error))
+        code = 1
     finally:
         say(f"time in minutes:\n{times}")
     return code

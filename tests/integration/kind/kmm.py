@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from programs import find_go
 
 from integration.kind.api_server import free_ports, stop
 from integration.kind.client import Client, Refused, wait_until
-from integration.kind.make import make
+from integration.kind.make import make, module_dir
 from integration.kind.recipe import KMM_WEBHOOK
 
 if TYPE_CHECKING:
@@ -51,9 +50,7 @@ def released_crds(version: KmmVersion, flavour: Flavour) -> list[dict[str, Any]]
 
 def source_dir() -> Path:
     """Return where the compiler keeps KMM's own files, at the commit of programs/kmm/go.mod."""
-    command = [find_go(), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", _MODULE]
-    done = subprocess.run(command, cwd=KMM_WEBHOOK.sources, check=True, capture_output=True, text=True)
-    return Path(done.stdout.strip())
+    return module_dir(KMM_WEBHOOK, _MODULE)
 
 
 def pinned_crds() -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,18 @@ def make(parts: Iterable[Part], tell: Say = say) -> dict[str, Path]:
     for part, folder in wanted.items():
         _make_one(part, folder, compiler, tell)
     return {name: folder / name for part, folder in wanted.items() for name in part.packages}
+
+
+def module_dir(part: Part, module: str) -> Path:
+    """Return where the compiler keeps a module's files, of the version that a part pins; fetched where they are not there.
+
+    Kept programs do not bring the sources that they were made of: another may have removed those, or never had them.
+    """
+    command = [find_go(), "mod", "download", "-json", module]
+    done = subprocess.run(command, cwd=part.sources, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"{module} cannot be fetched:\n{done.stdout}{done.stderr}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def predict(parts: Iterable[Part]) -> str:

@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from programs import find_go
-
 from integration.kind.debian import NODE_PACKAGES, PROXY_PACKAGES, make_root
-from integration.kind.make import Say, minutes, say
+from integration.kind.make import Say, minutes, module_dir, say
 from integration.kind.recipe import KIND, KUBERNETES
 
 if TYPE_CHECKING:
@@ -128,9 +126,8 @@ def _make_images(world: World, programs: Mapping[str, Path], proxy_root: Path) -
 
 
 def _fill_context(context: Path, programs: Mapping[str, Path]) -> None:
-    command = [find_go(), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kind"]
-    kind = subprocess.run(command, cwd=KIND.sources, check=True, capture_output=True, text=True).stdout.strip()
-    shutil.copytree(Path(kind, "images", "base", "files"), context / "kind")
+    files = module_dir(KIND, "sigs.k8s.io/kind") / "images" / "base" / "files"
+    shutil.copytree(files, context / "kind")
     subprocess.run(
         ["chmod", "-R", "u+w", str(context / "kind")], check=True
     )  # the compiler's cache is not to be written
