@@ -14,7 +14,24 @@ def test_json_is_a_document_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["y", "N", "0o17", "1e3", "-2E5", "4.20", "true", "null", "2027-01-01", "two\nlines", "# no"]
+    "text",
+    [
+        "y",
+        "N",
+        "0o17",
+        "1e3",
+        "-2E5",
+        "4.20",
+        "08",
+        "0308",
+        "+09",
+        "1.5e3",
+        "true",
+        "null",
+        "2027-01-01",
+        "two\nlines",
+        "# no",
+    ],
 )
 def test_text_stays_text_for_every_reader(text: str) -> None:
     written = emit_yaml({"value": text})

@@ -37,7 +37,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emitted:
-    """Files by name, and sentences on what is not among them.
+    """Files by name, sentences on what is not among them, and what else people should know of them.
 
     ``owned`` are globs of names that belong to the artefact alone: a file of an earlier time that is not written again
     is removed.
@@ -45,6 +45,7 @@ class Emitted:
 
     files: Mapping[str, str]
     left_out: Sequence[str] = ()
+    told: Sequence[str] = ()
     owned: Sequence[str] = ()
 
 

@@ -75,6 +75,8 @@ def _tell(session: Session, emitted: Emitted, folder: Path, *, as_json: bool) ->
     """Write files, or print them as JSON."""
     for sentence in emitted.left_out:
         session.err.print(f"left out: {sentence}", markup=False, soft_wrap=True)
+    for sentence in emitted.told:
+        session.err.print(sentence, markup=False, soft_wrap=True)
     if as_json:
         session.out.file.write(emit_json({"format": 1, "files": dict(emitted.files)}))
         return

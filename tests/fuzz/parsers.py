@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 from fakes.git import copy_step, delta, insert_step
+from fakes.nfd_facts import PCI_ALIASES, STRANGE_ALIASES, USB_ALIASES, nfd_facts
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.registry import FakeRegistry, digest_of, pretend_registry
 from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
@@ -47,6 +48,8 @@ from builder.drivers.git_formats import apply_delta, choose_remote, parse_commit
 from builder.drivers.git_objects import ObjectStore
 from builder.emit.kmm.lint import choose_images, lint
 from builder.emit.kmm.version import Flavour, KmmVersion
+from builder.emit.nfd.facts import parse_modules_alias
+from builder.emit.nfd.files import emit_nfd
 from builder.errors import Failure, FailureClass, FormatError, KmodsmithError, LockFileError
 from builder.evidence.clusters import cluster
 from builder.evidence.compile_log import classify_compile_log
@@ -584,6 +587,14 @@ def _run_kmm(data: bytes, folder: Path) -> None:
     emit_choices(choices)
     emit_lint(result).encode()
     emit_lint_json(result, choices)
+
+
+def _run_aliases(data: bytes, folder: Path) -> None:
+    for name, content in emit_nfd(nfd_facts(*parse_modules_alias(data)), Flavour.UPSTREAM).files.items():
+        (folder / name).write_text(content)
+        (document,) = read_documents(folder / name)
+        assert isinstance(document.data, dict)
+        assert document.data["kind"] in {"NodeFeatureRule", "NodeFeature"}, "an alias says nothing but itself"
 
 
 # Kernels, modules, toolkits
@@ -1276,6 +1287,14 @@ PARSERS: tuple[Parser, ...] = (
     Parser(name="lock", samples=_locks, make=mutate.yaml_input, run=_run_lock),
     Parser(name="versions-yaml", samples=_versions_yaml, make=mutate.yaml_input, run=_run_versions_yaml),
     Parser(name="kmm-lint", samples=lambda: _KMM, make=mutate.yaml_input, run=_run_kmm),
+    Parser(
+        name="modules-alias",
+        samples=lambda: [
+            "".join(f"alias {alias} drv\n" for alias in (*PCI_ALIASES, *USB_ALIASES, *STRANGE_ALIASES)).encode()
+        ],
+        make=_lines,
+        run=_run_aliases,
+    ),
     Parser(name="git-settings", samples=lambda: [_GIT_SETTINGS], make=_lines, run=_run_git_settings),
     Parser(name="git-files", samples=_git_files, make=_bytes, run=_run_git_files),
     Parser(

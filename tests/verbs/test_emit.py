@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from builder.emit.artefact import Emitted
+from builder.verbs.emit import _tell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from fakes.bench import Bench
 
 
@@ -35,3 +42,13 @@ def test_files_are_written_or_printed(bench: Bench, tmp_path: Path) -> None:
 def test_an_artefact_that_there_is_not_is_told(bench: Bench) -> None:
     code, _, err = bench.run("emit", "polcy")
     assert (code, "polcy" in err) == (2, True)
+
+
+def test_what_people_should_know_is_said_beside_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the standard error: what is printed may be for a program."""
+    session: Any = SimpleNamespace(out=Console(), err=Console(stderr=True))
+    emitted = Emitted(files={"a.yaml": "a: 1\n"}, left_out=("x: why",), told=("The rule [drops] something.",))
+    _tell(session, emitted, tmp_path, as_json=True)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["files"] == {"a.yaml": "a: 1\n"}
+    assert printed.err == "left out: x: why\nThe rule [drops] something.\n"

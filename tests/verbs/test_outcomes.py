@@ -205,6 +205,7 @@ def test_one_thing_is_wrong(
         (("audit",), 0),
         (("publish",), 0),  # all of it is local
         (("emit", "kmm"), 2),  # no image goes to a registry
+        (("emit", "nfd"), 2),
         (("bundle",), 2),
         (("compat",), 2),  # nothing is built
         (("build",), 9),

@@ -30,14 +30,18 @@ def _parts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
+FLAVOUR_OPTION = Option(
+    flag="--flavour",
+    name="flavour",
+    values=tuple(Flavour),
+    default=Flavour.OPENSHIFT,
+    help="OpenShift's operator, or upstream's.",
+)
 KMM_OPTIONS = (
     Option(
         flag="--kmm", name="version", values=tuple(KmmVersion), default=KmmVersion.V2_6,
         help="Version of KMM in the clusters; fields that came later are not known to it.",
     ),
-    Option(
-        flag="--flavour", name="flavour", values=tuple(Flavour), default=Flavour.OPENSHIFT,
-        help="OpenShift's operator, or upstream's.",
-    ),
+    FLAVOUR_OPTION,
 )  # fmt: skip
 """Which KMM the clusters run."""

@@ -531,6 +531,19 @@ def test_kmm_gets_what_is_published(site: _Site, cells: list[dict[str, Any]], tm
         site.edit_secret("user:secret")
 
 
+def test_nfd_gets_what_published_modules_say(site: _Site, cells: list[dict[str, Any]]) -> None:
+    """The sample is for no device, so its rule waits for the administrator; kernels are those that have an image."""
+    done = site.machine.builder(site.project, "emit", "nfd", "--flavour", "upstream", "--json")
+    assert (done.returncode, "administrator's word" in done.stderr) == (0, True)
+    files = json.loads(done.stdout)["files"]
+    rule = yaml.safe_load(files["ptemplate/nodefeaturerule.yaml"])
+    asked = {entry["name"]: entry["matchFeatures"][0] for entry in rule["spec"]["rules"]}
+    assert asked["ptemplate: the administrator's word"]["feature"] == "local.feature"
+    kernels = asked["ptemplate: a kernel with an image"]["matchExpressions"]["full"]["value"]
+    assert kernels == sorted(row["kernel"] for row in cells if row["kernel"])
+    assert "ptemplate/nodefeature.example.yaml" in files
+
+
 def test_tools_pull_what_was_published(site: _Site, cells: list[dict[str, Any]], tmp_path: Path) -> None:
     auth = str(site.server.auth_file(tmp_path))
     for row in cells:
