@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +105,23 @@ def _run_phases(times: _Times, words: list[str], *, keep: bool) -> int:
     _look_for_room()
     with times.measure("programs"):
         make([*CLUSTER, *API_LEVEL])
+    with contextlib.nullcontext() if words else build_beside():
+        return _run_tests(times, words, keep=keep)
+
+
+@contextlib.contextmanager
+def build_beside() -> Iterator[None]:
+    """Build the peers while tests run that wait for timers and for the cluster, until the end of the block."""
+    command = ["setpriv", "--pdeathsig", "INT", "--", sys.executable, "-m", "integration.kind.make"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as child:
+        try:
+            yield
+        finally:
+            child.send_signal(signal.SIGINT)  # where it still builds, nobody waits for it any more
+
+
+def _run_tests(times: _Times, words: list[str], *, keep: bool) -> int:
     kept = find_world()
     code = 0
     if not kept and not words:

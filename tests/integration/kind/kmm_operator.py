@@ -6,8 +6,6 @@ that it watches exist, empty; ConfigMaps that OpenShift fills with authorities a
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,8 +15,9 @@ from integration.kind.cluster import load_images
 from integration.kind.debian import PROXY_PACKAGES, make_root
 from integration.kind.kmm import pinned_crds, source_dir
 from integration.kind.make import make
+from integration.kind.manifests import copy_sources, kustomize
 from integration.kind.node_image import import_image
-from integration.kind.recipe import API_SERVER, KMM
+from integration.kind.recipe import KMM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,19 +93,15 @@ def _stand_in(kind: tuple[str, str, str]) -> dict[str, Any]:
 
 def _manifests(folder: Path) -> list[dict[str, Any]]:
     """Return KMM's own manifests with our images, for nodes that are called as kubeadm calls them."""
-    shutil.copytree(source_dir() / "config", folder / "config")
-    subprocess.run(["chmod", "-R", "u+w", str(folder / "config")], check=True)
-    layer = folder / "config" / "e2e"
+    layer = copy_sources(source_dir() / "config", folder / "config") / "e2e"
     layer.mkdir()
     wanted = {"namespace": NAMESPACE, "namePrefix": "kmm-operator-", "resources": ["../rbac", "../manager"]}
     (layer / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-    kubectl = make([API_SERVER])["kubectl"]
-    done = subprocess.run([kubectl, "kustomize", str(layer)], check=True, capture_output=True, text=True)
-    items = list(yaml.safe_load_all(done.stdout))
+    items = kustomize(layer)
     for item in items:
         if item["kind"] == "Deployment":
             _adapt(item["spec"]["template"]["spec"])
-    return sorted(items, key=lambda item: bool(item["kind"] != "Namespace"))
+    return items
 
 
 def _adapt(pod: dict[str, Any]) -> None:

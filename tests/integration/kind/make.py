@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from programs import find_go
 
 from builder.host.locks import alone
-from integration.kind.recipe import QUICK, Part
+from integration.kind.recipe import PEERS, QUICK, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,6 +108,11 @@ def _compile(part: Part, fresh: Path, compiler: str, tell: Say) -> None:
     tell(f"built {part.name} in {minutes(time.monotonic() - begun)}")
 
 
+def main() -> None:
+    """Build what runs in a cluster beside it: whoever needs it earlier waits for the lock."""
+    make(PEERS)
+
+
 def _wait(child: subprocess.Popen[bytes], tick: Callable[[], None]) -> None:
     while True:
         try:
@@ -116,3 +121,7 @@ def _wait(child: subprocess.Popen[bytes], tick: Callable[[], None]) -> None:
             tick()
         else:
             return
+
+
+if __name__ == "__main__":
+    main()

@@ -95,5 +95,14 @@ KMM = Part(
     cpu_s=20,
     tags=KMM_WEBHOOK.tags,
 )
+NFD = Part(
+    name="nfd",
+    module="nfd",
+    packages={name: f"sigs.k8s.io/node-feature-discovery/cmd/{name}" for name in ("nfd-master", "nfd-worker")},
+    cpu_s=200,
+    # Without it the worker ends: where a node's own /sys is in its pod is said when it is built, and nowhere else.
+    link="-s -w -X sigs.k8s.io/node-feature-discovery/pkg/utils/hostpath.pathPrefix=/host-",
+)
 API_LEVEL = (ETCD, API_SERVER, KMM_WEBHOOK)
+PEERS = (KMM, NFD)
 CLUSTER = (ETCD, API_SERVER, NODE, COREDNS, PAUSE, KIND)

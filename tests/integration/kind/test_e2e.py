@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +68,23 @@ def test_what_is_built_is_called_by_its_recipe() -> None:
     ]
     assert len({key, ETCD.key("go1.28"), *(part.key("go1.27") for part in others)}) == 5
     assert API_SERVER.key("go1.27") != NODE.key("go1.27"), "of one module, but not the same programs"
+
+
+@pytest.mark.kind
+def test_peers_are_built_beside_and_end_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever needs one meanwhile waits for it; where nobody does, nothing is left of an unfinished one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with e2e.build_beside():
+        for _ in range(300):
+            if list(tmp_path.glob("kmodsmith/e2e/.kmm-*.lock")):
+                break
+            time.sleep(0.1)
+        (lock,) = tmp_path.glob("kmodsmith/e2e/.kmm-*.lock")
+        with lock.open() as stream, pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not list(tmp_path.glob("kmodsmith/e2e/kmm-*")), "what is there is whole"
 
 
 def test_runc_is_asked_for_no_more_than_there_is(tmp_path: Path) -> None:
