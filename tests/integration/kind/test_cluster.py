@@ -43,8 +43,8 @@ def test_pods_of_both_nodes_find_a_service_by_its_name(cluster: Cluster, client:
     if cluster.world is None:
         pytest.skip("another's cluster may not have this image")
     image = next(iter(_images(client, "kube-proxy")))
-    # bash can open connections; the API server answers whoever asks without a certificate as well.
-    script = "exec 3<>/dev/tcp/kubernetes.default.svc.cluster.local/443 && echo reached from $NODE"
+    # bash can open connections; DNS of a new cluster comes up after its nodes do.
+    script = "until (exec 3<>/dev/tcp/kubernetes.default.svc.cluster.local/443); do sleep 1; done 2>/dev/null; echo reached from $NODE"
     pods = [_pod(f"asks-{number}", node, image, script) for number, node in enumerate(cluster.nodes)]
     for pod in pods:
         client.apply(pod)
