@@ -74,6 +74,8 @@ def minutes(seconds: float) -> str:
 def _make_one(part: Part, folder: Path, compiler: str, tell: Say) -> None:
     cache_dir().mkdir(parents=True, exist_ok=True)
     with alone(folder):
+        if part.reads:  # now: tests that read them are where there is no way to fetch anything
+            module_dir(part, part.reads)
         if folder.is_dir():
             return
         fresh = folder.with_name(f".{folder.name}.{os.getpid()}")

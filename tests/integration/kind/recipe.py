@@ -24,6 +24,7 @@ class Part:
         module: the folder of programs/ whose go.mod pins it.
         packages: the Go package of each program.
         cpu_s: measured seconds of one processor, from nothing.
+        reads: a module whose own files are read beside the programs: manifests, schemas.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Part:
     cpu_s: float
     link: str = "-s -w"
     tags: str = ""
+    reads: str = ""
     sources: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +81,7 @@ KIND = Part(
     module="kind",
     packages={"kind": "sigs.k8s.io/kind", "crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},
     cpu_s=60,
+    reads="sigs.k8s.io/kind",
 )
 PAUSE = Part(name="pause", module="pause", packages={"pause": "e2e/pause"}, cpu_s=5)
 KMM_WEBHOOK = Part(
@@ -86,6 +89,7 @@ KMM_WEBHOOK = Part(
     module="kmm",
     packages={"webhook-server": f"{_KMM}/cmd/webhook-server"},
     cpu_s=100,
+    reads=_KMM,
     tags="containers_image_openpgp,exclude_graphdriver_btrfs",
 )
 KMM = Part(
@@ -93,6 +97,7 @@ KMM = Part(
     module="kmm",
     packages={name: f"{_KMM}/cmd/{name}" for name in ("manager", "worker")},
     cpu_s=20,
+    reads=_KMM,
     tags=KMM_WEBHOOK.tags,
 )
 NFD = Part(
@@ -100,6 +105,7 @@ NFD = Part(
     module="nfd",
     packages={name: f"sigs.k8s.io/node-feature-discovery/cmd/{name}" for name in ("nfd-master", "nfd-worker")},
     cpu_s=200,
+    reads="sigs.k8s.io/node-feature-discovery",
     # Without it the worker ends: where a node's own /sys is in its pod is said when it is built, and nowhere else.
     link="-s -w -X sigs.k8s.io/node-feature-discovery/pkg/utils/hostpath.pathPrefix=/host-",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,16 @@ from integration.kind.cluster import create_cluster
 from integration.kind.make import cache_dir, make
 from integration.kind.node_image import make_node_image
 from integration.kind.recipe import CLUSTER
-from integration.kind.world import PLACE, WorldError, end_world, engine_dir, find_world, open_world, start_world
+from integration.kind.world import (
+    PLACE,
+    WorldError,
+    end_world,
+    engine_dir,
+    find_world,
+    open_world,
+    start_world,
+    world_name,
+)
 
 pytestmark = pytest.mark.kind
 _ROOT = Path(__file__).parents[3]
@@ -26,7 +36,8 @@ _PROGRAMS = (
     "containerd", "containerd-shim", "coredns", "dockerd", "etcd", "kube-apiserver", "kube-controller", "kube-proxy",
     "kube-scheduler", "kubelet", "node-cni", "pause", "systemd-journal",
 )  # fmt: skip
-_WORDS = ("docker", "kmodsmith-e2e", "kube", "kind")
+_WORDS = ("docker", world_name(), "kube", "kind")
+_ANOTHERS = re.compile(r"/kmodsmith-[^/]+")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +49,8 @@ def _state() -> dict[str, object]:
     """What a cluster could leave on this machine; what others do meanwhile is not in it."""
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     rules = [line for table in ("filter", "nat") for line in _list_rules(table)]
-    groups = (path for path, _, _ in os.walk("/sys/fs/cgroup"))
+    # Another world may have groups of its own meanwhile: theirs are below one of its name, ours would not be.
+    groups = (path for path, _, _ in os.walk("/sys/fs/cgroup") if world_name() in path or not _ANOTHERS.search(path))
     return {
         "programs": _running(),
         "links": sorted(path.name for path in Path("/sys/class/net").iterdir() if not path.name.startswith("veth")),

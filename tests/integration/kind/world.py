@@ -35,6 +35,11 @@ _STARTS_WITHIN_S = 90.0
 _ENDS_WITHIN_S = 30.0
 
 
+def world_name() -> str:
+    """Return the name of this world; what it has outside of its namespaces is called by it."""
+    return _NAME
+
+
 def engine_dir() -> Path:
     """Return where this world's engine keeps its images, also when it does not run."""
     return cache_dir() / ("engine" if _NAME == "kmodsmith-e2e" else f"engine-{_NAME}")
