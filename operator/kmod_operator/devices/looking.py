@@ -1,0 +1,159 @@
+"""Asks a source of devices, each question in a thread of its own and with a limit: a driver may never answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kmod_operator.devices.inventory import Seen
+from kmod_operator.devices.model import Description, Device, Health, is_device_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_operator.devices.source import DeviceSource
+
+_T = TypeVar("_T")
+_MOST_DEVICES = 4096
+_MOST_WORDS = 300
+
+
+class LookError(Exception):
+    """Nobody knows which devices there are; the message says why."""
+
+
+class _UnansweredError(Exception):
+    pass
+
+
+@dataclass
+class _Question:
+    answer: asyncio.Future[Any]
+    begun: float
+
+
+class Looker:
+    """Looks at the devices of a source.
+
+    A question that has not been answered is not asked again until it is: of a driver that hangs, one thread is lost for
+    each of its devices, and not one more with every look.
+    """
+
+    def __init__(self, source: DeviceSource, *, limit_s: float) -> None:
+        self._source = source
+        self._limit_s = limit_s
+        self._open: dict[str, _Question] = {}
+
+    async def look(self) -> tuple[list[Seen], list[str]]:
+        """Return the devices that are there, and a sentence for each that cannot be one.
+
+        Raises:
+            LookError: the source does not say which there are.
+        """
+        try:
+            found = await self._ask("", lambda: list(self._source.discover()))
+            devices, refused = _sort(found)
+        except _UnansweredError as error:
+            raise LookError(f"which devices there are is not known: {error}") from error
+        except Exception as error:
+            raise LookError(f"which devices there are is not known: {_words(error)}") from error
+        return list(await asyncio.gather(*map(self._look_at, devices))), refused
+
+    async def _look_at(self, device: Device) -> Seen:
+        try:
+            description, health = await self._ask(device.id, lambda: self._describe_and_check(device))
+        except _UnansweredError as error:
+            description, health = None, Health(well=False, reason=f"how well it is, is not known: {error}")
+        return Seen(device=device, description=description, health=health)
+
+    def _describe_and_check(self, device: Device) -> tuple[Description | None, Health]:
+        description: Description | None = None
+        try:
+            description = _be(Description, self._source.describe(device))
+            health = _be(Health, self._source.check(device))
+        except Exception as error:  # noqa: BLE001 - as above
+            return description, Health(well=False, reason=f"how well it is, is not known: {_words(error)}")
+        return description, health
+
+    async def _ask(self, name: str, work: Callable[[], _T]) -> _T:
+        if (question := self._open.get(name)) and not question.answer.done():
+            raise _UnansweredError(f"no answer for {time.monotonic() - question.begun:.0f} s")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_T] = loop.create_future()
+        answer.add_done_callback(_forget)
+        threading.Thread(target=_answer, args=(loop, answer, work), daemon=True).start()
+        self._open[name] = _Question(answer=answer, begun=time.monotonic())
+        try:
+            found = await asyncio.wait_for(asyncio.shield(answer), self._limit_s)
+        except TimeoutError:
+            if answer.done():  # the source itself raised it
+                self._open.pop(name, None)
+                raise
+            raise _UnansweredError(f"no answer for {self._limit_s:.0f} s") from None
+        except Exception:
+            self._open.pop(name, None)
+            raise
+        self._open.pop(name, None)
+        return found
+
+
+def _be(kind: type[_T], found: object) -> _T:
+    """Return what a partner's class returned, where it is what it promised."""
+    if not isinstance(found, kind):
+        raise TypeError(f"it returned {found!r:.100}, which is no {kind.__name__}")
+    return found
+
+
+def _forget(answer: asyncio.Future[Any]) -> None:
+    """Take note of a failure that nobody waits for any more: else it is told as a program's fault."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _answer(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Any], work: Callable[[], object]) -> None:
+    result: object = None
+    failure: Exception | None = None
+    try:
+        result = work()
+    except Exception as error:  # noqa: BLE001 - it goes to whoever asked
+        failure = error
+    try:
+        loop.call_soon_threadsafe(_settle, answer, result, failure)
+    except RuntimeError:  # the loop has ended meanwhile
+        return
+
+
+def _settle(answer: asyncio.Future[Any], result: object, failure: Exception | None) -> None:
+    if answer.done():
+        return
+    if failure:
+        answer.set_exception(failure)
+    else:
+        answer.set_result(result)
+
+
+def _sort(found: list[Any]) -> tuple[list[Device], list[str]]:
+    """Return the devices that kubelet and the runtime can name, and what is wrong with the others."""
+    devices: dict[str, Device] = {}
+    refused = []
+    for device in found:
+        if not isinstance(device, Device):
+            refused.append(f"discover returned {device!r:.100}, which is no Device")
+        elif not is_device_id(device.id):
+            refused.append(f"{device.id!r:.100} cannot be a device's name: letters, digits, '-', '_', '.', at most 253")
+        elif device.id in devices:
+            refused.append(f"{device.id!r} was found twice")
+        elif len(devices) == _MOST_DEVICES:
+            refused.append(f"more than {_MOST_DEVICES} devices: the others are left out")
+            break
+        else:
+            devices[device.id] = device
+    return list(devices.values()), refused
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}..."

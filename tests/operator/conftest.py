@@ -1,0 +1,31 @@
+"""A node of the sample driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.node import FakeNode
+from kmod_operator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def node() -> Iterator[FakeNode]:
+    with TemporaryDirectory(prefix="node") as folder:  # sockets have short names: the folder of a test is too long
+        root = Path(folder)
+        settings = Settings(
+            resource="drivers.example.com/ptemplate",
+            scan_s=0.01,
+            plugin_dir=root / "plugins",
+            cdi_dir=root / "cdi",
+            root=root,
+            port=0,
+        )
+        settings.plugin_dir.mkdir()
+        settings.cdi_dir.mkdir()
+        yield FakeNode(root=root, settings=settings)

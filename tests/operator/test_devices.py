@@ -1,0 +1,306 @@
+"""What is known of devices: names, health, what the runtime is told, which are near each other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kmod_operator.deviceplugin.cdi_folder import CdiFolder
+from kmod_operator.deviceplugin.checkpoint import read_checkpoint
+from kmod_operator.devices.cdi import cdi_spec
+from kmod_operator.devices.inventory import Inventory, Seen, changes, fail, look
+from kmod_operator.devices.looking import Looker, LookError
+from kmod_operator.devices.model import Description, Device, DeviceNode, Health, Mount, is_device_id
+from kmod_operator.devices.preferred import prefer
+from kmod_operator.devices.ptemplate import PtemplateDevices
+from kmod_operator.devices.replicas import device_of, shares, spread
+from kmod_operator.devices.source import NoSourceError, load_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_GOOD, _BAD = Health(well=True), Health(well=False, reason="no answer")
+
+
+def _seen(**health: Health) -> list[Seen]:
+    return [Seen(device=Device(id=name), description=Description(), health=one) for name, one in health.items()]
+
+
+def _told(inventory: Inventory) -> dict[str, bool]:
+    return {name: entry.health.well for name, entry in inventory.entries.items()}
+
+
+@pytest.mark.parametrize("name", ["a", "ptemplate-0", "0000.3b.00.0", "GPU-1_a", "x" * 253])
+def test_names_that_kubelet_and_runtime_take(name: str) -> None:
+    assert is_device_id(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "a b", "a/b", "a::0", "a\n", "é", "٣", "x" * 254, "a=b", "../a"])
+def test_names_that_they_do_not(name: str) -> None:
+    assert not is_device_id(name)
+
+
+def test_a_new_device_is_well_at_once_and_a_sick_one_after_some_good_looks() -> None:
+    inventory = look(Inventory(), _seen(a=_GOOD, b=_BAD), in_use=(), good_looks=3)
+    assert _told(inventory) == {"a": True, "b": False}
+    for is_well in (False, False, True, True):
+        inventory = look(inventory, _seen(a=_GOOD, b=_GOOD), in_use=(), good_looks=3)
+        assert _told(inventory) == {"a": True, "b": is_well}
+    assert inventory.entries["b"].health.reason == ""
+    inventory = look(inventory, _seen(a=_GOOD, b=_BAD), in_use=(), good_looks=3)
+    inventory = look(inventory, _seen(a=_GOOD, b=_GOOD), in_use=(), good_looks=3)
+    assert inventory.entries["b"].health.reason == "it answers again, 1 of 3 times in a row"
+
+
+def test_one_that_flaps_is_never_well() -> None:
+    inventory = Inventory()
+    for number in range(100):
+        inventory = look(inventory, _seen(a=_BAD if number % 3 == 0 else _GOOD), in_use=(), good_looks=3)
+        assert _told(inventory) == {"a": False}
+
+
+def test_what_nobody_could_look_at_is_unwell_and_begins_anew() -> None:
+    inventory = look(Inventory(), _seen(a=_GOOD, b=_GOOD), in_use=(), good_looks=2)
+    inventory = look(inventory, _seen(a=_GOOD), in_use=["b"], good_looks=2)
+    assert inventory.entries["b"].health.reason == "it is gone, and a pod has it still"
+    inventory = fail(inventory, "no bus")
+    assert [(entry.health.reason, entry.present) for entry in inventory.entries.values()] == [
+        ("no bus", True),
+        ("it is gone, and a pod has it still", False),
+    ]
+    assert _told(look(inventory, _seen(a=_GOOD), in_use=(), good_looks=2)) == {"a": False}
+
+
+def test_changes_are_named() -> None:
+    before = look(Inventory(), _seen(a=_GOOD, b=_GOOD, c=_GOOD, d=_BAD), in_use=(), good_looks=1)
+    after = look(before, _seen(a=_BAD, d=_GOOD, e=_GOOD), in_use=["b"], good_looks=1)
+    assert [(change.id, change.what) for change in changes(before, after)] == [
+        ("a", "unwell"), ("b", "gone"), ("c", "forgotten"), ("d", "well"), ("e", "found"),
+    ]  # fmt: skip
+    assert changes(after, after) == []
+
+
+def test_what_a_look_did_not_learn_stays_as_it_was() -> None:
+    known = Description(nodes=(DeviceNode(path="/dev/a"),), numa_node=1)
+    before = look(Inventory(), [Seen(device=Device(id="a"), description=known, health=_GOOD)], in_use=(), good_looks=1)
+    after = look(before, [Seen(device=Device(id="a"), description=None, health=_BAD)], in_use=(), good_looks=1)
+    assert after.entries["a"].description == known
+
+
+def test_the_runtimes_file_says_all_of_a_device() -> None:
+    description = Description(
+        nodes=(DeviceNode(path="/dev/a", permissions="r"),),
+        mounts=(Mount(host_path="/usr/lib/liba.so", container_path="/lib/liba.so"),),
+        environment={"B": "2", "A": "1"},
+    )
+    spec = json.loads(cdi_spec("x.example/a", [("b", Description()), ("a", description)]))
+    edits = {
+        "deviceNodes": [{"path": "/dev/a", "permissions": "r"}],
+        "env": ["A=1", "B=2"],
+        "mounts": [{"hostPath": "/usr/lib/liba.so", "containerPath": "/lib/liba.so", "options": ["ro", "bind"]}],
+    }
+    assert spec == {
+        "cdiVersion": "0.6.0",
+        "kind": "x.example/a",
+        "devices": [{"name": "a", "containerEdits": edits}, {"name": "b", "containerEdits": {}}],
+    }
+
+
+def test_the_runtimes_file_is_written_where_it_differs_and_over_no_link(tmp_path: Path) -> None:
+    folder = CdiFolder(tmp_path, "x.example/a")
+    file, other = tmp_path / "x.example-a.json", tmp_path / "other"
+    other.write_text("precious")
+    folder.write({"a": Description()})
+    identity = file.stat()
+    folder.write({"a": Description()})
+    assert file.stat() == identity, "nothing to do"
+    file.unlink()
+    file.symlink_to(other)
+    folder.write({"a": Description()})
+    assert not file.is_symlink()
+    (tmp_path / ".x.example-a.json.new").symlink_to(other)
+    with pytest.raises(OSError, match="symbolic links"):
+        folder.write({"b": Description()})
+    assert other.read_text() == "precious"
+    assert folder.knows("a", Description())
+    assert not folder.knows("b", Description())
+    assert not folder.knows("a", Description(numa_node=1))
+
+
+_NAMES = st.lists(st.sampled_from([f"d{number}" for number in range(8)]), unique=True)
+
+
+@given(
+    available=_NAMES, must=_NAMES, size=st.integers(0, 9), nodes=st.lists(st.integers(-1, 2), min_size=8, max_size=8)
+)
+def test_what_is_preferred_is_what_was_asked_for(
+    available: list[str], must: list[str], size: int, nodes: list[int]
+) -> None:
+    numa_of = {f"d{number}": None if node < 0 else node for number, node in enumerate(nodes)}
+    is_possible = len(must) <= size <= len({*available, *must})
+    if not is_possible:
+        with pytest.raises(ValueError, match="are asked for"):
+            prefer(available, must, size, numa_of)
+        return
+    found = prefer(available, must, size, numa_of)
+    assert len(found) == len(set(found)) == size
+    assert set(must) <= set(found) <= {*available, *must}
+    assert prefer(sorted(available, reverse=True), must, size, numa_of) == found, "the order of questions is nothing"
+
+
+def test_devices_are_packed_by_numa_node() -> None:
+    numa_of = {"a": 0, "b": 0, "c": 0, "d": 1, "e": 1, "f": None}
+    assert prefer("abcdef", [], 2, numa_of) == ["d", "e"], "the smallest that has room"
+    assert prefer("abcdef", [], 3, numa_of) == ["a", "b", "c"]
+    assert prefer("abcdef", [], 4, numa_of) == ["a", "b", "c", "f"]
+    assert prefer("abcdef", ["a"], 2, numa_of) == ["a", "b"]
+    assert prefer("abcdef", ["d", "a"], 4, numa_of) == ["d", "a", "b", "c"]
+    assert prefer("", [], 0, numa_of) == []
+
+
+def test_shares_are_spread_over_devices() -> None:
+    assert shares("a", 1) == ["a"]
+    assert shares("a", 2) == ["a::0", "a::1"]
+    assert device_of("a::1") == device_of("a") == "a"
+    assert spread(["a::1", "b::0", "b::1"], []) == ["b::0"]
+    assert spread(["a::1", "b::0"], ["b::0"]) == ["b::0"]
+    assert spread([], []) == []
+
+
+@pytest.mark.parametrize("by_node", [True, False])
+def test_who_has_what_is_read_of_kubelets_file(by_node: bool) -> None:
+    def entry(resource: str, *names: str) -> dict[str, object]:
+        return {
+            "ResourceName": resource,
+            "DeviceIDs": {"0": list(names[:1]), "1": list(names[1:])} if by_node else list(names),
+        }
+
+    data = {"PodDeviceEntries": [entry("x.example/a", "a", "b"), entry("x.example/c", "c")], "RegisteredDevices": {}}
+    content = json.dumps({"Data": data, "Checksum": 1}).encode()
+    assert read_checkpoint(content, "x.example/a") == frozenset("ab")
+    assert read_checkpoint(content, "x.example/other") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"null", b"{}", b'{"Data": 1}', b'{"Data": {"PodDeviceEntries": 1}}', b'{"Data": {"PodDeviceEntries": ["a"]}}',
+     b'{"Data": {"PodDeviceEntries": [{"ResourceName": "x.example/a", "DeviceIDs": [1]}]}}',
+     b'{"Data": {"PodDeviceEntries": [{"ResourceName": "x.example/a", "DeviceIDs": {"0": null}}]}}',
+     b"\xff", b"[" * 100_000],
+)  # fmt: skip
+def test_a_file_that_is_not_understood_says_nothing(content: bytes) -> None:
+    assert read_checkpoint(content, "x.example/a") is None
+
+
+def test_the_samples_devices(tmp_path: Path) -> None:
+    source = PtemplateDevices(tmp_path)
+    assert source.discover() == []
+    folder = tmp_path / "sys" / "class" / "ptemplate"
+    for name in ("ptemplate-1", "ptemplate-0", "ptemplate-x", "ptemplate-0 ", "other"):
+        (folder / name / "device").mkdir(parents=True)
+    devices = source.discover()
+    assert [device.id for device in devices] == ["ptemplate-0", "ptemplate-1"]
+    for answer, told in (
+        ("241:0\n", ""),
+        ("", "numbers are expected"),
+        ("x" * 1000, "numbers are expected"),
+        ("é", "does not answer"),
+    ):
+        (folder / "ptemplate-0" / "dev").write_text(answer)
+        health = source.check(devices[0])
+        assert (health.well, told in health.reason) == (not told, True)
+    assert "No such file" in source.check(devices[1]).reason
+    for text, node in (("1\n", 1), ("-1\n", None), ("x", None), ("", None)):
+        (folder / "ptemplate-0" / "device" / "numa_node").write_text(text)
+        assert source.describe(devices[0]).numa_node == node
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("", "not of the form"), ("a", "not of the form"), ("a:b c", "not of the form"), ("nowhere:Class", "No module named"),
+     ("json:Absent", "has no discover, check, describe"), ("json:JSONDecoder", "has no discover")],
+)  # fmt: skip
+def test_a_class_that_is_not_there_is_named(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(NoSourceError, match=told):
+        load_source(name, tmp_path)
+
+
+def test_the_samples_class_is_found(tmp_path: Path) -> None:
+    found = load_source("kmod_operator.devices.ptemplate:PtemplateDevices", tmp_path)
+    assert isinstance(found, PtemplateDevices)
+
+
+class _Hangs:
+    """A driver that does not answer for one device, or for the list."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.asked = 0
+        self.lists = True
+
+    def discover(self) -> list[Device]:
+        if not self.lists:
+            self.goes_on.wait(10)
+        return [Device(id="a"), Device(id="b")]
+
+    def check(self, device: Device) -> Health:
+        if device.id == "a":
+            self.asked += 1
+            self.goes_on.wait(10)
+        return Health(well=True)
+
+    def describe(self, device: Device) -> Description:
+        return Description()
+
+
+def test_a_driver_that_hangs_costs_one_thread_and_the_others_nothing() -> None:
+    async def work() -> None:
+        source = _Hangs()
+        looker = Looker(source, limit_s=0.05)
+        for _ in range(3):
+            seen, refused = await looker.look()
+            assert [(one.device.id, one.health.well) for one in seen] == [("a", False), ("b", True)]
+            assert "no answer for" in seen[0].health.reason
+            assert not refused
+        assert source.asked == 1
+        source.goes_on.set()
+        for _ in range(200):
+            if (await looker.look())[0][0].health.well:
+                break
+            await asyncio.sleep(0.01)
+        assert (await looker.look())[0][0].health.well
+
+    asyncio.run(work())
+
+
+def test_a_list_that_never_comes_is_not_known() -> None:
+    async def work() -> None:
+        source = _Hangs()
+        source.lists = False
+        looker = Looker(source, limit_s=0.05)
+        for _ in range(2):
+            with pytest.raises(LookError, match="which devices there are is not known: no answer for"):
+                await looker.look()
+        source.goes_on.set()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("error", [ValueError("x\ny" * 1000), TimeoutError(), OSError(5, "Input/output error")])
+def test_what_is_raised_becomes_a_sentence(error: Exception) -> None:
+    class Raises(_Hangs):
+        def discover(self) -> list[Device]:
+            raise error
+
+    async def work() -> None:
+        with pytest.raises(LookError, match="which devices there are is not known") as caught:
+            await Looker(Raises(), limit_s=5).look()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+    asyncio.run(work())

@@ -1,0 +1,120 @@
+"""The program around it: settings, log lines, what a cluster asks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kmod_operator.__main__ import main
+from kmod_operator.deviceplugin.metrics import Metrics
+from kmod_operator.log import JsonLines
+from kmod_operator.settings import SettingError, Settings, read_settings
+from kmod_operator.status_server import Answer, make_application
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_RESOURCE = {"KMOD_RESOURCE": "drivers.example.com/ptemplate"}
+
+
+def test_settings_have_defaults() -> None:
+    settings = read_settings({**_RESOURCE, "KMOD_REPLICAS": " ", "OTHER": "x"})
+    assert settings == Settings(resource="drivers.example.com/ptemplate")
+    assert settings.told_resource == "drivers.example.com/ptemplate"
+    assert settings.socket_name == "drivers.example.com_ptemplate.sock"
+    assert read_settings({**_RESOURCE, "KMOD_REPLICAS": "4"}).told_resource == "drivers.example.com/ptemplate.shared"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("KMOD_RESOURCE", "", "like 'drivers.example.com/ptemplate'"),
+        ("KMOD_RESOURCE", "ptemplate", "like 'drivers.example.com/ptemplate'"),
+        ("KMOD_RESOURCE", "Drivers.example.com/a", "like"),
+        ("KMOD_RESOURCE", "a/b/c", "like"),
+        ("KMOD_RESOURCE", "../a", "like"),
+        ("KMOD_INJECTION", "both", "one of cdi, nodes"),
+        ("KMOD_REPLICAS", "0", "a number from 1 to 1024"),
+        ("KMOD_REPLICAS", "1e3", "a number from"),
+        ("KMOD_REPLICAS", "٣", "a number from"),
+        ("KMOD_REPLICAS", "9" * 5000, "a number from"),
+        ("KMOD_SCAN_SECONDS", "-1", "a number from 1 to 3600"),
+        ("KMOD_GOOD_LOOKS", "0", "a number from 1 to 1000"),
+        ("KMOD_LISTEN", "65536", "a number from 0 to 65535"),
+        ("KMOD_ROOT", "here", "a folder's whole path"),
+        ("KMOD_PLUGIN_DIR", "./x", "a folder's whole path"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, told: str) -> None:
+    with pytest.raises(SettingError, match=f"{name} is .*{told}"):
+        read_settings(_RESOURCE | {name: value})
+
+
+def test_log_lines_are_json() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "f", 1, "is %s", ("wrong\n",), None)
+    record.fields = {"device": "a", "place": Path("/x")}
+    line = JsonLines().format(record)
+    assert "\n" not in line
+    found = json.loads(line)
+    assert found.pop("time").endswith("+00:00")
+    assert found == {"level": "warning", "message": "is wrong\n", "device": "a", "place": "/x"}
+
+
+def _ask(path: str, *, well: bool = True) -> tuple[str, bytes]:
+    answer = Answer(well=well, words="it is so")
+    application = make_application(Metrics().registry, is_alive=lambda: answer, is_ready=lambda: answer)
+    found: list[str] = []
+
+    def start(status: str, _headers: Any, _info: Any = None) -> Any:
+        found.append(status)
+
+    environment = {"PATH_INFO": path, "REQUEST_METHOD": "GET", "QUERY_STRING": ""}
+    body: Iterable[bytes] = application(environment, start)
+    return found[0], b"".join(body)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_cluster_is_answered(path: str) -> None:
+    assert _ask(path) == ("200 OK", b'{"well": true, "message": "it is so"}\n')
+    assert _ask(path, well=False) == ("503 Service Unavailable", b'{"well": false, "message": "it is so"}\n')
+
+
+def test_metrics_are_there_before_anything_happens() -> None:
+    status, body = _ask("/metrics")
+    assert status == "200 OK"
+    for name in (
+        'devices{health="healthy"} 0.0', 'devices{health="unhealthy"} 0.0', 'allocations_total{result="refused"} 0.0',
+        'registrations_total{result="failed"} 0.0', "scan_seconds_count 0.0",
+    ):  # fmt: skip
+        assert f"kmod_device_plugin_{name}" in body.decode()
+    assert _ask("/")[0] == "404 Not Found"
+
+
+def test_a_wrong_setting_ends_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kmod_operator", "device-plugin"])
+    monkeypatch.setattr("os.environ", _RESOURCE | {"KMOD_SOURCE": "nowhere:Class"})
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        assert main() == 2
+    finally:
+        root.handlers[:], level = before
+        root.setLevel(level)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "'nowhere:Class' cannot be loaded: No module named 'nowhere'"
+
+
+@pytest.mark.buildah  # it starts a process; nothing of buildah
+def test_it_tests_itself_and_ends_at_sigterm(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2] / "operator"
+    done = subprocess.run(
+        [sys.executable, "-m", "kmod_operator", "self-test"], check=False, capture_output=True, text=True, cwd=root
+    )
+    assert (done.returncode, "self-test passed" in done.stderr) == (0, True), done.stderr
