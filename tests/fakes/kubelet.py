@@ -34,6 +34,7 @@ class FakeKubelet(RegistrationBase):
         self.registered: list[api.RegisterRequest] = []
         self.lists: list[dict[str, str]] = []
         self.told: list[api.Device] = []
+        self.open_streams = 0
         self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._channels: list[Channel] = []
@@ -90,11 +91,13 @@ class FakeKubelet(RegistrationBase):
     async def _watch(self, endpoint: str) -> None:
         channel = Channel(path=str(self.folder / endpoint))
         self._channels.append(channel)
+        self.open_streams += 1
         with contextlib.suppress(Exception):
             async for answer in _answers(DevicePluginStub(channel)):
                 self.told = list(answer.devices)
                 self.lists.append({device.ID: device.health for device in answer.devices})
                 self._hear()
+        self.open_streams -= 1
         self._hear()
 
     def _hear(self) -> None:

@@ -210,6 +210,20 @@ def test_kubelet_that_begins_again_hears_of_everything_again(node: FakeNode) -> 
     _run(work())
 
 
+def test_the_end_is_told(node: FakeNode) -> None:
+    """Kubelet's stream ends: it gives nothing of a resource whose plugin it takes for running."""
+
+    async def work() -> None:
+        node.plug(0)
+        async with node.kubelet() as kubelet:
+            async with node.agent():
+                await kubelet.until(_last(n0=_WELL))
+                assert kubelet.open_streams == 1
+            await kubelet.until(lambda kubelet: kubelet.open_streams == 0)
+
+    _run(work())
+
+
 def test_a_socket_that_is_gone_or_anothers_is_made_again(node: FakeNode) -> None:
     async def work() -> None:
         node.plug(0)

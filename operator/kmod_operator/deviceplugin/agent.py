@@ -35,6 +35,7 @@ _LOG = logging.getLogger(__name__)
 _KUBELET = "kubelet.sock"
 # Kubelet dials back within milliseconds; one that has not after so long has forgotten us.
 _STREAM_WITHIN_S = 10.0
+_STREAMS_END_WITHIN_S = 2.0
 _ALIVE_WITHIN_S = 60.0
 _MOST_CHECKPOINT_BYTES = 64 * 1024**2
 
@@ -197,6 +198,11 @@ class Agent:
             return
         socket = self._settings.plugin_dir / self._settings.socket_name
         is_ours = _identify(socket) == self._own
+        self._plugin.end_streams()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STREAMS_END_WITHIN_S):
+                while self._plugin.streams:  # noqa: ASYNC110 - what counts is a number, and it takes a moment
+                    await asyncio.sleep(0.01)
         await self._server.stop()
         self._server, self._own, self._registered_at = None, None, None
         if is_ours:

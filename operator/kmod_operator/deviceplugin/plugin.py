@@ -33,6 +33,7 @@ class DevicePlugin:
         self._inventory = Inventory()
         self._listed: list[Listed] = []
         self._changed = asyncio.Event()
+        self._generation = 0
         self.streams = 0
         self.given: set[str] = set()
 
@@ -46,13 +47,25 @@ class DevicePlugin:
         ]
         if listed != self._listed:
             self._listed = listed
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._wake()
+
+    def end_streams(self) -> None:
+        """Have all streams end that are open now, as kubelet expects it: it takes that for the end of this plugin.
+
+        The server cannot do that: it cancels its tasks and leaves connections open, and kubelet notices nothing.
+        """
+        self._generation += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def watch(self) -> AsyncGenerator[list[Listed], None]:
         self.streams += 1
+        generation = self._generation
         try:
-            while True:
+            while generation == self._generation:
                 changed = self._changed  # taken before what is told, so that nothing between is missed
                 yield self._listed
                 await changed.wait()

@@ -25,6 +25,7 @@ class Part:
         packages: the Go package of each program.
         cpu_s: measured seconds of one processor, from nothing.
         reads: a module whose own files are read beside the programs: manifests, schemas.
+        own: a folder of the module's that belongs to this part alone.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Part:
     link: str = "-s -w"
     tags: str = ""
     reads: str = ""
+    own: str = ""
     sources: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +43,8 @@ class Part:
 
     def key(self, compiler: str) -> str:
         """Return what this part's result depends on, as a short hash."""
-        files = sorted(file for file in self.sources.iterdir() if file.is_file())
+        folders = [self.sources, *([self.sources / self.own] if self.own else ())]
+        files = sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
         recipe = f"{compiler}\n{sorted(self.packages.items())}\n{self.link}\n{self.tags}\n{QUICK}\n"
         return hashlib.sha256(recipe.encode() + b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
@@ -109,6 +112,13 @@ NFD = Part(
     # Without it the worker ends: where a node's own /sys is in its pod is said when it is built, and nowhere else.
     link="-s -w -X sigs.k8s.io/node-feature-discovery/pkg/utils/hostpath.pathPrefix=/host-",
 )
+DEVICE_MANAGER = Part(
+    name="device-manager",
+    module="kubernetes",
+    packages={"device-manager": "e2e/kubernetes/device-manager"},
+    cpu_s=60,
+    own="device-manager",
+)
 API_LEVEL = (ETCD, API_SERVER, KMM_WEBHOOK)
-PEERS = (KMM, NFD)
+PEERS = (KMM, DEVICE_MANAGER, NFD)
 CLUSTER = (ETCD, API_SERVER, NODE, COREDNS, PAUSE, KIND)
