@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-_JSON = [("Content-Type", "application/json")]
+_JSON = ("Content-Type", "application/json")
 _STALLED_S = 10.0
 
 
@@ -40,10 +40,11 @@ def make_application(
             return metrics(environment, start)  # type: ignore[no-any-return]
         asked = {"/healthz": is_alive, "/readyz": is_ready}.get(str(path))
         if asked is None:
-            start("404 Not Found", _JSON)
+            start("404 Not Found", [_JSON])
             return [b'{"message": "there are /metrics, /healthz and /readyz"}\n']
         found = asked()
-        start("200 OK" if found.well else "503 Service Unavailable", _JSON)
+        # A list of its own for each answer: the server adds the length of this one to it.
+        start("200 OK" if found.well else "503 Service Unavailable", [_JSON])
         return [json.dumps({"well": found.well, "message": found.words}).encode() + b"\n"]
 
     return answer
@@ -70,6 +71,9 @@ def serve_status(
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def handle_error(self, *_arguments: Any) -> None:
+        """Say nothing of who went away, or said nothing: that is their business."""
 
 
 class _Handler(WSGIRequestHandler):

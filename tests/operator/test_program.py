@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+import pytest_socket
 from kmod_operator.__main__ import main
 from kmod_operator.deviceplugin.metrics import Metrics
 from kmod_operator.log import JsonLines
 from kmod_operator.settings import SettingError, Settings, read_settings
-from kmod_operator.status_server import Answer, make_application
+from kmod_operator.status_server import Answer, make_application, serve_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,6 +113,29 @@ def test_a_wrong_setting_ends_with_a_sentence(
         root.setLevel(level)
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["message"] == "'nowhere:Class' cannot be loaded: No module named 'nowhere'"
+
+
+def test_answers_are_whole_also_beside_many_who_say_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kmod_operator.status_server._Handler.timeout", 0.2)
+    words = iter(["short", "a much longer one", "x"])
+    pytest_socket.enable_socket()
+    with (
+        serve_status(
+            0,
+            Metrics().registry,
+            is_alive=lambda: Answer(well=True, words=next(words)),
+            is_ready=lambda: Answer(well=True, words=""),
+        ) as port,
+        contextlib.ExitStack() as held,
+    ):
+        silent = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(20)]
+        for expected in ("short", "a much longer one", "x"):
+            answer = httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
+            assert answer.json() == {"well": True, "message": expected}
+        assert [one.recv(1) for one in silent] == [b""] * 20, "they are let go"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.buildah  # it starts a process; nothing of buildah
