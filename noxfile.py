@@ -234,6 +234,17 @@ def lock(session: nox.Session) -> None:
 
 
 @nox.session
+def stubs(session: nox.Session) -> None:
+    """Make operator/kmod_operator/kubelet_api anew: nox -s stubs -- FOLDER of the Go module k8s.io/kubelet."""
+    folder = _ROOT / ".nox" / "stubs"
+    python = str(folder / "bin" / "python")
+    session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
+    makers = ("grpcio-tools==1.85.1", "grpclib==0.4.9", "mypy-protobuf==5.1.0")
+    session.run_install(python, "-m", "pip", "install", "--quiet", *makers, external=True)
+    session.run(str(_ROOT / "operator" / "make_stubs.sh"), python, *session.posargs, external=True)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try hostile inputs on every parser: nox -s fuzz -- --only layer --inputs 5000."""
     python = _python(session, "dev")

@@ -375,7 +375,7 @@ def test_many_changes_of_health_end_in_the_last(node: FakeNode) -> None:
         source = _Difficult()
         async with node.kubelet() as kubelet, node.agent(source=source, good_looks=1, scan_s=0.001):
             await kubelet.until(lambda kubelet: kubelet.lists[-1:] == [{"a": _WELL}])
-            for _ in range(100):
+            for _ in range(30):
                 source.fails = True
                 await kubelet.until(lambda kubelet: kubelet.lists[-1] == {"a": _UNWELL})
                 source.fails = False

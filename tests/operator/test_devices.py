@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kmod_operator.deviceplugin.cdi_folder import CdiFolder
 from kmod_operator.deviceplugin.checkpoint import read_checkpoint

@@ -1,0 +1,36 @@
+"""The shape of what runs in clusters, held by reading it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2] / "operator" / "kmod_operator"
+_FILES = [file for file in sorted(_ROOT.rglob("*.py")) if file.parent.name != "kubelet_api"]
+_WORLD = {"asyncio", "os", "pathlib", "socket", "subprocess", "tempfile", "threading", "time", "logging"}
+
+
+def _imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("file", _FILES, ids=lambda file: str(file.relative_to(_ROOT)))
+def test_it_stands_alone_and_keeps_its_words(file: Path) -> None:
+    imports = _imports(file)
+    assert not {name for name in imports if name.partition(".")[0] == "builder"}, "it is another distribution"
+    docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+    assert docstring, "it says what it is"
+    if "Pure." in docstring:
+        assert not {name.partition(".")[0] for name in imports} & _WORLD
+    if any(name.startswith("grpclib") for name in imports):
+        assert file.name == "rpc.py", "one module knows of gRPC"
+    if file.parent.name == "devices":
+        assert not {name for name in imports if "deviceplugin" in name}, "devices know nothing of who is told"
