@@ -135,6 +135,7 @@ def test_the_runtimes_file_is_written_where_it_differs_and_over_no_link(tmp_path
 _NAMES = st.lists(st.sampled_from([f"d{number}" for number in range(8)]), unique=True)
 
 
+@settings(max_examples=50)
 @given(
     available=_NAMES, must=_NAMES, size=st.integers(0, 9), nodes=st.lists(st.integers(-1, 2), min_size=8, max_size=8)
 )
