@@ -6,7 +6,7 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _JSON = ("Content-Type", "application/json")
 _STALLED_S = 10.0
+_POLL_S = 0.1  # how long the end may wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def serve_status(
     """
     answer = make_application(registry, is_alive=is_alive, is_ready=is_ready)
     with make_server("", port, answer, server_class=_Server, handler_class=_Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), daemon=True)
         thread.start()
         try:
             yield server.server_port
@@ -71,6 +72,13 @@ def serve_status(
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 64  # of its own it is 5: a probe beside a few who connect at once waits a second for a second try
+
+    def server_bind(self) -> None:
+        """Bind, and ask no name server for our own name, which may answer late or never."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "", self.server_address[1]
+        self.setup_environ()
 
     def handle_error(self, *_arguments: Any) -> None:
         """Say nothing of who went away, or said nothing: that is their business."""
