@@ -72,7 +72,8 @@ def serve_status(
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    request_queue_size = 64  # of its own it is 5: a probe beside a few who connect at once waits a second for a second try
+    # Its own 5 let a probe beside a few who connect at once wait a second for its second try.
+    request_queue_size = 64
 
     def server_bind(self) -> None:
         """Bind, and ask no name server for our own name, which may answer late or never."""
