@@ -277,10 +277,10 @@ def test_only_the_end_of_a_huge_log_is_read() -> None:
 )
 def test_hostile_log_is_read_in_bounded_time(piece: str) -> None:
     line = (piece * 4000)[:2000]
-    started = time.monotonic()
+    started = time.process_time()  # its own: what else the machine does is not in it
     _classify(f"{line}\n" * 250)
     _classify(piece * 500_000)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
