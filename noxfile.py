@@ -249,7 +249,12 @@ def fuzz(session: nox.Session) -> None:
     """Try hostile inputs on every parser: nox -s fuzz -- --only layer --inputs 5000."""
     python = _python(session, "dev")
     session.run(
-        python, "-m", "fuzz.campaign", *session.posargs, external=True, env={"PYTHONPATH": str(_ROOT / "tests")}
+        python,
+        "-m",
+        "fuzz.campaign",
+        *session.posargs,
+        external=True,
+        env={"PYTHONPATH": f"{_ROOT / 'tests'}:{_ROOT / 'operator'}"},
     )
 
 

@@ -30,6 +30,9 @@ from fakes.nfd_facts import PCI_ALIASES, STRANGE_ALIASES, USB_ALIASES, nfd_facts
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.registry import FakeRegistry, digest_of, pretend_registry
 from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
+from kmod_operator.deviceplugin.checkpoint import read_checkpoint
+from kmod_operator.devices.model import is_device_id
+from kmod_operator.devices.ptemplate import PtemplateDevices
 from pydantic import ValidationError
 
 from builder.boot.bzimage import unpack_kernel
@@ -1153,7 +1156,40 @@ def _graph() -> dict[str, Any]:
 
 _bytes, _lines, _tars = mutate.bytes_input, mutate.text_input, mutate.tar_input
 
+
+def _run_checkpoint(data: bytes, _: Path) -> None:
+    """What kubelet keeps has no promised form: anything else is "not known", never an error."""
+    found = read_checkpoint(data, "x.example/a")
+    if found is not None and not all(isinstance(name, str) for name in found):
+        raise AssertionError(f"names of devices are text, not {found}")
+
+
+def _run_sysfs(data: bytes, folder: Path) -> None:
+    """A driver's answers, and the names of its devices, are whatever its author made of them."""
+    place = folder / "sys" / "class" / "ptemplate" / "ptemplate-0"
+    (place / "device").mkdir(parents=True, exist_ok=True)
+    (place / "dev").write_bytes(data)
+    (place / "device" / "numa_node").write_bytes(data)
+    source = PtemplateDevices(folder)
+    for device in source.discover():
+        source.check(device)
+        source.describe(device)
+    is_device_id(data.decode(errors="surrogateescape"))
+
+
+_POD_DEVICES = {
+    "Data": {
+        "PodDeviceEntries": [
+            {"PodUID": "p", "ContainerName": "main", "ResourceName": "x.example/a", "DeviceIDs": {"-1": ["a", "b"]}},
+            {"PodUID": "q", "ContainerName": "main", "ResourceName": "x.example/a", "DeviceIDs": ["c"]},
+        ],
+        "RegisteredDevices": {"x.example/a": ["a", "b", "c"]},
+    },
+    "Checksum": 1,
+}
 PARSERS: tuple[Parser, ...] = (
+    _json("kubelet-checkpoint", _run_checkpoint, _POD_DEVICES),
+    Parser(name="sysfs", samples=lambda: (b"241:0\n", b"-1\n"), make=mutate.text_input, run=_run_sysfs),
     _json("manifest", _run_manifest, _MANIFEST, _INDEX),
     _json("image-configuration", _run_tag, _CONFIG),
     _json(
