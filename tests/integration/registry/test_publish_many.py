@@ -1,4 +1,4 @@
-"""All kernels of the archive at once, signed, to the real registry server: kills, no-ops, other machines."""
+"""Many kernels at once, signed, to the real registry server: kills, no-ops, other machines."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.buildah, pytest.mark.archive]
 
 _KILLS = 12
-_LEAST_CELLS = 20
+_LEAST_CELLS = 12
 _WRITTEN = re.compile(rb'"(?:PUT|PATCH|POST) /v2/\S+ HTTP/1.1" 20[12]')
 _ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"}
 
 
 class _Site:
-    """A signed project for every x86-64 kernel of the archive."""
+    """A signed project for every kernel of a series: more would take longer, and show nothing else."""
 
     def __init__(
         self, machine: Machine, server: RegistryServer, log: Path, project: Path, client: httpx.Client
@@ -57,7 +57,7 @@ class _Site:
         }
         key = self.project.parent / "images"
         settings["publish"] = {"signer": {"public_key": f"{key}.pub", "key_file": f"{key}.pem"}}
-        settings["groups"]["many"] = {"source": "debian", "arches": ["x86_64"]}
+        settings["groups"]["many"] = {"source": "debian", "arches": ["x86_64"], "kernels": ["6.12.*"]}
         settings["default_group"] = "many"
         file.write_text(yaml.safe_dump(settings))
         code, results = self.run("build")
