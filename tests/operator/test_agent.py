@@ -365,7 +365,7 @@ def test_what_a_source_raises_makes_devices_unwell_and_nothing_ends(
             assert agent.is_ready().well
 
     _run(work())
-    told = next(record.message for record in caplog.records if "found twice" in record.message)
+    (told,) = [record.message for record in caplog.records if "found twice" in record.message]
     assert "'../b' cannot be a device's name" in told
     assert "discover returned 'c', which is no Device" in told
 

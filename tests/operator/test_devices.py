@@ -305,3 +305,29 @@ def test_what_is_raised_becomes_a_sentence(error: Exception) -> None:
         assert len(str(caught.value)) < 400
 
     asyncio.run(work())
+
+
+def test_more_devices_than_can_be_are_left_out_and_asked_some_at_a_time() -> None:
+    class Many(_Hangs):
+        at_once = most = 0
+        lock = threading.Lock()
+
+        def discover(self) -> list[Device]:
+            return [Device(id=f"d{number}") for number in range(1100)]
+
+        def check(self, device: Device) -> Health:
+            with self.lock:
+                self.at_once += 1
+                self.most = max(self.most, self.at_once)
+            with self.lock:
+                self.at_once -= 1
+            return Health(well=True)
+
+    async def work() -> None:
+        source = Many()
+        seen, refused = await Looker(source, limit_s=60).look()
+        assert len(seen) == 1024
+        assert refused == ["more than 1024 devices: the others are left out"]
+        assert source.most <= 128
+
+    asyncio.run(work())

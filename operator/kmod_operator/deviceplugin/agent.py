@@ -65,6 +65,7 @@ class Agent:
         self._streamless_since = time.monotonic()
         self._alive_at = time.monotonic()
         self._troubles: dict[str, str] = {"start": "it has just begun"}
+        self._said: dict[str, str] = {}
         self._checkpoint: tuple[_Identity, frozenset[str] | None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -230,13 +231,13 @@ class Agent:
 
     def _trouble(self, about: str, words: str, *, is_fatal: bool = True) -> None:
         """Note what is wrong, or that nothing is; said once, when it changes."""
-        before = self._troubles.get(about, "")
-        if not words:
-            self._troubles.pop(about, None)
-        elif is_fatal:
-            self._troubles[about] = words
-        if words and words != before:
+        if words and words != self._said.get(about):
             _LOG.warning("%s", words, extra={"fields": {"about": about}})
+        self._said[about] = words
+        if words and is_fatal:
+            self._troubles[about] = words
+        else:
+            self._troubles.pop(about, None)
 
 
 class _Claim:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from kmod_operator.devices.source import DeviceSource
 
 _T = TypeVar("_T")
-_MOST_DEVICES = 4096
+_MOST_DEVICES = 1024
+_AT_ONCE = 128
 _MOST_WORDS = 300
 
 
@@ -46,6 +47,7 @@ class Looker:
         self._source = source
         self._limit_s = limit_s
         self._open: dict[str, _Question] = {}
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def look(self) -> tuple[list[Seen], list[str]]:
         """Return the devices that are there, and a sentence for each that cannot be one.
@@ -64,7 +66,8 @@ class Looker:
 
     async def _look_at(self, device: Device) -> Seen:
         try:
-            description, health = await self._ask(device.id, lambda: self._describe_and_check(device))
+            async with self._room:
+                description, health = await self._ask(device.id, lambda: self._describe_and_check(device))
         except _UnansweredError as error:
             description, health = None, Health(well=False, reason=f"how well it is, is not known: {error}")
         return Seen(device=device, description=description, health=health)
