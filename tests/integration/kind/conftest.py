@@ -11,8 +11,11 @@ import pytest
 from integration.kind.api_server import ApiServer, serve_api
 from integration.kind.client import Client
 from integration.kind.cluster import Cluster, describe, failure_dir
+from integration.kind.kmm_operator import install
 from integration.kind.make import make
 from integration.kind.recipe import KIND
+from integration.kind.registry_in_cluster import Registry, serve_registry
+from integration.kind.rollout import LABEL, set_label
 from integration.kind.world import world_around_us
 
 if TYPE_CHECKING:
@@ -40,3 +43,26 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     if request.session.testsfailed:
         describe(found, failure_dir())
     client.http.close()
+
+
+@pytest.fixture(scope="session")
+def registry(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with serve_registry(cluster, tmp_path_factory.mktemp("registry")) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """KMM in the cluster, which trusts the registry as OpenShift would tell it to."""
+    if cluster.world is not None:  # whoever brings a cluster brings KMM as well
+        install(cluster, tmp_path_factory.mktemp("kmm"), registry.authority_file.read_text())
+    return cluster
+
+
+@pytest.fixture
+def worker(operator: Cluster) -> Iterator[str]:
+    """A node with the device that the driver is for."""
+    (node,) = [name for name in operator.nodes if "control-plane" not in name]
+    set_label(operator.client, node, LABEL, "true")
+    yield node
+    set_label(operator.client, node, LABEL, None)

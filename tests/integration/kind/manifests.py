@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from programs import find_go
 
 from integration.kind.make import make
-from integration.kind.recipe import API_SERVER, Part
+from integration.kind.recipe import API_SERVER
 
-
-def source_dir(part: Part, module: str) -> Path:
-    """Return where the compiler keeps the files of a module, at the version that a part's go.mod pins."""
-    command = [find_go(), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module]
-    done = subprocess.run(command, cwd=part.sources, check=True, capture_output=True, text=True)
-    return Path(done.stdout.strip())
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def copy_sources(source: Path, target: Path) -> Path:

@@ -28,13 +28,31 @@ if TYPE_CHECKING:
 _PORT = 5443
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Registry:
     """A running registry: its address for everybody in the cluster's network, and what its users need."""
 
     host: str
     authority: Path
     auth_file: Path
+    folder: Path
+    held: contextlib.ExitStack
+    child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def authority_file(self) -> Path:
+        return self.authority / "ca.crt"
+
+    def start(self) -> None:
+        """Start it, for the first time or after its end, with all that it had."""
+        log = self.folder / "registry.log"
+        self.child = start(self.held, log, Path(need("docker-registry")), "serve", str(self.folder / "config.yml"))
+        _wait(self.host, self.authority_file, log)
+
+    def kill(self) -> None:
+        assert self.child is not None
+        self.child.kill()
+        self.child.wait()
 
     @property
     def pull_secret(self) -> str:
@@ -45,7 +63,6 @@ class Registry:
 def serve_registry(cluster: Cluster, folder: Path) -> Iterator[Registry]:
     """Run Debian's docker-registry on the address that the nodes' network has for this side."""
     assert cluster.world is not None
-    program = need("docker-registry")
     form = "{{range .IPAM.Config}}{{.Gateway}} {{end}}"
     address = next(
         word for word in cluster.world.docker("network", "inspect", "kind", "--format", form).split() if "." in word
@@ -63,14 +80,14 @@ def serve_registry(cluster: Cluster, folder: Path) -> Iterator[Registry]:
     (folder / "config.yml").write_text(json.dumps(settings))
     auth_file = folder / "auth.json"
     auth_file.write_text(json.dumps({"auths": {host: {"auth": base64.b64encode(b"user:secret").decode()}}}))
+    certificates = folder / "trusted"
+    certificates.mkdir()
+    shutil.copy(authority.file, certificates / "ca.crt")
     with contextlib.ExitStack() as held:
-        start(held, folder / "registry.log", Path(program), "serve", str(folder / "config.yml"))
-        _wait(host, authority.file, folder / "registry.log")
+        registry = Registry(host=host, authority=certificates, auth_file=auth_file, folder=folder, held=held)
+        registry.start()
         _tell_nodes(cluster, host, authority.file)
-        certificates = folder / "trusted"
-        certificates.mkdir()
-        shutil.copy(authority.file, certificates / "ca.crt")
-        yield Registry(host=host, authority=certificates, auth_file=auth_file)
+        yield registry
 
 
 def push(registry: Registry, archive: Path, name: str) -> str:
