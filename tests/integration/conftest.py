@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,23 +35,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """A container store, a package cache and the environment that selects them."""
+    """A container store, a package cache and the environment that selects them; ``prefix`` comes before each command."""
 
     folder: Path
     environment: dict[str, str]
+    prefix: tuple[str, ...] = ()
 
     def builder(
         self, project: Path, *arguments: str, check: bool = False, **more: Any
     ) -> subprocess.CompletedProcess[str]:
         # Tests keep certificates, public keys and unpacked sources beside their project.
         outside = ("--allow-outside", str(self.folder.parent))
-        command = [sys.executable, "-m", "builder", "--project", str(project), *arguments, *outside]
+        command = [*self.prefix, sys.executable, "-m", "builder", "--project", str(project), *arguments, *outside]
         return subprocess.run(
             command, env=self.environment, text=True, capture_output=True, check=check, timeout=900, **more
         )
 
     def with_environment(self, changes: dict[str, str]) -> Machine:
-        return Machine(self.folder, self.environment | changes)
+        return replace(self, environment=self.environment | changes)
 
     def tell(self, project: Path, *arguments: str) -> tuple[int, Any]:
         """Return the exit code of a verb, and what it says in JSON."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.conftest import open_machine
 from integration.kind.api_server import ApiServer, serve_api
 from integration.kind.client import Client
 from integration.kind.cluster import Cluster, describe, failure_dir
@@ -20,6 +22,8 @@ from integration.kind.world import world_around_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from integration.conftest import Machine
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +70,11 @@ def worker(operator: Cluster) -> Iterator[str]:
     set_label(operator.client, node, LABEL, "true")
     yield node
     set_label(operator.client, node, LABEL, None)
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A fresh container store for builds, which reach Debian's archive: the cluster's network does not."""
+    world = world_around_us()
+    with open_machine(tmp_path_factory.mktemp("machine")) as opened:
+        yield replace(opened, prefix=world.beyond() if world else ())

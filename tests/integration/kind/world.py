@@ -51,12 +51,20 @@ class WorldError(AssertionError):
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """A running world, known by its outermost process, and by the first of those inside."""
+    """A running world, known by its outermost process, and by the first of those inside.
+
+    ``outside`` is a number of an open file of the latter: the network around the world, which no mount has to keep.
+    """
 
     outer: int
     init: int
     data_dir: Path
+    outside: int
     is_around_us: bool = False
+
+    def beyond(self) -> tuple[str, ...]:
+        """Return what to put before a command, inside, that needs the network around the world: archives, registries."""
+        return ("nsenter", f"--net=/proc/{self.init}/fd/{self.outside}", "--")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -118,15 +126,17 @@ def start_world(data_dir: Path, *, stays: bool = False) -> World:
         sys.executable,
         str(_HERE / "init.py"),
     ]
-    with (PLACE / "dockerd.log").open("wb") as log:
+    with (PLACE / "dockerd.log").open("wb") as log, Path("/proc/self/ns/net").open("rb") as network:
         outer = subprocess.Popen(
-            [*command, *_engine(data_dir)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+            [*command, *_engine(data_dir)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            pass_fds=[network.fileno()],
+        )  # fmt: skip
+        outside = network.fileno()
     _OURS[outer.pid] = outer
-    state = {"outer": outer.pid, "began": _began(outer.pid), "data_dir": str(data_dir)}
+    state = {"outer": outer.pid, "began": _began(outer.pid), "data_dir": str(data_dir), "outside": outside}
     (PLACE / "state.json").write_text(json.dumps(state))
     try:
-        world = _wait(outer, data_dir)
+        world = _wait(outer, data_dir, outside)
     except BaseException:
         end_world()
         raise
@@ -150,11 +160,11 @@ def _engine(data_dir: Path) -> list[str]:
     ]
 
 
-def _wait(outer: subprocess.Popen[bytes], data_dir: Path) -> World:
+def _wait(outer: subprocess.Popen[bytes], data_dir: Path, outside: int) -> World:
     end = time.monotonic() + _STARTS_WITHIN_S
     while time.monotonic() < end and outer.poll() is None:
         if init := _child_of(outer.pid):
-            world = World(outer=outer.pid, init=init, data_dir=data_dir)
+            world = World(outer=outer.pid, init=init, data_dir=data_dir, outside=outside)
             if (PLACE / "docker.sock").exists() and world.run("docker", "version", check=False).returncode == 0:
                 return world
         time.sleep(0.2)
@@ -179,7 +189,7 @@ def find_world() -> World | None:
     init = _child_of(outer)
     if _began(outer) != state["began"] or init is None:
         return None
-    return World(outer=outer, init=init, data_dir=Path(state["data_dir"]))
+    return World(outer=outer, init=init, data_dir=Path(state["data_dir"]), outside=int(state.get("outside", 0)))
 
 
 def enter() -> dict[str, str]:
@@ -192,7 +202,9 @@ def world_around_us() -> World | None:
     if _INSIDE not in os.environ:
         return None
     state = json.loads((PLACE / "state.json").read_text())
-    return World(outer=0, init=1, data_dir=Path(state["data_dir"]), is_around_us=True)
+    return World(
+        outer=0, init=1, data_dir=Path(state["data_dir"]), outside=int(state.get("outside", 0)), is_around_us=True
+    )
 
 
 def end_world() -> None:
