@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REAL_MARKS = frozenset({"buildah", "archive", "bench", "kind", "preflight"})
 # Of Debian's essential packages, but umount, which comes with mount, and apt-config.
 _EVERYWHERE = {
-    "apt-config", "bash", "chmod", "chroot", "du", "ldconfig", "ldd", "ls", "nice", "sh", "sha256sum", "umount", "uname",
+    "apt-config", "bash", "chmod", "chroot", "cp", "du", "ldconfig", "ldd", "ls", "nice", "sh", "sha256sum", "umount", "uname",
 }  # fmt: skip
 # Used where somebody has it (docker), or comes with the Python packages (go); nothing is skipped or weaker without.
 _OPTIONAL = {"docker", "go"}

@@ -45,6 +45,13 @@ class Cluster:
     def nodes(self) -> list[str]:
         return [node["metadata"]["name"] for node in self.client.find("v1", "Node")]
 
+    @property
+    def containers(self) -> list[str]:
+        """Nodes that are containers of the world's engine, which can be entered; a machine of its own is none."""
+        assert self.world is not None
+        running = self.world.docker("ps", "--format={{.Names}}").split()
+        return [node for node in self.nodes if node in running]
+
 
 def create_cluster(world: World, programs: Mapping[str, Path], image: str, tell: Say = say) -> None:
     """Create the cluster of two nodes, and wait until it is ready; its address is one of the world.
@@ -109,7 +116,7 @@ def describe(cluster: Cluster, folder: Path) -> None:
     for pod in cluster.client.find("v1", "Pod"):
         _write_logs(cluster.client, pod, folder / "logs")
     if cluster.world is not None:
-        for node in cluster.nodes:
+        for node in cluster.containers:
             journal = cluster.world.run("docker", "exec", node, "journalctl", "--no-pager", check=False)
             (folder / f"{node}.journal").write_text(journal.stdout)
 

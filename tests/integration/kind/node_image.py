@@ -5,6 +5,7 @@ Entrypoint and units are those that kind's own module carries; the network of po
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -19,7 +20,7 @@ from integration.kind.make import Say, minutes, module_dir, say
 from integration.kind.recipe import KIND, KUBERNETES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from integration.kind.world import World
 
@@ -149,19 +150,33 @@ def _fill_context(context: Path, programs: Mapping[str, Path]) -> None:
 
 def _put_images_into(world: World, bare: str, images: list[str], name: str) -> None:
     """Load images into the container engine of a node, as kind's own builder does, and keep what came out."""
-    container = world.docker("run", "--detach", "--privileged", "--entrypoint=sleep", bare, "infinity")
+    with node_engine(world, bare) as container:
+        put_images(world, container, images)
+        stop_engine(world, container)
+        entry = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
+        world.docker("commit", "--change", entry, container, name)
+
+
+@contextlib.contextmanager
+def node_engine(world: World, image: str, *options: str) -> Iterator[str]:
+    """Have a container of a node's image in which nothing but its own container engine runs."""
+    container = world.docker("run", "--detach", "--privileged", *options, "--entrypoint=sleep", image, "infinity")
     try:
         world.docker("exec", "--detach", container, "containerd")
-        for _ in range(100):
+        for _ in range(300):
             if world.run("docker", "exec", container, "ctr", "version", check=False).returncode == 0:
                 break
             time.sleep(0.2)
-        load = f"docker save {' '.join(images)} | docker exec -i {container} ctr -n k8s.io images import --no-unpack --all-platforms --digests -"
-        world.run("sh", "-c", f"set -e; {load}")
-        world.docker(
-            "exec", container, "sh", "-c", "kill $(pidof containerd); while pidof containerd; do sleep 0.1; done"
-        )
-        entry = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
-        world.docker("commit", "--change", entry, container, name)
+        yield container
     finally:
         world.docker("rm", "--force", "--volumes", container)
+
+
+def put_images(world: World, container: str, images: Iterable[str]) -> None:
+    """Put images of the world's engine into that of a node."""
+    load = f"docker save {' '.join(images)} | docker exec -i {container} ctr -n k8s.io images import --no-unpack --all-platforms --digests -"
+    world.run("sh", "-c", f"set -e; {load}")
+
+
+def stop_engine(world: World, container: str) -> None:
+    world.docker("exec", container, "sh", "-c", "kill $(pidof containerd); while pidof containerd; do sleep 0.1; done")

@@ -115,11 +115,16 @@ def _wait(host: str, authority: Path, log: Path) -> None:
     raise AssertionError(f"the registry does not answer: {log.read_text(errors='replace')[-1000:]}")
 
 
+def trust_files(host: str, authority: Path) -> dict[str, bytes]:
+    """Return the files that let a node's container engine trust a registry, by their place on the node."""
+    place = f"etc/containerd/certs.d/{host}"
+    text = f'server = "https://{host}"\n[host."https://{host}"]\n  ca = "/{place}/ca.crt"\n'
+    return {f"{place}/ca.crt": authority.read_bytes(), f"{place}/hosts.toml": text.encode()}
+
+
 def _tell_nodes(cluster: Cluster, host: str, authority: Path) -> None:
     assert cluster.world is not None
-    place = f"/etc/containerd/certs.d/{host}"
-    for node in cluster.nodes:
-        cluster.world.docker("exec", node, "mkdir", "-p", place)
-        cluster.world.docker("cp", authority, f"{node}:{place}/ca.crt")
-        text = f'server = "https://{host}"\n[host."https://{host}"]\n  ca = "{place}/ca.crt"\n'
-        cluster.world.run("docker", "exec", "-i", node, "sh", "-c", f"cat > {place}/hosts.toml", input=text)
+    for node in cluster.containers:
+        for path, content in trust_files(host, authority).items():
+            script = f"mkdir -p $(dirname /{path}) && cat > /{path}"
+            cluster.world.run("docker", "exec", "-i", node, "sh", "-c", script, input=content.decode())
