@@ -210,8 +210,7 @@ def e2e(session: nox.Session) -> None:
     python = _python(session, "dev")
     _make_ready(session, "--e2e", "--tests")
     environment = {"PYTHONPATH": f"{_ROOT / 'tests'}:{_ROOT}"}
-    words = [word for word in session.posargs if word != "--real"]  # said to `tests`, in the same command
-    session.run(python, "-m", "integration.kind.e2e", *words, external=True, env=environment)
+    session.run(python, "-m", "integration.kind.e2e", *session.posargs, external=True, env=environment)
 
 
 @nox.session
