@@ -24,6 +24,9 @@ from builder.sources.lock_file import write_lock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# A plugin of one file, and imported by another that may be collected before: whoever comes first, it is the same.
+pytest.register_assert_rewrite("integration.engines")
+
 # The longest files of real tests, by the durations that every such run tells; signatures after those beside which the
 # engines are built that judge them (integration/engines.py).
 _LONG = (

@@ -27,6 +27,8 @@ _GROUPS = Path("/sys/fs/cgroup")
 _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; done; shift; exec "$@"'
 _NUMBERS = itertools.count()
 _MOST_FILES = 2_000_000
+# Looks are half a second apart: ten seconds.
+_COUNTS_EVERY = 20
 # Below this much free disk nothing else on the machine works any more.
 _RESERVE_BYTES = 256 * _MIB
 
@@ -217,8 +219,9 @@ def _hands_down(parent: Path) -> bool:
 class DiskWatch:
     """Looks now and then at what a compile has on disk.
 
-    Counting files costs; free space costs nothing to ask. So they are counted only where so much more of the file
-    system is used than at the start that the compile could be the reason.
+    Counting files costs; free space costs nothing to ask. So they are counted where so much more of the file system is
+    used than at any time since the start that the compile could be the reason; and every few seconds all the same,
+    because what others give back meanwhile hides what this one takes.
     """
 
     def __init__(self, folders: Iterable[Path], limit_bytes: int) -> None:
@@ -227,14 +230,18 @@ class DiskWatch:
         usage = os.statvfs(self._folders[0])
         self._free_bytes = usage.f_bavail * usage.f_frsize
         self._free_files = usage.f_favail
+        self._looks = 0
         self.hit: LimitHit | None = None
 
     def look(self) -> str:
         """Return why the compile has to stop, or nothing."""
         usage = os.statvfs(self._folders[0])
         free = usage.f_bavail * usage.f_frsize
+        self._free_bytes = max(self._free_bytes, free)
+        self._free_files = max(self._free_files, usage.f_favail)
+        self._looks += 1
         used, files = self._free_bytes - free, self._free_files - usage.f_favail
-        if used > self._limit or files > _MOST_FILES:
+        if used > self._limit or files > _MOST_FILES or self._looks % _COUNTS_EVERY == 0:
             self._count()
         elif free < _RESERVE_BYTES <= self._free_bytes:
             sentence = f"only {free // _MIB} MiB of disk are left at {self._folders[0]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,40 @@ def test_a_disk_that_runs_full_is_nobodys_fault(tmp_path: Path) -> None:
     monkey.undo()
     assert watch.hit is not None
     assert (watch.hit.failure_class, watch.hit.code) == ("infrastructure", "disk-full")
+
+
+def _usage(free_mib: int) -> os.statvfs_result:
+    return os.statvfs_result((2**20, 2**20, 2**30, free_mib, free_mib, 2**30, 2**30, 2**30, 0, 255))
+
+
+def test_what_others_give_back_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compile takes, another one is removed: free space has grown, and still each is held to its limit."""
+    free = [1000]
+    monkeypatch.setattr(os, "statvfs", lambda _: _usage(free[0]))
+    counted: list[str] = []
+
+    def count(_: DiskWatch, unit: str) -> int:
+        counted.append(unit)
+        return 100 * 2**20
+
+    monkeypatch.setattr(DiskWatch, "_sum", count)
+    watch = DiskWatch([tmp_path], 64 * 2**20)
+    free[0] = 2000
+    assert watch.look() == ""
+    assert not counted
+    free[0] = 1930  # it takes seventy of what there is now; of what there was, it would be more free than ever
+    assert watch.look() == "it wrote 100 MiB in 104857600 files; 64 MiB are allowed"
+
+
+def test_files_are_counted_now_and_then_whatever_free_space_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: _usage(1000))
+    monkeypatch.setattr(DiskWatch, "_sum", lambda _, unit: 100 * 2**20 if unit == "--block-size=1" else 3)
+    watch = DiskWatch([tmp_path], 64 * 2**20)
+    looks = [watch.look() for _ in range(limits_module._COUNTS_EVERY)]
+    assert looks[:-1] == [""] * (limits_module._COUNTS_EVERY - 1)
+    assert looks[-1] == "it wrote 100 MiB in 3 files; 64 MiB are allowed"
 
 
 def test_groups_by_hand_join_bound_and_tell(tmp_path: Path) -> None:
