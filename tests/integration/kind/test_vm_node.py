@@ -1,4 +1,4 @@
-"""A node on a driver's own kernel, with Secure Boot: KMM loads there what kmodsmith published."""
+"""A node on a driver's own kernel, with Secure Boot: KMM loads there what kmodsmith published, and nothing else."""
 
 from __future__ import annotations
 
@@ -149,6 +149,76 @@ def test_the_published_module_is_loaded_by_kmm_and_passes_its_smoke_test(
         assert _times_loaded(node) == before + 1
 
 
+@pytest.mark.parametrize(
+    ("who", "words", "kernel_words"),
+    [
+        ("stranger", "Key was rejected by service", "Loading of module with unavailable key is rejected"),
+        ("nobody", "Key was rejected by service", "Loading of unsigned module is rejected"),
+    ],
+    ids=["stranger", "nobody"],
+)
+def test_what_the_vendor_did_not_sign_is_refused_by_the_kernel_and_kmm_says_so(
+    node: VmNode, vendor: Vendor, kernels: list[NodeKernel], who: str, words: str, kernel_words: str
+) -> None:
+    certificate = make_certificate(vendor.folder, who)[1] if who == "stranger" else None
+    files = vendor.release(who, [kernels[0].name], certificate=certificate)
+    with applied(node, files, who):
+        wait_until(lambda: words in _worker_log(node, who), seconds=_PATIENCE_S, what="the worker's complaint")
+        assert kernel_words in node.ask("dmesg")
+        assert not _status(node, who)
+        assert not _is_labelled(node, who)
+        assert not _is_there(node)
+
+
+def test_an_ordered_upgrade_swaps_the_module(
+    node: VmNode, vendor: Vendor, kernels: list[NodeKernel], certificate: Path
+) -> None:
+    """Nothing changes on a node before its label asks for the new version."""
+    client, label = node.cluster.client, "kmm.node.kubernetes.io/version-module.ordered.ptemplate"
+    old, new = (
+        vendor.release("ordered", [kernels[0].name], version=version, certificate=certificate, ordered=True)
+        for version in ("1.0.0", "2.0.0")
+    )
+    with applied(node, old, "ordered") as old_images:
+        try:
+            _label(client, {label: "1.0.0"})
+            assert wait_for_module(node, "ordered")["config"]["containerImage"] == old_images[kernels[0].name]
+            before = _times_loaded(node)
+            new_images = apply(node, new)
+            assert new_images != old_images
+            time.sleep(5)  # nothing tells that nothing will happen
+            (status,) = _status(node, "ordered")
+            assert status["config"]["containerImage"] == old_images[kernels[0].name]
+            _label(client, {label: "2.0.0"})
+            wait_until(
+                lambda: _images(node, "ordered") == [new_images[kernels[0].name]],
+                seconds=_PATIENCE_S,
+                what="the module of the new version",
+            )
+            assert node.ask("cat /sys/module/ptemplate_char/version").strip() == "2.0.0"
+            assert _times_loaded(node) == before + 1
+            wait_until(
+                lambda: _is_labelled(node, "ordered"), seconds=_PATIENCE_S, what="the label of a node that is ready"
+            )
+        finally:
+            _label(client, {label: None})
+
+
+def test_a_kubelet_killed_in_the_middle_of_a_load_has_it_loaded_once(
+    node: VmNode, vendor: Vendor, kernels: list[NodeKernel], certificate: Path
+) -> None:
+    namespace = "killed-kubelet"
+    files = vendor.release(namespace, [kernels[0].name], certificate=certificate)
+    with applied(node, files, namespace):
+        wait_until(lambda: _worker_pod(node, namespace), seconds=_PATIENCE_S, what="a worker pod")
+        before = _times_loaded(node)
+        node.ask("kill -9 $(pidof kubelet)")
+        wait_for_module(node, namespace)
+        assert _is_there(node)
+        assert _times_loaded(node) == before + 1
+        assert len(_status(node, namespace)) == 1
+
+
 # What the tests above ask for.
 
 
@@ -209,6 +279,10 @@ def _status(node: VmNode, namespace: str) -> list[dict[str, Any]]:
     return [module for module in modules if module["namespace"] == namespace and module.get("config")]
 
 
+def _images(node: VmNode, namespace: str) -> list[str]:
+    return [module["config"]["containerImage"] for module in _status(node, namespace)]
+
+
 def _is_labelled(node: VmNode, namespace: str) -> bool:
     labels = node.cluster.client.get("v1", "Node", NODE)["metadata"]["labels"]
     return f"kmm.node.kubernetes.io/{namespace}.ptemplate.ready" in labels
@@ -221,6 +295,18 @@ def _is_there(node: VmNode) -> bool:
 def _times_loaded(node: VmNode) -> int:
     """How often the driver has begun in this boot: it says so each time."""
     return len([line for line in node.ask("dmesg").splitlines() if "ptemplate_char: " in line and "devices of" in line])
+
+
+def _worker_pod(node: VmNode, namespace: str) -> str:
+    for pod in node.cluster.client.find("v1", "Pod", namespace):
+        if pod["metadata"]["name"].startswith("kmm-worker-"):
+            return str(pod["metadata"]["name"])
+    return ""
+
+
+def _worker_log(node: VmNode, namespace: str) -> str:
+    path = f"/api/v1/namespaces/{namespace}/pods/{_worker_pod(node, namespace)}/log"
+    return node.cluster.client.text(path, container="worker")
 
 
 def _label(client: Client, labels: dict[str, str | None]) -> None:
