@@ -82,9 +82,9 @@ async def _test_itself() -> int:
             running = asyncio.create_task(agent.run(stop))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SELF_TEST_S):
-                    while not (root / settings.socket_name).is_socket() and not running.done():  # noqa: ASYNC110
+                    while not settings.socket.is_socket() and not running.done():  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
-            listens = (root / settings.socket_name).is_socket()
+            listens = settings.socket.is_socket()
             stop.set()
             await running
     _LOG.info("self-test %s", "passed" if listens else "failed: nothing listens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _RESOURCE = re.compile(rf"({_LABEL}(?:\.{_LABEL})*)/([A-Za-z0-9](?:[A-Za-z0-9_-]{{0,52}}[A-Za-z0-9])?)", re.ASCII)
 _INJECTIONS = ("cdi", "nodes")
 _MOST_REPLICAS = 1024
+_LONGEST_SOCKET = 107
 
 
 class SettingError(Exception):
@@ -61,6 +63,11 @@ class Settings:
         """The name of our socket in kubelet's folder."""
         return f"{self.told_resource.replace('/', '_')}.sock"
 
+    @property
+    def socket(self) -> Path:
+        """Where kubelet finds us."""
+        return self.plugin_dir / self.socket_name
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return what variables that begin with ``KMOD_`` say; those that are absent or empty have a default.
@@ -77,7 +84,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     injection = known.get("KMOD_INJECTION", Settings.injection)
     if injection not in _INJECTIONS:
         raise SettingError(f"KMOD_INJECTION is {injection!r}; it is one of {', '.join(_INJECTIONS)}")
-    return Settings(
+    settings = Settings(
         resource=resource,
         source=known.get("KMOD_SOURCE", Settings.source),
         injection=injection,
@@ -89,6 +96,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         root=_folder(known, "KMOD_ROOT", Settings.root),
         port=_number(known, "KMOD_LISTEN", Settings.port, 0, 65535),
     )
+    if len(os.fsencode(settings.socket)) > _LONGEST_SOCKET:
+        raise SettingError(f"KMOD_RESOURCE is too long: the kernel takes no socket of the name {settings.socket}")
+    return settings
 
 
 def _number(known: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

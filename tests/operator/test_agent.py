@@ -184,8 +184,18 @@ def test_a_device_that_a_pod_has_stays_listed_when_it_is_gone(node: FakeNode) ->
             await kubelet.until(_last(n1=_UNWELL, n2=_WELL))
             write()
             await kubelet.until(_last(n2=_WELL))
-            (node.settings.plugin_dir / "kubelet_internal_checkpoint").write_bytes(b"[[[")
-            await kubelet.until(_last(n2=_WELL))
+            file = node.settings.plugin_dir / "kubelet_internal_checkpoint"
+            for put in (
+                lambda: file.write_bytes(b"[[["),
+                lambda: os.mkfifo(file),
+                lambda: file.symlink_to("/dev/zero"),
+            ):
+                file.unlink()
+                put()
+                node.plug(3)
+                await kubelet.until(_last(n2=_WELL, n3=_WELL))
+                node.unplug(3)
+                await kubelet.until(_last(n2=_WELL))
             assert agent.is_ready().well
 
     _run(work())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -223,12 +224,28 @@ def test_the_samples_devices(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("", "not of the form"), ("a", "not of the form"), ("a:b c", "not of the form"), ("nowhere:Class", "No module named"),
+    [("", "not of the form"), ("a", "not of the form"), ("a:b c", "not of the form"), ("nowhere:Class", "No module named"), ("..a:B", "cannot be loaded"),
      ("json:Absent", "has no discover, check, describe"), ("json:JSONDecoder", "has no discover")],
 )  # fmt: skip
 def test_a_class_that_is_not_there_is_named(name: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(NoSourceError, match=told):
         load_source(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("class A(:", "cannot be loaded: SyntaxError"), ("raise RuntimeError('no bus')", "cannot be loaded: RuntimeError: no bus"),
+     ("class A:\n def __init__(self, root): raise OSError('no')\n discover = check = describe = print", "cannot be made: OSError: no")],
+    ids=["no Python", "raises when loaded", "raises when made"],
+)  # fmt: skip
+def test_a_class_that_raises_is_named_with_what_it_raised(
+    content: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vendors_own.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "vendors_own", raising=False)
+    with pytest.raises(NoSourceError, match=f"'vendors_own:A' {told}"):
+        load_source("vendors_own:A", tmp_path)
 
 
 def test_the_samples_class_is_found(tmp_path: Path) -> None:

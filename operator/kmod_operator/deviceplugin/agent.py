@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kmod_operator.deviceplugin.cdi_folder import CdiFolder
 from kmod_operator.deviceplugin.checkpoint import CHECKPOINT_NAME, read_checkpoint
+from kmod_operator.deviceplugin.claim import Claim
+from kmod_operator.deviceplugin.identity import Identity, identify
 from kmod_operator.deviceplugin.plugin import DevicePlugin
 from kmod_operator.deviceplugin.rpc import PluginServer, RegistrationError, register
 from kmod_operator.devices.inventory import Inventory, changes, fail, look, unwell
@@ -24,7 +25,6 @@ from kmod_operator.devices.replicas import device_of
 from kmod_operator.status_server import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kmod_operator.deviceplugin.metrics import Metrics
@@ -40,14 +40,6 @@ _ALIVE_WITHIN_S = 60.0
 _MOST_CHECKPOINT_BYTES = 64 * 1024**2
 
 
-class _Identity(NamedTuple):
-    """Tells a socket from another of the same name."""
-
-    device: int
-    inode: int
-    changed_ns: int
-
-
 class Agent:
     """The device plugin of one resource on one node."""
 
@@ -60,20 +52,21 @@ class Agent:
         self._seen = Inventory()
         self._inventory = Inventory()
         self._server: PluginServer | None = None
-        self._own: _Identity | None = None
-        self._registered_at: _Identity | None = None
+        self._own: Identity | None = None
+        self._registered_at: Identity | None = None
         self._streamless_since = time.monotonic()
         self._alive_at = time.monotonic()
         self._troubles: dict[str, str] = {"start": "it has just begun"}
         self._said: dict[str, str] = {}
-        self._checkpoint: tuple[_Identity, frozenset[str] | None] | None = None
+        self._checkpoint: tuple[Identity, frozenset[str] | None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then nothing of ours listens any more. The runtime's file stays: pods need it."""
-        with self._alone() as is_ours:
+        claim = Claim(self._settings.cdi_dir / f".{self._settings.socket_name}.lock", self._trouble)
+        with claim:
             while not stop.is_set():
                 self._alive_at = time.monotonic()
-                claimed = is_ours()
+                claimed = claim.is_ours()
                 self._trouble("start", "")
                 if claimed:
                     await self._turn()
@@ -155,8 +148,8 @@ class Agent:
 
     async def _serve(self) -> None:
         """Listen where kubelet looks for us; a socket that is not ours, or none, means to begin anew."""
-        socket = self._settings.plugin_dir / self._settings.socket_name
-        if self._server is not None and self._own is not None and _identify(socket) == self._own:
+        socket = self._settings.socket
+        if self._server is not None and self._own is not None and identify(socket) == self._own:
             return
         await self._stop_serving()
         server = PluginServer(self._plugin)
@@ -166,10 +159,10 @@ class Agent:
             self._trouble("socket", f"{socket} cannot be made: {error}")
             return
         self._trouble("socket", "")
-        self._server, self._own = server, _identify(socket)
+        self._server, self._own = server, identify(socket)
 
     async def _register(self) -> None:
-        kubelet = _identify(self._settings.plugin_dir / _KUBELET)
+        kubelet = identify(self._settings.plugin_dir / _KUBELET)
         if self._server is None or kubelet is None:
             self._registered_at = None
             self._trouble("kubelet", "" if kubelet else f"{self._settings.plugin_dir / _KUBELET} is not there")
@@ -197,8 +190,8 @@ class Agent:
     async def _stop_serving(self) -> None:
         if self._server is None:
             return
-        socket = self._settings.plugin_dir / self._settings.socket_name
-        is_ours = _identify(socket) == self._own
+        socket = self._settings.socket
+        is_ours = identify(socket) == self._own
         self._plugin.end_streams()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STREAMS_END_WITHIN_S):
@@ -213,21 +206,13 @@ class Agent:
     def _in_use(self) -> frozenset[str]:
         """Return the devices that pods have: by kubelet's own file, or all ever given where it says nothing."""
         file = self._settings.plugin_dir / CHECKPOINT_NAME
-        identity = _identify(file)
+        identity = identify(file)
         if identity is None:
             return frozenset(self._plugin.given)
         if self._checkpoint is None or self._checkpoint[0] != identity:
             self._checkpoint = identity, _read_checkpoint(file, self._settings.told_resource)
         names = self._checkpoint[1]
         return frozenset(self._plugin.given) if names is None else frozenset(map(device_of, names))
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[_Claim]:
-        claim = _Claim(self._settings.cdi_dir / f".{self._settings.socket_name}.lock", self._trouble)
-        try:
-            yield claim
-        finally:
-            claim.release()
 
     def _trouble(self, about: str, words: str, *, is_fatal: bool = True) -> None:
         """Note what is wrong, or that nothing is; said once, when it changes."""
@@ -240,54 +225,11 @@ class Agent:
             self._troubles.pop(about, None)
 
 
-class _Claim:
-    """One instance works at a time: while a DaemonSet is rolled out, two are there, and would take each other's socket.
-
-    A lock ends with its process, however that ends. It lies in the runtime's folder, because kubelet empties its own
-    when it starts.
-    """
-
-    def __init__(self, file: Path, trouble: Callable[[str, str], None]) -> None:
-        self._file = file
-        self._trouble = trouble
-        self._descriptor: int | None = None
-
-    def __call__(self) -> bool:
-        """Tell whether this is the instance that works; asked again and again until it is."""
-        if self._descriptor is not None:
-            return True
-        try:
-            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            self._trouble("claim", f"{self._file} cannot be opened: {error}")
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            self._trouble("claim", "another instance serves this resource on this node; this one waits until it ends")
-            return False
-        self._trouble("claim", "")
-        self._descriptor = descriptor
-        return True
-
-    def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _identify(file: Path) -> _Identity | None:
-    try:
-        found = file.lstat()
-    except OSError:
-        return None
-    return _Identity(found.st_dev, found.st_ino, found.st_ctime_ns)
-
-
 def _read_checkpoint(file: Path, resource: str) -> frozenset[str] | None:
     try:
-        with file.open("rb") as content:
+        # Whatever else lies there is not followed, and not waited for.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as content:  # noqa: PTH123 - a descriptor
             return read_checkpoint(content.read(_MOST_CHECKPOINT_BYTES), resource)
     except OSError:
         return None

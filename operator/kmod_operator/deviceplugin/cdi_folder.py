@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from kmod_operator.deviceplugin.identity import Identity, identify
 from kmod_operator.devices.cdi import cdi_file_name, cdi_spec
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class CdiFolder:
     def __init__(self, folder: Path, kind: str) -> None:
         self._file = folder / cdi_file_name(kind)
         self._kind = kind
-        self._identity: tuple[int, int, int] | None = None
+        self._identity: Identity | None = None
         self._content = ""
         self._known: dict[str, Description] = {}
 
@@ -31,7 +32,7 @@ class CdiFolder:
             OSError: it cannot be written; it says what it said before.
         """
         content = cdi_spec(self._kind, devices.items())
-        if content == self._content and self._identity is not None and self._identity == _identity(self._file):
+        if content == self._content and self._identity is not None and self._identity == identify(self._file):
             return
         fresh = self._file.with_name(f".{self._file.name}.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,16 +41,8 @@ class CdiFolder:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._file)  # at once: the runtime never sees a half
-        self._content, self._known, self._identity = content, dict(devices), _identity(self._file)
+        self._content, self._known, self._identity = content, dict(devices), identify(self._file)
 
     def knows(self, name: str, description: Description) -> bool:
         """Tell whether the runtime gives a container this with a device."""
         return self._known.get(name) == description
-
-
-def _identity(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.lstat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

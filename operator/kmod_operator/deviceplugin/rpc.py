@@ -6,7 +6,6 @@ Source: k8s.io/kubelet v0.34.4, pkg/apis/deviceplugin/v1beta1.
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 _VERSION = "v1beta1"
 _ANSWERS_WITHIN_S = 5.0
 _HEALTH = {True: "Healthy", False: "Unhealthy"}
-_LOG = logging.getLogger(__name__)
 
 
 class RegistrationError(Exception):

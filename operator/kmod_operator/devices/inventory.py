@@ -10,7 +10,6 @@ from kmod_operator.devices.model import Description, Device, Health
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-_NEW = 1_000_000
 _GONE = Health(well=False, reason="it is gone, and a pod has it still")
 
 
@@ -120,7 +119,7 @@ def _after(old: Entry | None, one: Seen, good_looks: int) -> Entry:
     entry = Entry(device=one.device, description=one.description or known, health=one.health, good_looks=0)
     if not one.health.well:
         return entry
-    count = min(old.good_looks + 1, _NEW) if old else _NEW
+    count = old.good_looks + 1 if old else good_looks
     if count >= good_looks:
         return replace(entry, good_looks=count)
     return replace(entry, health=Health(well=False, reason=_waiting(count, good_looks)), good_looks=count)

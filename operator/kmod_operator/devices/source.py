@@ -44,10 +44,13 @@ def load_source(name: str, root: Path) -> DeviceSource:
         raise NoSourceError(f"{name!r} is not of the form 'module:Class'")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise NoSourceError(f"{name!r} cannot be loaded: {error}") from error
+    except Exception as error:  # a partner's module runs when it is loaded, and may raise anything
+        raise NoSourceError(f"{name!r} cannot be loaded: {type(error).__name__}: {error}") from error
     found = getattr(module, class_name, None)
     missing = [word for word in ("discover", "check", "describe") if not callable(getattr(found, word, None))]
     if missing or not callable(found):
         raise NoSourceError(f"{name!r} is no source of devices: it has no {', '.join(missing)}")
-    return cast("DeviceSource", found(root))
+    try:
+        return cast("DeviceSource", found(root))
+    except Exception as error:
+        raise NoSourceError(f"{name!r} cannot be made: {type(error).__name__}: {error}") from error

@@ -169,8 +169,12 @@ def test_a_thousand_restarts_of_the_plugin(node: FakeNode) -> None:
     _run(work())
 
 
+def _status_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
 def test_the_program_killed_at_any_moment(node: FakeNode) -> None:
-    """The real process by its real settings: kill -9, a second one beside it, and the end that a cluster asks for."""
+    """The real process by its real settings, root without a capability: kill -9, a second one beside it, SIGTERM."""
 
     async def work() -> None:
         node.plug(0)
@@ -182,6 +186,7 @@ def test_the_program_killed_at_any_moment(node: FakeNode) -> None:
 
         async def start() -> asyncio.subprocess.Process:
             return await asyncio.create_subprocess_exec(
+                "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--",
                 sys.executable, "-m", "kmod_operator", "device-plugin", cwd=_OPERATOR, env=environment,
                 stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
@@ -189,6 +194,7 @@ def test_the_program_killed_at_any_moment(node: FakeNode) -> None:
         async with run_device_manager(node.root / "kubelet") as manager:
             process = await start()
             await _until(manager, (1, 1))
+            assert "CapEff:\t0000000000000000\n" in _status_of(process.pid)
             for _ in range(3):
                 second = await start()
                 process.kill()
