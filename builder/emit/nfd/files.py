@@ -154,8 +154,9 @@ _EXAMPLE = (
 
 
 def _tell(driver: Driver, devices: DeviceTerms) -> Iterator[str]:
-    labels = ", ".join(f"{key}={value}" for key, value in labels_of(driver).items())
-    if not any(map(_is_made, driver.kmm.selector)):
+    made = labels_of(driver)
+    labels = ", ".join(f"{key}={value}" for key, value in made.items())
+    if not made.items() <= driver.kmm.selector.items():
         yield (
             f"The Module of {driver.name} does not select by {labels}, which this rule makes: put it under "
             "kmm.selector in versions.yaml, or the rule changes nothing."

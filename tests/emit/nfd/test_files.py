@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,17 @@ def test_the_label_is_the_one_that_the_module_selects_by(
     assert _rule(*aliases, kmm={"selector": selector})["spec"]["rules"][0]["labels"] == labels
     told = any("does not select by" in sentence for sentence in emit_nfd(facts, Flavour.UPSTREAM).told)
     assert told == (not labels.items() <= selector.items())
+
+
+def test_a_driver_that_is_called_like_a_label_of_nfds_can_follow_the_advice() -> None:
+    """Its own label, taken over into the selector as it is told to: then there is nothing to tell any more."""
+    label = "feature.node.kubernetes.io/usb-thing"
+    for selector, is_told in (({"gpu": "true"}, True), ({label: "true"}, False)):
+        facts = nfd_facts(*PCI_ALIASES, kmm={"selector": selector})
+        facts = replace(facts, driver=facts.driver.model_copy(update={"name": "usb-thing"}))
+        assert labels_of(facts.driver) == {label: "true"}
+        told = emit_nfd(facts, Flavour.UPSTREAM).told
+        assert any("does not select by" in sentence for sentence in told) == is_told
 
 
 def test_lint_finds_the_same_word_in_both_and_sees_where_it_is_not(tmp_path: Path) -> None:
