@@ -72,6 +72,15 @@ def worker(operator: Cluster) -> Iterator[str]:
     set_label(operator.client, node, LABEL, None)
 
 
+@pytest.fixture
+def both(operator: Cluster, worker: str) -> Iterator[tuple[str, str]]:
+    """Two nodes with the device: the worker, and the one that runs the control plane, and with it KMM's manager."""
+    (other,) = [node for node in operator.nodes if node != worker]
+    set_label(operator.client, other, LABEL, "true")
+    yield worker, other
+    set_label(operator.client, other, LABEL, None)
+
+
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A fresh container store for builds, which reach Debian's archive: the cluster's network does not."""

@@ -156,7 +156,7 @@ def _start(times: _Times, *, keep: bool) -> World:
 
 def _inside(world: World) -> dict[str, str]:
     names = {"KMODSMITH_E2E_KUBECONFIG": str(KUBECONFIG), "KMODSMITH_E2E_CONTEXT": CONTEXT}
-    return names | enter() | world.environment
+    return names | enter(world) | world.environment
 
 
 def _run_pytest(prefix: list[str], words: list[str], environment: dict[str, str]) -> int:

@@ -19,7 +19,7 @@ import yaml
 
 from integration.kind.api_server import free_ports, stop
 from integration.kind.client import Client, Refused, wait_until
-from integration.kind.make import make, module_dir
+from integration.kind.make import make, sources_of
 from integration.kind.recipe import KMM_WEBHOOK
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from integration.kind.api_server import ApiServer
 
 _DATA = Path(__file__).parents[2] / "data" / "kmm" / "crds"
-_MODULE = "github.com/rh-ecosystem-edge/kernel-module-management"
 _PATH = "validate-kmm-sigs-x-k8s-io-v1beta1-module"
 _CRD_API = "apiextensions.k8s.io/v1"
 
@@ -50,7 +49,7 @@ def released_crds(version: KmmVersion, flavour: Flavour) -> list[dict[str, Any]]
 
 def source_dir() -> Path:
     """Return where the compiler keeps KMM's own files, at the commit of programs/kmm/go.mod."""
-    return module_dir(KMM_WEBHOOK, _MODULE)
+    return sources_of(KMM_WEBHOOK)
 
 
 def pinned_crds() -> list[dict[str, Any]]:

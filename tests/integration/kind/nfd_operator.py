@@ -8,7 +8,7 @@ import yaml
 
 from integration.kind.client import wait_until
 from integration.kind.cluster import load_images
-from integration.kind.make import make, module_dir
+from integration.kind.make import make, sources_of
 from integration.kind.manifests import copy_sources, kustomize
 from integration.kind.node_image import import_image
 from integration.kind.recipe import NFD
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 NAMESPACE = "node-feature-discovery"
 API = "nfd.k8s-sigs.io/v1alpha1"
 _IMAGE = "kmodsmith-e2e-nfd:1"
-_MODULE = "sigs.k8s.io/node-feature-discovery"
 
 
 def install(cluster: Cluster, folder: Path) -> None:
@@ -40,7 +39,7 @@ def install(cluster: Cluster, folder: Path) -> None:
 
 def crds() -> list[dict[str, Any]]:
     """Return its CustomResourceDefinitions, out of its module."""
-    file = module_dir(NFD, _MODULE) / "deployment" / "base" / "nfd-crds" / "nfd-api-crds.yaml"
+    file = sources_of(NFD) / "deployment" / "base" / "nfd-crds" / "nfd-api-crds.yaml"
     return list(yaml.safe_load_all(file.read_text()))
 
 
@@ -51,7 +50,7 @@ def _is_there(client: Client) -> bool:
 
 def _manifests(folder: Path) -> list[dict[str, Any]]:
     """Return its own manifests with our image, without what removes objects of nodes that are gone: nobody built that."""
-    place = copy_sources(module_dir(NFD, _MODULE) / "deployment", folder / "deployment")
+    place = copy_sources(sources_of(NFD) / "deployment", folder / "deployment")
     items = [item for item in kustomize(place / "overlays" / "default") if item["metadata"]["name"] != "nfd-gc"]
     for item in items:
         if item["kind"] in {"Deployment", "DaemonSet"}:

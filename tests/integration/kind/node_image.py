@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integration.kind.debian import NODE_PACKAGES, PROXY_PACKAGES, make_root
-from integration.kind.make import Say, minutes, module_dir, say
+from integration.kind.make import Say, minutes, say, sources_of
 from integration.kind.recipe import KIND, KUBERNETES
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _make_images(world: World, programs: Mapping[str, Path], proxy_root: Path) -
 
 
 def _fill_context(context: Path, programs: Mapping[str, Path]) -> None:
-    files = module_dir(KIND, "sigs.k8s.io/kind") / "images" / "base" / "files"
+    files = sources_of(KIND) / "images" / "base" / "files"
     shutil.copytree(files, context / "kind")
     subprocess.run(
         ["chmod", "-R", "u+w", str(context / "kind")], check=True

@@ -20,7 +20,7 @@ from integration.kind.node_image import import_image
 from integration.kind.registry_in_cluster import Registry, push
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from integration.kind.client import Client
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NAMESPACE = "drv"
 LABEL = "feature.node.kubernetes.io/drv"
 KMM_API = "kmm.sigs.x-k8s.io/v1beta1"
+TOLERATIONS = ({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},)
+"""For drivers of the node that runs the control plane, too."""
 _NMC = (KMM_API, "NodeModulesConfig")
 
 
@@ -70,12 +72,17 @@ def make_facts(registry: Registry, digests: Mapping[str, str], *, version: str =
 
 
 def apply_files(client: Client, facts: KmmFacts, pull_secret: str) -> dict[str, Any]:
-    """Apply the files as they are, in their order; secrets get their values, as the file says. Returns the Module."""
+    """Apply what ``emit kmm`` makes of facts; returns the Module."""
+    files = emit_kmm(facts, KmmVersion.V2_4, Flavour.OPENSHIFT)
+    wanted = [text for name, text in files.items() if name.endswith(".yaml") and name != "imageset-config.yaml"]
+    return apply_texts(client, wanted, pull_secret)
+
+
+def apply_texts(client: Client, texts: Iterable[str], pull_secret: str) -> dict[str, Any]:
+    """Apply files as they are, in their order; secrets get their values, as the file says. Returns the Module."""
     module: dict[str, Any] = {}
-    for name, content in emit_kmm(facts, KmmVersion.V2_4, Flavour.OPENSHIFT).items():
-        if not name.endswith(".yaml") or name == "imageset-config.yaml":
-            continue
-        for item in yaml.safe_load_all(content):
+    for text in texts:
+        for item in yaml.safe_load_all(text):
             if item["kind"] == "Secret":
                 item["stringData"] = {".dockerconfigjson": pull_secret}
             applied = client.apply(item)
@@ -110,9 +117,18 @@ def loaded_on(client: Client, node: str) -> list[dict[str, Any]]:
     return [module for item in found for module in (item.get("status") or {}).get("modules") or ()]
 
 
-def worker_pods(client: Client) -> list[dict[str, Any]]:
-    pods = client.find("v1", "Pod", NAMESPACE)
+def worker_pods(client: Client, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Return the pods by which KMM loads and unloads."""
+    pods = client.find("v1", "Pod", namespace)
     return [pod for pod in pods if pod["metadata"]["name"].startswith("kmm-worker-")]
+
+
+def worker_log(client: Client, namespace: str = NAMESPACE) -> str:
+    """Return what the only worker there is has said."""
+    (pod,) = worker_pods(client, namespace)
+    (container,) = pod["spec"]["containers"]
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/log"
+    return client.text(path, container=container["name"])
 
 
 def loader_status(client: Client) -> dict[str, Any]:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from integration.kind import e2e, runc_wrap
-from integration.kind.recipe import API_SERVER, ETCD, NODE
+from integration.kind import e2e, make, runc_wrap
+from integration.kind.recipe import API_SERVER, ETCD, KIND, NODE, PAUSE
+from integration.kind.world import find_world, name_world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fakes.tools import FakeTools
 
 
 @pytest.fixture
@@ -85,6 +88,44 @@ def test_peers_are_built_beside_and_end_with_the_run(tmp_path: Path, monkeypatch
     with lock.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert not list(tmp_path.glob("kmodsmith/e2e/kmm-*")), "what is there is whole"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/", "../etc", "a b", "A", "-a", "a-", "a\n", "é", "x" * 25])
+def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+    """What is called by it is removed, with all that is in it."""
+    with pytest.raises(SystemExit, match="KMODSMITH_E2E_NAME is .*small letters"):
+        name_world(name)
+
+
+def test_a_world_is_called_by_its_name() -> None:
+    assert [name_world(name) for name in ("e2e", "systemd", "x" * 24)] == [
+        "kmodsmith-e2e", "kmodsmith-systemd", f"kmodsmith-{'x' * 24}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", '{"outer": "x"}', '{"outer": null, "data_dir": 1}'])
+def test_a_state_that_is_half_or_strange_is_no_world(
+    text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("integration.kind.world.PLACE", tmp_path)
+    (tmp_path / "state.json").write_text(text)
+    assert find_world() is None
+
+
+def test_what_fetches_goes_around_a_world(
+    fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A test inside may need a part before anybody has begun to build it."""
+    fake_tools.add("around", "echo no network >&2; exit 1")
+    monkeypatch.setattr(make, "find_go", lambda: "go")
+    monkeypatch.setenv(make.BEYOND, "around --net=x --")
+    with pytest.raises(make.BuildError, match=r"sigs.k8s.io/kind cannot be fetched:\nno network"):
+        make.sources_of(KIND)
+    with pytest.raises(make.BuildError, match="pause cannot be built:\nno network"):
+        make._compile(PAUSE, tmp_path, "go", lambda _: None)
+    download, build = fake_tools.calls("around")
+    assert download == ["--net=x", "--", "go", "mod", "download", "-json", "sigs.k8s.io/kind"]
+    assert build[:5] == ["--net=x", "--", "nice", "go", "build"]
 
 
 def test_runc_is_asked_for_no_more_than_there_is(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from integration.kind.kmm_operator import WORKER, make_worker_image, use_worker,
 from integration.kind.recorder import Recorder, serve_recorder
 from integration.kind.rollout import (
     LABEL,
+    TOLERATIONS,
     apply_files,
     have_authorities,
     kernel_of_nodes,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kind
 _READY = "kmm.node.kubernetes.io/drv.drv.ready"
-_TOLERATIONS = ({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},)
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +63,6 @@ def recorder(recording: Recorder) -> Iterator[Recorder]:
     recording.gate.set()
 
 
-@pytest.fixture
-def both(operator: Cluster, worker: str) -> Iterator[tuple[str, str]]:
-    """Two nodes with the device: the worker, and the one that runs the control plane, and with it KMM's manager."""
-    (other,) = [node for node in operator.nodes if node != worker]
-    set_label(operator.client, other, LABEL, "true")
-    yield worker, other
-    set_label(operator.client, other, LABEL, None)
-
-
 class _Rollout:
     """A Module for two nodes, of an image that no node has yet."""
 
@@ -79,7 +70,7 @@ class _Rollout:
         self.client, self.registry, self.nodes = cluster.client, registry, nodes
         digest = push_driver(cluster, registry, folder, str(time.time_ns()))
         self.image = f"{registry.host}/org/drv@{digest}"
-        self._facts = make_facts(registry, {kernel_of_nodes(): digest}, tolerations=_TOLERATIONS)
+        self._facts = make_facts(registry, {kernel_of_nodes(): digest}, tolerations=TOLERATIONS)
 
     def begin(self) -> None:
         self.module = apply_files(self.client, self._facts, self.registry.pull_secret)

@@ -8,7 +8,6 @@ import pytest
 
 from integration.kind.client import wait_until
 from integration.kind.rollout import (
-    NAMESPACE,
     apply_files,
     have_authorities,
     kernel_of_nodes,
@@ -17,6 +16,7 @@ from integration.kind.rollout import (
     push_driver,
     remove,
     wanted_on,
+    worker_log,
     worker_pods,
 )
 
@@ -43,7 +43,7 @@ def test_nodes_pull_the_published_image_by_digest_and_try_to_load(
         assert wanted["config"]["containerImage"] == f"{registry.host}/org/drv@{digest}"
         assert wanted["config"]["kernelVersion"] == kernel
         wait_until(lambda: _copied(client, digest), seconds=120, what="a worker pod that has our image")
-        text = wait_until(lambda: _worker_log(client), seconds=120, what="words of the worker")
+        text = wait_until(lambda: worker_log(client), seconds=120, what="words of the worker")
         assert "modprobe" in text
         assert "drv" in text
     finally:
@@ -56,13 +56,6 @@ def _copied(client: Client, digest: str) -> bool:
     (pod,) = worker_pods(client)
     (state,) = pod["status"]["initContainerStatuses"]
     return digest in state["imageID"] and state["state"].get("terminated", {}).get("exitCode") == 0
-
-
-def _worker_log(client: Client) -> str:
-    (pod,) = worker_pods(client)
-    (container,) = pod["spec"]["containers"]
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/log"
-    return client.text(path, container=container["name"])
 
 
 def test_a_kernel_without_mapping_is_left_alone(operator: Cluster, registry: Registry, worker: str) -> None:

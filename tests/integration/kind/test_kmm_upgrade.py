@@ -14,7 +14,7 @@ from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.kernel import parse_kernel_version
 from integration.kind.client import Client, Refused, wait_until
 from integration.kind.rollout import (
-    LABEL,
+    TOLERATIONS,
     apply_files,
     have_authorities,
     image_on,
@@ -36,17 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kind
 _VERSION_LABEL = "kmm.node.kubernetes.io/version-module.drv.drv"
-_TOLERATIONS = ({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},)
 _PREFLIGHT = ("kmm.sigs.x-k8s.io/v1beta2", "PreflightValidation")
-
-
-@pytest.fixture
-def both(operator: Cluster, worker: str) -> Iterator[tuple[str, str]]:
-    """Both nodes have the device: the worker, and the one that runs the control plane."""
-    (other,) = [node for node in operator.nodes if node != worker]
-    set_label(operator.client, other, LABEL, "true")
-    yield worker, other
-    set_label(operator.client, other, LABEL, None)
 
 
 def test_each_node_gets_a_version_when_its_label_says_so(
@@ -62,7 +52,7 @@ def test_each_node_gets_a_version_when_its_label_says_so(
 
     def apply(version: str) -> dict[str, Any]:
         digests = {kernel: images[version].partition("@")[2]}
-        facts = make_facts(registry, digests, version=version, ordered_upgrade=True, tolerations=_TOLERATIONS)
+        facts = make_facts(registry, digests, version=version, ordered_upgrade=True, tolerations=TOLERATIONS)
         return apply_files(client, facts, registry.pull_secret)
 
     def shown() -> tuple[str, str]:

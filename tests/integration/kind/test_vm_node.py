@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from builder.plan.project import open_project
 from builder.signing.certificates import read_certificate
@@ -23,6 +22,7 @@ from integration.kind.make import make, say
 from integration.kind.node_image import make_node_image
 from integration.kind.recipe import CLUSTER
 from integration.kind.registry_in_cluster import Registry, trust_files
+from integration.kind.rollout import KMM_API, apply_texts, loaded_on, set_label, worker_log, worker_pods
 from integration.kind.vm_disk import make_disk
 from integration.kind.vm_driver import NODE_LABEL, Vendor
 from integration.kind.vm_kernel import NodeKernel, prepare_kernels
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from integration.kind.cluster import Cluster
 
 pytestmark = pytest.mark.kind
-_NMC = ("kmm.sigs.x-k8s.io/v1beta1", "NodeModulesConfig")
 _PATIENCE_S = 900.0  # a guest in software emulation on a busy machine
 
 
@@ -163,7 +162,9 @@ def test_what_the_vendor_did_not_sign_is_refused_by_the_kernel_and_kmm_says_so(
     certificate = make_certificate(vendor.folder, who)[1] if who == "stranger" else None
     files = vendor.release(who, [kernels[0].name], certificate=certificate)
     with applied(node, files, who):
-        wait_until(lambda: words in _worker_log(node, who), seconds=_PATIENCE_S, what="the worker's complaint")
+        wait_until(
+            lambda: words in worker_log(node.cluster.client, who), seconds=_PATIENCE_S, what="the worker's complaint"
+        )
         assert kernel_words in node.ask("dmesg")
         assert not _status(node, who)
         assert not _is_labelled(node, who)
@@ -181,7 +182,7 @@ def test_an_ordered_upgrade_swaps_the_module(
     )
     with applied(node, old, "ordered") as old_images:
         try:
-            _label(client, {label: "1.0.0"})
+            set_label(client, NODE, label, "1.0.0")
             assert wait_for_module(node, "ordered")["config"]["containerImage"] == old_images[kernels[0].name]
             before = _times_loaded(node)
             new_images = apply(node, new)
@@ -189,7 +190,7 @@ def test_an_ordered_upgrade_swaps_the_module(
             time.sleep(5)  # nothing tells that nothing will happen
             (status,) = _status(node, "ordered")
             assert status["config"]["containerImage"] == old_images[kernels[0].name]
-            _label(client, {label: "2.0.0"})
+            set_label(client, NODE, label, "2.0.0")
             wait_until(
                 lambda: _images(node, "ordered") == [new_images[kernels[0].name]],
                 seconds=_PATIENCE_S,
@@ -201,7 +202,7 @@ def test_an_ordered_upgrade_swaps_the_module(
                 lambda: _is_labelled(node, "ordered"), seconds=_PATIENCE_S, what="the label of a node that is ready"
             )
         finally:
-            _label(client, {label: None})
+            set_label(client, NODE, label, None)
 
 
 def test_a_kubelet_killed_in_the_middle_of_a_load_has_it_loaded_once(
@@ -210,7 +211,7 @@ def test_a_kubelet_killed_in_the_middle_of_a_load_has_it_loaded_once(
     namespace = "killed-kubelet"
     files = vendor.release(namespace, [kernels[0].name], certificate=certificate)
     with applied(node, files, namespace):
-        wait_until(lambda: _worker_pod(node, namespace), seconds=_PATIENCE_S, what="a worker pod")
+        wait_until(lambda: worker_pods(node.cluster.client, namespace), seconds=_PATIENCE_S, what="a worker pod")
         before = _times_loaded(node)
         node.ask("kill -9 $(pidof kubelet)")
         wait_for_module(node, namespace)
@@ -227,9 +228,9 @@ def applied(node: VmNode, files: Path, namespace: str) -> Iterator[dict[str, str
     """Have what ``emit kmm`` wrote in the cluster, and a node that wants it; yields the image of each kernel."""
     client = node.cluster.client
     images = apply(node, files)
-    _label(client, {NODE_LABEL: namespace})
+    set_label(client, NODE, NODE_LABEL, namespace)
     module = {
-        "apiVersion": "kmm.sigs.x-k8s.io/v1beta1",
+        "apiVersion": KMM_API,
         "kind": "Module",
         "metadata": {"name": "ptemplate", "namespace": namespace},
     }
@@ -238,24 +239,17 @@ def applied(node: VmNode, files: Path, namespace: str) -> Iterator[dict[str, str
         yield images
     finally:
         client.delete(module)
-        _label(client, {NODE_LABEL: None})
+        set_label(client, NODE, NODE_LABEL, None)
         # Where a module is left, the next one's modprobe has nothing to do, and is content, whoever signed it.
         wait_for_none(node, namespace)
 
 
 def apply(node: VmNode, files: Path) -> dict[str, str]:
-    """Apply files as they are, in their order; secrets get their values, as the file says."""
-    images: dict[str, str] = {}
-    for file in sorted(files.glob("[0-9]*.yaml")):
-        for item in yaml.safe_load_all(file.read_text()):
-            if item["kind"] == "Secret":
-                item["stringData"] = {".dockerconfigjson": node.pull_secret}
-            if item["kind"] == "Module":
-                mappings = item["spec"]["moduleLoader"]["container"]["kernelMappings"]
-                images = {mapping["literal"]: mapping["containerImage"] for mapping in mappings}
-            node.cluster.client.apply(item)
-    assert images
-    return images
+    """Apply what ``emit kmm`` wrote; returns the image of each kernel."""
+    texts = [file.read_text() for file in sorted(files.glob("[0-9]*.yaml"))]
+    module = apply_texts(node.cluster.client, texts, node.pull_secret)
+    mappings = module["spec"]["moduleLoader"]["container"]["kernelMappings"]
+    return {mapping["literal"]: mapping["containerImage"] for mapping in mappings}
 
 
 def wait_for_module(node: VmNode, namespace: str) -> dict[str, Any]:
@@ -274,9 +268,8 @@ def wait_for_none(node: VmNode, namespace: str) -> None:
 
 
 def _status(node: VmNode, namespace: str) -> list[dict[str, Any]]:
-    found = [item for item in node.cluster.client.find(*_NMC) if item["metadata"]["name"] == NODE]
-    modules = [module for item in found for module in (item.get("status") or {}).get("modules") or ()]
-    return [module for module in modules if module["namespace"] == namespace and module.get("config")]
+    found = loaded_on(node.cluster.client, NODE)
+    return [module for module in found if module["namespace"] == namespace and module.get("config")]
 
 
 def _images(node: VmNode, namespace: str) -> list[str]:
@@ -295,22 +288,6 @@ def _is_there(node: VmNode) -> bool:
 def _times_loaded(node: VmNode) -> int:
     """How often the driver has begun in this boot: it says so each time."""
     return len([line for line in node.ask("dmesg").splitlines() if "ptemplate_char: " in line and "devices of" in line])
-
-
-def _worker_pod(node: VmNode, namespace: str) -> str:
-    for pod in node.cluster.client.find("v1", "Pod", namespace):
-        if pod["metadata"]["name"].startswith("kmm-worker-"):
-            return str(pod["metadata"]["name"])
-    return ""
-
-
-def _worker_log(node: VmNode, namespace: str) -> str:
-    path = f"/api/v1/namespaces/{namespace}/pods/{_worker_pod(node, namespace)}/log"
-    return node.cluster.client.text(path, container="worker")
-
-
-def _label(client: Client, labels: dict[str, str | None]) -> None:
-    client.patch({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}, {"metadata": {"labels": labels}})
 
 
 def _say_in_pod(node: VmNode, name: str, script: str) -> str:

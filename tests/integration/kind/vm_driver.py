@@ -53,7 +53,7 @@ class Vendor:
         """
         project = self._project(name, kernels, version, certificate, ordered=ordered)
         inside = dataclasses.replace(self.machine, prefix=())
-        inside = inside.with_environment({"SSL_CERT_FILE": str(self.registry.authority / "ca.crt")})
+        inside = inside.with_environment({"SSL_CERT_FILE": str(self.registry.authority_file)})
         for machine, verb in ((self.machine, "build"), (inside, "publish")):
             code, results = machine.tell(project, verb)
             assert code == 0, results

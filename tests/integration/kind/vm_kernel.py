@@ -73,6 +73,8 @@ def prepare_kernels(project: Path, tell: Say = say) -> list[NodeKernel]:
             with alone(file):
                 if not file.is_file():
                     tell(f"reading the modules of kernel {kernel}")
+                    for old in cache_dir().glob(f"vm-initramfs-{kernel}-*"):
+                        old.unlink()
                     fresh = file.with_name(f".{file.name}")
                     fresh.write_bytes(write_initramfs(_files(dict(packaged.module_files(kernel)), kernel.raw, busybox)))
                     fresh.rename(file)

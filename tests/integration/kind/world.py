@@ -10,22 +10,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from integration.kind.make import cache_dir
+from integration.kind.make import BEYOND, cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_FORM = re.compile(r"[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?", re.ASCII)
+
+
+def name_world(given: str) -> str:
+    """Return what a world is called by: folders and control groups of that name are removed with all that is in them.
+
+    Raises:
+        SystemExit: it could be a way to somewhere else.
+    """
+    if not _FORM.fullmatch(given):
+        raise SystemExit(f"e2e: KMODSMITH_E2E_NAME is {given!r}; it is up to 24 small letters, digits and '-'")
+    return f"kmodsmith-{given}"
+
+
+_USUAL = "e2e"
 # Another name is another world: two may run side by side, each with images of its own.
-_NAME = os.environ.get("KMODSMITH_E2E_NAME") or "kmodsmith-e2e"
+_NAME = name_world(os.environ.get("KMODSMITH_E2E_NAME") or _USUAL)
 _INSIDE = "KMODSMITH_E2E_INSIDE"
 PLACE = Path("/run", _NAME)
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -42,7 +59,7 @@ def world_name() -> str:
 
 def engine_dir() -> Path:
     """Return where this world's engine keeps its images, also when it does not run."""
-    return cache_dir() / ("engine" if _NAME == "kmodsmith-e2e" else f"engine-{_NAME}")
+    return cache_dir() / ("engine" if name_world(_USUAL) == _NAME else f"engine-{_NAME}")
 
 
 class WorldError(AssertionError):
@@ -183,18 +200,20 @@ def find_world() -> World | None:
     """Return the world that runs on this machine; one that has ended is none."""
     try:
         state = json.loads((PLACE / "state.json").read_text())
-    except (FileNotFoundError, ValueError):
+        outer, data_dir, outside = int(state["outer"]), Path(state["data_dir"]), int(state["outside"])
+        began = state["began"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # none, or of one that was killed while it wrote
         return None
-    outer = int(state["outer"])
     init = _child_of(outer)
-    if _began(outer) != state["began"] or init is None:
+    if _began(outer) != began or init is None:
         return None
-    return World(outer=outer, init=init, data_dir=Path(state["data_dir"]), outside=int(state.get("outside", 0)))
+    return World(outer=outer, init=init, data_dir=data_dir, outside=outside)
 
 
-def enter() -> dict[str, str]:
-    """Return the environment that tells a program that it was started inside of the world."""
-    return {_INSIDE: "1"}
+def enter(world: World) -> dict[str, str]:
+    """Return the environment that tells a program that it was started inside of the world, and the way out."""
+    inside = replace(world, init=1, is_around_us=True)
+    return {_INSIDE: "1", BEYOND: shlex.join(inside.beyond())}
 
 
 def world_around_us() -> World | None:
