@@ -73,6 +73,7 @@ _PATTERNS = (
 )
 # What sysrq-w prints of a task before its trace ("state:" since 5.9).
 _TASK = re.compile(r"^task:\S+\s+state:|^\S+\s+[RSDTtZXIKWP]\s+(0x)?[0-9a-f]+\s+\d+\s+\d+\s+")
+_WORKER = "Workqueue: "
 _END = re.compile(r"---\[ end (trace|Kernel panic)")
 _PLACE = re.compile(r"^(?:RIP: [0-9a-f]+:|pc : )(\S+(?: \[\S+\])?)|^WARNING: .* at (\S+:\d+) ")
 _LINE_BELOW = 2
@@ -118,7 +119,8 @@ def _without_answers(lines: Iterable[str]) -> Iterator[str]:
         is_asked = is_asked or line.startswith("sysrq: ")
         if not (is_asked and _TASK.search(above) and _kind_of(line) is SplatKind.TRACE):
             yield line
-        above = line
+        # Of a kernel thread that works for others, this line stands between its own and its trace.
+        above = above if line.startswith(_WORKER) else line
 
 
 def _kind_of(line: str) -> SplatKind | None:

@@ -176,6 +176,9 @@ def test_an_endless_headline_is_cut() -> None:
 )
 def test_traces_of_tasks_are_complaints_unless_the_kernel_was_asked(task: str) -> None:
     asked = "sysrq: Show Blocked State"
+    worker = "Workqueue: kacpi_hotplug acpi_hotplug_work_fn"
+    assert find_splats([asked, task, worker, "Call Trace:", " schedule+0x1/0x2"]) == []
+    assert [splat.kind for splat in find_splats([asked, worker, "Call Trace:"])] == [SplatKind.TRACE]
     assert find_splats([asked, task, "Call Trace:", " schedule+0x1/0x2"]) == []
     assert [splat.kind for splat in find_splats([task, "Call Trace:"])] == [SplatKind.TRACE]
     assert [splat.kind for splat in find_splats([asked, "Call Trace:"])] == [SplatKind.TRACE]
