@@ -27,7 +27,7 @@ _NOT_COMPARED = re.compile(r"[^!-~]|\\")
 _MOST_COMPARED_CHARS = 300
 _MOST_KEPT_LINES = 200_000
 # Reports of many lines share a word.
-_LONG_REPORTS = {"said", "asked", "left", "changed"}
+_LONG_REPORTS = {"said", "asked", "left", "device", "changed"}
 _NUMBER = re.compile(r"\d{1,9}")
 _TAINT = re.compile(r"\d{1,20}")
 _SIGNED_NUMBER = re.compile(r"-?\d{1,12}")
@@ -59,6 +59,8 @@ class StepLog:
     asked: list[str] = field(default_factory=list)
     """Names and aliases of modules that the kernel asked for meanwhile (``request_module()``)."""
     left: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+    """A line for each device that was looked for and found: ADDRESS VENDOR:DEVICE MODULE DRIVER."""
     is_changed: bool = False
     """Whether what later steps rest on was changed meanwhile."""
     kernel: list[str] = field(default_factory=list)
@@ -223,6 +225,8 @@ class Transcript:
                 log.asked.append(rest)
             case "left":
                 log.left.append(rest)
+            case "device":
+                log.devices.append(rest)
             case "changed":
                 log.is_changed = True
             case "grown" if number == str(self._current) and _SIGNED_NUMBER.fullmatch(kib):

@@ -219,6 +219,40 @@ leftovers() { # leftovers STEP PATIENCE
     end 0
 }
 
+devices() { # devices STEP PATIENCE there|gone|bound|unbound ID...: waits for it, and tells what there is
+    begin "$1" "$2"
+    wanted=$3
+    shift 3
+    tries=25
+    while :; do
+        found=$(list_devices "$@")
+        # Until it is there, or gone, the host has patience; a probe that is late is given some time.
+        counts=$(echo "$found" | awk 'NF { there++ } NF && $4 != "-" { bound++ } END { print bound + 0 ":" there + 0 }')
+        case "$wanted:$counts" in
+        there:*:$# | gone:*:0 | bound:$#:$# | unbound:0:*) break ;;
+        *bound:*:$#) [ "$tries" -gt 0 ] || break; tries=$((tries - 1)) ;;
+        unbound:*) break ;;
+        esac
+        sleep 0.2
+    done
+    tell_lines device "$found"
+    end 0
+}
+
+list_devices() { # list_devices ID...: of the PCI devices of these numbers, ADDRESS ID MODULE DRIVER; "-" where none is
+    for folder in /sys/bus/pci/devices/*; do
+        read -r vendor <"$folder/vendor" && read -r device <"$folder/device" || continue
+        id=${vendor#0x}:${device#0x}
+        case " $* " in *" $id "*) ;; *) continue ;; esac
+        # The link to the driver is there before its probe is called. This file is locked until that is over.
+        read -r driver <"$folder/driver_override"
+        driver=$(readlink "$folder/driver")
+        module=$(readlink "$folder/driver/module")
+        driver=${driver##*/} module=${module##*/}
+        echo "${folder##*/} $id ${module:--} ${driver:--}"
+    done
+} 2>/dev/null
+
 finish() {
     account
     tell finish

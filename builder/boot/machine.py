@@ -7,10 +7,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.boot.devices import missing_devices, qemu_words
 from builder.errors import FormatError, HostError
 from builder.foreign import read_json
 from builder.host.places import open_regular
-from builder.host.run import Command, find_tool
+from builder.host.run import Command, find_tool, run
 from builder.kernel import Arch
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 FIRMWARE_FOLDERS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
 _LARGEST_DESCRIPTOR = 1024**2
+_HELP_TIMEOUT_S = 30.0
 # No guest is given a way to the host: QEMU may start nothing and gain nothing, whatever the guest makes of it.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
@@ -61,7 +63,10 @@ class Firmware:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """A virtual machine to be started. ``variables`` are the firmware's, only with ``firmware``."""
+    """A virtual machine to be started. ``variables`` are the firmware's, only with ``firmware``.
+
+    ``devices`` are further ones of QEMU, each behind a port of its own.
+    """
 
     arch: Arch
     vmlinuz: Path
@@ -71,6 +76,7 @@ class Guest:
     arguments: Sequence[str]
     firmware: Firmware | None = None
     variables: Path | None = None
+    devices: Sequence[str] = ()
 
 
 def emulator_of(arch: Arch) -> str:
@@ -88,6 +94,21 @@ def emulator_of(arch: Arch) -> str:
             hint="'nox -s doctor -- --boot --install' installs what boot tests need",
         )
     return emulator.program
+
+
+def check_devices(arch: Arch, names: Sequence[str]) -> None:
+    """Look whether QEMU has devices for guests of an architecture.
+
+    Raises:
+        HostError: it lacks one, or does not say.
+    """
+    program = emulator_of(arch)
+    told = run(Command(argv=(program, "-device", "help"), timeout_s=_HELP_TIMEOUT_S)).check()
+    if missing := missing_devices(told.stdout, names):
+        raise HostError(
+            f"{program} of this machine has no device {', '.join(missing)}, which boot tests of {arch} are to have",
+            hint="take it out of the driver's boot.devices in versions.yaml, or install a QEMU that has it",
+        )
 
 
 def find_firmware(arch: Arch, folders: Sequence[Path] = FIRMWARE_FOLDERS) -> Firmware:
@@ -149,8 +170,11 @@ def machine_of(arch: Arch, acceleration: str, *, needs_smm: bool) -> str:
     return f"{_EMULATORS[arch].machine}{',smm=on' if needs_smm else ''},accel={acceleration}"
 
 
-def make_command(guest: Guest, acceleration: str) -> Command:
-    """Return the command that runs a guest with its console on stdout: no network, no disk, no folder of the host."""
+def make_command(guest: Guest, acceleration: str, *, monitor: int | None = None) -> Command:
+    """Return the command that runs a guest with its console on stdout: no network, no disk, no folder of the host.
+
+    ``monitor`` is a descriptor, our end of which speaks to QEMU; it is inherited.
+    """
     emulator = _EMULATORS[guest.arch]
     needs_smm = guest.firmware is not None and guest.firmware.needs_smm
     argv = [
@@ -159,15 +183,17 @@ def make_command(guest: Guest, acceleration: str) -> Command:
         "-cpu", "host" if acceleration == "kvm" else emulator.cpu, "-smp", str(guest.cpus), "-m", str(guest.memory_mib),
         "-display", "none", "-serial", "mon:stdio", "-no-reboot",
         "-kernel", str(guest.vmlinuz), "-initrd", str(guest.initramfs),
-        "-append", " ".join([f"console={emulator.console}", *guest.arguments]),
+        "-append", " ".join([f"console={emulator.console}", *guest.arguments]), *qemu_words(guest.devices),
     ]  # fmt: skip
+    if monitor is not None:
+        argv += ["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"]
     if guest.firmware and guest.variables:
         if needs_smm:
             argv += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_escape(guest.firmware.code)}"]
         # The firmware writes into its variables; QEMU keeps that in a file that is gone when it ends.
         argv += ["-drive", f"if=pflash,format=raw,unit=1,snapshot=on,file={_escape(guest.variables)}"]
-    return Command(argv=tuple(argv))
+    return Command(argv=tuple(argv), inherits=() if monitor is None else (monitor,))
 
 
 def _escape(file: Path) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from builder.boot.devices import Claim
     from builder.boot.load_order import Load
     from builder.config.model import BootTest, BootTimeouts, ExpectedLoad, ParameterSet
 
@@ -23,6 +24,8 @@ DEFAULTS = "defaults"
 # After this part of a step's time the guest prints who waits for what.
 _PATIENCE = 0.7
 _LOOK_AROUND_S = 30.0
+# A port whose button is pressed blinks for five seconds (drivers/pci/hotplug/pciehp_ctrl.c), and emulation is slow.
+_TAKE_AWAY_S = 30.0
 
 
 class StepKind(StrEnum):
@@ -39,6 +42,23 @@ class StepKind(StrEnum):
     UNLOAD = "unload"
     REPEAT = "repeat"
     LEFTOVERS = "leftovers"
+    FIND_DEVICE = "find-device"
+    """Before anything of the driver's is loaded, as the two that follow: what fails there is not the driver's fault."""
+    TRY_UNPLUG = "try-unplug-device"
+    TRY_PLUG = "try-plug-device"
+    BOUND = "devices-bound"
+    UNPLUG = "unplug-device"
+    PLUG = "plug-device"
+    UNBOUND = "devices-unbound"
+
+
+UNPLUGS = frozenset({StepKind.TRY_UNPLUG, StepKind.UNPLUG})
+PLUGS = frozenset({StepKind.TRY_PLUG, StepKind.PLUG})
+# What the guest waits for, as ``init.sh`` spells it.
+_AWAITED = {
+    StepKind.FIND_DEVICE: "there", StepKind.TRY_UNPLUG: "gone", StepKind.TRY_PLUG: "there", StepKind.BOUND: "bound",
+    StepKind.UNPLUG: "gone", StepKind.PLUG: "bound", StepKind.UNBOUND: "unbound",
+}  # fmt: skip
 
 
 # What may come of loading a module without ending the test, as ``init.sh`` spells it.
@@ -61,6 +81,8 @@ class Step:
     repeats: int = 0
     expected: str = ""
     """Name of the error that loading must end with."""
+    claims: tuple[Claim, ...] = ()
+    """The devices that it is about, each with the modules that are for it."""
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.kind, self.subject, self.parameters) if word)
@@ -92,7 +114,13 @@ class Script:
 
 
 def make_script(
-    modules: Sequence[OwnModule], settings: BootTest, *, in_tree: Sequence[Load] = (), is_enforced: bool, has_test: bool
+    modules: Sequence[OwnModule],
+    settings: BootTest,
+    *,
+    in_tree: Sequence[Load] = (),
+    claims: Sequence[Claim] = (),
+    is_enforced: bool,
+    has_test: bool,
 ) -> Script:
     """Write the script of a boot test.
 
@@ -100,6 +128,7 @@ def make_script(
         modules: the driver's modules in the order in which they are loaded.
         settings: the driver's ``boot`` of versions.yaml.
         in_tree: the kernel's own modules that are loaded before, in order.
+        claims: the guest's devices, each with the driver's modules that are for it.
         is_enforced: whether the kernel refuses modules without a trusted signature.
         has_test: whether there is a smoke test.
     """
@@ -107,6 +136,12 @@ def make_script(
     for load in in_tree:
         kind = StepKind.LOAD_IN_TREE if load.is_required else StepKind.LOAD_SOFT
         writer.load(load.name, IN_TREE_FOLDER, kind, load.options)
+    claimed = [claim for claim in claims if claim.modules]
+    for claim in claimed:
+        # A device that was plugged in has other addresses than one that the firmware found, so that comes first, too.
+        kinds = [StepKind.FIND_DEVICE, *([StepKind.TRY_UNPLUG, StepKind.TRY_PLUG] if settings.hot_plug else [])]
+        for kind in kinds:
+            writer.wait_for(kind, claim.device.name, [claim])
     prepare = writer.take()
     if is_enforced:
         for module in modules:
@@ -114,19 +149,25 @@ def make_script(
             writer.refuse(module.name, STRANGER_FOLDER, StepKind.REFUSE_STRANGER)
     default = next((item for item in settings.parameters if item.default), None)
     first = _plan_set(modules, default, settings.load)
-    writer.try_set(first, has_test=has_test)
+    writer.try_set(first, claimed, has_test=has_test, hot_plug=settings.hot_plug)
     if settings.repeat > 1 and first.loaded:
         writer.repeat(first.loaded, settings.repeat)
     writer.look_for_leftovers(DEFAULTS)
     others = [item for item in settings.parameters if item is not default]
     for parameters in others:
-        writer.try_set(_plan_set(modules, parameters, settings.load), has_test=has_test)
+        writer.try_set(_plan_set(modules, parameters, settings.load), claimed, has_test=has_test)
     if others:
         writer.look_for_leftovers("parameters")
-    notes = [*first.not_exercised]
+    notes = [*first.not_exercised, *_unused(claims)]
     if has_test and not first.loaded:
         notes.append("the smoke test: not exercised: no module is loaded")
     return Script(steps=tuple(writer.steps), prepare=prepare, body=writer.take(), not_exercised=tuple(notes))
+
+
+def _unused(claims: Sequence[Claim]) -> Iterator[str]:
+    for claim in claims:
+        if not claim.modules:
+            yield f"{claim.device}: not exercised: no module of the driver names it in a table (MODULE_DEVICE_TABLE)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +192,12 @@ class _PlannedSet:
     @property
     def loaded(self) -> list[_Attempt]:
         return [attempt for attempt in self.attempts if attempt.kind is StepKind.LOAD]
+
+    def keep_loaded(self, claimed: Sequence[Claim]) -> list[Claim]:
+        """Return the claims of modules that are loaded; of others, nothing binds to the device."""
+        names = {attempt.name for attempt in self.loaded}
+        kept = (replace(claim, modules=tuple(name for name in claim.modules if name in names)) for claim in claimed)
+        return [claim for claim in kept if claim.modules]
 
 
 def _plan_set(
@@ -210,15 +257,40 @@ class _Writer:
     def refuse(self, name: str, folder: str, kind: StepKind) -> None:
         self._add(kind, name, self._timeouts.load, ["refuse", f"/{folder}/{name}.ko"])
 
-    def try_set(self, planned: _PlannedSet, *, has_test: bool) -> None:
-        """Load with a set of parameters, test what was loaded, unload; stop at a refusal that is wanted."""
+    def try_set(
+        self, planned: _PlannedSet, claimed: Sequence[Claim], *, has_test: bool, hot_plug: bool = False
+    ) -> None:
+        """Load with a set of parameters, test what was loaded, unload; stop at a refusal that is wanted.
+
+        With ``hot_plug``, the devices are taken away and given back, and what was loaded is tested again.
+        """
         for attempt in planned.attempts:
             self.load(attempt.name, MODULE_FOLDER, attempt.kind, attempt.arguments, expected=attempt.expected)
-        if has_test and planned.loaded and not planned.is_cut_short:
-            program = f"/{TEST_FOLDER}/{TEST_NAME}"
-            self._add(StepKind.SMOKE_TEST, planned.name, self._timeouts.smoke_test, ["smoke", program])
+        bound = [] if planned.is_cut_short else planned.keep_loaded(claimed)
+        has_test = has_test and bool(planned.loaded) and not planned.is_cut_short
+        if bound:
+            self.wait_for(StepKind.BOUND, planned.name, bound)
+        if has_test:
+            self._test(planned.name)
+        if bound and hot_plug:
+            for claim in bound:
+                self.wait_for(StepKind.UNPLUG, claim.device.name, [claim])
+                self.wait_for(StepKind.PLUG, claim.device.name, [claim])
+            if has_test:
+                self._test(f"{planned.name} after hot-plug")
         for attempt in reversed(planned.loaded):
             self._add(StepKind.UNLOAD, attempt.name, self._timeouts.unload, ["unload", attempt.name])
+        if bound:
+            self.wait_for(StepKind.UNBOUND, planned.name, bound)
+
+    def _test(self, subject: str) -> None:
+        program = f"/{TEST_FOLDER}/{TEST_NAME}"
+        self._add(StepKind.SMOKE_TEST, subject, self._timeouts.smoke_test, ["smoke", program])
+
+    def wait_for(self, kind: StepKind, subject: str, claims: Sequence[Claim]) -> None:
+        timeout_s = self._timeouts.load if kind in {StepKind.BOUND, StepKind.PLUG} else self._timeouts.unload
+        words = ["devices", _AWAITED[kind], *(claim.device.id for claim in claims)]
+        self._add(kind, subject, max(timeout_s, _TAKE_AWAY_S), words, claims=tuple(claims))
 
     def repeat(self, loaded: Sequence[_Attempt], times: int) -> None:
         loads = " && ".join(
@@ -245,6 +317,7 @@ class _Writer:
         parameters: str = "",
         repeats: int = 0,
         expected: str = "",
+        claims: tuple[Claim, ...] = (),
     ) -> None:
         number = len(self.steps) + 1
         self.steps.append(
@@ -256,6 +329,7 @@ class _Writer:
                 parameters=parameters,
                 repeats=repeats,
                 expected=expected,
+                claims=claims,
             )
         )
         function, *arguments = words

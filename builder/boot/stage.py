@@ -17,17 +17,22 @@ from typing import TYPE_CHECKING
 from builder.boot.acceleration import EMULATION, KVM, Acceleration, Choice, GuestKind
 from builder.boot.confine import helper_limits, make_confine
 from builder.boot.console import Transcript
+from builder.boot.devices import claim_devices
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import unpacked_kernel
 from builder.boot.load_plan import LoadPlan, collect_requests, plan_loads
-from builder.boot.machine import ASK_WHERE, Guest, emulator_of, find_firmware, make_command
+from builder.boot.machine import ASK_WHERE, Guest, check_devices, emulator_of, find_firmware, make_command
+from builder.boot.monitor import Attended, open_monitor
 from builder.boot.script import (
     IN_TREE_FOLDER,
     MODULE_FOLDER,
+    PLUGS,
     STRANGER_FOLDER,
     TEST_FOLDER,
+    UNPLUGS,
     UNSIGNED_FOLDER,
     Script,
+    StepKind,
     make_script,
 )
 from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
     from builder.boot.kernel_image import BootKernel, KernelImages
     from builder.boot.machine import Firmware
     from builder.config.model import BootTest
-    from builder.host.run import Followed
     from builder.kernel import Arch, KernelVersion
     from builder.kmod.fit import PlacedModule
     from builder.kmod.signature import Certificate
@@ -65,7 +69,7 @@ _MODPROBE = b'#!/bin/busybox sh\nexec /bin/busybox grep -qxF -e "$3" /kmodsmith/
 # What is loaded because the kernel asked for it may ask for more: a cipher for a mode, that for another cipher.
 _MOST_GUESTS = 4
 # What comes of a module that is missing, and nothing else does: a fault that comes now and then gets no second chance.
-_MISSED = frozenset({BootCheck.LOAD_REFUSED, BootCheck.SMOKE_TEST_FAILED})
+_MISSED = frozenset({BootCheck.LOAD_REFUSED, BootCheck.DEVICE_NOT_BOUND, BootCheck.SMOKE_TEST_FAILED})
 _TOLD_UNLOADED = "a node would also load what the kernel asked for meanwhile: {}; boot.in_tree loads it here"
 # As securityfs shows it: the level that counts is in brackets.
 _LOCKED_DOWN = re.compile(r"\[(integrity|confidentiality)\]")
@@ -188,17 +192,19 @@ class Booter:
     def _keys(self) -> GuestKeys:
         return GuestKeys(self._folder / "keys")
 
-    def check(self, guests: Iterable[tuple[Arch, str]]) -> None:
+    def check(self, guests: Iterable[tuple[Arch, BootTest]]) -> None:
         """Look for what guests need, before anything else is done.
 
         Args:
-            guests: architecture and the driver's ``boot.mode`` of each.
+            guests: architecture and the driver's ``boot`` of each.
 
         Raises:
-            HostError: QEMU or firmware is missing, or KVM was asked for and does not answer.
+            HostError: QEMU, a device of it or firmware is missing, or KVM was asked for and does not answer.
         """
-        for arch, mode in sorted(set(guests)):
+        for arch, mode, devices in sorted({(arch, test.mode, test.devices) for arch, test in guests}):
             emulator_of(arch)
+            if devices:
+                check_devices(arch, devices)
             wish = mode if self._mode == "auto" else self._mode
             firmware = find_firmware(arch) if wish != PLAIN else None
             # Whether auto means Secure Boot is known when there is a kernel.
@@ -288,7 +294,7 @@ class Booter:
             memory_mib=request.settings.memory + 2 * len(content) // _MIB,
             cpus=request.settings.cpus,
             arguments=_kernel_arguments(is_secure=mode == SECURE),
-            firmware=firmware, variables=variables,
+            firmware=firmware, variables=variables, devices=request.settings.devices,
         )  # fmt: skip
         signed_by = "signers" if is_signed else "throwaway" if mode == SECURE else "nobody"
         return _Prepared(
@@ -324,6 +330,10 @@ class Booter:
             plan.own,
             _with_kernel_names(request.settings, file_names),
             in_tree=plan.in_tree,
+            claims=claim_devices(
+                request.settings.devices,
+                {name: module.object.modinfo.get("alias", ()) for name, module in by_name.items()},
+            ),
             is_enforced=is_secure,
             has_test=bool(request.test_files),
         )
@@ -370,6 +380,7 @@ class Booter:
         finally:
             self._acceleration.forget(kind)
         _check_came_up(outcome, prepared, request)
+        _check_devices(outcome, prepared, request)
         return outcome, choice.name
 
     def _judge_kvm(
@@ -475,19 +486,25 @@ def _kernel_arguments(*, is_secure: bool) -> list[str]:
 
 def _run_once(prepared: _Prepared, request: BootRequest, choice: Choice) -> _Run:
     outcome = _Run(Transcript(prepared.words))
-    command = make_command(prepared.guest, choice.name)
     request.log_file.parent.mkdir(parents=True, exist_ok=True)
-    with request.log_file.open("wb") as log, follow(command) as machine:
-        log.write(f"+ {command}\n".encode())
-        outcome.started_s = time.monotonic()
-        _watch(machine, outcome, prepared.script, request.settings, log.write, silence_s=choice.silence_s)
-        if outcome.ending is Ending.DIED:
-            outcome.explanation = machine.explain_end()
+    is_monitored = any(step.kind in UNPLUGS for step in prepared.script.steps)
+    with request.log_file.open("wb") as log, open_monitor(is_wanted=is_monitored) as monitor:
+        command = make_command(prepared.guest, choice.name, monitor=monitor.theirs if monitor else None)
+        with follow(command) as machine:
+            log.write(f"+ {command}\n".encode())
+            outcome.started_s = time.monotonic()
+            try:
+                guest = Attended(machine, monitor)
+                _watch(guest, outcome, prepared.script, request.settings, log.write, silence_s=choice.silence_s)
+            except FormatError as error:
+                raise _infrastructure("no-hot-plug", error.message, request) from None
+            if outcome.ending is Ending.DIED:
+                outcome.explanation = machine.explain_end()
     return outcome
 
 
 def _watch(
-    machine: Followed,
+    machine: Attended,
     outcome: _Run,
     script: Script,
     settings: BootTest,
@@ -495,8 +512,12 @@ def _watch(
     *,
     silence_s: float | None,
 ) -> None:
-    """Read the console until the test is finished, a step takes too long, or the machine ends."""
-    patience_of = {step.number: step.timeout_s for step in script.steps}
+    """Read the console until the test is finished, a step takes too long, or the machine ends.
+
+    Raises:
+        FormatError: QEMU does not take a device away or give it back as it is told.
+    """
+    steps = {step.number: step for step in script.steps}
     transcript = outcome.transcript
     deadline = outcome.started_s + settings.timeouts.boot
     step: int | None = None
@@ -509,6 +530,7 @@ def _watch(
             if is_watched:
                 outcome.explanation = f"said nothing for {silence_s:g} s"
                 return
+            machine.check_done()
             outcome.explanation = f"was not done after {settings.timeouts.boot} s"
             _ask_where(machine, outcome, write)
             return
@@ -524,12 +546,14 @@ def _watch(
         if transcript.has_started and transcript.current != step:
             step = transcript.current
             # Between steps the guest itself works: it takes stock before the first one.
-            seconds = settings.timeouts.boot if step is None else patience_of.get(step, settings.timeouts.boot)
-            deadline = time.monotonic() + seconds
+            begun = steps.get(step or 0)
+            deadline = time.monotonic() + (begun.timeout_s if begun else settings.timeouts.boot)
+            if begun is not None:
+                machine.begin(begun)
     outcome.ending = Ending.FINISHED
 
 
-def _ask_where(machine: Followed, outcome: _Run, write: Callable[[bytes], object]) -> None:
+def _ask_where(machine: Attended, outcome: _Run, write: Callable[[bytes], object]) -> None:
     """Make a guest that hangs say where, and take down what it says."""
     outcome.transcript.interrogate()
     machine.write(ASK_WHERE)
@@ -564,6 +588,28 @@ def _check_came_up(outcome: _Run, prepared: _Prepared, request: BootRequest) -> 
         raise _infrastructure("wrong-kernel", f"the guest runs {release}, not {request.kernel}", request)
     if prepared.mode == SECURE and not _LOCKED_DOWN.search(transcript.facts.get("lockdown", "")):
         raise _infrastructure("not-locked-down", "the guest's kernel is not locked down, despite Secure Boot", request)
+
+
+_CONTROL_STEPS = {
+    StepKind.FIND_DEVICE: ("no-device", "does not find"),
+    StepKind.TRY_UNPLUG: ("no-hot-plug", "does not let go of"),
+    StepKind.TRY_PLUG: ("no-hot-plug", "does not find again"),
+}
+
+
+def _check_devices(outcome: _Run, prepared: _Prepared, request: BootRequest) -> None:
+    """Refuse to judge a driver by a device that the guest does not handle before anything of the driver is loaded.
+
+    Raises:
+        CellError: of class infrastructure.
+    """
+    for step in prepared.script.steps:
+        log = outcome.transcript.steps.get(step.number)
+        if step.kind in _CONTROL_STEPS and log is not None and log.code is None:
+            code, what = _CONTROL_STEPS[step.kind]
+            sentence = f"the guest with kernel {request.kernel} {what} {step.subject}, before the driver is loaded"
+            hint = "; boot.hot_plug: false leaves devices where they are" if step.kind in UNPLUGS | PLUGS else ""
+            raise _infrastructure(code, f"{sentence}: it {outcome.explanation}{hint}", request)
 
 
 def _infrastructure(code: str, sentence: str, request: BootRequest) -> CellError:

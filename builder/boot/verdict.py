@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from builder.boot.console import FaultKind
 from builder.boot.script import StepKind
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
     from builder.boot.console import StepLog, Transcript
+    from builder.boot.devices import GuestDevice
     from builder.boot.script import Step
     from builder.config.model import AllowedMessage
 
@@ -37,6 +38,7 @@ class BootCheck(StrEnum):
     LOAD_HUNG = "load-hung"
     SMOKE_TEST_HUNG = "smoke-test-hung"
     UNLOAD_HUNG = "unload-hung"
+    DEVICE_NOT_REMOVED = "device-not-removed"
     TASK_HUNG = SplatKind.HUNG.value
     KERNEL_WARNING = SplatKind.WARNING.value
     CALL_TRACE = SplatKind.TRACE.value
@@ -49,9 +51,11 @@ class BootCheck(StrEnum):
     STRANGER_ACCEPTED = "stranger-accepted"
     WRONG_REFUSAL = "wrong-refusal"
     PARAMETERS_ACCEPTED = "parameters-accepted"
+    DEVICE_NOT_BOUND = "device-not-bound"
     GUEST_CHANGED = "guest-changed"
     SMOKE_TEST_FAILED = "smoke-test-failed"
     UNLOAD_REFUSED = "unload-refused"
+    DEVICE_STILL_BOUND = "device-still-bound"
     REPEAT_FAILED = "repeat-failed"
     DEVICE_NODE_LEFT = "device-node-left"
     SYSFS_ENTRY_LEFT = "sysfs-entry-left"
@@ -131,6 +135,8 @@ _HANGS = {
     StepKind.SMOKE_TEST: BootCheck.SMOKE_TEST_HUNG,
     StepKind.UNLOAD: BootCheck.UNLOAD_HUNG,
     StepKind.LEFTOVERS: BootCheck.UNLOAD_HUNG,
+    StepKind.UNPLUG: BootCheck.DEVICE_NOT_REMOVED,
+    StepKind.UNBOUND: BootCheck.UNLOAD_HUNG,
 }
 _LEFT = {
     "device-node": BootCheck.DEVICE_NODE_LEFT,
@@ -144,6 +150,19 @@ _ALIASES = re.compile(r"slab-alias (?P<cache>\S+) (?P<before>\d{1,9}) (?P<now>\d
 _KIB_PER_ROUND = 4
 _ENOUGH_ROUNDS = 10
 _KILLED = 128 + 9
+# What ``list_devices`` of init.sh tells.
+_DEVICE_LINE = re.compile(
+    r"(?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) (?P<id>[0-9a-f]{4}:[0-9a-f]{4})"
+    r" (?P<module>[^ ]{1,64}) (?P<driver>.{1,100})"
+)
+
+
+class _Binding(NamedTuple):
+    """A device of a guest; module and driver are "-" where there is none."""
+
+    address: str
+    module: str
+    driver: str
 
 
 def judge_boot(
@@ -184,7 +203,12 @@ def judge_boot(
         problems=tuple(problems),
         allowed=tuple(problem for problem in found if problem in allowed),
         refusals=tuple(_refusals(transcript, steps)),
-        notes=(*notes, *_soft_failures(transcript, steps), *_expected_taints(transcript, proprietary)),
+        notes=(
+            *notes,
+            *_soft_failures(transcript, steps),
+            *dict.fromkeys(_device_notes(transcript, steps)),
+            *_expected_taints(transcript, proprietary),
+        ),
     )
 
 
@@ -223,7 +247,7 @@ def _seen(transcript: Transcript, steps: Sequence[Step], ending: Ending) -> Iter
             break
         splats = _complaints(log.kernel, str(step))
         yield from splats
-        yield from _judge_step(step, log, ending, has_splat=bool(splats))
+        yield from _judge_step(step, log, transcript, ending, has_splat=bool(splats))
     yield from _complaints(transcript.between, "between steps")
     for fault in transcript.faults:
         yield BootProblem(check=BootCheck(fault.kind.value), step="the console", sentence=fault.sentence)
@@ -246,7 +270,9 @@ def _first_undone(transcript: Transcript, steps: Sequence[Step]) -> Step | None:
     return next(undone, None if transcript.has_finished else steps[-1])
 
 
-def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) -> Iterator[BootProblem]:
+def _judge_step(
+    step: Step, log: StepLog, transcript: Transcript, ending: Ending, *, has_splat: bool
+) -> Iterator[BootProblem]:
     if log.code is None:
         yield from _judge_cut_short(step, log, ending, has_splat=has_splat)
         return
@@ -259,6 +285,8 @@ def _judge_step(step: Step, log: StepLog, ending: Ending, *, has_splat: bool) ->
             yield _problem(BootCheck.PARAMETERS_ACCEPTED, step, sentence)
         case StepKind.UNLOAD if log.code and not is_killed:
             yield _problem(BootCheck.UNLOAD_REFUSED, step, _said(log))
+        case StepKind.BOUND | StepKind.PLUG:
+            yield from _judge_bound(step, log, transcript)
         case StepKind.LEFTOVERS:
             yield from (_judge_left(step, line) for line in log.left if line not in _KEPT_BY_THE_KERNEL)
         case kind if judge := _JUDGES.get(kind):
@@ -278,6 +306,52 @@ def _judge_left(step: Step, line: str) -> BootProblem:
         counts = f"{merged['before']} other names before, {merged['now']} after"
         return _problem(check, step, f"a cache is not given back: {names} (with {merged['cache']}: {counts})")
     return _problem(check, step, f"{what} is still there after unloading")
+
+
+def _bindings(log: StepLog, device: GuestDevice) -> list[_Binding]:
+    """Return the devices of a kind that a guest found."""
+    found = filter(None, map(_DEVICE_LINE.fullmatch, log.devices))
+    return [_Binding(match["address"], match["module"], match["driver"]) for match in found if match["id"] == device.id]
+
+
+def _judge_bound(step: Step, log: StepLog, transcript: Transcript) -> Iterator[BootProblem]:
+    for claim in step.claims:
+        bindings = _bindings(log, claim.device)
+        if any(item.module in claim.modules for item in bindings):
+            continue
+        names = " and ".join(claim.modules)
+        sentence = f"{claim.device} is bound to no driver, and the table of {names} names it"
+        place = bindings[0].address if bindings else ""
+        if not bindings:
+            sentence = f"{claim.device} is not there any more, so {names} cannot bind to it"
+        elif (other := bindings[0]).driver != "-":
+            sentence = f"{claim.device} is bound to {other.driver}, which is not of {names}"
+        own = [f"{word} " for word in ("probe", *claim.modules)]
+        lines = (line for item in transcript.steps.values() for line in item.kernel if place and place in line)
+        told = [line for line in lines if any(word in line for word in own)]
+        last = f"; the last words about it: {told[-1]}" if told else ""
+        yield _problem(BootCheck.DEVICE_NOT_BOUND, step, f"{sentence}{last}")
+
+
+def _judge_unbound(step: Step, log: StepLog) -> Iterator[BootProblem]:
+    for claim in step.claims:
+        for item in _bindings(log, claim.device):
+            if item.driver != "-" and item.module in {"-", *claim.modules}:
+                sentence = f"{claim.device} is still bound to {item.driver}, whose module is gone"
+                yield _problem(BootCheck.DEVICE_STILL_BOUND, step, sentence)
+
+
+def _device_notes(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
+    """Yield what was bound, and what was taken away and bound again."""
+    for step in steps:
+        log = transcript.steps.get(step.number)
+        if log is None or log.code is None or step.kind not in {StepKind.BOUND, StepKind.PLUG}:
+            continue
+        for claim in step.claims:
+            for item in _bindings(log, claim.device):
+                if item.module in claim.modules:
+                    again = "plugged in again and bound" if step.kind is StepKind.PLUG else "bound"
+                    yield f"{again} {claim.device} at {item.address}: driver {item.driver} of {item.module}"
 
 
 def _judge_smoke_test(step: Step, log: StepLog) -> Iterator[BootProblem]:
@@ -350,6 +424,7 @@ _JUDGES = {
     StepKind.REFUSE_UNSIGNED: _judge_refusal,
     StepKind.REFUSE_STRANGER: _judge_refusal,
     StepKind.SMOKE_TEST: _judge_smoke_test,
+    StepKind.UNBOUND: _judge_unbound,
     StepKind.REPEAT: _judge_repeat,
 }
 

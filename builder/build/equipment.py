@@ -193,7 +193,7 @@ def _open_booter(
         say=lambda text: err.print(text, markup=False, soft_wrap=True),
     )
     cells = [decision.cell for decision in booted]
-    booter.check((cell.kernel.arch, project.drivers[cell.driver].declaration.boot.mode) for cell in cells)
+    booter.check((cell.kernel.arch, project.drivers[cell.driver].declaration.boot) for cell in cells)
     opened = open_cell_booter(
         project,
         booter,

@@ -54,6 +54,10 @@ RESERVED_BUILD_ARGS = frozenset(
 )  # fmt: skip
 
 
+# Devices of QEMU that stand for no vendor's hardware; what is known of each is in boot/devices.py.
+BOOT_DEVICES = ("edu", "pci-testdev")
+
+
 _LABEL_VALUE = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _DRIVER_VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.+~-]{0,61}[A-Za-z0-9])?")
 _LONGEST_NAME, _LONGEST_PATH = 255, 1024  # NAME_MAX of Linux; of PATH_MAX, a part is the project's own
@@ -210,6 +214,13 @@ FORMS: dict[str, str] = {}
 """What each pattern of the models asks for, in words: those who write the file need not read regular expressions."""
 
 
+def _check_boot_device(value: object) -> object:
+    if value in BOOT_DEVICES:
+        return value
+    shown = repr(value)[:60]
+    raise _complain(f"{shown} is no device that guests of boot tests can have: {', '.join(BOOT_DEVICES)} are")
+
+
 def _form(pattern: str, words: str, **more: Any) -> Any:
     """Return a field that must fit a pattern, and keep what that is in words."""
     FORMS[pattern] = words
@@ -363,7 +374,7 @@ class BootTimeouts(_Model):
     smoke_test: Annotated[int, Field(ge=1, le=86_400)] = 60
     """For each run of the smoke test."""
     unload: Annotated[int, Field(ge=1, le=86_400)] = 20
-    """For each module."""
+    """For each module, and at least 30 for each device that is taken away."""
 
 
 class BootTest(_Model):
@@ -386,6 +397,11 @@ class BootTest(_Model):
     plans say so. What `publish.require_boot` wants is not fulfilled by it."""
     parameters: tuple[ParameterSet, ...] = ()
     """Sets of module parameters to try after the defaults, or in their place (`default`)."""
+    devices: tuple[Annotated[Literal["edu", "pci-testdev"], BeforeValidator(_check_boot_device)], ...] = ()
+    """Devices of QEMU that guests get, so that a driver's probe runs: `edu` (PCI 1234:11e8), `pci-testdev` (1b36:0005).
+    A module that names one in its table must bind to it."""
+    hot_plug: bool = True
+    """Take each device that a module names away and put it back after the smoke test, which is run again then."""
     repeat: Annotated[int, Field(ge=1, le=10_000)] = 1
     """How often everything is loaded and unloaded with the defaults; from 12 on, growing memory is a failure."""
     in_tree: tuple[ModuleName, ...] = ()
@@ -405,6 +421,8 @@ class BootTest(_Model):
         names = [name.rpartition("/")[2] for name in self.files]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise _complain(f"files has two that would both be {twice[0]} beside the smoke test")
+        if twice := sorted({name for name in self.devices if self.devices.count(name) > 1}):
+            raise _complain(f"devices has {twice[0]} twice, and a guest gets one of each")
         if [item.default for item in self.parameters].count(True) > 1:
             raise _complain("parameters has two sets that are the default")
         for item in self.parameters:
@@ -412,6 +430,12 @@ class BootTest(_Model):
                 sentence = "it is refused anyway for want of hardware (load), which cannot be told apart"
                 raise _complain(f"parameters {item.name!r} is to be refused by {min(item.modules)}: {sentence}")
         return self
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what a pass depends on: without the mode, and without keys of later versions that say nothing."""
+        settings = self.model_dump(mode="json") | {"mode": ""}
+        # A driver without devices is tested as it was before there were any.
+        return settings if self.devices else {k: v for k, v in settings.items() if k not in {"devices", "hot_plug"}}
 
 
 class Toleration(_Model):

@@ -57,6 +57,7 @@ class Command:
 
     ``watch`` is asked twice a second; when it returns a reason, the command is stopped. ``shown`` is what people see
     of a command that stands behind many words of ours. ``ends_alone``: it may outlive us for the moment that it takes.
+    ``inherits`` are descriptors that it gets under their numbers.
     """
 
     argv: tuple[str, ...]
@@ -68,6 +69,7 @@ class Command:
     watch: Callable[[], str] | None = None
     shown: tuple[str, ...] = ()
     ends_alone: bool = False
+    inherits: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """Copy-and-paste form, secrets masked."""
@@ -383,6 +385,7 @@ def _start(
             stdout=log if log is not None else subprocess.PIPE,
             stderr=errors or _stderr_of(log, is_service=is_service),
             start_new_session=True,
+            pass_fds=command.inherits,
         )
     except OSError as error:
         raise HostError(f"{command.argv[0]} cannot be started: {error.strerror}") from error

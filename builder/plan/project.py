@@ -165,13 +165,13 @@ class Project:
             )
             return replace(candidate, inputs=None, refusal=(Reason.NO_BOOTABLE_KERNEL, sentence))
         driver = self.drivers[candidate.cell.driver]
-        settings = driver.declaration.boot.model_dump(mode="json")
+        settings = driver.declaration.boot
         # The mode is not part of the key: a pass under Secure Boot is also one without.
-        wish = boot.mode if boot.mode != "auto" else settings["mode"]
+        wish = boot.mode if boot.mode != "auto" else settings.mode
         inputs = {
             "its image": candidate.inputs.key,
             "its kernel": kernel,
-            "boot in versions.yaml": content_id(settings | {"mode": ""}),
+            "boot in versions.yaml": content_id(settings.inputs()),
             **{file.path: file.digest for file in driver.tests.files},
         }
         return replace(candidate, boot_key=content_id("boot", BOOT_FORMAT, inputs), boot_inputs=inputs, boot_wish=wish)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.guests import describe_firmware
 
-from builder.boot.machine import Firmware, Guest, emulator_of, find_firmware, make_command
-from builder.errors import HostError
+from builder.boot.machine import Firmware, Guest, check_devices, emulator_of, find_firmware, make_command
+from builder.errors import CommandError, HostError
 from builder.kernel import Arch
 
 if TYPE_CHECKING:
@@ -168,6 +168,32 @@ def test_a_comma_in_a_path_begins_no_option(fake_tools: FakeTools, tmp_path: Pat
     argv = make_command(_guest(tmp_path, firmware=firmware, variables=tmp_path / "b,readonly=off"), "tcg").argv
     drives = [re.split("(?<!,),(?!,)", argv[place + 1]) for place, word in enumerate(argv) if word == "-drive"]
     assert [drive[-1] for drive in drives] == [f"file={tmp_path}/a,,snapshot=off", f"file={tmp_path}/b,,readonly=off"]
+
+
+@pytest.mark.parametrize("arch", [Arch.X86_64, Arch.AARCH64])
+def test_a_guest_with_devices_has_a_monitor_that_it_inherits(fake_tools: FakeTools, tmp_path: Path, arch: Arch) -> None:
+    fake_tools.add(f"qemu-system-{arch}")
+    command = make_command(_guest(tmp_path, arch=arch, devices=("edu",)), "tcg", monitor=17)
+    assert (_value(command.argv, "-chardev"), _value(command.argv, "-mon")) == (
+        "socket,id=monitor,fd=17",
+        "chardev=monitor,mode=control",
+    )
+    assert command.inherits == (17,)
+    devices = [command.argv[place + 1] for place, word in enumerate(command.argv) if word == "-device"]
+    assert devices == ["pcie-root-port,id=port-edu,chassis=1,slot=1", "driver=edu,id=edu,bus=port-edu"]
+    alone = make_command(_guest(tmp_path, arch=arch, devices=("edu",)), "tcg")
+    assert ("-mon" in alone.argv, alone.inherits) == (False, ())
+
+
+def test_what_qemu_has_is_asked_of_it(fake_tools: FakeTools) -> None:
+    fake_tools.add("qemu-system-x86_64", """echo 'name "pcie-root-port"'; echo 'name "edu", bus PCI'""")
+    check_devices(Arch.X86_64, ["edu"])
+    assert fake_tools.calls("qemu-system-x86_64") == [["-device", "help"]]
+    with pytest.raises(HostError, match="has no device pci-testdev, which boot tests of x86_64 are to have"):
+        check_devices(Arch.X86_64, ["edu", "pci-testdev"])
+    fake_tools.add("qemu-system-x86_64", "echo broken >&2; exit 1")
+    with pytest.raises(CommandError, match="broken"):
+        check_devices(Arch.X86_64, ["edu"])
 
 
 def test_other_architectures_and_missing_emulators(fake_tools: FakeTools) -> None:

@@ -7,7 +7,7 @@ import shlex
 from importlib.resources import files
 
 import pytest
-from fakes.consoles import plan_script
+from fakes.consoles import plan_devices, plan_script
 
 from builder.boot.load_order import Load
 from builder.boot.script import OwnModule, Script, StepKind, make_script
@@ -142,3 +142,59 @@ def test_there_are_words_for_all_reports_of_a_guest(repeat: int) -> None:
     """Beginning, end and five kinds in between for each step; after every hundred rounds an account, which is two."""
     script = plan_script("core", "char", secure=True, test=True, repeat=repeat)
     assert script.most_reports >= 2 + 7 * len(script.steps) + 2 * (repeat // 100)
+
+
+def test_a_device_is_taken_away_and_given_back_before_and_after_the_driver_has_it() -> None:
+    script = plan_devices("core", "nic", repeat=2, parameters=(
+        {"name": "few", "modules": {"nic": "queues=1"}},
+        {"name": "none", "modules": {"nic": "queues=0"}, "refused": True},
+        {"name": "bad core", "modules": {"core": "x=0"}, "refused": True},
+    ))  # fmt: skip
+    assert _steps(script) == [
+        "find-device edu", "try-unplug-device edu", "try-plug-device edu",
+        "load core", "load nic", "devices-bound defaults", "smoke-test defaults",
+        "unplug-device edu", "plug-device edu", "smoke-test defaults after hot-plug",
+        "unload nic", "unload core", "devices-unbound defaults", "repeat 2 times", "leftovers defaults",
+        "load core", "load nic queues=1", "devices-bound few", "smoke-test few",
+        "unload nic", "unload core", "devices-unbound few",
+        "load core", "refuse-parameters nic queues=0", "unload core", "refuse-parameters core x=0",
+        "leftovers parameters",
+    ]  # fmt: skip
+    assert script.prepare.splitlines() == [
+        "devices 1 21 there 1234:11e8", "devices 2 21 gone 1234:11e8", "devices 3 21 there 1234:11e8",
+    ]  # fmt: skip
+    lines = [line for line in script.body.splitlines() if line.startswith("devices ")]
+    assert [line.split()[3:] for line in lines] == [
+        [word, "1234:11e8"] for word in ("bound", "gone", "bound", "unbound", "bound", "unbound")
+    ]
+    assert {step.timeout_s for step in script.steps if step.claims} == {30}
+    defined = re.findall(r"^(\w+)\(\)", files("builder.boot").joinpath("init.sh").read_text(), re.MULTILINE)
+    assert "devices" in defined
+
+
+def test_devices_can_be_left_where_they_are() -> None:
+    steps = _steps(plan_devices("nic", hot_plug=False))
+    assert steps[:1] == ["find-device edu"]
+    assert not any("plug" in step for step in steps)
+    assert "devices-bound defaults" in steps
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        plan_devices("nic", table="other"),
+        plan_devices("nic", load={"nic": {"expect": "ENODEV", "because": "it wants another one"}}),
+    ],
+    ids=["in no table", "never loaded"],
+)
+def test_a_device_that_no_loaded_module_is_for_is_not_bound(script: Script) -> None:
+    assert not any(step.kind in {StepKind.BOUND, StepKind.UNPLUG, StepKind.UNBOUND} for step in script.steps)
+
+
+def test_a_device_that_is_in_no_table_is_told() -> None:
+    script = plan_devices("nic", devices=("edu", "pci-testdev"))
+    assert script.not_exercised == (
+        "pci-testdev 1b36:0005: not exercised: no module of the driver names it in a table (MODULE_DEVICE_TABLE)",
+    )
+    assert plan_devices("nic", table="other").not_exercised[0].startswith("edu 1234:11e8: not exercised")
+    assert not any("testdev" in str(step) for step in script.steps)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes.consoles import WORDS
+from fakes.consoles import EDU_ALIAS, WORDS
 from fakes.guests import NO_SMM, describe_firmware, read_initramfs
 from fakes.samples import Sample
 
@@ -430,19 +431,23 @@ def test_guests_wait_for_memory_and_one_that_never_fits_is_refused(
         booter.boot(large)
 
 
+def _wish(mode: str, *devices: str) -> BootTest:
+    return BootTest.model_validate({"mode": mode, "devices": devices})
+
+
 def test_what_guests_need_is_looked_for_before_anything_else(
     fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booter = Booter(tmp_path, memory_mib=1)
     with pytest.raises(HostError, match="qemu-system-x86_64 is not installed"):
-        booter.check([(Arch.X86_64, "plain")])
+        booter.check([(Arch.X86_64, _wish("plain"))])
     fake_tools.add("qemu-system-x86_64")
     monkeypatch.setattr("builder.boot.machine.find_firmware.__defaults__", ((tmp_path,),))
-    booter.check([(Arch.X86_64, "plain")])
+    booter.check([(Arch.X86_64, _wish("plain"))])
     for mode in ("auto", "secure"):
         with pytest.raises(HostError, match="no UEFI firmware with Secure Boot"):
-            booter.check([(Arch.X86_64, "plain"), (Arch.X86_64, mode)])
-    Booter(tmp_path, memory_mib=1, mode="plain").check([(Arch.X86_64, "secure")])
+            booter.check([(Arch.X86_64, _wish("plain")), (Arch.X86_64, _wish(mode))])
+    Booter(tmp_path, memory_mib=1, mode="plain").check([(Arch.X86_64, _wish("secure"))])
 
 
 @pytest.mark.usefixtures("kvm")
@@ -455,7 +460,153 @@ def test_kvm_that_is_asked_for_is_looked_for_before_anything_else(
     describe_firmware(tmp_path, "firmware")
     fake_tools.add("qemu-system-x86_64", NO_SMM)
     booter = Booter(tmp_path, memory_mib=1, acceleration="kvm")
-    booter.check([(Arch.X86_64, "plain"), (Arch.X86_64, "auto")])
+    booter.check([(Arch.X86_64, _wish("plain")), (Arch.X86_64, _wish("auto"))])
     with pytest.raises(HostError, match="KVM was asked for.*System Management Mode not supported"):
-        booter.check([(Arch.X86_64, "secure")])
-    Booter(tmp_path, memory_mib=1).check([(Arch.X86_64, "secure")])
+        booter.check([(Arch.X86_64, _wish("secure"))])
+    Booter(tmp_path, memory_mib=1).check([(Arch.X86_64, _wish("secure"))])
+
+
+_HELP = """case "$*" in "-device help") printf '%s' 'name "pcie-root-port", bus PCI
+name "edu", bus PCI' ;; esac"""
+
+
+def test_a_qemu_without_a_device_is_told_before_anything_else(fake_tools: FakeTools, tmp_path: Path) -> None:
+    booter = Booter(tmp_path, memory_mib=1)
+    fake_tools.add("qemu-system-x86_64", _HELP)
+    fake_tools.add("qemu-system-aarch64", "exit 0")
+    booter.check([(Arch.X86_64, _wish("plain", "edu")), (Arch.AARCH64, _wish("plain"))])
+    with pytest.raises(HostError, match="qemu-system-x86_64 of this machine has no device pci-testdev") as caught:
+        booter.check([(Arch.X86_64, _wish("plain", "edu", "pci-testdev"))])
+    assert "boot.devices" in (caught.value.hint or "")
+    with pytest.raises(HostError, match="no device pcie-root-port, edu, which boot tests of aarch64 are to have"):
+        booter.check([(Arch.AARCH64, _wish("plain", "edu"))])
+
+
+# A QEMU that prints reports, and between them listens to its monitor, answers, and ends; it writes down what it was told.
+# A program of Python, because no shell writes to a descriptor of two digits.
+_QEMU = """
+import os, re, socket, sys
+monitor = socket.socket(fileno=int(re.search("fd=([0-9]+)", " ".join(sys.argv))[1])).makefile("rw")
+for kind, text in {lines!r}:
+    if kind == "print":
+        print(text, flush=True)
+    elif kind == "hear":
+        open({told!r}, "a").write(monitor.readline())
+    elif kind == "say":
+        monitor.write(text + "\\n")
+        monitor.flush()
+    elif kind == "stay":
+        sys.stdin.read()
+    else:
+        os._exit(1)
+"""
+
+
+@pytest.fixture
+def plugged(request_: BootRequest) -> BootRequest:
+    """A driver for the edu device."""
+    alias = f"alias={EDU_ALIAS}"
+    modules, _ = place_modules(
+        [("opt/lib/modules/k/extra/nic.ko", Sample(name="nic", modinfo=["license=GPL", alias]).write())]
+    )
+    settings = {"devices": ("edu",), "timeouts": {"boot": 5, "load": 1, "unload": 1, "smoke_test": 1}}
+    return replace(request_, modules=modules, settings=BootTest.model_validate(settings), test_files={})
+
+
+_Line = tuple[str, str]
+_HEAR, _STAY, _END = ("hear", ""), ("stay", ""), ("end", "")
+_THERE, _BOUND = "device 0000:01:00.0 1234:11e8 - -", "device 0000:01:00.0 1234:11e8 nic nic"
+
+
+def _say(**message: Any) -> _Line:
+    return ("say", json.dumps(message))
+
+
+_GONE = _say(event="DEVICE_DELETED", data={"device": "edu"})
+_GREET: list[_Line] = [_say(QMP={}), _HEAR, _say(id=1, **{"return": {}})]
+
+
+def _answer(number: int) -> list[_Line]:
+    return [_HEAR, _say(id=number, **{"return": {}})]
+
+
+def _speak(folder: Path, *lines: str | _Line) -> str:
+    """Return a QEMU that prints reports, and between them does what the other lines say."""
+    words = iter(WORDS)
+    done = [
+        ("print", f"[    1.000000] kmodsmith {next(words)} {line}") if isinstance(line, str) else line for line in lines
+    ]
+    (folder / "qemu.py").write_text(_QEMU.format(lines=done, told=str(folder / "told")))
+    return f'exec {sys.executable} -S -E "{folder}/qemu.py" "$@"'
+
+
+_COMES_UP: list[str | _Line] = ["start", f"fact release {_KERNEL}", "fact taint-before 0", "begin 1", _THERE, "end 1 0"]
+_PLUGGED: list[str | _Line] = [
+    *_COMES_UP,
+    "begin 2", *_GREET, *_answer(2), _GONE, "end 2 0", "begin 3", *_answer(3), _THERE, "end 3 0",
+    "begin 4", "end 4 0", "begin 5", _BOUND, "end 5 0",
+    "begin 6", *_answer(4), _GONE, "end 6 0", "begin 7", *_answer(5), _BOUND, "end 7 0",
+    "begin 8", "end 8 0", "begin 9", _THERE, "end 9 0", "begin 10", "end 10 0",
+    "mark", "log 4096 14 sum -", "finish",
+]  # fmt: skip
+
+
+def test_the_host_takes_the_device_away_and_gives_it_back(
+    plugged: BootRequest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    report = _boot(plugged, fake_tools, _speak(tmp_path, *_PLUGGED))
+    assert report.verdict.problems == ()
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert [item["execute"] for item in told] == ["qmp_capabilities", *["device_del", "device_add"] * 2]
+    assert [step.step for step in report.steps][5:7] == ["unplug-device edu", "plug-device edu"]
+    assert report.verdict.notes[0] == "bound edu 1234:11e8 at 0000:01:00.0: driver nic of nic"
+    (call,) = fake_tools.calls("qemu-system-x86_64")
+    assert "driver=edu,id=edu,bus=port-edu" in call
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "words"),
+    [
+        ([*_COMES_UP[:4], _STAY], "no-device", "does not find edu, before the driver is loaded"),
+        ([*_COMES_UP, "begin 2", *_GREET, *_answer(2), _STAY], "no-hot-plug", "does not let go of edu, before"),
+        (
+            [*_COMES_UP, "begin 2", *_GREET, *_answer(2), _GONE, "end 2 0", "begin 3", *_answer(3), _STAY],
+            "no-hot-plug", "does not find again edu",
+        ),
+        (
+            [*_COMES_UP, "begin 2", *_GREET, *_answer(2), "end 2 0", "begin 3", _STAY],
+            "no-hot-plug", "QEMU did not let go of edu within",
+        ),
+        (
+            [*_COMES_UP, "begin 2", *_GREET, _HEAR, _say(id=2, error={"desc": "no such"}), _STAY],
+            "no-hot-plug", "QEMU refuses device_del edu: no such",
+        ),
+        ([*_COMES_UP, "begin 2", ("say", "hello {"), _STAY], "no-hot-plug", "what QEMU says on its monitor is not JSON"),
+        ([*_COMES_UP, "begin 2", _STAY], "no-hot-plug", "QEMU did not carry out qmp_capabilities within"),
+        ([*_COMES_UP, "begin 2", *_GREET, _STAY], "no-hot-plug", "QEMU did not answer device_del edu within"),
+        ([*_COMES_UP, "begin 2", _END], "no-hot-plug", "let go of edu, before the driver is loaded: it ended with exit"),
+    ],
+    ids=["no device", "not gone", "not back", "still there", "refused", "no JSON", "silent", "no answer", "dead"],
+)  # fmt: skip
+def test_where_hot_plug_itself_does_not_work_nothing_is_said_of_the_driver(
+    plugged: BootRequest, fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    lines: list[str | _Line], code: str, words: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("builder.boot.script._TAKE_AWAY_S", 0.4)
+    monkeypatch.setattr("builder.boot.monitor._PATIENCE_S", 0.3 if words.startswith("QEMU did not") else 30.0)
+    monkeypatch.setattr(stage_module, "_ANSWER_TIMEOUT_S", 0.1)
+    with pytest.raises(CellError, match=words) as caught:
+        _boot(plugged, fake_tools, _speak(tmp_path, *lines))
+    assert (caught.value.failure.failure_class, caught.value.failure.code) == ("infrastructure", code)
+
+
+def test_a_driver_that_does_not_let_go_is_to_blame_itself(
+    plugged: BootRequest, fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.boot.script._TAKE_AWAY_S", 0.4)
+    monkeypatch.setattr(stage_module, "_ANSWER_TIMEOUT_S", 0.1)
+    begun = _PLUGGED[: _PLUGGED.index("begin 6") + 1]
+    report = _boot(plugged, fake_tools, _speak(tmp_path, *begun, *_answer(4), _STAY))
+    assert [problem.check for problem in report.verdict.problems] == [BootCheck.DEVICE_NOT_REMOVED]
+    report = _boot(plugged, fake_tools, _speak(tmp_path, *begun, _END))
+    assert [problem.check for problem in report.verdict.problems] == [BootCheck.GUEST_ENDED]

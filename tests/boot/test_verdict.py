@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from fakes.consoles import WORDS, PretendedGuest, plan_script, read_console
+from fakes.consoles import WORDS, PretendedGuest, plan_devices, plan_script, read_console
 
 from builder.boot.console import Transcript
 from builder.boot.load_order import Load
@@ -442,3 +442,93 @@ def test_a_proprietary_licence_is_no_fault_where_it_is_declared(guest: Pretended
     )
     undeclared = judge_boot(transcript, guest.script.steps, Ending.FINISHED)
     assert [item.check for item in undeclared.problems] == [BootCheck.TAINT]
+
+
+_DEVICE = "0000:01:00.0 1234:11e8"
+
+
+def _with_device() -> PretendedGuest:
+    guest = PretendedGuest(plan_devices("core", "nic", parameters=({"name": "few", "modules": {"nic": "q=1"}},)))
+    assert guest.judge().problems == ()
+    return guest
+
+
+def test_what_was_bound_is_told() -> None:
+    assert _with_device().judge().notes == (
+        "bound edu 1234:11e8 at 0000:01:00.0: driver nic of nic",
+        "plugged in again and bound edu 1234:11e8 at 0000:01:00.0: driver nic of nic",
+        *PretendedGuest(plan_script("core")).judge().notes,
+    )
+
+
+@pytest.mark.parametrize("step", ["devices-bound defaults", "devices-bound few", "plug-device edu"])
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ([f"device {_DEVICE} - -"], "edu 1234:11e8 is bound to no driver, and the table of nic names it"),
+        ([], "edu 1234:11e8 is not there any more, so nic cannot bind to it"),
+        ([f"device {_DEVICE} other some driver"], "is bound to some driver, which is not of nic"),
+        ([f"device {_DEVICE} - builtin"], "is bound to builtin, which is not of nic"),
+        ([f"device {_DEVICE} core core"], "is bound to core, which is not of nic"),
+        (["device 0000:01:00.0 1234:11e9 nic nic"], "is not there any more"),
+        (["device nonsense", "device", f"device {_DEVICE} nic"], "is not there any more"),
+    ],
+)
+def test_a_module_must_bind_to_the_device_of_its_table(step: str, report: list[str], words: str) -> None:
+    guest = _with_device()
+    guest.reports[next(item.number for item in guest.script.steps if str(item) == step)] = report
+    guest.kernel[guest.step("load nic")] = ["pci 0000:01:00.0: BAR 0 assigned"]
+    problems = guest.judge().problems
+    assert [(item.check, item.step) for item in problems] == [(BootCheck.DEVICE_NOT_BOUND, step)]
+    assert words in problems[0].sentence
+    assert "last words" not in problems[0].sentence
+
+
+def test_what_the_kernel_said_of_a_probe_is_told() -> None:
+    guest = _with_device()
+    guest.reports[guest.step("devices-bound")] = [f"device {_DEVICE} - -"]
+    guest.kernel[guest.step("load nic")] = [
+        "nic 0000:01:00.0: probe with driver nic failed with error -5",
+        "pci 0000:01:00.0: x",
+    ]
+    assert (
+        guest.judge()
+        .problems[0]
+        .sentence.endswith("last words about it: nic 0000:01:00.0: probe with driver nic failed with error -5")
+    )
+    guest.codes[guest.step("smoke-test")] = 1
+    assert [item.check for item in guest.judge().problems] == [BootCheck.DEVICE_NOT_BOUND, BootCheck.SMOKE_TEST_FAILED]
+
+
+@pytest.mark.parametrize(
+    ("rest", "is_fault"), [("nic nic", True), ("- nic", True), ("other taken", False), ("- -", False)]
+)
+def test_after_unloading_nothing_is_bound_to_what_is_gone(rest: str, *, is_fault: bool) -> None:
+    guest = _with_device()
+    guest.reports[guest.step("devices-unbound")] = [f"device {_DEVICE} {rest}"]
+    found = [(item.check, item.sentence) for item in guest.judge().problems]
+    sentence = "edu 1234:11e8 is still bound to nic, whose module is gone"
+    assert found == ([(BootCheck.DEVICE_STILL_BOUND, sentence)] if is_fault else [])
+    guest.reports[guest.step("devices-unbound")] = []
+    assert guest.judge().problems == (), "a test may take it away"
+
+
+@pytest.mark.parametrize(
+    ("step", "check"),
+    [
+        ("unplug-device", BootCheck.DEVICE_NOT_REMOVED), ("plug-device", BootCheck.LOAD_HUNG),
+        ("devices-unbound", BootCheck.UNLOAD_HUNG), ("devices-bound", BootCheck.LOAD_HUNG),
+    ],
+)  # fmt: skip
+def test_a_device_that_is_never_let_go_or_taken(step: str, check: BootCheck) -> None:
+    guest = _with_device()
+    guest.stops_in = next(item.number for item in guest.script.steps if str(item).startswith(step))
+    guest.kernel[guest.stops_in] = []
+    assert [item.check for item in guest.judge(Ending.TIMED_OUT).problems] == [check]
+    guest.kernel[guest.stops_in] = [
+        "BUG: kernel NULL pointer dereference, address: 0000000000000000",
+        " nic_remove+0x1/0x2 [nic]",
+    ]
+    problems = guest.judge(Ending.TIMED_OUT).problems
+    assert [item.check for item in problems] == [BootCheck.KERNEL_OOPS, check]
+    assert problems[0].place == "nic_remove+0x1/0x2 [nic]"

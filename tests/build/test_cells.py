@@ -527,6 +527,25 @@ def test_a_changed_smoke_test_compiles_nothing_and_is_named(bench: Bench, bootin
     assert (cell["status"], cell["explanation"]) == ("booted", "boot in versions.yaml changed since it was booted")
 
 
+def test_a_changed_device_compiles_nothing_and_boots_again(bench: Bench, booting: dict[str, Any]) -> None:
+    file = bench.folder / "versions.yaml"
+    text = file.read_text()
+    kernel = ("--kernel", "6.12*")
+    file.write_text(text.replace("    vendor:", "    boot: {repeat: 2}\n    vendor:", 1))
+    assert bench.build(*kernel)[1]["counts"] == {"built": 1}
+    started = bench.started_builds()
+    for settings in ("devices: [edu]", "devices: [edu], hot_plug: false", "devices: [edu, pci-testdev]"):
+        file.write_text(text.replace("    vendor:", f"    boot: {{repeat: 2, {settings}}}\n    vendor:", 1))
+        (cell,) = bench.build(*kernel)[1]["cells"]
+        assert (cell["status"], cell["explanation"]) == ("booted", "boot in versions.yaml changed since it was booted")
+        assert bench.build(*kernel)[1]["counts"] == {"skipped": 1}
+    file.write_text(text.replace("    vendor:", "    boot: {repeat: 2, hot_plug: false}\n    vendor:", 1))
+    assert bench.build(*kernel)[1]["cells"][0]["status"] == "booted", "back to none"
+    file.write_text(text.replace("    vendor:", "    boot: {repeat: 2}\n    vendor:", 1))
+    assert bench.build(*kernel)[1]["counts"] == {"skipped": 1}, "without devices it says nothing"
+    assert bench.started_builds() == started
+
+
 _KERNEL = "6.1.0-10-amd64"
 _OTHER = "6.1.0-9-amd64"
 

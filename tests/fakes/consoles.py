@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from builder.boot.console import Transcript
+from builder.boot.devices import claim_devices
 from builder.boot.load_order import Load
 from builder.boot.script import OwnModule, Script, make_script
 from builder.boot.verdict import Ending, Verdict, judge_boot
@@ -35,6 +36,18 @@ def read_console(lines: list[str]) -> Transcript:
     return transcript
 
 
+EDU_ALIAS = "pci:v00001234d000011E8sv*sd*bc*sc*i*"
+EDU_THERE, EDU_BOUND = "device 0000:01:00.0 1234:11e8 - -", "device 0000:01:00.0 1234:11e8 nic nic"
+
+
+def plan_devices(*modules: str, devices: tuple[str, ...] = ("edu",), table: str = "nic", **more: object) -> Script:
+    """Return the script of modules of which one names the edu device in its table."""
+    settings = BootTest.model_validate({"devices": devices, "timeouts": {"load": 6, "unload": 6}, **more})
+    claims = claim_devices(devices, {name: [EDU_ALIAS] if name == table else [] for name in modules})
+    own = [OwnModule(name=name) for name in modules]
+    return make_script(own, settings, claims=claims, is_enforced=False, has_test=True)
+
+
 class PretendedGuest:
     """A console to be, with everything in order; a test changes one thing."""
 
@@ -51,6 +64,11 @@ class PretendedGuest:
         self.hidden: dict[int, list[str]] = {}
         """What the kernel's buffer has and the console does not."""
         self.reports: dict[int, list[str]] = {}
+        for step in script.steps:
+            if step.claims:
+                gone = step.kind in {"try-unplug-device", "unplug-device"}
+                found = EDU_BOUND if step.kind in {"devices-bound", "plug-device"} else EDU_THERE
+                self.reports[step.number] = [] if gone else [found]
         self.between: list[str] = []
         self.taint = "12288"
         self.stops_in: int | None = None

@@ -37,7 +37,9 @@ from pydantic import ValidationError
 
 from builder.boot.bzimage import unpack_kernel
 from builder.boot.console import Transcript
+from builder.boot.devices import DEVICES, claim_devices
 from builder.boot.load_order import LoadOrder, ModuleFacts, ModuleIndex, read_modprobe_files
+from builder.boot.qmp import Conversation
 from builder.boot.script import OwnModule, make_script
 from builder.boot.secure_boot import read_kernel_signers
 from builder.boot.verdict import Ending, judge_boot
@@ -1003,6 +1005,13 @@ def _run_dpkg_status(data: bytes, _: Path) -> None:
 # What guests and compilers say
 
 _WORDS = [f"{number:016x}" for number in range(1000)]
+_MONITOR = b"""{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}
+{"return": {}, "id": 1}
+{"return": {}, "id": 2}
+{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "DEVICE_DELETED", "data": {"path": "/machine/peripheral/edu"}}
+{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "DEVICE_DELETED", "data": {"device": "edu", "path": "/x"}}
+{"id": 3, "error": {"class": "GenericError", "desc": "Bus 'port-edu' not found"}}
+"""
 
 
 def _run_console(data: bytes, _: Path) -> None:
@@ -1013,6 +1022,36 @@ def _run_console(data: bytes, _: Path) -> None:
     script = make_script((OwnModule(name="bad_oops"),), settings, in_tree=(), is_enforced=True, has_test=True)
     for ending in Ending:
         judge_boot(transcript, script.steps, ending)
+
+
+_EDU_TABLE = {"bad_oops": ["pci:v00001234d000011E8sv*sd*bc*sc*i*"]}
+
+
+def _run_device_console(data: bytes, _: Path) -> None:
+    """A guest with a device, of which the text is what it found."""
+    settings = BootTest.model_validate({"devices": ("edu",)})
+    claims = claim_devices(settings.devices, _EDU_TABLE)
+    script = make_script((OwnModule(name="bad_oops"),), settings, claims=claims, is_enforced=False, has_test=False)
+    words = iter(_WORDS)
+    transcript = Transcript(_WORDS)
+    for step in script.steps:
+        for text in (f"begin {step.number}", f"device {_text(data)[:500]}", f"end {step.number} 0"):
+            transcript.feed(f"[ 1.0] kmodsmith {next(words)} {text}")
+    judge_boot(transcript, script.steps, Ending.FINISHED)
+
+
+def _run_monitor(data: bytes, _: Path) -> None:
+    """What QEMU says on its monitor while it is told to take a device away and give it back."""
+    conversation = Conversation()
+    conversation.unplug("edu")
+    conversation.plug(DEVICES["edu"].arguments)
+    for line in data.splitlines(keepends=True):
+        conversation.take(line)
+        conversation.next_line()
+
+
+def _run_device_table(data: bytes, _: Path) -> None:
+    claim_devices(("edu",), {"demo": _text(data).split("\n")})
 
 
 def _run_allowed(data: bytes, _: Path) -> None:
@@ -1405,6 +1444,19 @@ PARSERS: tuple[Parser, ...] = (
     ),
     Parser(name="packages-index", samples=lambda: [_PACKAGES], make=_lines, run=_run_packages),
     Parser(name="console", samples=_files("consoles/*.log"), make=_lines, run=_run_console),
+    Parser(
+        name="device-console",
+        samples=lambda: [b"0000:01:00.0 1234:11e8 bad_oops bad_oops", b"0000:01:00.0 1234:11e8 - -"],
+        make=_lines,
+        run=_run_device_console,
+    ),
+    Parser(name="monitor", samples=lambda: [_MONITOR], make=_lines, run=_run_monitor),
+    Parser(
+        name="device-table",
+        samples=lambda: ["\n".join([*PCI_ALIASES, *USB_ALIASES, *STRANGE_ALIASES]).encode()],
+        make=_lines,
+        run=_run_device_table,
+    ),
     Parser(
         name="allowed-message",
         samples=lambda: [b"kernel-warning: .*a+$", b"(a|aa)+$", b"^(KERNEL|oops)[- ]x{1,3}\\d"],

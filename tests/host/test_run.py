@@ -33,6 +33,17 @@ def test_check_tells_everything_and_how_to_repeat_it(fake_tools: FakeTools) -> N
     assert caught.value.hint == "to repeat it: tool 'a b'"
 
 
+def test_a_child_gets_the_descriptors_that_it_is_to_inherit_and_no_others(fake_tools: FakeTools) -> None:
+    reading, writing = os.pipe()
+    try:
+        fake_tools.add("tool", f"[ -e /proc/self/fd/{writing} ] && echo inherited || echo closed")
+        assert run(Command(argv=("tool",), inherits=(writing,))).stdout == "inherited\n"
+        assert run(Command(argv=("tool",))).stdout == "closed\n"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def test_missing_program_is_a_clear_error(fake_tools: FakeTools) -> None:
     with pytest.raises(HostError, match="no-such-tool is not installed"):
         run(Command(argv=("no-such-tool",)))

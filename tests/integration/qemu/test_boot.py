@@ -151,6 +151,7 @@ def _open_lab(ending: str, machine: Machine, lock_text: str, folder: Path, pool:
 _SECURE = {"mode": "secure"}
 _ABSENT = {"expect": "ENODEV", "because": "no such hardware in a guest"}
 _SLOW = {**_QUICK, "load": 30}
+_DEVICE = {"devices": ("pci-testdev",)}
 _PRINTK = "/sys/module/printk/parameters"
 _WARN = "echo 1 >/sys/module/bad_switch/parameters/warn"
 # Fails as soon as one of the ways into other processes or the kernel is open, or a word lies in a file.
@@ -313,6 +314,20 @@ _CASES: dict[str, tuple[str, dict[str, Any], BootCheck | None]] = {
     "answers something else without hardware": (
         "bad_init", {"settings": {"load": {"bad_init": _ABSENT}}}, BootCheck.LOAD_REFUSED,
     ),
+    "takes its device, and takes it again": (
+        "good_device", {"settings": {**_DEVICE, "repeat": 12}, "test": "ls /sys/bus/pci/drivers/good_device | grep -q 0000:"},
+        None,
+    ),
+    "does so with Secure Boot": ("good_device", {"settings": {**_SECURE, **_DEVICE}}, None),
+    "takes no device": ("bad_probe", {"settings": _DEVICE}, BootCheck.DEVICE_NOT_BOUND),
+    "takes its device once": ("bad_probe_again", {"settings": _DEVICE}, BootCheck.DEVICE_NOT_BOUND),
+    "takes its device once, and nobody tries it twice": (
+        "bad_probe_again", {"settings": {**_DEVICE, "hot_plug": False}}, None,
+    ),
+    "oops in remove": ("bad_remove", {"settings": _DEVICE}, BootCheck.KERNEL_OOPS),
+    "sleeps for ever in remove": ("bad_remove_sleep", {"settings": _DEVICE}, BootCheck.DEVICE_NOT_REMOVED),
+    "does not say that it is unloaded": ("bad_bound", {"settings": _DEVICE}, BootCheck.DEVICE_STILL_BOUND),
+    "is for no device of the guest": ("good_device", {"settings": {"devices": ("edu",)}}, None),
     "must have a parameter": (
         "bad_parameter",
         {"settings": {"parameters": ({"name": "one", "modules": {"bad_parameter": "limit=1"}, "default": True},)}},
@@ -337,7 +352,10 @@ def test_what_is_found(case: str, reports: dict[str, Future[BootReport]]) -> Non
     assert found[:1] == ([expected] if expected else []), report.verdict.problems
 
 
-_ON_ARM = ("nothing wrong", "oops at load", "warning at load", "sleeps for ever at load", "leaves a device node")
+_ON_ARM = (
+    "nothing wrong", "oops at load", "warning at load", "sleeps for ever at load", "leaves a device node",
+    "takes its device, and takes it again", "takes no device", "oops in remove",
+)  # fmt: skip
 
 
 def test_the_same_is_found_on_arm64(arm_lab: _Lab) -> None:
@@ -366,6 +384,29 @@ def test_places_are_named(reports: dict[str, Future[BootReport]]) -> None:
         assert problem.place.startswith(f"{function}+0x"), problem
     slept = reports["sleeps for ever at load"].result().verdict.problems
     assert [(problem.check, problem.place[:8]) for problem in slept] == [(BootCheck.LOAD_HUNG, "bad_init")]
+
+
+def test_what_became_of_devices_is_said(reports: dict[str, Future[BootReport]]) -> None:
+    for case in ("takes its device, and takes it again", "does so with Secure Boot"):
+        bound = "bound pci-testdev 1b36:0005 at 0000:01:00.0: driver good_device of good_device"
+        assert reports[case].result().verdict.notes[:2] == (bound, f"plugged in again and {bound}")
+    (once,) = reports["takes its device once"].result().verdict.problems
+    assert once.step == "plug-device pci-testdev"
+    assert "probe with driver bad_probe_again failed with error -16" in once.sentence
+    oops = reports["oops in remove"].result().verdict.problems[0]
+    assert (oops.step, oops.place[:14]) == ("unplug-device pci-testdev", "device_remove+")
+    unused = reports["is for no device of the guest"].result().verdict.notes[0]
+    assert unused.startswith("edu 1234:11e8: not exercised")
+
+
+def test_a_device_that_qemu_does_not_have_is_told_at_once(
+    lab: _Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.booter.check([(lab.kernel.arch, BootTest.model_validate({"mode": "plain", **_DEVICE}))])
+    script = 'exec /usr/bin/qemu-system-x86_64 "$@" | grep -v testdev'
+    _fake_tool(tmp_path / "bin", "qemu-system-x86_64", script, monkeypatch)
+    with pytest.raises(HostError, match="has no device pci-testdev, which boot tests of x86_64 are to have"):
+        lab.booter.check([(lab.kernel.arch, BootTest.model_validate({"mode": "plain", **_DEVICE}))])
 
 
 def test_what_is_not_exercised_is_said(reports: dict[str, Future[BootReport]]) -> None:

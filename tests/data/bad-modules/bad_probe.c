@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "device.h"
+
+DEVICE_DRIVER(return -ENODEV;,);
+module_pci_driver(device_driver);
