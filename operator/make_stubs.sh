@@ -8,7 +8,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 place=kmod_operator/kubelet_api
 mkdir -p "$work/$place"
-sed -e '/^ *\/\//d' -e 's,[[:space:]]*//.*,,' "$source/pkg/apis/deviceplugin/v1beta1/api.proto" >"$work/$place/deviceplugin_v1beta1.proto"
+for protocol in deviceplugin/v1beta1 dra/v1 dra-health/v1 pluginregistration/v1; do
+    name=$(echo "$protocol" | tr -- /- __)
+    sed -e '/^ *\/\//d' -e 's,[[:space:]]*//.*,,' "$source/pkg/apis/$protocol/api.proto" >"$work/$place/$name.proto"
+done
 cd "$work"
 PATH="$(dirname "$python"):$PATH" "$python" -m grpc_tools.protoc -I. --python_out=. --mypy_out=. --grpclib_python_out=. "$place"/*.proto
 cp "$place"/*.py "$place"/*.pyi "$here/$place/"
