@@ -68,6 +68,11 @@ class Settings:
         """Where kubelet finds us."""
         return self.plugin_dir / self.socket_name
 
+    @property
+    def claim_file(self) -> Path:
+        """What says who of several instances works, in whatever mode: a device is told of once."""
+        return self.cdi_dir / f".{self.resource.replace('/', '_')}.sock.lock"
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return what variables that begin with ``KMOD_`` say; those that are absent or empty have a default.

@@ -307,7 +307,7 @@ def test_a_disk_that_is_full_makes_what_the_runtime_does_not_know_unwell(
             raise OSError(28, "No space left on device")
         whole(descriptor)
 
-    monkeypatch.setattr("kmod_operator.deviceplugin.cdi_folder.os.fsync", sync)
+    monkeypatch.setattr("kmod_operator.node.cdi_folder.os.fsync", sync)
 
     async def work() -> None:
         nonlocal is_full

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kmod_operator.deviceplugin.cdi_folder import CdiFolder
 from kmod_operator.deviceplugin.checkpoint import read_checkpoint
 from kmod_operator.devices.cdi import cdi_spec
 from kmod_operator.devices.inventory import Inventory, Seen, changes, fail, look
@@ -21,6 +20,7 @@ from kmod_operator.devices.preferred import prefer
 from kmod_operator.devices.ptemplate import PtemplateDevices
 from kmod_operator.devices.replicas import device_of, shares, spread
 from kmod_operator.devices.source import NoSourceError, load_source
+from kmod_operator.node.cdi_folder import CdiFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

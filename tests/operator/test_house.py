@@ -32,5 +32,15 @@ def test_it_stands_alone_and_keeps_its_words(file: Path) -> None:
         assert not {name.partition(".")[0] for name in imports} & _WORLD
     if any(name.startswith("grpclib") for name in imports):
         assert file.name == "rpc.py", "one module knows of gRPC"
-    if file.parent.name == "devices":
-        assert not {name for name in imports if "deviceplugin" in name}, "devices know nothing of who is told"
+    if any(name.startswith(("lightkube", "httpx2")) for name in imports):
+        assert file.name == "api.py", "one module knows of the client of Kubernetes"
+    beneath = {
+        "devices": ("node", "deviceplugin", "dra"),
+        "node": ("deviceplugin", "dra"),
+        "deviceplugin": ("dra",),
+        "dra": ("deviceplugin",),
+    }
+    for above in beneath.get(file.parent.name, ()):
+        assert not {name for name in imports if name.startswith(f"kmod_operator.{above}")}, (
+            f"it knows nothing of {above}/"
+        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kmod_operator.deviceplugin.identity import Identity, identify
 from kmod_operator.devices.cdi import cdi_file_name, cdi_spec
+from kmod_operator.node.identity import Identity, identify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
