@@ -1,10 +1,15 @@
-"""``python -m kmod_operator device-plugin`` runs on each node that has the driver; ``self-test`` proves an image."""
+"""``python -m kmod_operator device-plugin`` runs on each node that has the driver, in whatever mode.
+
+``device-class`` prints the object by which pods ask for devices as dynamic resources; ``self-test`` proves an image.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import importlib
+import json
 import logging
 import os
 import signal
@@ -12,10 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from kmod_operator.deviceplugin.agent import Agent
-from kmod_operator.deviceplugin.metrics import Metrics
 from kmod_operator.devices.source import NoSourceError, load_source
+from kmod_operator.dra.cluster import NoApiError
+from kmod_operator.dra.objects import device_class
 from kmod_operator.log import log_to_stderr
+from kmod_operator.modes import Program
 from kmod_operator.settings import SettingError, Settings, read_settings
 from kmod_operator.status_server import serve_status
 
@@ -26,11 +32,13 @@ _EPILOG = """Settings come from the environment:
   KMOD_RESOURCE      what pods ask for, like drivers.example.com/ptemplate
   KMOD_SOURCE        the class that knows the devices, module:Class
   KMOD_INJECTION     cdi (default): by the runtime's file; nodes: for runtimes without CDI
+  KMOD_MODE          DevicePlugin (default); DRA: dynamic resources; Auto: DRA where the cluster has resource.k8s.io/v1
+  KMOD_NODE          this node's name, for DRA and Auto
   KMOD_REPLICAS      how many pods share a device; more than 1 puts .shared behind the resource
   KMOD_SCAN_SECONDS  from one look to the next (2)
   KMOD_GOOD_LOOKS    good looks in a row that make a device healthy again (3)
   KMOD_LISTEN        port of /metrics, /healthz, /readyz (8080)
-  KMOD_PLUGIN_DIR, KMOD_CDI_DIR, KMOD_ROOT   folders, where they are not the usual ones
+  KMOD_PLUGIN_DIR, KMOD_REGISTRY_DIR, KMOD_CDI_DIR, KMOD_ROOT   folders, where they are not the usual ones
 """
 
 
@@ -41,15 +49,18 @@ def main() -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("verb", choices=["device-plugin", "self-test"])
+    parser.add_argument("verb", choices=["device-plugin", "device-class", "self-test"])
     verb = parser.parse_args().verb
     log_to_stderr()
     try:
         if verb == "self-test":
             return asyncio.run(_test_itself())
         settings = read_settings(os.environ)
+        if verb == "device-class":
+            print(json.dumps(device_class(settings.resource, settings.driver), indent=2))  # noqa: T201 - it is asked for
+            return 0
         return asyncio.run(_run(settings))
-    except (SettingError, NoSourceError) as error:
+    except (SettingError, NoSourceError, NoApiError) as error:
         _LOG.error("%s", error)
         return _BAD_SETTING
     except OSError as error:
@@ -61,10 +72,9 @@ async def _run(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    agent = Agent(settings, load_source(settings.source, settings.root), metrics)
-    with serve_status(settings.port, metrics.registry, is_alive=agent.is_alive, is_ready=agent.is_ready):
-        await agent.run(stop)
+    program = Program(settings, load_source(settings.source, settings.root))
+    with serve_status(settings.port, program.registry, is_alive=program.is_alive, is_ready=program.is_ready):
+        await program.run(stop)
     return 0
 
 
@@ -76,10 +86,10 @@ async def _test_itself() -> int:
             resource="selftest.example/none", plugin_dir=root, cdi_dir=root, root=root, port=0, scan_s=0.1
         )
         stop = asyncio.Event()
-        metrics = Metrics()
-        agent = Agent(settings, load_source(settings.source, root), metrics)
-        with serve_status(0, metrics.registry, is_alive=agent.is_alive, is_ready=agent.is_ready):
-            running = asyncio.create_task(agent.run(stop))
+        importlib.import_module("kmod_operator.dra.api")  # what else is loaded only where it is needed
+        program = Program(settings, load_source(settings.source, root))
+        with serve_status(0, program.registry, is_alive=program.is_alive, is_ready=program.is_ready):
+            running = asyncio.create_task(program.run(stop))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SELF_TEST_S):
                     while not settings.socket.is_socket() and not running.done():  # noqa: ASYNC110

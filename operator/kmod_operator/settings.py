@@ -15,6 +15,11 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # The vendor's domain and the device's class, as kubelet and the Container Device Interface both take them.
 _RESOURCE = re.compile(rf"({_LABEL}(?:\.{_LABEL})*)/([A-Za-z0-9](?:[A-Za-z0-9_-]{{0,52}}[A-Za-z0-9])?)", re.ASCII)
 _INJECTIONS = ("cdi", "nodes")
+_MODES = ("Auto", "DevicePlugin", "DRA")
+# A node's name in the API, and a driver's: the first as kubelet takes it, the second shorter.
+_NODE = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_LONGEST_NODE = 253
+_LONGEST_DRIVER = 63
 _MOST_REPLICAS = 1024
 _LONGEST_SOCKET = 107
 
@@ -25,7 +30,7 @@ class SettingError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Settings of a device plugin.
+    """Settings of what tells of devices on a node.
 
     Attributes:
         resource: what pods ask for, ``vendor.example/class``; where devices are shared, kubelet knows it with
@@ -34,9 +39,12 @@ class Settings:
         injection: ``cdi``: the runtime reads our file; ``nodes``: kubelet is told the device files itself, for runtimes
             that do not know the Container Device Interface.
         replicas: how many pods share a device.
+        mode: ``DevicePlugin``, ``DRA``, or ``Auto``: DRA where the cluster has it.
+        node: this node's name in the cluster; for DRA.
         scan_s: seconds from one look to the next.
         good_looks: good looks in a row that make an unwell device well.
-        plugin_dir: kubelet's folder of sockets.
+        plugin_dir: kubelet's folder of device plugins.
+        registry_dir: kubelet's folder of all other plugins.
         cdi_dir: the runtime's folder.
         root: where /sys is; another folder in tests.
         port: of metrics and health, on all addresses of the pod.
@@ -46,9 +54,12 @@ class Settings:
     source: str = "kmod_operator.devices.ptemplate:PtemplateDevices"
     injection: str = "cdi"
     replicas: int = 1
+    mode: str = "DevicePlugin"
+    node: str = ""
     scan_s: float = 2.0
     good_looks: int = 3
     plugin_dir: Path = Path("/var/lib/kubelet/device-plugins")
+    registry_dir: Path = Path("/var/lib/kubelet/plugins_registry")
     cdi_dir: Path = Path("/var/run/cdi")
     root: Path = Path("/")
     port: int = 8080
@@ -67,6 +78,17 @@ class Settings:
     def socket(self) -> Path:
         """Where kubelet finds us."""
         return self.plugin_dir / self.socket_name
+
+    @property
+    def driver(self) -> str:
+        """The name of the driver of dynamic resources: ``class.vendor.example`` of ``vendor.example/class``."""
+        domain, _, name = self.resource.partition("/")
+        return f"{name.lower().replace('_', '-')}.{domain}"
+
+    @property
+    def registry_socket(self) -> Path:
+        """Where kubelet finds the driver of dynamic resources."""
+        return self.registry_dir / f"{self.driver}.sock"
 
     @property
     def claim_file(self) -> Path:
@@ -96,14 +118,43 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         replicas=_number(known, "KMOD_REPLICAS", Settings.replicas, 1, _MOST_REPLICAS),
         scan_s=_number(known, "KMOD_SCAN_SECONDS", int(Settings.scan_s), 1, 3600),
         good_looks=_number(known, "KMOD_GOOD_LOOKS", Settings.good_looks, 1, 1000),
+        mode=known.get("KMOD_MODE", Settings.mode),
+        node=known.get("KMOD_NODE", Settings.node),
         plugin_dir=_folder(known, "KMOD_PLUGIN_DIR", Settings.plugin_dir),
+        registry_dir=_folder(known, "KMOD_REGISTRY_DIR", Settings.registry_dir),
         cdi_dir=_folder(known, "KMOD_CDI_DIR", Settings.cdi_dir),
         root=_folder(known, "KMOD_ROOT", Settings.root),
         port=_number(known, "KMOD_LISTEN", Settings.port, 0, 65535),
     )
-    if len(os.fsencode(settings.socket)) > _LONGEST_SOCKET:
-        raise SettingError(f"KMOD_RESOURCE is too long: the kernel takes no socket of the name {settings.socket}")
+    _check_mode(settings)
+    for socket in (settings.socket, *([settings.registry_socket] if settings.mode != "DevicePlugin" else ())):
+        if len(os.fsencode(socket)) > _LONGEST_SOCKET:
+            raise SettingError(f"KMOD_RESOURCE is too long: the kernel takes no socket of the name {socket}")
     return settings
+
+
+def _check_mode(settings: Settings) -> None:
+    if settings.mode not in _MODES:
+        raise SettingError(f"KMOD_MODE is {settings.mode!r}; it is one of {', '.join(_MODES)}")
+    if settings.node and not (_NODE.fullmatch(settings.node) and len(settings.node) <= _LONGEST_NODE):
+        raise SettingError(f"KMOD_NODE is {settings.node!r:.300}; it is this node's name in the cluster")
+    if settings.mode == "DevicePlugin":
+        return
+    if not settings.node:
+        raise SettingError(
+            f"KMOD_NODE is absent; KMOD_MODE={settings.mode} needs this node's name: spec.nodeName of the pod"
+        )
+    longer = len(settings.driver) > _LONGEST_DRIVER
+    for is_so, words in (
+        (settings.replicas > 1, f"KMOD_REPLICAS is {settings.replicas}; only a device plugin shares devices"),
+        (settings.injection != "cdi", "KMOD_INJECTION is 'nodes'; only a device plugin gives devices without CDI"),
+        (
+            longer,
+            f"KMOD_RESOURCE is too long: a driver's name, {settings.driver}, has {_LONGEST_DRIVER} characters at most",
+        ),
+    ):
+        if is_so:
+            raise SettingError(f"{words}: set KMOD_MODE=DevicePlugin")
 
 
 def _number(known: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

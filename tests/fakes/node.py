@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kmod_operator.deviceplugin.agent import Agent
 from kmod_operator.deviceplugin.metrics import Metrics
 from kmod_operator.devices.ptemplate import PtemplateDevices
+from kmod_operator.dra.agent import DriverAgent
+from kmod_operator.dra.metrics import DriverMetrics
 
 from fakes.kubelet import FakeKubelet
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from kmod_operator.dra.cluster import Api
+    from kmod_operator.modes import Program
+    from kmod_operator.node.agent import NodeAgent
     from kmod_operator.settings import Settings
 
 
@@ -53,13 +58,18 @@ class FakeNode:
     async def agent(self, metrics: Metrics | None = None, source: Any = None, **changes: Any) -> AsyncIterator[Agent]:
         """Have an agent until the end of the block; then it stops as it does at SIGTERM."""
         found = Agent(replace(self.settings, **changes), source or PtemplateDevices(self.root), metrics or Metrics())
-        stop = asyncio.Event()
-        running = asyncio.create_task(found.run(stop))
-        try:
+        async with running(found):
             yield found
-        finally:
-            stop.set()
-            await running
+
+    @contextlib.asynccontextmanager
+    async def driver(
+        self, api: Api, metrics: DriverMetrics | None = None, source: Any = None, **changes: Any
+    ) -> AsyncIterator[DriverAgent]:
+        """Have a driver of dynamic resources until the end of the block."""
+        settings = replace(self.settings, **changes)
+        found = DriverAgent(settings, source or PtemplateDevices(self.root), metrics or DriverMetrics(), api)
+        async with running(found):
+            yield found
 
     @contextlib.asynccontextmanager
     async def kubelet(self) -> AsyncIterator[FakeKubelet]:
@@ -69,3 +79,15 @@ class FakeNode:
             yield found
         finally:
             await found.stop()
+
+
+@contextlib.asynccontextmanager
+async def running(agent: NodeAgent | Program) -> AsyncIterator[None]:
+    """Run it until the end of the block; then it stops as it does at SIGTERM."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(agent.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task

@@ -22,10 +22,13 @@ def node() -> Iterator[FakeNode]:
             resource="drivers.example.com/ptemplate",
             scan_s=0.01,
             plugin_dir=root / "plugins",
+            registry_dir=root / "registry",
+            node="worker",
             cdi_dir=root / "cdi",
             root=root,
             port=0,
         )
         settings.plugin_dir.mkdir()
+        settings.registry_dir.mkdir()
         settings.cdi_dir.mkdir()
         yield FakeNode(root=root, settings=settings)

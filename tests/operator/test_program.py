@@ -21,7 +21,7 @@ from kmod_operator.settings import SettingError, Settings, read_settings
 from kmod_operator.status_server import Answer, make_application, serve_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _RESOURCE = {"KMOD_RESOURCE": "drivers.example.com/ptemplate"}
 
@@ -53,11 +53,69 @@ def test_settings_have_defaults() -> None:
         ("KMOD_LISTEN", "65536", "a number from 0 to 65535"),
         ("KMOD_ROOT", "here", "a folder's whole path"),
         ("KMOD_PLUGIN_DIR", "./x", "a folder's whole path"),
+        ("KMOD_REGISTRY_DIR", "./x", "a folder's whole path"),
+        ("KMOD_MODE", "dra", "one of Auto, DevicePlugin, DRA"),
+        ("KMOD_NODE", "../x", "this node's name in the cluster"),
+        ("KMOD_NODE", "n" * 254, "this node's name in the cluster"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, told: str) -> None:
     with pytest.raises(SettingError, match=rf"{name} is .*{told}"):
         read_settings(_RESOURCE | {name: value})
+
+
+@pytest.mark.parametrize("mode", ["Auto", "DRA"])
+def test_what_only_a_device_plugin_can_is_refused_elsewhere(mode: str) -> None:
+    good = _RESOURCE | {"KMOD_MODE": mode, "KMOD_NODE": "worker"}
+    settings = read_settings(good)
+    assert (settings.driver, settings.registry_socket.name) == (
+        "ptemplate.drivers.example.com", "ptemplate.drivers.example.com.sock",
+    )  # fmt: skip
+    assert read_settings(good | {"KMOD_RESOURCE": "x.example/My_dev"}).driver == "my-dev.x.example"
+    for wrong, told in (
+        ({"KMOD_NODE": ""}, f"KMOD_NODE is absent; KMOD_MODE={mode} needs"),
+        ({"KMOD_REPLICAS": "2"}, "only a device plugin shares devices: set KMOD_MODE=DevicePlugin"),
+        ({"KMOD_INJECTION": "nodes"}, "only a device plugin gives devices without CDI"),
+        ({"KMOD_RESOURCE": f"{'a' * 60}.example/b"}, "a driver's name, b.a+.example, has 63 characters at most"),
+        ({"KMOD_REGISTRY_DIR": f"/{'x' * 90}"}, "the kernel takes no socket"),
+    ):
+        with pytest.raises(SettingError, match=told):
+            read_settings(good | wrong)
+        read_settings(_RESOURCE | wrong)
+
+
+def test_the_class_of_devices_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["kmod_operator", "device-class"])
+    monkeypatch.setattr("os.environ", _RESOURCE)
+    with _logging_as_it_was():
+        assert main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["metadata"]["name"]) == ("DeviceClass", "ptemplate.drivers.example.com")
+    assert found["spec"]["extendedResourceName"] == "drivers.example.com/ptemplate"
+
+
+def test_a_mode_without_an_api_server_ends_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kmod_operator", "device-plugin"])
+    environment = {"KMOD_MODE": "DRA", "KMOD_NODE": "worker", "KMOD_LISTEN": "0", "KUBECONFIG": "/nowhere"}
+    monkeypatch.setattr("os.environ", _RESOURCE | environment)
+    pytest_socket.enable_socket()
+    with _logging_as_it_was():
+        assert main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"].startswith("where the API server is, is not known; the file of KUBECONFIG")
+
+
+@contextlib.contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
 
 
 def test_log_lines_are_json() -> None:
@@ -105,13 +163,8 @@ def test_a_wrong_setting_ends_with_a_sentence(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["kmod_operator", "device-plugin"])
     monkeypatch.setattr("os.environ", _RESOURCE | {"KMOD_SOURCE": "nowhere:Class"})
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    try:
+    with _logging_as_it_was():
         assert main() == 2
-    finally:
-        root.handlers[:], level = before
-        root.setLevel(level)
     (line,) = capsys.readouterr().err.splitlines()
     assert (
         json.loads(line)["message"]

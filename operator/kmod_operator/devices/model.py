@@ -50,13 +50,19 @@ class Mount:
     container_path: str
 
 
+class Version(str):
+    """A semantic version among properties: resource slices compare it as one, not as text."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Description:
     """What a container gets with a device, and where the device is.
 
     Attributes:
         numa_node: the kernel's number; nothing where the kernel does not say.
-        properties: what is worth telling of it; for resource slices.
+        properties: what is worth telling of it, for resource slices: whole numbers, truth, short text, ``Version``.
     """
 
     nodes: tuple[DeviceNode, ...] = ()
