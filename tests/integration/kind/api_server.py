@@ -38,10 +38,14 @@ class ApiServer:
 
 
 @contextlib.contextmanager
-def serve_api(folder: Path) -> Iterator[ApiServer]:
+def serve_api(folder: Path, *more: str) -> Iterator[ApiServer]:
     """Run etcd and kube-apiserver on free ports, with certificates made here, until the end of the block.
 
     Nothing outlives it: the kernel kills both when this process dies, however it dies.
+
+    Args:
+        folder: for certificates, data and logs.
+        more: flags beside those that all tests need.
     """
     programs = make([ETCD, API_SERVER])
     authority = Authority(folder / "certificates")
@@ -53,7 +57,7 @@ def serve_api(folder: Path) -> Iterator[ApiServer]:
             held, folder / "etcd.log", programs["etcd"], *_etcd_flags(folder, authority, server, etcd_port, peer_port)
         )
         flags = _api_flags(authority, server, etcd_port, api_port)
-        api = start(held, folder / "kube-apiserver.log", programs["kube-apiserver"], *flags)
+        api = start(held, folder / "kube-apiserver.log", programs["kube-apiserver"], *flags, *more)
         kubeconfig = write_kubeconfig(folder / "kubeconfig", f"https://{_LOCAL}:{api_port}", authority, admin)
         client = Client.of(kubeconfig)
         held.callback(client.http.close)

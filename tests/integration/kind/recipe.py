@@ -119,6 +119,13 @@ DEVICE_MANAGER = Part(
     cpu_s=60,
     own="device-manager",
 )
+DRA_MANAGER = Part(
+    name="dra-manager",
+    module="kubernetes",
+    packages={"dra-manager": "e2e/kubernetes/dra-manager"},
+    cpu_s=60,
+    own="dra-manager",
+)
 API_LEVEL = (ETCD, API_SERVER, KMM_WEBHOOK)
-PEERS = (KMM, DEVICE_MANAGER, NFD)
+PEERS = (KMM, DEVICE_MANAGER, DRA_MANAGER, NFD)
 CLUSTER = (ETCD, API_SERVER, NODE, COREDNS, PAUSE, KIND)
