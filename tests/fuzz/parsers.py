@@ -33,6 +33,8 @@ from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
 from kmod_operator.deviceplugin.checkpoint import read_checkpoint
 from kmod_operator.devices.model import is_device_id
 from kmod_operator.devices.ptemplate import PtemplateDevices
+from kmod_operator.dra.claims import ClaimError, ClaimName, read_allocation
+from kmod_operator.dra.pool import Pool, plan_writes, slice_name
 from pydantic import ValidationError
 
 from builder.boot.bzimage import unpack_kernel
@@ -1203,6 +1205,50 @@ def _run_checkpoint(data: bytes, _: Path) -> None:
         raise AssertionError(f"names of devices are text, not {found}")
 
 
+_CLAIM = {
+    "metadata": {"name": "c", "uid": "u"},
+    "status": {
+        "allocation": {
+            "devices": {"results": [{"request": "a/b", "driver": "d.example.com", "pool": "worker", "device": "x"}]}
+        }
+    },
+}
+
+
+def _run_claim(data: bytes, _: Path) -> None:
+    """What the API server says of a claim ends in devices with names, or in a sentence for the pod."""
+    with contextlib.suppress(ClaimError, ValueError, RecursionError):  # the last two are this reader's
+        found = read_allocation(json.loads(data), ClaimName(namespace="n", name="c", uid="u"), "d.example.com")
+        if any("/" in one.request for one in found):
+            raise AssertionError(f"kubelet knows no alternatives of a request: {found}")
+
+
+_POOL = Pool(driver="d.example.com", node="worker", node_uid="u")
+_OFFERED = [{"name": "x", "taints": [{"key": "d.example.com/unhealthy", "value": "true", "effect": "NoSchedule"}]}]
+
+
+def _slices() -> list[dict[str, Any]]:
+    (item,) = plan_writes([], _OFFERED, _POOL).create
+    item["spec"]["devices"][0]["taints"][0]["timeAdded"] = "now"
+    return [item, {"metadata": {"name": "of-somebody"}, "spec": item["spec"]}]
+
+
+def _run_slices(data: bytes, _: Path) -> None:
+    """Whatever slices say, one pass sets them right, and the next has nothing to do."""
+    try:
+        stored: Any = json.loads(data)
+        names = [one["metadata"]["name"] for one in stored]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    if not isinstance(stored, list) or not all(isinstance(name, str) for name in names):
+        return
+    writes = plan_writes(stored, _OFFERED, _POOL)
+    left = {one["metadata"]["name"]: one for one in stored if one["metadata"]["name"] not in writes.delete}
+    left |= {one["metadata"]["name"]: one for one in (*writes.replace, *writes.create)}
+    if set(left) != {slice_name(_POOL, 0)} or plan_writes(list(left.values()), _OFFERED, _POOL):
+        raise AssertionError(f"slices are not right after a pass: {left}")
+
+
 def _run_sysfs(data: bytes, folder: Path) -> None:
     """A driver's answers, and the names of its devices, are whatever its author made of them."""
     place = folder / "sys" / "class" / "ptemplate" / "ptemplate-0"
@@ -1228,6 +1274,8 @@ _POD_DEVICES = {
 }
 PARSERS: tuple[Parser, ...] = (
     _json("kubelet-checkpoint", _run_checkpoint, _POD_DEVICES),
+    _json("resource-claim", _run_claim, _CLAIM),
+    _json("resource-slices", _run_slices, _slices()),
     Parser(name="sysfs", samples=lambda: (b"241:0\n", b"-1\n"), make=mutate.text_input, run=_run_sysfs),
     _json("manifest", _run_manifest, _MANIFEST, _INDEX),
     _json("image-configuration", _run_tag, _CONFIG),
