@@ -102,14 +102,12 @@ async def _told(what: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(_ANSWERS_WITHIN_S):
             yield
-    except TimeoutError as error:
+    except (TimeoutError, httpx2.TimeoutException) as error:  # the client's limit and ours are the same
         raise ApiError(f"{what}: the API server has not answered for {_ANSWERS_WITHIN_S:.0f} s") from error
     except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         words = f"{what}: the API server answers {status}: {_words(error)}"
         raise ApiError(words, status=status, wait_s=_wait(error.response)) from error
-    except httpx2.TimeoutException as error:
-        raise ApiError(f"{what}: the API server does not answer in time: {_words(error)}") from error
     except httpx2.TransportError as error:
         raise ApiError(f"{what}: the API server cannot be reached: {_words(error)}") from error
     except Exception as error:

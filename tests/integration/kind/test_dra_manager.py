@@ -17,6 +17,7 @@ import pytest
 from fakes.node import FakeNode
 from kmod_operator.settings import Settings
 
+from integration.kind.api_server import serve_api
 from integration.kind.device_manager import run_device_manager
 from integration.kind.dra_manager import (
     delete_claim,
@@ -231,6 +232,62 @@ def test_the_program_killed_at_any_moment(node: FakeNode, api_server: ApiServer)
         assert not list(node.settings.registry_dir.iterdir())
         assert node.cdi_file.exists(), "pods that run need it when they are restarted"
         delete_claim(client, "late")
+
+    _run(work())
+
+
+def test_an_api_server_that_hangs(node: FakeNode, tmp_path: Path) -> None:
+    """Claims are refused with a sentence, health goes on, and slices are right when it answers again."""
+    name = node.settings.node
+
+    async def work(api: ApiServer) -> None:
+        node.plug(0, 1)
+        kubeconfig = make_driver(api, name, node.root / "kubeconfig")
+        make_claim(api.client, "held", _DRIVER, name, ["ptemplate-0"], "pod")
+        async with run_dra_manager(api, node.root / "kubelet", name) as manager, _program(node, kubeconfig):
+            await _devices(api, node, {"ptemplate-0", "ptemplate-1"})
+            assert (await manager.prepare("pod", "held"))["cdi"] == [f"{_RESOURCE}=ptemplate-0"]
+            (_, server) = api.pids
+            os.kill(server, signal.SIGSTOP)
+            try:
+                node.break_(0)
+                node.unplug(1)
+
+                async def is_sick() -> bool:
+                    return await manager.health("pod", "held") == {f"{_RESOURCE}=ptemplate-0": "Unhealthy"}
+
+                await _until(is_sick, "bad health")
+                log = node.root / "program.log"
+
+                async def is_told() -> bool:
+                    return "the API server has not answered for 10 s" in log.read_text()
+
+                await _until(is_told, "a sentence")
+                assert await manager.unprepare("pod", "held") == "", "to give back needs no server"
+            finally:
+                os.kill(server, signal.SIGCONT)
+            await _devices(api, node, set(), 90)
+            node.plug(0, 1)
+            await _devices(api, node, {"ptemplate-0", "ptemplate-1"})
+
+    with serve_api(tmp_path) as api:
+        _run(work(api))
+
+
+def test_a_driver_that_ended_is_offered_for_half_a_minute(node: FakeNode, api_server: ApiServer) -> None:
+    """Kubelet removes its slices: who takes the node over without seeing slices counts on that."""
+    client, name = api_server.client, node.settings.node
+
+    async def work() -> None:
+        node.plug(0)
+        kubeconfig = make_driver(api_server, name, node.root / "kubeconfig")
+        async with run_dra_manager(api_server, node.root / "kubelet", name):
+            async with _program(node, kubeconfig):
+                await _devices(api_server, node, {"ptemplate-0"})
+                await asyncio.sleep(6)  # slices that kubelet removed when it began are there again
+            await asyncio.sleep(15)
+            assert devices_of(client, name) == {"ptemplate-0"}
+            await _devices(api_server, node, set(), 30)
 
     _run(work())
 
