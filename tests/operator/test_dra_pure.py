@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kmod_operator.devices.inventory import Entry, Inventory
 from kmod_operator.devices.model import Description, Device, Health, Version
@@ -148,6 +148,7 @@ def test_a_slice_is_the_nodes() -> None:
     assert (item["spec"]["driver"], item["spec"]["nodeName"]) == (_DRIVER, "worker")
 
 
+@settings(max_examples=50, deadline=None)
 @given(count=st.integers(0, 200), sick=st.sets(st.integers(0, 199)))
 def test_a_second_pass_writes_nothing(count: int, sick: set[int]) -> None:
     stored = _stored(count, *sick)
