@@ -223,14 +223,18 @@ devices() { # devices STEP PATIENCE there|gone|bound|unbound ID...: waits for it
     begin "$1" "$2"
     wanted=$3
     shift 3
-    tries=25
+    limit=
     while :; do
         found=$(list_devices "$@")
         # Until it is there, or gone, the host has patience; a probe that is late is given some time.
         counts=$(echo "$found" | awk 'NF { there++ } NF && $4 != "-" { bound++ } END { print bound + 0 ":" there + 0 }')
         case "$wanted:$counts" in
         there:*:$# | gone:*:0 | bound:$#:$# | unbound:0:*) break ;;
-        *bound:*:$#) [ "$tries" -gt 0 ] || break; tries=$((tries - 1)) ;;
+        *bound:*:$#)
+            read -r now _ </proc/uptime
+            [ -n "$limit" ] || limit=$((${now%.*} + 5))
+            [ "${now%.*}" -lt "$limit" ] || break
+            ;;
         unbound:*) break ;;
         esac
         sleep 0.2
