@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Exercises the devices of ptemplate_char; loads nothing itself. Needs a POSIX shell and dd (busybox will do).
+# Exercises the devices of ptemplate_char, and that of ptemplate_edu where there is one; loads nothing itself. Needs a POSIX shell and dd (busybox will do).
 # Exit code: 0 all checks passed, 1 some failed, 2 the module is not loaded or has no devices.
 set -u
 
@@ -47,5 +47,25 @@ check "a device takes buffersize bytes" "$size" "$(wc -c </dev/ptemplate-0 | tr 
 if printf x 2>/dev/null | dd of=/dev/ptemplate-0 bs=1 seek="$size" 2>/dev/null; then refused=no; else refused=yes; fi
 check "a byte beyond buffersize is refused" yes "$refused"
 check "and changes nothing" "$size" "$(wc -c </dev/ptemplate-0 | tr -d ' ')"
+
+# Where there is such a device: it computes, and moves bytes, and tells by interrupts when it is done.
+for device in /sys/bus/pci/drivers/ptemplate_edu/*:*; do
+    [ -e "$device/factorial" ] || continue
+    for number in "0 1" "5 120" "12 479001600"; do
+        echo "${number% *}" >"$device/factorial"
+        check "edu computes ${number% *}!" "${number#* }" "$(cat "$device/factorial")"
+    done
+    if { echo 13 >"$device/factorial"; } 2>/dev/null; then refused=no; else refused=yes; fi
+    check "a factorial that does not fit is refused" yes "$refused"
+    check "and changes nothing" 479001600 "$(cat "$device/factorial")"
+    if [ ! -e "$device/echo" ]; then
+        echo "ok   (edu reaches no memory of this machine: its DMA is not tried)"
+        continue
+    fi
+    printf 'by DMA\nthere and back' >"$device/echo"
+    check "edu gives back what it was sent" "$(printf 'by DMA\nthere and back')" "$(cat "$device/echo")"
+    echo less >"$device/echo"
+    check "and no more than that" less "$(cat "$device/echo")"
+done
 
 exit $failed

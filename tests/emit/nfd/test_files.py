@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from fakes.kmm_facts import EVERYTHING, kmm_facts
 from fakes.nfd_facts import LABEL, PCI_ALIASES, STRANGE_ALIASES, USB_ALIASES, nfd_facts
 from fakes.schemas import SchemaViolation, validate
 
+from builder.boot.devices import DEVICES
+from builder.config.load import load_config
 from builder.config.yamlfile import read_documents
 from builder.emit.kmm.files import emit_kmm
 from builder.emit.kmm.lint import lint
@@ -20,6 +24,7 @@ from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.emit.nfd.files import EXAMPLE_FILE, RULE_FILE, emit_nfd, labels_of
 
 _HERE = Path(__file__).parents[2]
+_ROOT = _HERE.parent
 _CASES = {
     "devices": nfd_facts(*PCI_ALIASES, *USB_ALIASES, *STRANGE_ALIASES),
     "no-device": nfd_facts("char-major-10-130", *STRANGE_ALIASES, kmm={}),
@@ -190,3 +195,23 @@ def test_a_flood_of_strange_aliases_fills_no_page() -> None:
     emitted = emit_nfd(nfd_facts(*(f"pci:{number}" for number in range(1000)), *PCI_ALIASES), Flavour.UPSTREAM)
     assert len(emitted.told) == 21
     assert "980 more" in emitted.told[-1]
+
+
+def test_the_samples_table_becomes_a_rule_for_the_device_that_its_boot_test_gets() -> None:
+    """From the table in C to the label: what NFD looks for is what the guest of the sample's boot test has."""
+    ids = re.findall(r"PCI_DEVICE\(0x(\w+), 0x(\w+)\)", (_ROOT / "kernel-module" / "ptemplate_edu.c").read_text())
+    ((vendor, device),) = ids
+    (sample,) = (
+        item
+        for item in load_config(_ROOT / "versions.yaml", today=date(2026, 1, 1)).drivers
+        if item.name == "ptemplate"
+    )
+    assert [DEVICES[name].id for name in sample.boot.devices] == [f"{vendor}:{device}"]
+    alias = f"pci:v0000{vendor.upper()}d0000{device.upper()}sv*sd*bc*sc*i*"
+    (found,) = _rule(alias)["spec"]["rules"][0]["matchAny"]
+    (feature,) = found["matchFeatures"]
+    assert feature["feature"] == "pci.device"
+    assert {name: item["value"] for name, item in feature["matchExpressions"].items()} == {
+        "vendor": [vendor],
+        "device": [device],
+    }

@@ -84,7 +84,9 @@ def _check_image(machine: Machine, cell: dict[str, Any]) -> None:
     assert labels["io.kmodsmith.cell.key"] == cell["key"]
     with machine.mounted(cell["image"]) as root:
         modules = root / "opt" / "lib" / "modules" / cell["kernel"]
-        assert sorted(file.name for file in modules.glob("extra/*.ko")) == ["ptemplate_char.ko", "ptemplate_core.ko"]
+        found = sorted(file.stem for file in modules.glob("extra/*.ko"))
+        assert found == ["ptemplate_char", "ptemplate_core", "ptemplate_edu"]
+        assert "alias pci:v00001234d000011E8sv*sd*bc*sc*i* ptemplate_edu" in (modules / "modules.alias").read_text()
         for module in modules.glob("extra/*.ko"):
             content = module.read_bytes()
             assert f"\0vermagic={cell['kernel']} ".encode() in content
@@ -194,12 +196,16 @@ def test_a_module_that_is_promised_and_not_made(machine: Machine, project: Path)
 
 def test_modules_by_pattern_and_some_that_may_be_missing(machine: Machine, project: Path) -> None:
     kernel = _newest(project, "6.1")
-    _edit(project / "versions.yaml", "modules: [ptemplate_core, ptemplate_char]", "modules: ['ptemplate_*', '?other']")
+    _edit(
+        project / "versions.yaml",
+        "modules: [ptemplate_core, ptemplate_edu, ptemplate_char]",
+        "modules: ['ptemplate_*', '?other']",
+    )
     code, report = machine.build(project, "--kernel", kernel)
     assert code == 0, report["failures"]
     with machine.mounted(report["cells"][0]["image"]) as root:
         found = {file.name for file in root.glob("opt/lib/modules/*/extra/*.ko")}
-    assert found == {"ptemplate_core.ko", "ptemplate_char.ko"}
+    assert found == {"ptemplate_core.ko", "ptemplate_edu.ko", "ptemplate_char.ko"}
     _edit(project / "versions.yaml", "'?other'", "'other-*'")
     code, report = machine.build(project, "--kernel", kernel)
     assert (code, report["failures"][0]["code"]) == (11, "expected-module-missing")

@@ -625,9 +625,14 @@ def test_the_sample_driver_passes_in_a_build(machine: Machine, project: Path) ->
     assert [cell["status"] for cell in report["cells"]] == ["built", "built"]
     for cell in report["cells"]:
         assert (cell["boot"]["passed"], cell["boot"]["mode"]) == (True, "secure"), cell["boot"]
-        assert len(cell["boot"]["refusals"]) == 4
+        assert len(cell["boot"]["refusals"]) == 6
+        bound = "bound edu 1234:11e8 at 0000:01:00.0: driver ptemplate_edu of ptemplate_edu"
+        assert cell["boot"]["notes"][:2] == [bound, f"plugged in again and {bound}"]
         steps = json.loads((project / ".kmodsmith" / "cells" / cell["cell"] / "boot.json").read_text())["steps"]
-        assert "smoke-test limits" in {step["step"] for step in steps}
+        assert {"smoke-test limits", "smoke-test defaults after hot-plug"} <= {step["step"] for step in steps}
+        said = (project / ".kmodsmith" / "cells" / cell["cell"] / "boot.log").read_text(errors="replace")
+        assert said.count("said ok   edu computes 12!") == 3
+        assert said.count("said ok   edu gives back what it was sent") == (3 if "amd64" in cell["kernel"] else 0)
         assert "refuse-parameters ptemplate_char max_dev=0" in {step["step"] for step in steps}
     code, again = machine.build(project, "--boot", "changed", *selection)
     assert (code, again["counts"]) == (0, {"skipped": 2})
