@@ -6,6 +6,7 @@ import contextlib
 import os
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from builder.boot.cell import CellBooter, open_cell_booter
@@ -33,7 +34,7 @@ from builder.store.jail import evict, find_rooms, remove_room
 from builder.store.result_folder import remove_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -66,7 +67,9 @@ def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOp
     with ExitStack() as held:
         held.enter_context(hold_project(project.work_dir))
         check_writable(project.cache_dir)
-        held.enter_context(hold_store(lambda: _clear_leftovers(project, err)))
+        held.enter_context(
+            hold_store(lambda: clear_leftovers(project, partial(err.print, markup=False, soft_wrap=True)))
+        )
         # Before anything is compiled: a key that cannot sign, or a missing emulator, should not cost an hour first.
         signers = _open_signers(project, planned, held)
         drivers = _stage_drivers(project, planned.plan)
@@ -85,14 +88,12 @@ def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOp
         yield _make_workshop(project, planned, reporter, toolkits, signers, bases=bases, drivers=drivers, booter=booter)
 
 
-def _clear_leftovers(project: Project, err: Console) -> None:
+def clear_leftovers(project: Project, say: Callable[[str], None]) -> None:
     """Remove what killed runs left in the store and in the work folder."""
     if left := remove_leftovers():
         told = left[:_MOST_TOLD] if len(left) > _MOST_TOLD + 1 else left
         more = f" and {len(left) - len(told)} more" if len(told) < len(left) else ""
-        err.print(
-            f"removed {', '.join(told)}{more}, left behind by a run that was killed", markup=False, soft_wrap=True
-        )
+        say(f"removed {', '.join(told)}{more}, left behind by a run that was killed")
     for room in find_rooms(find_graph_root()):
         evict(room)
         remove_room(room)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from builder.config.components import check_components
 from builder.config.model import Config, Driver, Group, is_label_value
 from builder.config.tag_rules import image_names
 from builder.config.translate import translate, unknown
@@ -48,6 +49,8 @@ def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrus
         raise ConfigError([*translate(error.errors(), document), *_check_raw_dates(document, today), *sound]) from None
     for driver in config.drivers:
         driver._root = file.parent  # noqa: SLF001 - the loader completes what it has just made
+    for component in config.components:
+        component._root = file.parent  # noqa: SLF001 - as above
     keys = [config.publish.signer] if config.publish.signer else []
     for signer in [*config.signers.values(), *keys]:
         signer._root = file.parent  # noqa: SLF001 - as above
@@ -57,6 +60,7 @@ def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrus
         *_check_references(config, document),
         *_check_places(config, document, [file.parent, *outside]),
         *_check_files(dict(enumerate(config.drivers)), document, [file.parent, *outside]),
+        *check_components(config, document, [file.parent, *outside]),
         *_check_dates(config, document, today),
     ]:
         raise ConfigError(mistakes)

@@ -607,6 +607,113 @@ class Driver(_Model):
         return self
 
 
+# Build arguments of component images that kmodsmith sets itself; see docs/components.md.
+RESERVED_COMPONENT_ARGS = frozenset({"BASE_IMAGE", "BUILD_IMAGE", "TARGETARCH"})
+OWN_LABEL_PREFIX = "io.kmodsmith."
+
+
+class Wheels(_Model):
+    """Python packages of a component image: wheels by hash, fetched before the build, which has no network."""
+
+    lock: RelativeFile
+    """File of requirements with hashes, relative to versions.yaml, as `uv pip compile --generate-hashes` writes it."""
+    python: Annotated[str, _form(r"^3\.\d{1,2}$", 'a version of Python such as "3.11", in quotes')]
+    """Version of the Python in the image, which chooses among the wheels."""
+
+
+class Component(_Model):
+    """A user-space image: one for each architecture, not for each kernel; see docs/components.md."""
+
+    name: Name
+    """Name of the component: label `name`, and the name of its images where `image` names none."""
+    version: DriverVersion
+    """Version of the image, the tag under which it is published."""
+    source: RelativeFile
+    """Folder of the source, relative to versions.yaml and in the same folder as it; it becomes the build context."""
+    containerfile: RelativeFile
+    """Containerfile, relative to versions.yaml. Its last stage is put together by copying alone; a stage named `build`
+    may run commands, and leaves in /out what goes into the image."""
+    target: Annotated[str, _form(r"^[a-z][a-z0-9-]*$", "the name of a stage of the Containerfile")] | None = None
+    """Stage of the Containerfile that is the image; default: the last one."""
+    arches: Annotated[tuple[Annotated[Arch, Field(strict=False)], ...], Field(min_length=1)] = (Arch.X86_64,)
+    """Architectures to build for."""
+    image: Repository | None = None
+    """Image name with its registry and without tag: `quay.io/organisation/device-plugin`. Default: localhost/ and the
+    component's name, which stays in this machine's store."""
+    base_image: PinnedImage | None = None
+    """Base of the image, pinned by digest, for example a UBI; default: the small one of the Debian source, with
+    `packages`."""
+    packages: tuple[PackageName, ...] = ()
+    """Debian packages of the default base, with what they depend on: `[python3.11]`. `discover` writes them into the
+    lock."""
+    wheels: Wheels | None = None
+    """Python packages: they lie in the build context `wheels`, unpacked."""
+    build_image: PinnedImage | None = None
+    """Image in which the stage `build` runs, pinned by digest; default: the small one of the Debian source, with
+    `build_packages`."""
+    build_packages: tuple[PackageName, ...] = ()
+    """Debian packages of the default image in which the stage `build` runs: `[gcc, libc6-dev, make, dash]`."""
+    build_args: dict[
+        Annotated[str, _form(r"^[A-Z_][A-Z0-9_]*$", "capital letters, digits and '_', no digit first")], str
+    ] = {}
+    """Further arguments of the Containerfile."""
+    licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = _DEFAULT_LICENSES
+    """Licence files, relative to versions.yaml; they lie in the build context `licenses`, for /licenses."""
+    self_test: tuple[Text, ...] = ()
+    """Command that is run in the finished image, as its own user and without network: exit code 0 proves the image."""
+    labels: dict[Annotated[str, _form(r"^[a-z0-9]([a-z0-9./-]*[a-z0-9])?$", "the name of a label")], Text] = {}
+    """Further labels."""
+    vendor: Text
+    """Certification label `vendor`."""
+    summary: Text
+    """Certification label `summary`: one line."""
+    description: Text
+    """Certification label `description`."""
+    maintainer: Text
+    """Certification label `maintainer`."""
+
+    _root: Path = PrivateAttr(default=Path())
+
+    @property
+    def source_dir(self) -> Path:
+        return self._root / self.source
+
+    @property
+    def containerfile_file(self) -> Path:
+        return self._root / self.containerfile
+
+    @property
+    def wheels_file(self) -> Path | None:
+        return self._root / self.wheels.lock if self.wheels else None
+
+    @property
+    def license_files(self) -> tuple[Path, ...]:
+        return tuple(self._root / name for name in self.licenses)
+
+    @property
+    def image_name(self) -> str:
+        return self.image or f"localhost/{self.name}"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for kind, packages in (("base_image", self.packages), ("build_image", self.build_packages)):
+            if getattr(self, kind) and packages:
+                other = "packages" if kind == "base_image" else "build_packages"
+                raise _complain(f"give either {kind} or {other}, not both: {other} go into the default of {kind}")
+        for key in ("packages", "build_packages", "arches"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise _complain(f"{key} names one twice")
+        names = [name.rpartition("/")[2] for name in self.licenses]
+        if len(set(names)) < len(names):
+            raise _complain("licenses has two files that would have one name in /licenses")
+        if reserved := RESERVED_COMPONENT_ARGS & self.build_args.keys():
+            raise _complain(f"build_args: kmodsmith sets {min(reserved)} itself")
+        own = {"name", "version", "release", "vendor", "summary", "description", "maintainer"}
+        if taken := sorted(name for name in self.labels if name in own or name.startswith(OWN_LABEL_PREFIX)):
+            raise _complain(f"labels: kmodsmith sets {taken[0]} itself")
+        return self
+
+
 class DebianArchive(_Model):
     """An archive and the suites of it that are read."""
 
@@ -647,6 +754,11 @@ class SourceSettings(_Model):
         return None
 
     @property
+    def machines(self) -> tuple[Arch, ...]:
+        """Architectures of machines that it makes images for to build in."""
+        return ()
+
+    @property
     def named_files(self) -> tuple[NamedFile, ...]:
         """Files that are read for it."""
         return ()
@@ -677,6 +789,10 @@ class DebianKernels(SourceSettings):
     """Keys that the archive's signature is checked with: below /usr/share/keyrings or /etc/apt/keyrings."""
 
     gives_base_images: ClassVar[bool] = True
+
+    @property
+    def machines(self) -> tuple[Arch, ...]:
+        return self.build_arches
 
     @property
     def named_files(self) -> tuple[NamedFile, ...]:
@@ -1052,6 +1168,20 @@ class Config(_Model):
     """How cells are built."""
     publish: PublishSettings = PublishSettings()
     """How images are named in registries."""
+    components: tuple[Component, ...] = ()
+    """User-space images, such as a device plugin: they are built beside the drivers, one for each architecture."""
+
+    @property
+    def image_packages(self) -> set[tuple[Arch, tuple[str, ...]]]:
+        """What component images, and the images that they are built in, want of packages, by architecture."""
+        builders = {arch for source in self.sources.values() for arch in source.machines}
+        return {
+            (arch, tuple(sorted(packages)))
+            for component in self.components
+            for packages, arches in ((component.packages, component.arches), (component.build_packages, builders))
+            for arch in arches
+            if packages
+        }
 
     def runtime_of(self, source: str) -> str | None:
         """Return the source that gives a source's base images: itself, the one that it names, or the first that can.

@@ -64,6 +64,15 @@ def is_own_tag(rule: str) -> bool:
     return "{kernel}" in RULES.get(rule, rule)
 
 
+def component_names(repository: str, version: str, arch: str) -> tuple[str, str]:
+    """Return the full names of a component's image: its own, and the one that stands for all architectures.
+
+    Versions have at most 65 characters, so that neither is too long.
+    """
+    tag = normalize_tag(version)
+    return f"{repository}:{tag}-{arch}", f"{repository}:{tag}"
+
+
 def image_names(
     repository: str, driver: str, version: str, kernel: KernelVersion, rules: Sequence[str], *, suffix: str = ""
 ) -> tuple[str, ...]:

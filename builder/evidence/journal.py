@@ -22,7 +22,7 @@ from builder.errors import (
     FormatError,
     HostError,
 )
-from builder.evidence.records import BootEvidence, CellEvidence, PublishEvidence
+from builder.evidence.records import BootEvidence, CellEvidence, ComponentEvidence, PublishEvidence
 from builder.foreign import parse_with, read_json
 from builder.host.line_file import LineFile
 
@@ -49,6 +49,8 @@ class Journal:
         """The word that counts about each cell: the latest, but for weaker passes of what was proven already."""
         self.last_boots: dict[str, BootEvidence] = {}
         """The latest boot test of each cell, whatever it is worth."""
+        self.components: dict[str, ComponentEvidence] = {}
+        """The latest word about each component image, by its id."""
         self.published: dict[str, PublishEvidence] = {}
         """By full name: what every tag that was written stands for."""
         self._read()
@@ -64,6 +66,12 @@ class Journal:
         with self._guard:
             self._append(line)
             self._keep_boot(evidence)
+
+    def record_component(self, evidence: ComponentEvidence) -> None:
+        line = json.dumps({"type": "component", **asdict(evidence)}, separators=(",", ":"))
+        with self._guard:
+            self._append(line)
+            self.components[evidence.component] = evidence
 
     def _keep_boot(self, evidence: BootEvidence) -> None:
         self.last_boots[evidence.cell] = evidence
@@ -105,6 +113,9 @@ class Journal:
                     self.cells[evidence.cell] = evidence
                 elif line.startswith(b'{"type":"boot"'):
                     self._keep_boot(parse_with(_BOOT, read_json(line, "it"), "evidence of a boot test"))
+                elif line.startswith(b'{"type":"component"'):
+                    component = parse_with(_COMPONENT, read_json(line, "it"), "evidence of a component")
+                    self.components[component.component] = component
                 elif line.startswith(b'{"type":"publish"'):
                     published = parse_with(_PUBLISH, read_json(line, "it"), "evidence of a publish")
                     self.published[published.name] = published
@@ -114,4 +125,5 @@ class Journal:
 
 _CELL = TypeAdapter(CellEvidence)
 _BOOT = TypeAdapter(BootEvidence)
+_COMPONENT = TypeAdapter(ComponentEvidence)
 _PUBLISH = TypeAdapter(PublishEvidence)

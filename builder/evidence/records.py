@@ -150,6 +150,58 @@ class BootEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WheelRecord:
+    """A Python package of a component image: name, version, file name and SHA-256 of the wheel."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """How an image was started. ``outcome``: ``passed``, or ``not-run``, and then ``why``.
+
+    ``by`` is what ran it: the machine's own processor (``native``) or ``qemu-user``.
+    """
+
+    outcome: str
+    why: str = ""
+    by: str = ""
+    command: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentEvidence:
+    """The latest word about a component image. Fields that cells have, too, are those of ``CellEvidence``."""
+
+    component: str
+    """``ComponentItem.id``."""
+    arch: str
+    key: str
+    outcome: CellOutcome
+    inputs: Mapping[str, str]
+    run: str
+    finished: str
+    started: str = ""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    image: str = ""
+    digest: str = ""
+    stored: str = ""
+    size: int = 0
+    """Bytes of all layers, unpacked."""
+    base_layers: Mapping[str, PackedLayer] = field(default_factory=dict)
+    wheels: tuple[WheelRecord, ...] = ()
+    self_test: SelfTest | None = None
+    commits: tuple[SourceCommit, ...] = ()
+    failure: Failure | None = None
+    log: str = ""
+    derived: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishEvidence:
     """A cell's image in a registry: full name with tag, digest of its manifest, key of the cell."""
 

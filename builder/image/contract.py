@@ -85,20 +85,20 @@ def check_image(
     findings += _check_places(modules, image, kernel.kernel.raw)
     findings += _check_firmware(modules, image)
     findings += _check_depmod(modules, image, kernel.kernel.raw)
-    findings += _check_machine(image, kernel.kernel.arch)
+    findings += check_platform(image, kernel.kernel.arch)
+    findings += _check_tools(image, kernel.kernel.arch)
     findings += _check_reader(modules, image)
-    findings += _check_settings(image, kernel.kernel.raw)
-    findings += _check_packages(image)
-    findings += _check_leaks(image)
+    findings += check_certified(image)
+    findings += _check_kernel_labels(image, kernel.kernel.raw)
+    findings += check_packages(image)
+    findings += check_leaks(image)
     return modules, findings
 
 
 def _check_places(modules: Sequence[PlacedModule], image: ImageContents, kernel_version: str) -> Iterator[Finding]:
     """Check that what lies in an image is what ``cp -R`` copies out of it: it copies links as links."""
     folder = f"{MODULE_ROOT}/{kernel_version}"
-    for item in image.ambiguities:
-        sentence = f"what a container sees there depends on the engine: {item.sentence}"
-        yield Finding(check=Check.LAYERS_AMBIGUOUS, subject=item.path, sentence=sentence)
+    yield from check_layers(image)
     for module in modules:
         if not module.path.startswith(f"{folder}/") and f"/lib/modules/{kernel_version}/" in f"/{module.path}":
             sentence = f"it must lie below {folder}/, where modprobe looks"
@@ -116,24 +116,45 @@ def _check_places(modules: Sequence[PlacedModule], image: ImageContents, kernel_
             yield Finding(check=Check.MODULE_IS_LINK, subject=file.path, sentence=sentence)
 
 
-def _check_machine(image: ImageContents, arch: Arch) -> Iterator[Finding]:
-    """Check that nodes of the kernel's architecture can run the image and the programs that KMM runs in it."""
+def check_layers(image: ImageContents) -> Iterator[Finding]:
+    """Check that every engine sees the same files."""
+    for item in image.ambiguities:
+        sentence = f"what a container sees there depends on the engine: {item.sentence}"
+        yield Finding(check=Check.LAYERS_AMBIGUOUS, subject=item.path, sentence=sentence)
+
+
+def check_platform(image: ImageContents, arch: Arch) -> Iterator[Finding]:
+    """Check that nodes of an architecture pull the image."""
     for key, wanted in (("architecture", arch.oci), ("os", "linux")):
         if (found := image.config.get(key)) != wanted:
-            sentence = f"it says {found!r}, and the kernel is for {wanted}: nodes do not pull it, or cannot run it"
+            sentence = f"it says {found!r}, and should say {wanted}: nodes do not pull it, or cannot run it"
             yield Finding(check=Check.WRONG_ARCHITECTURE, subject=f"configuration, {key}", sentence=sentence)
-    path = next((word[5:] for word in reversed(image.environment) if word.startswith("PATH=")), _SEARCH_PATH)
+
+
+def _check_tools(image: ImageContents, arch: Arch) -> Iterator[Finding]:
     for tool in (_SHELL, *_TOOLS):
-        places = [tool] if tool.startswith("/") else [f"{folder}/{tool}" for folder in path.split(":")]
-        found = (file for place in places if (file := image.find(place)) and file.is_file and file.mode & 0o111)
-        file = next(found, None)
-        if file is None:
-            sentence = (
-                f"KMM runs it in the image, and there is no such program{'' if tool == _SHELL else f' in {path}'}"
-            )
-            yield Finding(check=Check.TOOL_MISSING, subject=tool, sentence=sentence)
-        elif why := _why_not_runnable(image, file, arch):
-            yield Finding(check=Check.TOOL_CANNOT_RUN, subject=tool, sentence=f"/{file.path} {why}")
+        yield from check_program(image, tool, arch, "KMM runs it in the image")
+
+
+def check_program(image: ImageContents, name: str, arch: Arch, why: str) -> Iterator[Finding]:
+    """Check that a program is there, and that a kernel of an architecture starts it; ``why`` begins the sentence."""
+    file = find_program(image, name)
+    if file is None:
+        place = "" if name.startswith("/") else f" in {_search_path(image)}"
+        yield Finding(check=Check.TOOL_MISSING, subject=name, sentence=f"{why}, and there is no such program{place}")
+    elif problem := _why_not_runnable(image, file, arch):
+        yield Finding(check=Check.TOOL_CANNOT_RUN, subject=name, sentence=f"/{file.path} {problem}")
+
+
+def find_program(image: ImageContents, name: str) -> ImageFile | None:
+    """Return the file that is started for a name: one of PATH, unless it holds a slash."""
+    places = [name] if "/" in name else [f"{folder}/{name}" for folder in _search_path(image).split(":")]
+    found = (file for place in places if (file := image.find(place)) and file.is_file and file.mode & 0o111)
+    return next(found, None)
+
+
+def _search_path(image: ImageContents) -> str:
+    return next((word[5:] for word in reversed(image.environment) if word.startswith("PATH=")), _SEARCH_PATH)
 
 
 def _why_not_runnable(image: ImageContents, file: ImageFile, arch: Arch) -> str:
@@ -215,15 +236,19 @@ def _check_depmod(modules: Sequence[PlacedModule], image: ImageContents, kernel_
     return check_depmod_data(found, make_depmod_data(ours, inputs, kernel_version), folder)
 
 
-def _check_settings(image: ImageContents, kernel_version: str) -> Iterator[Finding]:
+def _check_kernel_labels(image: ImageContents, kernel_version: str) -> Iterator[Finding]:
     labels = image.labels
-    for label in REQUIRED_LABELS:
-        if not labels.get(label, "").strip():
-            yield Finding(check=Check.LABEL_MISSING, subject=label, sentence="certification demands this label")
     for label in ("release", KERNEL_LABEL):
         if labels.get(label, kernel_version) != kernel_version:
             sentence = f"it says {labels[label]}, but the image is for {kernel_version}"
             yield Finding(check=Check.WRONG_LABEL, subject=label, sentence=sentence)
+
+
+def check_certified(image: ImageContents) -> Iterator[Finding]:
+    """Check what certification demands of every image: labels, licences, the number of layers."""
+    for label in REQUIRED_LABELS:
+        if not image.labels.get(label, "").strip():
+            yield Finding(check=Check.LABEL_MISSING, subject=label, sentence="certification demands this label")
     if not any(file.is_file and file.size for file in image.below("licenses")):
         yield Finding(
             check=Check.LICENSES_FOLDER_EMPTY, subject="/licenses", sentence="certification demands a licence there"
@@ -233,7 +258,8 @@ def _check_settings(image: ImageContents, kernel_version: str) -> Iterator[Findi
         yield Finding(check=Check.TOO_MANY_LAYERS, subject="layers", sentence=sentence)
 
 
-def _check_packages(image: ImageContents) -> Iterator[Finding]:
+def check_packages(image: ImageContents) -> Iterator[Finding]:
+    """Check that nothing of the kernel or the boot loader is installed."""
     try:
         names = list(_list_packages(image))
     except FormatError as error:
@@ -329,7 +355,8 @@ def _read_rpm_name(blob: object) -> str:
     raise FormatError("a package header of it is damaged")
 
 
-def _check_leaks(image: ImageContents) -> Iterator[Finding]:
+def check_leaks(image: ImageContents) -> Iterator[Finding]:
+    """Check that no layer and no setting holds a secret."""
     for layer in image.layers:
         for leak in layer.leaks:
             sentence = f"{leak.kind} in layer {layer.digest[:19]}, also if a later layer deletes it"

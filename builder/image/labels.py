@@ -2,6 +2,8 @@
 
 CELL_LABEL = "io.kmodsmith.cell"
 """The cell, printable."""
+COMPONENT_LABEL = "io.kmodsmith.component"
+"""The component image, printable."""
 KEY_LABEL = "io.kmodsmith.cell.key"
 """Its key, also an annotation of manifests: a registry tells it with one request."""
 KERNEL_LABEL = "io.kmodsmith.kernel"

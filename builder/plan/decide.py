@@ -62,6 +62,7 @@ class Reason(StrEnum):
     BASE_CHANGED = "base-changed"
     SIGNER_CHANGED = "signer-changed"
     PACKAGES_CHANGED = "packages-changed"
+    WHEELS_CHANGED = "wheels-changed"
     REUSE_CHANGED = "reuse-changed"
     FORMAT_CHANGED = "format-changed"
     FAILED_BEFORE = "failed-before"

@@ -196,6 +196,7 @@ def _ask(
             build_packages=frozenset(
                 tuple(sorted(driver.build_packages)) for driver in project.config.drivers if driver.build_packages
             ),
+            image_packages=frozenset(project.config.image_packages),
         )
     )
 

@@ -92,7 +92,7 @@ def publish_project(
             wanted.append(decision)
     lists: list[PublishResult] = []
     if wanted:
-        with _open_publisher(project) as publisher, hold_project(project.work_dir), hold_store():
+        with open_publisher(project) as publisher, hold_project(project.work_dir), hold_store():
             for leftover in project.work_dir.glob("publish-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
 
@@ -244,7 +244,8 @@ def _take_from_store(project: Project, decision: Decision, names: ImageNames) ->
 
 
 @contextmanager
-def _open_publisher(project: Project) -> Iterator[Publisher]:
+def open_publisher(project: Project) -> Iterator[Publisher]:
+    """Open what publishes a project's images, and signs them where versions.yaml names a signer."""
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
     with closing(registry), open_image_signer(project.config) as signer:
         uploader = Uploader(registry.transport)

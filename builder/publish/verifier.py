@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from builder.image.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL
 from builder.publish.attachments import WRONG, OccupiedError
 from builder.publish.attest.attached import attached_kinds
 from builder.publish.attest.bundle import SIGNATURE_PREDICATE, open_bundle
+from builder.publish.attest.component_statements import SELF_TEST
 from builder.publish.attest.sbom import SBOM_PREDICATE
 from builder.publish.attest.simple_signing import parse_payload
 from builder.publish.attest.statements import (
@@ -35,6 +36,7 @@ from builder.publish.attest.statements import (
     TEST_PREDICATE,
 )
 from builder.publish.attester import bundles_of, read_attached, read_bundled
+from builder.publish.component_claims import check_provenance, check_sbom, check_tests, is_component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -49,7 +51,8 @@ if TYPE_CHECKING:
     from builder.registry.reader import Registry
     from builder.signing.public_key import PublicKey
 
-TESTS = (FIT_TEST, SIGNATURE_TEST, BOOT_TEST)
+TESTS = (FIT_TEST, SIGNATURE_TEST, BOOT_TEST, SELF_TEST)
+_OF_CELLS = (FIT_TEST, SIGNATURE_TEST, BOOT_TEST)
 LARGEST_BLOB = 8 * 1024**3
 
 
@@ -111,7 +114,8 @@ class Verifier:
         self._registry = registry
         self._attachments = attachments
         self._keys = keys
-        self._tests = [test for test in TESTS if test not in without]
+        self._without = tuple(without)
+        self._tests = [test for test in _OF_CELLS if test not in without]
         self._boot = boot
         self._signed_as = signed_as
         self._checks: list[VerifiedClaim] = []
@@ -286,6 +290,8 @@ class Verifier:
 
     def _verify_provenance(self, image: Pullspec, contents: ImageContents, platform: str) -> str:
         statement = self._open(image, PROVENANCE_PREDICATE)
+        if is_component(contents):
+            return check_provenance(statement.predicate, contents, platform)
         definition = _object(statement.predicate, "buildDefinition")
         external, internal = _object(definition, "externalParameters"), _object(definition, "internalParameters")
         labels = contents.labels
@@ -306,7 +312,10 @@ class Verifier:
         return f"built for {external['kernel']} by {builder}"
 
     def _verify_sbom(self, image: Pullspec, contents: ImageContents) -> str:
-        bom = parse_data(_Bom, self._open(image, SBOM_PREDICATE).predicate, "bill of materials")
+        predicate = self._open(image, SBOM_PREDICATE).predicate
+        if is_component(contents):
+            return check_sbom(predicate, replace(contents, digest=image.reference))
+        bom = parse_data(_Bom, predicate, "bill of materials")
         listed = {item.name: item.sha256 for item in bom.components if item.type in {"device-driver", "firmware"}}
         there = {module.path.rpartition("/")[2]: module.content or b"" for module in list_modules(contents)}
         there |= {file.path: file.content or b"" for file in contents.below("firmware") if file.is_file}
@@ -321,6 +330,8 @@ class Verifier:
 
     def _verify_tests(self, image: Pullspec, contents: ImageContents) -> str:
         result = parse_data(_TestResult, self._open(image, TEST_PREDICATE).predicate, "test result")
+        if is_component(contents):
+            return check_tests(result.result, result.passed, result.failed, without=self._without)
         if result.result != "PASSED" or result.failed:
             raise FormatError(f"its tests ended with {result.result!r}")
         missing = [test for test in self._tests if test not in result.passed]

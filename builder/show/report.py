@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from builder.evidence.clusters import cluster
+from builder.show.components import describe_component_decision, describe_component_result
 from builder.show.table import failures_of
 from builder.writing import emit_json
 
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from builder.build.result import CellResult
+    from builder.components.decide import ComponentPlan
+    from builder.components.result import ComponentResult
     from builder.plan.decide import Decision, Plan
 
 FORMAT_VERSION = 1
 
 
-def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int) -> str:
+def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int, components: ComponentPlan | None = None) -> str:
     """Return the plan; ``predicted_s`` is null while there are no recorded timings."""
     counts = Counter(decision.action for decision in plan.decisions)
     return emit_json(
@@ -29,11 +32,14 @@ def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int) -> str:
             "predicted_s": predicted_s,
             "workers": workers,
             "cells": [_decision(decision) for decision in plan.decisions],
+            "components": [describe_component_decision(item) for item in (components.decisions if components else ())],
         }
     )
 
 
-def emit_results_json(results: Sequence[CellResult], *, run_id: str, wall_s: float) -> str:
+def emit_results_json(
+    results: Sequence[CellResult], *, run_id: str, wall_s: float, components: Sequence[ComponentResult] = ()
+) -> str:
     """Return the results and the clusters of their failures."""
     counts = Counter(result.status for result in results)
     return emit_json(
@@ -43,6 +49,7 @@ def emit_results_json(results: Sequence[CellResult], *, run_id: str, wall_s: flo
             "wall_s": round(wall_s, 3),
             "counts": dict(sorted(counts.items())),
             "cells": [_result(result) for result in results],
+            "components": [describe_component_result(result) for result in components],
             "failures": [
                 {
                     "failure_class": item.failure.failure_class,

@@ -84,6 +84,8 @@ class Question(Generic[SettingsT, LockedT]):
     progress: Progress
     build_packages: frozenset[tuple[str, ...]] = frozenset()
     """What drivers want beside toolkits, each list sorted."""
+    image_packages: frozenset[tuple[Arch, tuple[str, ...]]] = frozenset()
+    """What component images want beside the small base image, each list sorted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,6 +212,40 @@ class KernelSource(Protocol):
         Raises:
             SourceError: it could not be fetched, or is not where it should be.
         """
+        ...
+
+
+class PackageSource(Protocol):
+    """A source that makes base images of packages. What the lock does not have is a LockFileError that says why."""
+
+    def image_packages_id(self, arch: Arch, wanted: Iterable[str]) -> str:
+        """Return the identity of the base image with further packages.
+
+        Raises:
+            NoPackagesError: the lock does not hold them.
+        """
+        ...
+
+    def image_packages(self, arch: Arch, wanted: Iterable[str]) -> tuple[BuildInput, ...]:
+        """Return all packages of the base image with further ones."""
+        ...
+
+    def package_image(self, arch: Arch, wanted: Iterable[str]) -> str:
+        """Return the name of this image in the container store."""
+        ...
+
+    def open_packages(self, workplace: Workplace) -> PackageImages:
+        """Return what brings such images into the container store; to be closed."""
+        ...
+
+
+class PackageImages(Protocol):
+    """Base images of packages, brought into the container store when first asked for."""
+
+    def close(self) -> None: ...
+
+    def ensure_packages(self, arch: Arch, wanted: Iterable[str]) -> str:
+        """Return the name of a base image with further packages, with the errors of ``Toolkits.ensure``."""
         ...
 
 

@@ -8,7 +8,8 @@ the mount where they are proven and signed. (Exporting a stage instead of mounti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from builder.host.run import Command
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from builder.kernel import KernelVersion
+    from builder.kernel import Arch, KernelVersion
     from builder.store.jail import Jail, Room
 
 # Names that a Containerfile has to use; driver-container/README.md explains them to its authors.
@@ -35,6 +36,7 @@ _ANNOTATED = frozenset({CELL_LABEL, KEY_LABEL, KERNEL_LABEL})
 _ENVIRONMENT = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
 # What would be started for a RUN. An image is put together on the container store itself, by copying and nothing else.
 REFUSING_RUNTIME = "/usr/bin/false"
+_NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +50,23 @@ class ImageBuild:
     jail: Jail
     timeout_s: float = 1800.0
 
-    def compile(self, room: Room, *, make_jobs: int = 1) -> Command:
-        """Compile in a room; what comes out is in its folder ``results``."""
+    def compile(
+        self, room: Room, *, make_jobs: int = 1, contents: Mapping[str, Path] = _NOTHING, options: Sequence[str] = ()
+    ) -> Command:
+        """Compile in a room; what comes out is in its folder ``results``.
+
+        ``contents`` are folders by the names under which the Containerfile copies from them; ``options`` are further
+        ones of ``buildah build``.
+        """
         arguments = dict(self.arguments)
         if make_jobs > 1:
             arguments["BUILD_COMMAND"] = f"export MAKEFLAGS=-j{make_jobs}; {arguments['BUILD_COMMAND']}"
-        options = (*room.confinement(), "--target", BUILD_STAGE, "--volume", f"{room.results_inside}:{RESULT_FOLDER}")
-        argv = self._argv(arguments, options, room.locate)
+        mounts = [_mount_of(name, folder) for name, folder in contents.items()]
+        words = [*room.confinement(), "--target", BUILD_STAGE, "--volume", f"{room.results_inside}:{RESULT_FOLDER}"]
+        words += [*_name_contents(contents, room.locate), *options]
+        argv = self._argv(arguments, words, room.locate)
         return room.command(
-            argv, self._inputs, environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s
+            argv, [*self._inputs, *mounts], environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s
         )
 
     def assemble(
@@ -72,22 +82,42 @@ class ImageBuild:
 
         Its id is written to ``id_file``.
         """
-        content = Mount(host=modules, inside="/modules")
+        # Where modules are reused, the image is for another kernel than the compile was.
+        of_kernel = {"KERNEL_VERSION": kernel.raw, "KERNEL_FULL_VERSION": kernel.raw}
+        moved = replace(self, arguments={**self.arguments, **of_kernel})
+        contents = {RESULT_STAGE: modules}
+        return moved.put_together(contents, names=names, arch=kernel.arch, labels=labels, id_file=id_file)
+
+    def put_together(
+        self,
+        contents: Mapping[str, Path],
+        *,
+        names: tuple[str, ...],
+        arch: Arch,
+        labels: Mapping[str, str],
+        id_file: Path,
+        target: str = "",
+    ) -> Command:
+        """Make an image for an architecture by copying alone, in the container store; a RUN fails.
+
+        ``contents`` as in ``compile``; ``target`` is the stage that is the image, where it is not the last. The image's
+        id is written to ``id_file``.
+        """
+        mounts = [_mount_of(name, folder) for name, folder in contents.items()]
         told = Mount(host=id_file.parent, inside="/told", is_writable=True)
-        options = ["--isolation", "oci", "--runtime", REFUSING_RUNTIME, "--platform", f"linux/{kernel.arch.oci}"]
-        options += ["--build-context", f"{RESULT_STAGE}={self.jail.locate(content)}"]
+        options = ["--isolation", "oci", "--runtime", REFUSING_RUNTIME, "--platform", f"linux/{arch.oci}"]
+        options += _name_contents(contents, self.jail.locate)
         options += ["--iidfile", f"{self.jail.locate(told)}/{id_file.name}"]
+        options += ["--target", target] if target else []
         for name in names:
             options += ["--tag", name]
         for label, value in sorted(labels.items()):
             options += ["--label", f"{label}={value}"]
             if label in _ANNOTATED:
                 options += ["--annotation", f"{label}={value}"]
-        # Where modules are reused, the image is for another kernel than the compile was.
-        of_kernel = {"KERNEL_VERSION": kernel.raw, "KERNEL_FULL_VERSION": kernel.raw}
-        argv = self._argv({**self.arguments, **of_kernel}, options, self.jail.locate)
+        argv = self._argv(self.arguments, options, self.jail.locate)
         return Command(
-            argv=self.jail.on_store(argv, [*self._inputs, content, told]),
+            argv=self.jail.on_store(argv, [*self._inputs, *mounts, told]),
             environment=_ENVIRONMENT,
             log_file=self.log_file,
             timeout_s=self.timeout_s,
@@ -106,3 +136,16 @@ class ImageBuild:
             argv += ["--build-arg", f"{name}={value}"]
         containerfile, context = map(locate, self._inputs)
         return (*argv, "--file", containerfile, context)
+
+
+def _mount_of(name: str, folder: Path) -> Mount:
+    return Mount(host=folder, inside=f"/{name}")
+
+
+def _name_contents(contents: Mapping[str, Path], locate: Callable[[Mount], str]) -> list[str]:
+    """Return the options by which a Containerfile copies from folders as if they were stages."""
+    return [
+        word
+        for name, folder in contents.items()
+        for word in ("--build-context", f"{name}={locate(_mount_of(name, folder))}")
+    ]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.build.runs import build_project
+from builder.build.runs import BuildReport, build_project
+from builder.components.runs import ComponentReport, build_project_components
 from builder.plan.planning import BootOptions
-from builder.verbs.options import BOOT_OPTION, RETRY_OPTION, make_selector, with_selectors
+from builder.verbs.options import (
+    BOOT_OPTION,
+    COMPONENT_OPTION,
+    RETRY_OPTION,
+    choose_components,
+    make_selector,
+    with_selectors,
+)
 from builder.verbs.results import tell_results
 
 if TYPE_CHECKING:
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_selectors
+@COMPONENT_OPTION
 @click.option("--force", is_flag=True, help="Build even what is up to date.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at once; default: by cores and memory.")
 @click.option("--locked", is_flag=True, help="Fail rather than refresh a lock whose packages the archive dropped.")
@@ -29,10 +39,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
 def build(
-    session: Session, /, *, force: bool, jobs: int | None, locked: bool, unless_published: bool, retry_failed: bool,
-    when: str | None, as_json: bool, **selectors: Any,
+    session: Session, /, *, components: tuple[str, ...], force: bool, jobs: int | None, locked: bool,
+    unless_published: bool, retry_failed: bool, when: str | None, as_json: bool, **selectors: Any,
 ) -> int:  # fmt: skip
-    """Build the driver container of every selected cell that is not up to date.
+    """Build the driver container of every selected cell, and every component image, that is not up to date.
 
     Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
     command goes on where it was. What failed to compile, and would fail again because nothing of it changed, is told
@@ -43,8 +53,15 @@ def build(
         from builder.publish.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
 
         elsewhere = find_elsewhere
-    report = build_project(
-        session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
-        retry_failed=retry_failed, boot=BootOptions(when=when), elsewhere=elsewhere,
-    )  # fmt: skip
-    return tell_results(session, report, as_json=as_json)
+    chosen = choose_components(selectors, components)
+    report = BuildReport(results=(), wall_s=0.0, run_id="")
+    if not components:
+        report = build_project(
+            session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
+            retry_failed=retry_failed, boot=BootOptions(when=when), elsewhere=elsewhere,
+        )  # fmt: skip
+    images = ComponentReport()
+    if chosen:
+        say = partial(session.err.print, markup=False, highlight=False, soft_wrap=True)
+        images = build_project_components(session.project, chosen, say, force=force)
+    return tell_results(session, report, as_json=as_json, images=images)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from builder.components.decide import ComponentSelector
 from builder.errors import UsageError
 from builder.kernel import Arch, Variant
 from builder.plan.matrix import Selector
@@ -45,6 +46,11 @@ SELECTORS = (
         help="Only this variant.",
     ),
 )
+
+COMPONENT_OPTION = click.option(
+    "--component", "components", multiple=True, metavar="GLOB",
+    help="Only component images of these names, and no cells; repeatable. Without any selection, all of both.",
+)  # fmt: skip
 
 BOOT_OPTION = click.option(
     "--boot", "when", type=click.Choice(["always", "changed", "never"]),
@@ -122,6 +128,23 @@ def _distrust(context: click.Context, _option: click.Parameter, wanted: bool, *,
         f"localhost/untrusted/..., and never count as others. Results: {context.obj.project.work_dir}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def choose_components(options: dict[str, Any], names: tuple[str, ...]) -> ComponentSelector | None:
+    """Return which component images are meant; None where kernels or drivers were named, and so only cells are.
+
+    Raises:
+        UsageError: both were named.
+    """
+    of_cells = [name for name in ("group", "driver", "kernel", "variant") if options[_KEYS.get(name, name)]]
+    if names and of_cells:
+        raise UsageError(f"--component and --{of_cells[0]} exclude each other: component images have no kernels")
+    if of_cells:
+        return None
+    return ComponentSelector(names=names, arches=tuple(Arch(name) for name in options["arches"]))
+
+
+_KEYS = {"driver": "drivers", "kernel": "kernels", "variant": "variants"}
 
 
 def make_selector(options: dict[str, Any]) -> Selector:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.build.prune import prune_project
+from builder.components.planning import names_needed
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.pass_obj
 def prune(session: Session, *, dry_run: bool) -> None:
-    """Remove toolkits, cells and compile results that no group of versions.yaml needs any more.
+    """Remove toolkits, cells, component images and compile results that versions.yaml needs no more.
 
     Other projects that share the store make theirs again when they need them.
     """
-    names = prune_project(session.project, dry_run=dry_run)
+    names = prune_project(session.project, dry_run=dry_run, further=names_needed(session.project))
     for name in names:
         session.out.print(name, markup=False, soft_wrap=True)
     session.out.print(f"{len(names)} {'would be ' if dry_run else ''}removed", markup=False, soft_wrap=True)

@@ -8,14 +8,16 @@ import click
 
 from builder.errors import FailureClass
 from builder.publish.cells import Force, publish_project
+from builder.publish.components import publish_components
 from builder.publish.result import advise
 from builder.show.publish import emit_publish_json, emit_publish_summary, emit_publish_table
-from builder.verbs.options import make_selector, with_selectors
+from builder.verbs.options import COMPONENT_OPTION, choose_components, make_selector, with_selectors
 from builder.verbs.session import WIDE, Session, show_progress
 
 
 @click.command()
 @with_selectors
+@COMPONENT_OPTION
 @click.option(
     "--force",
     "forced",
@@ -26,8 +28,11 @@ from builder.verbs.session import WIDE, Session, show_progress
 @click.option("--reason", default="", help="Why tags are moved; required with --force, and recorded.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
-def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_json: bool, **selectors: Any) -> int:
-    """Put the images of the selected cells into their registries.
+def publish(
+    session: Session, /, *, components: tuple[str, ...], forced: tuple[str, ...], reason: str, as_json: bool,
+    **selectors: Any,
+) -> int:  # fmt: skip
+    """Put the images of the selected cells, and component images, into their registries.
 
     Only images that are built, proven and (where versions.yaml wants it) booted; the driver's 'image' names the
     registry. Blobs that are there are not sent again; the manifest goes in by digest and is looked at there; tags are
@@ -42,8 +47,13 @@ def publish(session: Session, /, *, forced: tuple[str, ...], reason: str, as_jso
     publish --force 'mydriver-1.4.0/*' --reason 'the key of 1.4.0 leaked'
     """
     force = Force(cells=forced, reason=reason)
+    chosen = choose_components(selectors, components)
+    results = []
     with show_progress(session.err, "images published") as progress:
-        results = publish_project(session.project, make_selector(selectors), force=force, progress=progress)
+        if not components:
+            results += publish_project(session.project, make_selector(selectors), force=force, progress=progress)
+        if chosen:
+            results += publish_components(session.project, chosen, force=force, progress=progress)
     if as_json:
         session.out.file.write(emit_publish_json(results))
     else:

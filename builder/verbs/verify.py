@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--without",
     multiple=True,
-    type=click.Choice(["module-signature", "boot"]),
+    type=click.Choice(["module-signature", "boot", "self-test"]),
     help="A test that the image need not have passed; repeatable.",
 )
 @click.option(
@@ -54,8 +54,9 @@ def verify(
     Everything is read anew and compared with its digest: the manifest, signatures in the form of podman and CRI-O,
     signed statements in the form of cosign 3, and, only if these are right, every layer. Provenance must be about this
     image, its kernel, toolkit and architecture; the bill of materials must list the very modules that are in the
-    layers; fit, module signatures and boot test must have been passed; what is waived is told. Of a list of images,
-    each is checked. Exit codes: 0 all is right, 16 not, 7 no answer.
+    layers; fit, module signatures and boot test must have been passed; what is waived is told. Of a component image,
+    provenance and Python packages are compared, and its self-test must have been passed. Of a list of images, each is
+    checked. Exit codes: 0 all is right, 16 not, 7 no answer.
 
     \b
     verify quay.io/mycompany/mydriver:1.4.0-5.14.0-427.68.1.el9_4.x86_64

@@ -65,7 +65,7 @@ from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, Fi
 from builder.host.masking import mask_secrets
 from builder.host.run import Command
 from builder.image.contents import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
-from builder.image.contract import _check_packages, _check_settings, read_rpm_names
+from builder.image.contract import check_certified, check_packages, read_rpm_names
 from builder.image.depmod import check_depmod_data
 from builder.image.layer import read_layer_files
 from builder.image.leaks import find_leaks
@@ -792,8 +792,8 @@ def _look_into(image: ImageContents) -> None:
     for path in ("bin/sh", "usr/bin/cp", "etc/os-release"):
         image.find(path)
     list(image.below("licenses"))
-    list(_check_packages(image))
-    list(_check_settings(image, KERNEL))
+    list(check_packages(image))
+    list(check_certified(image))
 
 
 def _run_image_parts(data: bytes, folder: Path) -> None:
@@ -1000,7 +1000,7 @@ def _run_packages(data: bytes, folder: Path) -> None:
 
 
 def _run_dpkg_status(data: bytes, _: Path) -> None:
-    findings = list(_check_packages(_contents({"var/lib/dpkg/status": data, "var/lib/rpm/rpmdb.sqlite": data})))
+    findings = list(check_packages(_contents({"var/lib/dpkg/status": data, "var/lib/rpm/rpmdb.sqlite": data})))
     _raise_first([finding.sentence for finding in findings])
 
 

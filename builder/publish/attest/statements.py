@@ -80,10 +80,10 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
             },
             "resolvedDependencies": [
                 *trees,
-                *map(_describe_commit, evidence.commits),
-                *(_describe(item, "toolkit") for item in facts.toolkit),
-                *(_describe(item, "build-package") for item in facts.packages),
-                *(_describe(item, "base") for item in facts.base),
+                *map(describe_commit, evidence.commits),
+                *(describe_dependency(item, "toolkit") for item in facts.toolkit),
+                *(describe_dependency(item, "build-package") for item in facts.packages),
+                *(describe_dependency(item, "base") for item in facts.base),
             ],
         },
         "runDetails": {
@@ -99,14 +99,16 @@ def _describe_run(evidence: CellEvidence) -> dict[str, Any]:
     return {"invocationId": evidence.run, **started, "finishedOn": evidence.finished}
 
 
-def _describe_commit(commit: SourceCommit) -> dict[str, Any]:
+def describe_commit(commit: SourceCommit) -> dict[str, Any]:
+    """Return a commit as a resolved dependency."""
     uri = {"uri": commit.repository} if commit.repository else {}
     path = {"path": commit.path} if commit.path else {}
     annotations = {"role": commit.name, **path, "dirty": str(commit.dirty)}
     return {"name": f"{commit.name}-commit", **uri, "digest": {"gitCommit": commit.commit}, "annotations": annotations}
 
 
-def _describe(item: BuildInput, role: str) -> dict[str, Any]:
+def describe_dependency(item: BuildInput, role: str) -> dict[str, Any]:
+    """Return a package or an image as a resolved dependency; ``role`` says what it was for."""
     return {"name": item.name, "uri": item.uri, "digest": {"sha256": item.sha256}, "annotations": {"role": role}}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.sources.change import Change
-from builder.sources.debian.lock import toolchain_of_set
+from builder.sources.debian.lock import set_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,9 +44,13 @@ def describe_changes(previous: LockedDebian | None, new: LockedDebian, lost: Map
             changes.append(Change(kind="kernel changed", subject=str(kernel), detail=detail))
     old_sets = previous.package_sets if previous else {}
     changes += [
-        Change(kind="build packages", subject=name, detail=", ".join(packages) or "the toolkits have them")
+        Change(
+            kind="image packages" if set_beside(name).startswith("runtime-") else "build packages",
+            subject=name,
+            detail=", ".join(packages) or "they are there already",
+        )
         for name, packages in new.package_sets.items()
-        if toolchain_of_set(name) and name not in old_sets
+        if set_beside(name) and name not in old_sets
     ]
     if previous:
         for name in sorted(new.package_sets.keys() & previous.package_sets.keys()):

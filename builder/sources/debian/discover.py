@@ -18,7 +18,7 @@ from builder.errors import SourceError, UsageError
 from builder.host.locks import alone
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.apt import Apt, Archive
-from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage, name_build_set, toolchain_of_set
+from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage, name_further_set, set_beside
 from builder.sources.doubt import Doubt, summarize
 from builder.sources.losses import distrust
 
@@ -39,6 +39,7 @@ _TOOLS = (
 )  # fmt: skip
 # sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
 _RUNTIME = ("busybox-static", "base-files")
+_RUNTIME_SET = "runtime-"
 _LONGEST_REASON = 500
 _GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gnu"}
 _HEADERS = "linux-headers-"
@@ -71,6 +72,7 @@ def discover(
     *,
     accept_loss: bool = False,
     build_packages: Collection[tuple[str, ...]] = (),
+    image_packages: Collection[tuple[Arch, tuple[str, ...]]] = (),
 ) -> DebianAnswer:
     """Ask the archive which kernels have headers and which packages make their toolkits.
 
@@ -83,6 +85,7 @@ def discover(
         now: date of the answer.
         accept_loss: believe an answer that lost many kernels at once.
         build_packages: lists of what drivers' builds want beside toolkits.
+        image_packages: lists of what component images want beside the small base image, by architecture.
 
     Raises:
         SourceUnreachableError: the archive did not answer; the previous answer stays valid.
@@ -90,7 +93,9 @@ def discover(
     """
     # Projects whose sources have one name share the folder, and may ask other archives in it.
     with alone(work_dir):
-        collector = _ask(source, work_dir, build_packages)
+        collector = _ask(source, work_dir)
+        collector.add_build_sets(build_packages)
+        collector.add_image_sets(image_packages)
     is_empty = not collector.kernels and not collector.left_out
     if not collector.kernels and not (is_empty and accept_loss and previous is not None):
         reasons = "; ".join(sorted(set(collector.left_out.values())))
@@ -106,7 +111,7 @@ def discover(
     return DebianAnswer(locked=found, lost=keeper.lost, doubts=keeper.doubts)
 
 
-def _ask(source: DebianKernels, work_dir: Path, build_packages: Collection[tuple[str, ...]]) -> _Collector:
+def _ask(source: DebianKernels, work_dir: Path) -> _Collector:
     archives = [Archive(url=archive.url, suites=archive.suites) for archive in source.archives]
     keyring = Path(source.keyring)
     targets = sorted({parse_kernel_version(f"6.1.0-1-{flavour}").arch for flavour in source.flavours})
@@ -117,7 +122,6 @@ def _ask(source: DebianKernels, work_dir: Path, build_packages: Collection[tuple
     collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
     for arch in targets:
         collector.add_arch(arch, source.flavours)
-    collector.add_build_sets(build_packages)
     return collector
 
 
@@ -146,9 +150,9 @@ class _Keeper:
         self.doubts: list[Doubt] = []
 
     def judge(self, flavours: Sequence[str], *, accept_loss: bool) -> None:
-        """Decide about every kernel, and every set of build packages, that was known and is not in the answer."""
+        """Decide about every kernel, and every further set of packages, that was known and is not in the answer."""
         for name, reason in sorted(self._answer.lacking.items()):
-            self._keep_build_set(name, reason)
+            self._keep_further_set(name, reason)
         if self._previous is None:
             return
         missing: dict[str, list[KernelVersion]] = {}
@@ -182,16 +186,17 @@ class _Keeper:
         locked = previous.kernels[kernel]
         self._answer.kernels[kernel] = locked
         self._stale[kernel.raw] = previous.stale.get(kernel.raw, previous.resolved)
-        for name in {*locked.toolchains.values(), f"runtime-{kernel.arch}"} & previous.package_sets.keys():
+        for name in {*locked.toolchains.values(), f"{_RUNTIME_SET}{kernel.arch}"} & previous.package_sets.keys():
             self._answer.package_sets.setdefault(name, previous.package_sets[name])
         for name in previous.packages:
             self._answer.packages.setdefault(name, previous.packages[name])
 
-    def _keep_build_set(self, name: str, reason: str) -> None:
-        """Keep the older answer about build packages that the archive does not have, or not together, now."""
+    def _keep_further_set(self, name: str, reason: str) -> None:
+        """Keep the older answer about further packages that the archive does not have, or not together, now."""
         known = self._previous.package_sets.get(name) if self._previous else None
-        wanted = name.removeprefix(toolchain_of_set(name)).removeprefix(" with ")
-        sentence = f"the packages that drivers build with cannot be had: {reason}"
+        wanted = name.removeprefix(set_beside(name)).removeprefix(" with ")
+        what = "of component images" if set_beside(name).startswith(_RUNTIME_SET) else "that drivers build with"
+        sentence = f"the packages {what} cannot be had: {reason}"
         kept = "; their older versions are kept" if known is not None else ""
         doubt = Doubt(code=None, subject=wanted, sentence=f"{sentence}{kept}")
         self.doubts += [doubt] if doubt not in self.doubts else []  # each toolchain's set lacks the same
@@ -207,12 +212,10 @@ class _Keeper:
         """Return what the lock will hold; packages that only what was left out needs are not in it."""
         kernels = self._answer.kernels
         toolchains = {name for locked in kernels.values() for name in locked.toolchains.values()}
-        runtimes = {f"runtime-{kernel.arch}" for kernel in kernels}
+        runtimes = {f"{_RUNTIME_SET}{kernel.arch}" for kernel in kernels}
         kept = toolchains | runtimes
         sets = {
-            name: packages
-            for name, packages in self._answer.package_sets.items()
-            if (toolchain_of_set(name) or name) in kept
+            name: packages for name, packages in self._answer.package_sets.items() if (set_beside(name) or name) in kept
         }
         used = {name for packages in sets.values() for name in packages}
         for locked in kernels.values():
@@ -224,7 +227,7 @@ class _Keeper:
             package_sets=sets,
             packages={name: package for name, package in self._answer.packages.items() if name in used},
             left_out=self._answer.left_out,
-            lacking={name: why for name, why in self._answer.lacking.items() if toolchain_of_set(name) in toolchains},
+            lacking={name: why for name, why in self._answer.lacking.items() if set_beside(name) in kept},
             stale=self._stale,
         )
 
@@ -245,7 +248,7 @@ class _Collector:
         self.left_out: dict[str, str] = {}
         """Kernels whose packages are not all there, with the reason."""
         self.lacking: dict[str, str] = {}
-        """Sets of build packages that cannot be had, with the reason."""
+        """Further sets that cannot be had, with the reason."""
         self._wishes: dict[str, tuple[Arch, tuple[str, ...]]] = {}
         """Toolchains, and what apt was asked for to get each."""
         self.kernels: dict[KernelVersion, LockedKernel] = {}
@@ -256,7 +259,7 @@ class _Collector:
         """Add the kernels of an architecture, and the small base image that all of them need."""
         fault = ""
         try:
-            self.add_set(f"runtime-{arch}", arch, _RUNTIME, with_dependencies=False)
+            self.add_set(f"{_RUNTIME_SET}{arch}", arch, _RUNTIME, with_dependencies=False)
         except SourceError as error:
             fault = error.message
         for raw in self._served(arch, flavours):
@@ -345,20 +348,29 @@ class _Collector:
         It is resolved together with the toolchain, so that nothing comes in two versions.
         """
         for toolchain, (arch, wishes) in self._wishes.items():
-            there = {name.split("_", 1)[0] for name in self.package_sets[toolchain]}
             for wanted in sorted(build_packages):
-                name = name_build_set(toolchain, wanted)
-                try:
-                    found = self._apts[arch].resolve((*wishes, *wanted))
-                    # Of a name that it does not know apt makes a pattern, or the wish to be rid of something (NAME-).
-                    if others := sorted(set(wanted) - {package.name for package in found}):
-                        raise SourceError(f"the archive has no package {others[0]}")  # noqa: TRY301 - one place words it
-                except SourceError as error:
-                    # What was asked for, all of a toolchain, says nobody anything.
-                    reason = error.message.partition(":\n")[2] or error.message
-                    self.lacking[name] = " ".join(reason.split())[:_LONGEST_REASON]
-                    continue
-                self.package_sets[name] = tuple(self._add(package) for package in found if package.name not in there)
+                self._add_further_set(toolchain, arch, wishes, wanted)
+
+    def add_image_sets(self, image_packages: Iterable[tuple[Arch, tuple[str, ...]]]) -> None:
+        """Add what component images want beside the small base image of their architecture."""
+        for arch, wanted in sorted(image_packages):
+            if (runtime := f"{_RUNTIME_SET}{arch}") in self.package_sets:
+                self._add_further_set(runtime, arch, (), wanted)
+
+    def _add_further_set(self, beside: str, arch: Arch, wishes: Sequence[str], wanted: tuple[str, ...]) -> None:
+        there = {name.split("_", 1)[0] for name in self.package_sets[beside]}
+        name = name_further_set(beside, wanted)
+        try:
+            found = self._apts[arch].resolve((*wishes, *wanted))
+            # Of a name that it does not know apt makes a pattern, or the wish to be rid of something (NAME-).
+            if others := sorted(set(wanted) - {package.name for package in found}):
+                raise SourceError(f"the archive has no package {others[0]}")  # noqa: TRY301 - one place words it
+        except SourceError as error:
+            # What was asked for, all of a toolchain, says nobody anything.
+            reason = error.message.partition(":\n")[2] or error.message
+            self.lacking[name] = " ".join(reason.split())[:_LONGEST_REASON]
+            return
+        self.package_sets[name] = tuple(self._add(package) for package in found if package.name not in there)
 
     def add_set(self, name: str, arch: Arch, wishes: Sequence[str], *, with_dependencies: bool = True) -> None:
         if name not in self.package_sets:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _WITH = " with "
 
 
-def name_build_set(toolchain: str, wanted: Iterable[str]) -> str:
-    """Return the name of the set that holds what builds want beside a toolchain, without what that has itself."""
-    return f"{toolchain}{_WITH}{', '.join(sorted(wanted))}"
+def name_further_set(beside: str, wanted: Iterable[str]) -> str:
+    """Return the name of the set that holds what is wanted beside another set, without what that has itself."""
+    return f"{beside}{_WITH}{', '.join(sorted(wanted))}"
 
 
-def toolchain_of_set(name: str) -> str:
-    """Return the toolchain that a set of build packages goes with; empty where it is another set."""
+def set_beside(name: str) -> str:
+    """Return the set that a further set of packages goes with; empty where it stands by itself."""
     return name.partition(_WITH)[0] if _WITH in name else ""
 
 
@@ -62,12 +62,12 @@ class LockedDebian(LockedSource):
     kernels: dict[ParsedKernel, LockedKernel]
     package_sets: dict[str, tuple[str, ...]]
     """Closures of packages: ``toolchain-<build arch>-<target arch>-gcc-<n>`` and ``runtime-<arch>``; and what drivers'
-    builds need beside a toolchain, see ``name_build_set``."""
+    builds need beside a toolchain, or component images beside a runtime, see ``name_further_set``."""
     packages: dict[str, LockedPackage]
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kernels that the archive serves, but not all that their toolkits need, with the reason."""
     lacking: dict[str, str] = Field(default_factory=dict)
-    """Sets of build packages that cannot be had, with the reason."""
+    """Further sets that cannot be had, with the reason."""
 
     def digests(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(self.packages[name].sha256 for name in names)

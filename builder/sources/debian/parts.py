@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from builder.digest import content_id
 from builder.errors import LockFileError, NoPackagesError, OtherMachineError
-from builder.sources.debian.lock import name_build_set
+from builder.sources.debian.lock import name_further_set
 from builder.sources.provider import BuildInput
 from builder.store.images import TOOLKIT_PREFIX
 
@@ -68,14 +68,7 @@ class DebianParts:
         if not wanted:
             return ()
         self.toolkit_packages(kernel)
-        name = name_build_set(self._kernel(kernel).toolchains[self.build_arch], wanted)
-        if why := self.locked.lacking.get(name):
-            raise NoPackagesError(f"the packages that it builds with ({', '.join(wanted)}) cannot be had: {why}")
-        if name not in self.locked.package_sets:
-            raise NoPackagesError(
-                f"the lock does not hold the packages that it builds with ({', '.join(wanted)}): run 'nox -s discover'"
-            )
-        return self.locked.package_sets[name]
+        return self._further_set(self._kernel(kernel).toolchains[self.build_arch], wanted, "that it builds with")
 
     def compile_image(self, kernel: KernelVersion, wanted: Iterable[str]) -> str:
         """Return the name of the toolkit image with build packages; that of the toolkit where it has them all."""
@@ -97,6 +90,40 @@ class DebianParts:
                 hint="run 'nox -s discover' once its kernels are in the source, or give drivers a base_image",
             )
         return packages
+
+    def image_package_names(self, arch: Arch, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Return the packages that an image of components has beside the small base image.
+
+        Raises:
+            NoPackagesError: the lock was made without them, or the archive does not have them.
+            LockFileError: it has no small base image for the architecture.
+        """
+        wanted = tuple(wanted)
+        self.base_packages(arch)
+        return self._further_set(f"runtime-{arch}", wanted, "of its image") if wanted else ()
+
+    def image_packages_id(self, arch: Arch, wanted: Iterable[str]) -> str:
+        return content_id("packages", self.base_id(arch), self.locked.digests(self.image_package_names(arch, wanted)))
+
+    def image_packages(self, arch: Arch, wanted: Iterable[str]) -> tuple[BuildInput, ...]:
+        return self._describe((*self.base_packages(arch), *self.image_package_names(arch, wanted)))
+
+    def package_image(self, arch: Arch, wanted: Iterable[str]) -> str:
+        """Return the name of the small base image with further packages; its own where none are wanted."""
+        wanted = tuple(wanted)
+        if not wanted:
+            return self.base_image(arch)
+        return f"{TOOLKIT_PREFIX}base:{arch}-{self.image_packages_id(arch, wanted)[:_ID_LENGTH]}"
+
+    def _further_set(self, beside: str, wanted: tuple[str, ...], what: str) -> tuple[str, ...]:
+        name = name_further_set(beside, wanted)
+        if why := self.locked.lacking.get(name):
+            raise NoPackagesError(f"the packages {what} ({', '.join(wanted)}) cannot be had: {why}")
+        if name not in self.locked.package_sets:
+            raise NoPackagesError(
+                f"the lock does not hold the packages {what} ({', '.join(wanted)}): run 'nox -s discover'"
+            )
+        return self.locked.package_sets[name]
 
     def base_id(self, arch: Arch) -> str:
         return content_id("runtime", _RECIPE_VERSION, arch, self.locked.digests(self.base_packages(arch)))

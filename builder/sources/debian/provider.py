@@ -29,6 +29,7 @@ class DebianProvider:
             question.now,
             accept_loss=question.options.accept_loss,
             build_packages=question.build_packages,
+            image_packages=question.image_packages,
         )
         return Answer(
             locked=found.locked,

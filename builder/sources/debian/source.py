@@ -28,6 +28,9 @@ class DebianSource(DebianParts):
 
         return DebianToolkits(self, packages_dir=workplace.packages_dir, work_dir=workplace.work_dir)
 
+    def open_packages(self, workplace: Workplace) -> DebianToolkits:
+        return self.open_toolkits(workplace)
+
     def open_kernels(self, workplace: Workplace) -> PackagedKernels:
         from builder.sources.debian.kernels import PackagedKernels  # noqa: PLC0415 - see the top
         from builder.sources.download import Downloads  # noqa: PLC0415 - see the top

@@ -114,6 +114,14 @@ class DebianToolkits:
             self._once.get(("image", name), partial(self._make_runtime, arch, name))
         return name
 
+    def ensure_packages(self, arch: Arch, wanted: Iterable[str]) -> str:
+        """Return the name of the small base image with further packages, with the errors of ``ensure``."""
+        wanted = tuple(wanted)
+        name = self._parts.package_image(arch, wanted)
+        if name not in self._present:
+            self._once.get(("image", name), partial(self._make_runtime, arch, name, wanted))
+        return name
+
     def _names(self, kernel: KernelVersion) -> list[str]:
         return [name for layer in self._parts.toolkit_packages(kernel) for name in layer]
 
@@ -139,10 +147,12 @@ class DebianToolkits:
         self._import(name, layers, self._parts.build_arch, environment, labels)
         own.file.unlink()
 
-    def _make_runtime(self, arch: Arch, name: str) -> None:
-        layer = self._layer(self._parts.base_packages(arch), _runtime_entries())
-        labels = {"name": "kmodsmith-base", "version": self._parts.base_id(arch)[:_ID_LENGTH]}
-        self._import(name, [layer], arch, {"PATH": _PATH}, labels)
+    def _make_runtime(self, arch: Arch, name: str, wanted: Sequence[str] = ()) -> None:
+        layers = [self._layer(self._parts.base_packages(arch), _runtime_entries())]
+        if wanted:
+            layers.append(self._layer(self._parts.image_package_names(arch, wanted), ()))
+        labels = {"name": "kmodsmith-base", "version": name.rpartition("-")[2]}
+        self._import(name, layers, arch, {"PATH": _PATH}, labels)
 
     def _layer(self, packages: Sequence[str], entries: Sequence[LayerEntry]) -> LayerBlob:
         key = ("layer", tuple(packages))

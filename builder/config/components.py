@@ -1,0 +1,56 @@
+"""What component images in versions.yaml must agree on with each other, with drivers, and with the disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from builder.host.places import find_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from builder.config.model import Component, Config
+    from builder.config.yamlfile import YamlFile
+    from builder.errors import Mistake
+
+_Place = tuple[str | int, ...]
+
+
+def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
+    """Yield what is wrong with components; what they name must lie in the allowed folders."""
+    owners = {driver.image_name: f"driver {driver.name!r}" for driver in config.drivers}
+    names: set[str] = set()
+    for number, component in enumerate(config.components):
+        place: _Place = ("components", number)
+        if component.name in names:
+            yield document.mistake((*place, "name"), f"{component.name!r} is already the name of a component")
+        names.add(component.name)
+        if other := owners.get(component.image_name):
+            sentence = f"its images and those of {other} would have the same names, {component.image_name}:..."
+            yield document.mistake((*place, "image" if component.image else "name"), sentence)
+        owners[component.image_name] = f"component {component.name!r}"
+        yield from _check_places(component, document, place, allowed)
+
+
+def _check_places(
+    component: Component, document: YamlFile, place: _Place, allowed: Sequence[Path]
+) -> Iterator[Mistake]:
+    if problem := find_problem(component.source, component.source_dir, allowed):
+        yield document.mistake((*place, "source"), problem)
+    elif not component.source_dir.is_dir():
+        yield document.mistake((*place, "source"), f"there is no folder {component.source}")
+    files: list[tuple[_Place, str, Path]] = [
+        (("containerfile",), component.containerfile, component.containerfile_file),
+        *(
+            (("licenses", index), name, file)
+            for index, (name, file) in enumerate(zip(component.licenses, component.license_files, strict=True))
+        ),
+    ]
+    if component.wheels and component.wheels_file:
+        files.append((("wheels", "lock"), component.wheels.lock, component.wheels_file))
+    for key, name, file in files:
+        if problem := find_problem(name, file, allowed):
+            yield document.mistake((*place, *key), problem)
+        elif not file.is_file():
+            yield document.mistake((*place, *key), f"there is no file {name}")
