@@ -43,6 +43,12 @@ TEST_TOOLS = (
         fedora="docker-distribution",
     ),
     Tool(name="softhsm2-util", purpose="is the tests' PKCS#11 token", debian="softhsm2", fedora="softhsm"),
+    Tool(
+        name="qemu-aarch64-static",
+        purpose="starts images of another architecture",
+        debian="qemu-user-static",
+        fedora="qemu-user-static-aarch64",
+    ),  # fmt: skip
     Tool(name="skopeo", purpose="reads images as others would", debian="skopeo", fedora="skopeo"),
     Tool(name="podman", purpose="pulls images as others would", debian="podman", fedora="podman"),
     Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),

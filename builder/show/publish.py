@@ -47,9 +47,9 @@ _DRIFT_STYLE = {
 }
 
 
-def emit_publish_table(results: Sequence[PublishResult], *, wide: bool) -> RenderableType:
-    """Return results, a row for each cell; why something is not published stands below."""
-    table = make_table("cell", "status", *(("digest", "names, or why not") if wide else ()))
+def emit_publish_table(results: Sequence[PublishResult], *, wide: bool, title: str = "cell") -> RenderableType:
+    """Return results, a row for each; why something is not published stands below."""
+    table = make_table(title, "status", *(("digest", "names, or why not") if wide else ()))
     for result in results:
         table.add_row(
             result.title,
@@ -67,9 +67,17 @@ def emit_publish_summary(results: Sequence[PublishResult]) -> str:
     return f"{parts}; {blobs} blobs with {size} bytes sent, {attached} signatures and attestations added"
 
 
-def emit_publish_json(results: Sequence[PublishResult]) -> str:
+def emit_publish_json(results: Sequence[PublishResult], components: Sequence[PublishResult] = ()) -> str:
     rows = [describe_result(result) for result in results]
-    return emit_json({"format": FORMAT_VERSION, "cells": rows, "advice": advise(results)})
+    images = [_describe_component(result) for result in components]
+    advice = advise([*results, *components])
+    return emit_json({"format": FORMAT_VERSION, "cells": rows, "components": images, "advice": advice})
+
+
+def _describe_component(result: PublishResult) -> dict[str, object]:
+    data = asdict(result)
+    del data["kernel"]
+    return {"component": data.pop("title"), **data}
 
 
 def describe_result(result: PublishResult) -> dict[str, object]:

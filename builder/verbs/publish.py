@@ -9,7 +9,7 @@ import click
 from builder.errors import FailureClass
 from builder.publish.cells import Force, publish_project
 from builder.publish.components import publish_components
-from builder.publish.result import advise
+from builder.publish.result import PublishResult, advise
 from builder.show.publish import emit_publish_json, emit_publish_summary, emit_publish_table
 from builder.verbs.options import COMPONENT_OPTION, choose_components, make_selector, with_selectors
 from builder.verbs.session import WIDE, Session, show_progress
@@ -48,17 +48,20 @@ def publish(
     """
     force = Force(cells=forced, reason=reason)
     chosen = choose_components(selectors, components)
-    results = []
+    results: list[PublishResult] = []
+    images: list[PublishResult] = []
     with show_progress(session.err, "images published") as progress:
         if not components:
             results += publish_project(session.project, make_selector(selectors), force=force, progress=progress)
         if chosen:
-            results += publish_components(session.project, chosen, force=force, progress=progress)
+            images += publish_components(session.project, chosen, force=force, progress=progress)
     if as_json:
-        session.out.file.write(emit_publish_json(results))
+        session.out.file.write(emit_publish_json(results, images))
     else:
-        session.out.print(emit_publish_table(results, wide=session.out.width >= WIDE))
-        session.out.print(emit_publish_summary(results), markup=False, soft_wrap=True)
-        if advice := advise(results):
+        for title, rows in (("cell", results), ("component", images)):
+            if rows:
+                session.out.print(emit_publish_table(rows, wide=session.out.width >= WIDE, title=title))
+        session.out.print(emit_publish_summary([*results, *images]), markup=False, soft_wrap=True)
+        if advice := advise([*results, *images]):
             session.out.print(advice, markup=False, soft_wrap=True)
-    return FailureClass.PUBLISH.exit_code if any(result.is_failure for result in results) else 0
+    return FailureClass.PUBLISH.exit_code if any(result.is_failure for result in (*results, *images)) else 0
