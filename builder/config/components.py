@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from builder.config.translate import unknown
 from builder.host.places import find_problem
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _Place = tuple[str | int, ...]
 def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
     """Yield what is wrong with components; what they name must lie in the allowed folders."""
     owners = {driver.image_name: f"driver {driver.name!r}" for driver in config.drivers}
+    drivers = [driver.name for driver in config.drivers]
     names: set[str] = set()
     for number, component in enumerate(config.components):
         place: _Place = ("components", number)
@@ -30,6 +32,8 @@ def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]
             sentence = f"its images and those of {other} would have the same names, {component.image_name}:..."
             yield document.mistake((*place, "image" if component.image else "name"), sentence)
         owners[component.image_name] = f"component {component.name!r}"
+        if (plugin := component.device_plugin) and plugin.driver not in drivers:
+            yield document.mistake((*place, "device_plugin", "driver"), unknown("driver", plugin.driver, drivers))
         yield from _check_places(component, document, place, allowed)
 
 

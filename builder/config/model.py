@@ -621,6 +621,33 @@ class Wheels(_Model):
     """Version of the Python in the image, which chooses among the wheels."""
 
 
+class DevicePlugin(_Model):
+    """How `emit device-plugin` runs a component's image: on each node that has the driver, without privilege."""
+
+    driver: Name
+    """Driver whose devices it tells kubelet of: it runs where KMM says that this driver is loaded."""
+    resource: Annotated[
+        str,
+        _form(
+            r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+            r"/[A-Za-z0-9]([A-Za-z0-9_-]{0,52}[A-Za-z0-9])?$",
+            "your domain, a slash and the class of device, such as drivers.example.com/ptemplate",
+        ),
+    ]
+    """What pods ask for."""
+    injection: Literal["cdi", "nodes"] = "cdi"
+    """cdi: the container runtime reads the devices from a file. nodes: kubelet is told the device files, for runtimes
+    that do not know CDI."""
+    source: Annotated[str, _form(r"^\w+(\.\w+)*:\w+$", "a class, module:Class, such as mydriver:MyDevices")] | None = (
+        None
+    )
+    """Your class that knows the devices, in the image (docs/devices.md); default: that of the sample driver."""
+    replicas: Annotated[int, Field(ge=1, le=1024)] = 1
+    """How many pods share a device; more than 1 puts `.shared` behind the resource."""
+    memory: Annotated[int, Field(ge=16, le=4096)] = 96
+    """MiB of memory that it may use."""
+
+
 class Component(_Model):
     """A user-space image: one for each architecture, not for each kernel; see docs/components.md."""
 
@@ -661,6 +688,8 @@ class Component(_Model):
     """Licence files, relative to versions.yaml; they lie in the build context `licenses`, for /licenses."""
     self_test: tuple[Text, ...] = ()
     """Command that is run in the finished image, as its own user and without network: exit code 0 proves the image."""
+    device_plugin: DevicePlugin | None = None
+    """The image is a device plugin's: `emit device-plugin` writes what runs it."""
     labels: dict[Annotated[str, _form(r"^[a-z0-9]([a-z0-9./-]*[a-z0-9])?$", "the name of a label")], Text] = {}
     """Further labels."""
     vendor: Text

@@ -48,7 +48,7 @@ TEST_TOOLS = (
         purpose="starts images of another architecture",
         debian="qemu-user-static",
         fedora="qemu-user-static-aarch64",
-    ),  # fmt: skip
+    ),
     Tool(name="skopeo", purpose="reads images as others would", debian="skopeo", fedora="skopeo"),
     Tool(name="podman", purpose="pulls images as others would", debian="podman", fedora="podman"),
     Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),

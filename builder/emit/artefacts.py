@@ -16,6 +16,10 @@ class Row:
 
 
 ARTEFACTS: Mapping[str, Row] = {
+    "device-plugin": Row(
+        summary="what tells kubelet of a driver's devices, without privilege",
+        module="builder.emit.deviceplugin.artefact",
+    ),
     "kmm": Row(summary="what the Kernel Module Management operator needs", module="builder.emit.kmm.artefact"),
     "nfd": Row(summary="what labels the nodes that a driver is for", module="builder.emit.nfd.artefact"),
     "policy": Row(summary="what lets only signed images run", module="builder.emit.policy.artefact"),

@@ -23,9 +23,11 @@ def emit_policy_files(project: Project) -> dict[str, str]:
     key = read_image_key(project.config)
     if key is None:
         raise UsageError("images are not signed", hint="name a key under publish.signer in versions.yaml")
-    repositories = [driver.image_name for driver in project.config.drivers if not driver.image_name.startswith(LOCAL)]
+    drivers = [driver.image_name for driver in project.config.drivers]
+    named = [*drivers, *(component.image_name for component in project.config.components)]
+    repositories = [name for name in named if not name.startswith(LOCAL)]
     if not repositories:
-        raise UsageError("no driver has an image in a registry", hint="give it an 'image' in versions.yaml")
+        raise UsageError("nothing has an image in a registry", hint="give it an 'image' in versions.yaml")
     mirrored = [
         f"{mirror}{repository.removeprefix(entry.source)}"
         for repository in repositories

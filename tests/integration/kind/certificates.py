@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -89,3 +90,14 @@ def _general(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def make_image_signer(folder: Path) -> dict[str, str]:
+    """Make a key that signs images; returns what versions.yaml says of it."""
+    folder.mkdir()
+    private, public = folder / "image.pem", folder / "image.pub"
+    make = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(private)]
+    for command in (make, ["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)]):
+        subprocess.run(command, check=True, capture_output=True)
+    private.chmod(0o600)
+    return {"public_key": str(public), "key_file": str(private)}

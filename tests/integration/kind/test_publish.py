@@ -16,6 +16,7 @@ import yaml
 from builder.errors import FailureClass
 from integration.conftest import Machine, copy_project
 from integration.engines import Engines, build
+from integration.kind.certificates import make_image_signer
 from integration.kind.client import Client, wait_until
 from integration.kind.debian import PROXY_PACKAGES, make_root
 from integration.kind.node_image import import_image
@@ -71,7 +72,7 @@ def site(machine: Machine, lock_text: str, registry: Registry, tmp_path_factory:
         "kmm": {"selector": {LABEL: "true"}, "pull_secret": _PULL_SECRET},
     }
     settings["registry"] = {"auth_files": ["auth.json"]}
-    settings["publish"] = {"signer": _make_signer(folder / "keys")}
+    settings["publish"] = {"signer": make_image_signer(folder / "keys")}
     settings["groups"]["e2e"] = {"source": "debian", "kernels": [kernel]}
     settings["default_group"] = "e2e"
     (project / "versions.yaml").write_text(yaml.safe_dump(settings))
@@ -89,16 +90,6 @@ def engines() -> Engines:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([*prefix, sys.executable, "-m", "integration.engines"], env=environment, check=True)
     return Engines(build())
-
-
-def _make_signer(folder: Path) -> dict[str, str]:
-    folder.mkdir()
-    private, public = folder / "image.pem", folder / "image.pub"
-    make = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(private)]
-    for command in (make, ["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)]):
-        subprocess.run(command, check=True, capture_output=True)
-    private.chmod(0o600)
-    return {"public_key": str(public), "key_file": str(private)}
 
 
 @pytest.fixture(scope="module")

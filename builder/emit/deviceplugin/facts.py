@@ -1,0 +1,57 @@
+"""Reads what the files of a device plugin are made of: versions.yaml, and the digest of what is published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from builder.config.tag_rules import component_names
+from builder.emit.deviceplugin.files import PluginFacts
+from builder.errors import UsageError
+from builder.publish.reading import open_reader
+from builder.publish.result import LOCAL
+from builder.pullspec import parse_pullspec
+
+if TYPE_CHECKING:
+    from builder.config.model import Component
+    from builder.plan.project import Project
+    from builder.publish.reading import RegistryReader
+
+
+def read_plugin_facts(project: Project) -> list[PluginFacts]:
+    """Return facts for each component that is a device plugin.
+
+    Raises:
+        UsageError: there is none, or its image is not published, or not signed as versions.yaml wants it.
+        SourceError: a registry refuses or does not answer.
+    """
+    components = [component for component in project.config.components if component.device_plugin]
+    if not components:
+        raise UsageError(
+            "no component of versions.yaml is a device plugin", hint="give one 'device_plugin' (docs/devices.md)"
+        )
+    if local := [item.name for item in components if item.image_name.startswith(LOCAL)]:
+        raise UsageError(
+            f"component {local[0]} has no image in a registry, and nodes could not pull it",
+            hint="give it an 'image' in versions.yaml",
+        )
+    with open_reader(project) as reader:
+        return [_read(project, component, reader) for component in components]
+
+
+def _read(project: Project, component: Component, reader: RegistryReader) -> PluginFacts:
+    shared = component_names(component.image_name, component.version, "any")[1]
+    name = parse_pullspec(shared)
+    found = reader.find(name)
+    if found is None or not found[1].is_list:
+        raise UsageError(
+            f"{shared} is not published", hint=f"run 'nox -s publish -- --component {component.name}' first"
+        )
+    place, image = found
+    if not reader.is_signed(place, image.digest, name=name):
+        raise UsageError(
+            f"{shared} ({image.digest}) is not signed by publish.signer: anybody who may write there put it there",
+            hint=f"run 'nox -s publish -- --component {component.name}', or give the component a new version",
+        )
+    plugin = component.device_plugin
+    (driver,) = [item for item in project.config.drivers if plugin and item.name == plugin.driver]
+    return PluginFacts(component=component, driver=driver, digest=image.digest)
