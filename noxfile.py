@@ -222,7 +222,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write requirements.lock from the ranges of pyproject.toml: nox -s lock -- --upgrade takes newer versions."""
+    """Write both requirements.lock from the ranges of pyproject.toml: nox -s lock -- --upgrade takes newer versions."""
     folder = _ROOT / ".nox" / "lock"
     python = str(folder / "bin" / "python")
     session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
@@ -231,6 +231,10 @@ def lock(session: nox.Session) -> None:
     compile_ = ("-m", "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--all-extras")
     names = ("--python-version", "3.11", "--custom-compile-command", "nox -s lock", "--output-file", _LOCK.name)
     session.run(python, *compile_, *names, *session.posargs, "pyproject.toml", external=True)
+    # What the images of operator/ get: wheels alone, because nothing is built for another architecture.
+    shipped = _ROOT / "operator" / "requirements.lock"
+    names = (*names[:4], "--output-file", str(shipped.relative_to(_ROOT)), "--no-build")
+    session.run(python, *compile_, *names, *session.posargs, "operator/pyproject.toml", external=True)
 
 
 @nox.session
