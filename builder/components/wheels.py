@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING
 
 from installer import install
 from installer.destinations import SchemeDictionaryDestination
-from installer.exceptions import InstallerError
 from installer.sources import WheelFile
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from builder.digest import content_id
 from builder.errors import CellError, FailureClass, FormatError, SourceUnreachableError
+from builder.evidence.blame import machine_fault
 from builder.evidence.records import WheelRecord
+from builder.host.places import open_regular
 from builder.host.run import Command, run
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _LINE = re.compile(
 )
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _LONGEST_LOCK = 4 * 1024**2
+# A package has a file for each Python, system and architecture: some hundreds.
+_LONGEST_LINE = 256 * 1024
 # Debian 12 has glibc 2.36 and UBI 9 has 2.34 (PEP 600); the newest first, as pip prefers it.
 _GLIBC_MINORS = (34, 31, 28, 27, 26, 24, 17)
 _LARGEST_TREE = 2 * 1024**3
@@ -69,12 +72,18 @@ class Requirement:
 
     def is_for(self, arch: Arch, python: str) -> bool:
         """Tell whether Linux of an architecture wants it: pip itself would ask about the machine that builds."""
-        machine = {
-            "platform_machine": str(arch), "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
-            "python_version": python, "python_full_version": f"{python}.0", "implementation_name": "cpython",
-            "platform_python_implementation": "CPython", "extra": "",
-        }  # fmt: skip
-        return not self.marker or Marker(self.marker).evaluate(machine)
+        return not self.marker or _evaluate(self.marker, arch, python)
+
+
+def _evaluate(marker: str, arch: str, python: str) -> bool:
+    """Evaluate a marker; all of its variables are given, as ``packaging`` asks this machine for the others."""
+    machine = {
+        "platform_machine": arch, "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
+        "python_version": python, "python_full_version": f"{python}.0", "implementation_name": "cpython",
+        "implementation_version": f"{python}.0", "platform_python_implementation": "CPython",
+        "platform_release": "", "platform_version": "", "extra": "",
+    }  # fmt: skip
+    return Marker(marker).evaluate(machine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,46 +100,57 @@ def read_wheel_lock(file: Path) -> tuple[Requirement, ...]:
     Raises:
         FormatError: a line of it is something else than a version with hashes; names file and line.
     """
-    text = file.read_bytes()[: _LONGEST_LOCK + 1]
-    if len(text) > _LONGEST_LOCK:
-        raise FormatError(f"{file}: it is larger than {_LONGEST_LOCK >> 20} MiB")
+    try:
+        with open_regular(file, most=_LONGEST_LOCK) as stream:
+            text = stream.read(_LONGEST_LOCK)
+    except (OSError, FormatError) as error:
+        why = error.message if isinstance(error, FormatError) else f"cannot be read: {error.strerror}"
+        raise FormatError(f"{file} {why}") from None
     found: dict[str, Requirement] = {}
     for number, line in _logical_lines(text.decode(errors="backslashreplace")):
-        match = _LINE.fullmatch(line)
+        match = _LINE.fullmatch(line) if len(line) <= _LONGEST_LINE else None
         if match is None:
             raise FormatError(
                 f"{file}:{number}: {line[:80]!r} is not 'name==version --hash=sha256:...'; write the file by 'uv pip "
                 "compile --generate-hashes'"
             )
         marker = (match["marker"] or "").strip().removeprefix(";").strip()
-        try:
-            Marker(marker or "os_name == 'posix'")
-        except InvalidMarker:
-            raise FormatError(f"{file}:{number}: {marker[:80]!r} is no marker of a requirement") from None
+        if marker and not _is_marker(marker):
+            raise FormatError(f"{file}:{number}: {marker[:80]!r} is no marker of a requirement")
         name = canonicalize_name(match["name"])
-        if name in found and not (marker and found[name].marker):
-            raise FormatError(f"{file}:{number}: {name} is there twice")
         key = f"{name} ; {marker}" if name in found else name
+        if name in found and (key in found or not marker or found[name].marker in {"", marker}):
+            raise FormatError(f"{file}:{number}: {name} is there twice")
         found[key] = Requirement(
             name=name, version=match["version"], marker=marker, hashes=frozenset(_HASH.findall(match["hashes"]))
         )
     return tuple(found.values())
 
 
+def _is_marker(text: str) -> bool:
+    """Tell whether text is a marker, and one that can be evaluated."""
+    try:
+        _evaluate(text, "x86_64", "3.11")
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, RecursionError):
+        return False
+    return True
+
+
 def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
     """Yield number and text of each requirement: comments left out, lines that end with a backslash joined."""
-    joined, begun = "", 0
+    parts: list[str] = []
+    begun = 0
     for number, line in enumerate(text.splitlines(), start=1):
         content = re.sub(r"(^|\s)#.*$", "", line).strip()
-        if not content and not joined:
+        if not content and not parts:
             continue
         begun = begun or number
-        joined = f"{joined} {content.removesuffix(chr(92)).strip()}".strip()
+        parts.append(content.removesuffix("\\").strip())
         if not content.endswith("\\"):
-            yield begun, joined
-            joined, begun = "", 0
-    if joined:
-        yield begun, joined
+            yield begun, " ".join(filter(None, parts))
+            parts, begun = [], 0
+    if parts:
+        yield begun, " ".join(filter(None, parts))
 
 
 def fetch_wheels(requirements: Sequence[Requirement], *, python: str, arch: Arch, cache: Path) -> list[Wheel]:
@@ -234,11 +254,14 @@ def unpack_wheels(wheels: Iterable[Wheel], tree: Path) -> None:
         try:
             with WheelFile.open(wheel.file) as source:
                 install(source, destination, {"INSTALLER": b"kmodsmith\n"})
-        except (InstallerError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise FormatError(f"{wheel.file.name} cannot be unpacked: {error}") from None
+        except Exception as error:  # they raise what they stumble over, of a dozen kinds
+            if machine_fault(error):
+                raise
+            raise FormatError(f"{wheel.file.name} cannot be unpacked: {str(error)[:500]}") from None
     for file in tree.rglob("*"):
-        # Shared objects as linkers leave them, whatever an archive says: then they are looked into later.
-        is_program = file.is_dir() or file.suffix == ".so" or bool(file.stat().st_mode & 0o100)
+        # Scripts, and shared objects as linkers leave them, whatever an archive says: the latter are looked into later.
+        is_program = file.is_dir() or file.suffix == ".so" or file.parent == tree / "bin"
+        is_program |= bool(file.stat().st_mode & 0o100)
         file.chmod(0o755 if is_program else 0o644)
 
 

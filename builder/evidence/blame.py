@@ -33,8 +33,8 @@ _BLAME: tuple[tuple[type[KmodsmithError], FailureClass, str], ...] = (
     (CommandError, FailureClass.INFRASTRUCTURE, "command-failed"),
     (KmodsmithError, FailureClass.INFRASTRUCTURE, "host"),
 )
-# Stages that read what the kernel's source gave: a file that is damaged there is no fault of the driver's.
-_SOURCE_STAGES = {"toolkit": "toolkit-unreadable", "boot": "kernel-unreadable"}
+# Stages that read what a source, or an index of packages, gave: what is damaged there is no fault of the driver's.
+_SOURCE_STAGES = {"toolkit": "toolkit-unreadable", "boot": "kernel-unreadable", "wheels": "wheel-unreadable"}
 # A second try in a moment would be answered the same; wrong passwords even lock accounts.
 _LASTING = frozenset({"access-refused", "host"})
 # What the same inputs need not fail at again: what was not understood, and bounds, which are no inputs.

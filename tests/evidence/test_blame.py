@@ -45,6 +45,7 @@ TOOLKIT, FIT, INFRA = FailureClass.TOOLKIT, FailureClass.FIT, FailureClass.INFRA
         (BusyServerError("x", 3.0), "toolkit", INFRA, "source-unreachable", True),
         (SourceRefusedError("x"), "toolkit", INFRA, "access-refused", False),
         (FormatError("x"), "toolkit", TOOLKIT, "toolkit-unreadable", False),
+        (FormatError("x"), "wheels", TOOLKIT, "wheel-unreadable", False),
         (FormatError("x"), "boot", TOOLKIT, "kernel-unreadable", False),
         (FormatError("x"), "prove", FIT, "unreadable", False),
         (FormatError("x"), "", FIT, "unreadable", False),
