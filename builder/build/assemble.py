@@ -20,7 +20,7 @@ from builder.image.labels import (
     VARIANT_LABEL,
 )
 from builder.plan.decide import UNTRUSTED
-from builder.store.build import REFUSING_RUNTIME
+from builder.store.build import ran_something
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def assemble_image(
         id_file=id_file,
     )
     outcome = run(command)
-    if not outcome and REFUSING_RUNTIME in outcome.stderr:
+    if not outcome and ran_something(outcome.stderr):
         raise CellError(
             FailureClass.COMPILE,
             "last-stage-runs",

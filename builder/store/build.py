@@ -39,6 +39,15 @@ REFUSING_RUNTIME = "/usr/bin/false"
 _NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 
+def ran_something(log: str) -> bool:
+    """Tell whether an image could not be put together because its last stage runs a command.
+
+    The log names what refuses it in the command lines, too, and what a Containerfile is followed by may.
+    """
+    said = f"\n{log}".rpartition("\n+ ")[2].splitlines()
+    return any(REFUSING_RUNTIME in line for line in said if not line.startswith(("buildah ", "STEP ")))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBuild:
     """What both runs share. ``arguments`` are build arguments; times out after ``timeout_s`` seconds."""

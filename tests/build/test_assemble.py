@@ -69,6 +69,7 @@ def test_an_image_is_known_by_its_id(fake_tools: FakeTools, tmp_path: Path) -> N
     ("printed", "kind", "code"),
     [
         (REFUSING_RUNTIME, FailureClass.COMPILE, "last-stage-runs"),
+        (f"+ buildah build --runtime {REFUSING_RUNTIME} .\nError: locked", FailureClass.INFRASTRUCTURE, "assemble"),
         ("Error: database is locked", FailureClass.INFRASTRUCTURE, "assemble"),
     ],
 )

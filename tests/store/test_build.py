@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.host.bounds import Limits
-from builder.kernel import parse_kernel_version
+from builder.kernel import Arch, parse_kernel_version
 from builder.store import jail as jail_module
-from builder.store.build import ImageBuild
+from builder.store.build import REFUSING_RUNTIME, ImageBuild, ran_something
 from builder.store.images import Store
 from builder.store.jail import Jail, Walls
 
@@ -136,3 +136,52 @@ def test_where_the_pod_is_the_room_paths_are_the_hosts(build: ImageBuild, monkey
     with _compiled(build) as words:
         assert "bwrap" not in words
         assert words[-3:] == ("--file", "/Containerfile.host", "/src")
+
+
+_COMMAND = f"+ buildah build --runtime {REFUSING_RUNTIME} --tag x ."
+_REFUSED = f"error running container: from {REFUSING_RUNTIME} creating container for [/x]: : exit status 1"
+
+
+@pytest.mark.parametrize(
+    ("log", "ran"),
+    [
+        (f"{_COMMAND}\nSTEP 1/2: FROM x\nSTEP 2/2: RUN x\n{_REFUSED}\nError: exit status 1\n", True),
+        (_REFUSED, True),
+        (f"{_COMMAND}\nSTEP 1/1: COPY a /\nError: no space left on device\n", False),
+        (f"{_COMMAND}\nSTEP 1/1: COPY false {REFUSING_RUNTIME}\nError: no space left on device\n", False),
+        (f"{_COMMAND}\n{_REFUSED}\n{_COMMAND}\nError: database is locked\n", False),
+        (f"it said {REFUSING_RUNTIME}\n{_COMMAND}\nError: database is locked\n", False),
+        ("", False),
+    ],
+)
+def test_what_refuses_commands_is_also_in_the_command_itself(log: str, ran: bool) -> None:
+    assert ran_something(log) is ran
+
+
+def _together(build: ImageBuild, target: str = "") -> tuple[str, ...]:
+    return build.put_together(
+        {"wheels": Path("/w"), "licenses": Path("/l")}, names=("a:1", "b:1"), arch=Arch.AARCH64,
+        labels={"name": "x", "io.kmodsmith.cell.key": "k"}, id_file=Path("/t/id"), target=target,
+    ).argv  # fmt: skip
+
+
+def test_an_image_is_put_together_of_folders_by_copying_alone(build: ImageBuild) -> None:
+    words = _together(build)
+    assert _values(words, "--runtime") == [REFUSING_RUNTIME]
+    assert _values(words, "--platform") == ["linux/arm64"]
+    assert [word.partition("=")[0] for word in _values(words, "--build-context")] == ["wheels", "licenses"]
+    assert _values(words, "--tag") == ["a:1", "b:1"]
+    assert _values(words, "--label") == ["io.kmodsmith.cell.key=k", "name=x"]
+    assert _values(words, "--annotation") == ["io.kmodsmith.cell.key=k"]
+    assert (_values(words, "--target"), _values(_together(build, "image"), "--target")) == ([], ["image"])
+
+
+def test_a_compile_may_copy_from_folders_and_have_further_options(build: ImageBuild) -> None:
+    with build.jail.open_room() as room:
+        words = build.compile(room, contents={"wheels": Path("/w")}, options=("--platform", "linux/arm64")).argv
+    assert _values(words, "--build-context") == ["wheels=/wheels"]
+    assert _values(words, "--platform") == ["linux/arm64"]
+    bound = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "--ro-bind"}
+    assert bound["/w"] == "/wheels", "and it is read-only"
+    with _compiled(build) as plain:
+        assert not _values(plain, "--build-context")
