@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from builder.image.contents import is_shared_object
 from builder.image.contract import (
     check_certified,
     check_layers,
@@ -65,8 +66,7 @@ def _first_word(image: ImageContents) -> str:
 def _check_objects(image: ImageContents, arch: Arch) -> Iterator[Finding]:
     """Check that shared objects are of the image's architecture: a wheel of another one is found only when imported."""
     for path, file in sorted(image.files.items()):
-        name = path.rpartition("/")[2]
-        if not file.is_file or not (name.endswith(".so") or ".so." in name) or not file.head:
+        if not file.is_file or not is_shared_object(path) or not file.head:
             continue
         machine = read_program(file.head).machine
         if machine and machine != MACHINES[arch]:

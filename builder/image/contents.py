@@ -42,7 +42,7 @@ _LARGEST_LAYER = 16 * 1024**3
 _LARGEST_KEPT = 512 * 1024**2
 _MOST_LAYERS = 500
 _MOST_HOPS = 40
-# Of programs, so much is kept that their machine and the loader that they need can be told.
+# Of programs and shared objects, so much is kept that their machine and the loader that they need can be told.
 _HEAD = 2048
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -197,6 +197,12 @@ def _read_image(blobs: Path, raw_manifest: bytes, name: str, cache: LayerCache) 
     )
 
 
+def is_shared_object(path: str) -> bool:
+    """Tell whether a file is called as shared objects are; of many, no mode says that they are programs."""
+    name = posixpath.basename(path)
+    return name.endswith(".so") or ".so." in name
+
+
 def _read_layer(blobs: Path, digest: str) -> Layer:
     tree = LayerTree(digest)
     leaks: list[Leak] = []
@@ -268,7 +274,7 @@ def _scan(stream: Content, member: tarfile.TarInfo, path: str, *, room: int) -> 
     if not member.isreg():
         return _Seen()
     keep = bool(_KEPT.fullmatch(path)) and member.size <= room
-    head_size = _HEAD if member.mode & 0o111 and room >= _HEAD else 0
+    head_size = _HEAD if (member.mode & 0o111 or is_shared_object(path)) and room >= _HEAD else 0
     if keep or member.size <= _CHUNK:
         content = stream.read_all()
         return _Seen(content if keep else None, content[:head_size], tuple(find_leaks(content, path)))

@@ -19,7 +19,7 @@ from fakes.samples import (
 
 from builder.errors import FormatError
 from builder.image import contents as image_files
-from builder.image.contents import LayerCache, read_oci_layout
+from builder.image.contents import LayerCache, is_shared_object, read_oci_layout
 from builder.image.layout import LayerBlob, LayerEntry, write_image
 
 if TYPE_CHECKING:
@@ -98,3 +98,19 @@ def test_names_for_all_files_are_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "oci", [layer], arch="amd64", environment={}, labels={})
     with pytest.raises(FormatError, match="sets path for all files"):
         read_oci_layout(tmp_path / "oci", "test", LayerCache())
+
+
+def test_of_programs_and_shared_objects_the_beginning_is_kept(tmp_path: Path) -> None:
+    """What a distribution installs as shared objects is not executable."""
+    image = read_sample_image(
+        tmp_path,
+        [
+            [
+                LayerEntry(path="bin/program", content=b"12", mode=0o755),
+                *(LayerEntry(path=path, content=b"12") for path in ("lib/a.so", "lib/b.so.1.2", "lib/c.sox", "so/d")),
+            ]
+        ],
+    )
+    heads = {path: file.head for path, file in image.files.items() if file.is_file}
+    assert heads == {"bin/program": b"12", "lib/a.so": b"12", "lib/b.so.1.2": b"12", "lib/c.sox": b"", "so/d": b""}
+    assert [is_shared_object(path) for path in heads] == [False, True, True, False, False]
