@@ -32,7 +32,7 @@ from builder.image.labels import COMPONENT_LABEL, KEY_LABEL, SOURCE_LABEL, UNTRU
 from builder.kmod.finding import raise_findings
 from builder.plan.decide import Action
 from builder.registry.pull import open_puller
-from builder.store.build import BUILD_STAGE, REFUSING_RUNTIME, ImageBuild
+from builder.store.build import BUILD_STAGE, ImageBuild, ran_something
 from builder.store.images import (
     STAGE_REPOSITORY,
     Image,
@@ -62,13 +62,13 @@ if TYPE_CHECKING:
 
 # Names that a Containerfile of a component uses; docs/components.md explains them to its authors.
 RESULT_STAGE, WHEELS, LICENSES = "result", "wheels", "licenses"
-_HAS_BUILD_STAGE = re.compile(rf"(?im)^\s*FROM\s.*\sAS\s+{BUILD_STAGE}\s*$")
+_BUILD_STAGES = re.compile(rf"(?im)^[ \t]*FROM[ \t][^\n]*[ \t]AS[ \t]+({BUILD_STAGE})[ \t\r]*$")
 # What a Containerfile asks for and is not there is its author's fault; a store that fails is not.
 _AUTHORS = re.compile(
     r"no such file or directory|no items matching|no stage or image found|unknown instruction|could not find"
-    r"|unable to find|Dockerfile parse error|not known"
+    r"|dockerfile parse error|was not found in the provided dockerfile|requires at least",
+    re.IGNORECASE,
 )
-_ID_LENGTH = 16
 _RETRY_PAUSE_S = 2.0
 
 
@@ -135,7 +135,8 @@ def open_component_workshop(
 
     folder = project.work_dir / "sources"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {decision.item.declaration.name for decision in planned.plan.work if decision.action is Action.BUILD}
+    # Of an image that is only proven, the Python packages are asked for: they are part of what is attested.
+    wanted = {decision.item.declaration.name for decision in planned.plan.work if decision.action is not Action.TAG}
     return ComponentWorkshop(
         project=project,
         staged={name: planned.sources[name].stage(folder) for name in sorted(wanted)},
@@ -215,11 +216,11 @@ def _try(decision: ComponentDecision, workshop: ComponentWorkshop) -> ComponentE
         log_file.parent.mkdir(parents=True, exist_ok=True)
         if decision.action is Action.TAG and known is not None:
             _name_image(find_image(_key_image(decision)), decision)
-            return replace(known, run=workshop.run_id)
+            return replace(known, run=workshop.run_id, image=decision.image)
         if decision.action is Action.BUILD:
             log_file.write_bytes(b"")
-            made = _make(decision, workshop, log_file, timings)
             commits = _read_commits(decision, workshop)
+            made = _make(decision, workshop, log_file, timings)
         else:
             made = _derive(decision, workshop, log_file, timings)
     except CancelledError:
@@ -281,7 +282,7 @@ def _make(decision: ComponentDecision, workshop: ComponentWorkshop, log_file: Pa
             timeout_s=project.config.build.timeout_minutes * 60.0,
         )  # fmt: skip
         contents = {WHEELS: tree, LICENSES: staged.licenses}
-        if _HAS_BUILD_STAGE.search(staged.containerfile.read_text(errors="replace")):
+        if _has_build_stage(staged.containerfile.read_text(errors="replace")):
             with _stage("compile", timings):
                 contents[RESULT_STAGE] = _compile(build, contents, Path(scratch, RESULT_STAGE))
         with _stage("assemble", timings):
@@ -292,6 +293,19 @@ def _make(decision: ComponentDecision, workshop: ComponentWorkshop, log_file: Pa
     proven = _prove(decision, workshop, image_id, unproven, labels=labels, log_file=log_file, timings=timings)
     _name_image(proven.image, decision)
     return replace(proven, wheels=tuple(wheel.record for wheel in wheels))
+
+
+def _has_build_stage(containerfile: str) -> bool:
+    """Tell whether there is a stage in which commands are run.
+
+    Raises:
+        CellError: there is one, and buildah, which heeds capitals, would not find it.
+    """
+    found = _BUILD_STAGES.findall(re.sub(r"\\[ \t]*\r?\n", " ", containerfile))
+    if others := [name for name in found if name != BUILD_STAGE]:
+        sentence = f"its Containerfile calls a stage {others[0]!r}: write {BUILD_STAGE!r}, in small letters"
+        raise CellError(FailureClass.COMPILE, "containerfile", sentence)
+    return bool(found)
 
 
 def _fetch(decision: ComponentDecision, workshop: ComponentWorkshop) -> list[Wheel]:
@@ -338,7 +352,7 @@ def _assemble(
     )
     if outcome:
         return
-    if REFUSING_RUNTIME in outcome.stderr:
+    if ran_something(outcome.stderr):
         raise CellError(
             FailureClass.COMPILE,
             "last-stage-runs",
@@ -347,10 +361,7 @@ def _assemble(
         )
     lines = [line for line in outcome.stderr.strip().splitlines() if line.strip()]
     detail = lines[-1] if lines else outcome.explain()
-    # What a Containerfile asks for and is not there is its author's; a store that fails is not.
-    if re.search(
-        r"no such file or directory|no items matching|no stage or image found|unknown instruction|target", detail
-    ):
+    if _AUTHORS.search(detail):
         raise CellError(FailureClass.COMPILE, "containerfile", f"its Containerfile cannot be followed: {detail}")
     raise CellError(FailureClass.INFRASTRUCTURE, "assemble", f"buildah {outcome.explain()}", detail=detail)
 
@@ -400,6 +411,8 @@ def _derive(
     name = _key_image(decision)
     image = find_image(name)
     labels = component_labels(decision, untrusted=workshop.project.untrusted)
+    with _stage("wheels", timings):
+        wheels = _fetch(decision, workshop)
     try:
         made = _prove(decision, workshop, image.id, name, labels=labels, log_file=log_file, timings=timings)
     except CellError as error:
@@ -407,7 +420,7 @@ def _derive(
             remove_images([name])
         raise
     _name_image(made.image, decision)
-    return replace(made, derived=True)
+    return replace(made, derived=True, wheels=tuple(wheel.record for wheel in wheels))
 
 
 def _key_image(decision: ComponentDecision) -> str:

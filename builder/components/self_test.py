@@ -71,7 +71,9 @@ def test_image(
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="self-test-") as scratch:
         recipe, context = Path(scratch, "Containerfile"), Path(scratch, "nothing")
-        recipe.write_text(f"FROM {name} AS {BUILD_STAGE}\nRUN {json.dumps(words)}\n")
+        # Of "<<" buildah would make the begin of a here-document, also inside of JSON.
+        listed = json.dumps(words).replace("<", r"\u003c")
+        recipe.write_text(f"FROM {name} AS {BUILD_STAGE}\nRUN {listed}\n")
         context.mkdir()
         build = ImageBuild(
             context=context, containerfile=recipe, arguments={}, log_file=log_file, jail=jail, timeout_s=_TIMEOUT_S

@@ -735,6 +735,8 @@ class Component(_Model):
         names = [name.rpartition("/")[2] for name in self.licenses]
         if len(set(names)) < len(names):
             raise _complain("licenses has two files that would have one name in /licenses")
+        if self.target == "build":
+            raise _complain("target: the stage 'build' is what the image is compiled in, not the image itself")
         if reserved := RESERVED_COMPONENT_ARGS & self.build_args.keys():
             raise _complain(f"build_args: kmodsmith sets {min(reserved)} itself")
         own = {"name", "version", "release", "vendor", "summary", "description", "maintainer"}

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 # Keeps a store as files: a name per line in 'names'. 'build' gives a ready module, unless the kernel is in 'broken',
 # and 'push' a ready image; both are in the folder of the kernel, whose version is also the image's id. A call can be
-# held up by a hook: a file 'before-VERB' in the store is run first. What the shell has built in is used where it can be:
+# held up by a hook: a file 'before-VERB' in the store is run first; 'compile',
+# 'assemble' and 'self-test' are hooks of component images. What the shell has built in is used where it can be:
 # thousands of these are started, and each further program of one takes longer than all the rest of it.
 _BUILDAH = """
 store="{store}"
@@ -73,18 +74,25 @@ rmi)
         for gone in "$@"; do [ "$name" != "$gone" ] || continue 2; done; echo "$name $id" >>"$store/left"
     done <"$store/names"; cat "$store/left" >"$store/names" 2>/dev/null; rm "$store/left" ;;
 build)
-    out=; kernel=; stage=; tags=; is_driver=
+    out=; kernel=; stage=; tags=; is_driver=; component=
     while [ $# -gt 0 ]; do
         case "$1" in
         --volume) out=${{2%%:*}} ;;
         --target) stage=$2 ;;
         --tag) tags="$tags $2" ;;
         --iidfile) id_file=$2 ;;
-        --build-arg) case "$2" in KERNEL_VERSION=*) kernel=${{2#*=}} ;; BUILD_COMMAND=*) is_driver=1 ;; esac ;;
+        --label) case "$2" in io.kmodsmith.component=*) kernel=${{2#*=}}; kernel=${{kernel%/*}}-${{kernel##*/}} ;; esac ;;
+        --build-arg) case "$2" in KERNEL_VERSION=*) kernel=${{2#*=}} ;; BUILD_COMMAND=*) is_driver=1 ;;
+            TARGETARCH=*) component=compile ;; esac ;;
         esac
         shift
     done
-    if [ "$stage" = build ]; then
+    [ -n "$component$kernel" ] || component=self-test
+    hook=$component; [ -z "$component" ] || [ "$stage" = build ] || hook=assemble
+    if [ -n "$hook" ] && [ -f "$store/$hook" ]; then . "$store/$hook"; fi
+    if [ -n "$component" ] && [ "$stage" = build ]; then
+        exit 0
+    elif [ "$stage" = build ]; then
         if [ -z "$is_driver" ]; then
             cp "$store/$kernel/facts/"* "$out/"
             [ ! -f "$store/hostile-facts" ] || (cd "$out"; . "$store/hostile-facts"); exit
