@@ -69,6 +69,8 @@ _AUTHORS = re.compile(
     r"|dockerfile parse error|was not found in the provided dockerfile|requires at least",
     re.IGNORECASE,
 )
+# How buildah words a step that copies and cannot: no command of the stage was even started.
+_COPIES = re.compile(r'(?m)^Error: (building at STEP "(?:COPY|ADD) .*)$')
 _RETRY_PAUSE_S = 2.0
 
 
@@ -323,6 +325,9 @@ def _compile(build: ImageBuild, contents: Mapping[str, Path], target: Path) -> P
         outcome = run(build.compile(room, contents=contents))
         if not outcome:
             room.raise_limit()
+            if copied := _COPIES.search(outcome.stderr):
+                sentence = f"its Containerfile cannot be followed: {copied[1]}"
+                raise CellError(FailureClass.COMPILE, "containerfile", sentence)
             ended = outcome.explain()
             raise CellError.of(classify_compile_log(outcome.stderr, exit_explanation=ended), f"compile {ended}")
         result = read_result(room.results)

@@ -145,8 +145,8 @@ def test_cells_and_components_are_selected_apart(site: _Site) -> None:
         ({"self_test": ["/usr/bin/absent"]}, _LIBRARY, "tool-missing", "/usr/bin/absent"),
         ({}, f"{_LIBRARY}RUN true\n", "last-stage-runs", "copying alone"),
         ({}, _LIBRARY.replace("COPY --from=licenses / /licenses/\n", ""), "licenses-folder-empty", "licence"),
-        ({}, _LIBRARY.replace("-O2", "-O2 -Wl,--no-such-option"), "linker-error", "no-such-option"),
-        ({}, _LIBRARY.replace("hello.c /src/", "absent.c /src/"), "unknown", "absent.c"),
+        ({}, _LIBRARY.replace("/src/hello.c", "-include absent.h /src/hello.c"), "compiler-error", "absent.h"),
+        ({}, _LIBRARY.replace("hello.c /src/", "absent.c /src/"), "containerfile", "absent.c"),
         ({"target": "nowhere"}, _LIBRARY, "containerfile", "nowhere"),
     ],
 )
@@ -161,7 +161,7 @@ def test_what_is_wrong_is_said_and_gets_no_name(
         exit_code, results = site.build("--component", "hello")
         failure = results["hello-2.2/x86_64"]["failure"]
         assert exit_code == FailureClass(failure["failure_class"]).exit_code
-        assert words in failure["detail"], failure
+        assert words in f"{failure['location']} {failure['detail']}", failure
         assert failure["code"] == code, failure
         assert "2.2" not in site.machine.buildah("images", "--format", "{{.Tag}}")
     finally:
