@@ -233,8 +233,8 @@ def lock(session: nox.Session) -> None:
     session.run(python, *compile_, *names, *session.posargs, "pyproject.toml", external=True)
     # What the images of operator/ get: wheels alone, because nothing is built for another architecture.
     shipped = _ROOT / "operator" / "requirements.lock"
-    names = (*names[:4], "--output-file", str(shipped.relative_to(_ROOT)), "--no-build")
-    session.run(python, *compile_, *names, *session.posargs, "operator/pyproject.toml", external=True)
+    more = ("--output-file", str(shipped.relative_to(_ROOT)), "--no-build", *session.posargs)
+    session.run(python, *compile_, *names[:4], *more, "operator/pyproject.toml", external=True)
 
 
 @nox.session

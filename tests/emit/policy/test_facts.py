@@ -24,7 +24,7 @@ def test_signatures_are_looked_for_at_mirrors(project_dir: Path) -> None:
         emit_policy_files(open_project(project_dir))
     made = create_image_key("images", key_folder=project_dir.parent, public_folder=project_dir / "keys")
     file.write_text(before + made.versions_yaml(project_dir))
-    with pytest.raises(UsageError, match="no driver has an image in a registry"):
+    with pytest.raises(UsageError, match="nothing has an image in a registry"):
         emit_policy_files(open_project(project_dir))
     mirrors = "registry: {mirrors: [{source: quay.test/org, mirrors: [mirror.test/a]}, {source: other.test, mirrors: [b.test]}]}\n"
     text = before.replace("    vendor: V", "    image: quay.test/org/demo\n    vendor: V") + mirrors

@@ -64,14 +64,14 @@ class _Site:
         self.cluster, self.node, self.image = cluster, node, image
         self.client: Client = cluster.client
 
-    def run(self, *words: str) -> str:
+    def on_node(self, *words: str) -> str:
         assert self.cluster.world is not None
         return self.cluster.world.docker("exec", self.node, *words)
 
     def say(self, **devices: str) -> None:
         """Say which devices there are, and how they are."""
         lines = "".join(f"{name.replace('_', '-')} {how}\n" for name, how in devices.items())
-        self.run("sh", "-c", f"printf '{lines}' >{_LIST}.new && mv {_LIST}.new {_LIST}")
+        self.on_node("sh", "-c", f"printf '{lines}' >{_LIST}.new && mv {_LIST}.new {_LIST}")
 
     def free(self) -> int:
         """Return how many devices kubelet would give away."""
@@ -163,8 +163,8 @@ def site(cluster: Cluster, registry: Registry, emitted: dict[str, str]) -> Itera
     image = daemon["spec"]["template"]["spec"]["containers"][0]["image"]
     found = _Site(cluster, node, image)
     for number in range(2):
-        found.run("mknod", "-m", "666", f"/dev/probe-{number}", "c", "1", "5")
-    found.run("mkdir", "-p", "/var/run/cdi")
+        found.on_node("mknod", "-m", "666", f"/dev/probe-{number}", "c", "1", "5")
+    found.on_node("mkdir", "-p", "/var/run/cdi")
     found.say(probe_0="well", probe_1="well")
     labels = {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE, "labels": labels}}
@@ -179,7 +179,7 @@ def site(cluster: Cluster, registry: Registry, emitted: dict[str, str]) -> Itera
     yield found
     set_label(cluster.client, node, _READY, None)
     cluster.client.delete(namespace)
-    found.run("rm", "-f", "/dev/probe-0", "/dev/probe-1", _LIST)
+    found.on_node("rm", "-f", "/dev/probe-0", "/dev/probe-1", _LIST)
 
 
 def test_it_waits_for_the_driver_and_runs_without_privilege(site: _Site) -> None:
@@ -195,7 +195,7 @@ def test_it_waits_for_the_driver_and_runs_without_privilege(site: _Site) -> None
         what="a plugin that says that it is ready",
     )
     own = "$(dirname $(grep -l 'kmod_operato[r]' /proc/[0-9]*/cmdline | head -n 1))"
-    status = site.run("sh", "-c", f"cat {own}/status")
+    status = site.on_node("sh", "-c", f"cat {own}/status")
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
     assert (facts["NoNewPrivs"].strip(), facts["Seccomp"].strip()) == ("1", "2")
