@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 from builder.components.wheels import read_wheel_lock
 from builder.digest import content_id
 from builder.drivers.tree import read_tree
-from builder.errors import UsageError
-from builder.host.places import file_digest
+from builder.errors import FormatError, UsageError
+from builder.host.places import file_digest, open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from builder.components.wheels import Requirement
     from builder.config.model import Component
     from builder.drivers.tree import SourceTree
+
+_LARGEST_FILE = 64 * 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,16 @@ def _copy(file: Path, target: Path, digest: str) -> None:
     temporary.rename(target)
 
 
+def _digest(file: Path) -> str:
+    try:
+        with open_regular(file, most=_LARGEST_FILE) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    except FormatError as error:
+        raise UsageError(f"{file} {error.message}") from None
+
+
 def read_component(declaration: Component) -> ComponentSource:
     """Read a component's files.
 
@@ -94,7 +107,7 @@ def read_component(declaration: Component) -> ComponentSource:
     return ComponentSource(
         declaration=declaration,
         tree=read_tree(declaration.source_dir),
-        containerfile_digest=file_digest(declaration.containerfile_file),
-        license_digests=tuple((name, file_digest(file)) for name, file in names),
+        containerfile_digest=_digest(declaration.containerfile_file),
+        license_digests=tuple((name, _digest(file)) for name, file in names),
         requirements=read_wheel_lock(declaration.wheels_file) if declaration.wheels_file else (),
     )

@@ -1,0 +1,179 @@
+"""Component images in versions.yaml: what is refused, and where it is told."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.components import write_component
+from fakes.hostile import linking
+
+from builder.config.load import load_config
+from builder.errors import ConfigError
+from builder.kernel import Arch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from builder.config.model import Config
+
+_TODAY = date(2026, 11, 23)
+_PIN = f"quay.test/org/base@sha256:{'a' * 64}"
+
+
+def _load(project: Path, *, outside: tuple[Path, ...] = (), untrusted: bool = False) -> Config:
+    return load_config(project / "versions.yaml", today=_TODAY, outside=outside, untrusted=untrusted)
+
+
+def _mistakes(project: Path, **options: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        _load(project, **options)
+    return [f"{item.path}: {item.message}" for item in caught.value.mistakes]
+
+
+def test_defaults(project_dir: Path) -> None:
+    write_component(project_dir)
+    (component,) = _load(project_dir).components
+    assert (component.arches, component.packages, component.self_test, component.wheels) == ((Arch.X86_64,), (), (), None)  # fmt: skip
+    assert component.image_name == "localhost/plugin"
+    assert component.source_dir == project_dir / "plugin"
+    assert component.containerfile_file == project_dir / "plugin" / "Containerfile"
+    assert component.license_files == (project_dir / "plugin" / "LICENSE",)
+    assert component.wheels_file is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"base_image": _PIN, "packages": ["gcc"]}, "give either base_image or packages, not both"),
+        ({"build_image": _PIN, "build_packages": ["gcc"]}, "give either build_image or build_packages, not both"),
+        ({"base_image": "quay.test/org/base:latest"}, "base_image"),
+        ({"build_image": "quay.test/org/base:latest"}, "build_image"),
+        ({"packages": ["gcc", "gcc"]}, "packages names one twice"),
+        ({"build_packages": ["gcc", "gcc"]}, "build_packages names one twice"),
+        ({"packages": ["gcc=1"]}, "packages[0]"),
+        ({"arches": ["x86_64", "x86_64"]}, "arches names one twice"),
+        ({"arches": []}, "arches"),
+        ({"arches": ["i386"]}, "arches[0]"),
+        ({"licenses": []}, "licenses"),
+        ({"licenses": ["plugin/LICENSE", "src/LICENSE"]}, "would have one name in /licenses"),
+        ({"target": "build"}, "the stage 'build' is what the image is compiled in"),
+        ({"target": "Image"}, "target"),
+        ({"build_args": {"BASE_IMAGE": "x"}}, "kmodsmith sets BASE_IMAGE itself"),
+        ({"build_args": {"TARGETARCH": "x"}}, "kmodsmith sets TARGETARCH itself"),
+        ({"build_args": {"lower": "x"}}, "build_args"),
+        ({"labels": {"version": "x"}}, "kmodsmith sets version itself"),
+        ({"labels": {"io.kmodsmith.cell.key": "x"}}, "kmodsmith sets io.kmodsmith.cell.key itself"),
+        ({"labels": {"A": "x"}}, "labels"),
+        ({"wheels": {"lock": "plugin/LICENSE", "python": "2.7"}}, "wheels.python"),
+        ({"wheels": {"lock": "plugin/LICENSE", "python": 3.11}}, "wheels.python"),
+        ({"wheels": {"python": "3.11"}}, "wheels.lock"),
+        ({"wheels": {"lock": "absent", "python": "3.11"}}, "wheels.lock: there is no file absent"),
+        ({"source": "absent"}, "source: there is no folder absent"),
+        ({"source": "plugin/LICENSE"}, "source: there is no folder plugin/LICENSE"),
+        ({"containerfile": "plugin"}, "containerfile: there is no file plugin"),
+        ({"licenses": ["absent"]}, "licenses[0]: there is no file absent"),
+        ({"source": "../outside"}, "source"),
+        ({"containerfile": "/etc/passwd"}, "containerfile"),
+        ({"image": "localhost/kmodsmith/component"}, "are kmodsmith's own"),
+        ({"image": "quay.test/org/plugin:1"}, "image"),
+        ({"name": "Plugin"}, "name"),
+        ({"version": "a b"}, "version"),
+        ({"version": "1" * 80}, "version"),
+        ({"vendor": ""}, "vendor"),
+        ({"self_test": "python3"}, "self_test"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_mistakes(project_dir: Path, outside: Path, changes: dict[str, Any], words: str) -> None:
+    assert outside.is_dir()
+    write_component(project_dir, **changes)
+    assert any(words in mistake for mistake in _mistakes(project_dir)), _mistakes(project_dir)
+
+
+@pytest.mark.parametrize("key", ["vendor", "summary", "description", "maintainer", "source", "containerfile", "name"])
+def test_what_must_be_said(project_dir: Path, key: str) -> None:
+    write_component(project_dir)
+    file = project_dir / "versions.yaml"
+    file.write_text(file.read_text().replace(f'"{key}":', f'"not_{key}":'))
+    assert any(mistake.startswith(f"components[0].{key}:") for mistake in _mistakes(project_dir))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({}, {"image": "quay.test/x/y"}, "components[1].name: 'plugin' is already the name of a component"),
+        (
+            {"image": "quay.test/org/a"}, {"name": "b", "image": "quay.test/org/a"},
+            "components[1].image: its images and those of component 'plugin' would have the same names",
+        ),
+        (
+            {}, {"name": "b", "image": "localhost/plugin"},
+            "components[1].image: its images and those of component 'plugin' would have the same names",
+        ),
+        ({}, {"name": "demo"}, "components[1].name: its images and those of driver 'demo' would have the same names"),
+    ],
+)  # fmt: skip
+def test_two_cannot_have_one_name(project_dir: Path, first: dict[str, Any], second: dict[str, Any], words: str) -> None:
+    write_component(project_dir, second, **first)
+    assert any(words in mistake for mistake in _mistakes(project_dir)), _mistakes(project_dir)
+
+
+@pytest.mark.parametrize("untrusted", [False, True])
+@pytest.mark.parametrize(
+    ("place", "target", "key"),
+    [
+        ("plugin/LICENSE", "LICENSE", "licenses[0]"),
+        ("plugin/Containerfile", "secret", "containerfile"),
+        ("plugin/requirements.lock", "secret", "wheels.lock"),
+    ],
+)
+def test_links_lead_nowhere_but_where_the_command_line_allows(
+    project_dir: Path, outside: Path, place: str, target: str, key: str, *, untrusted: bool
+) -> None:
+    write_component(project_dir, wheels={"lock": "plugin/requirements.lock", "python": "3.11"})
+    (project_dir / "plugin" / "requirements.lock").touch()
+    linking(place, str(outside / target))(project_dir)
+    (mistake,) = _mistakes(project_dir, untrusted=untrusted)
+    assert mistake.startswith(f"components[0].{key}: {place} leads out of the project")
+    assert _load(project_dir, outside=(outside,)).components
+
+
+def _pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def _folder(file: Path) -> None:
+    file.mkdir()
+
+
+def _loop(file: Path) -> None:
+    file.symlink_to(file.name)
+
+
+@pytest.mark.parametrize("make", [_pipe, _folder, _loop])
+@pytest.mark.parametrize("name", ["LICENSE", "Containerfile"])
+def test_what_is_no_file_is_not_read(project_dir: Path, make: Callable[[Path], None], name: str) -> None:
+    write_component(project_dir)
+    (project_dir / "plugin" / name).unlink()
+    make(project_dir / "plugin" / name)
+    (mistake,) = _mistakes(project_dir)
+    assert f"plugin/{name}" in mistake
+
+
+def test_packages_are_wanted_where_they_are_built_and_where_they_run(project_dir: Path) -> None:
+    write_component(
+        project_dir, {"name": "b", "arches": ["aarch64"], "packages": ["b", "a"]},
+        packages=["python3.11"], build_packages=["gcc"], arches=["x86_64", "aarch64"],
+    )  # fmt: skip
+    file = project_dir / "versions.yaml"
+    file.write_text(file.read_text().replace('["b", "a"]', '["zz", "aa"]'))
+    assert _load(project_dir).image_packages == {
+        (Arch.X86_64, ("python3.11",)), (Arch.AARCH64, ("python3.11",)), (Arch.X86_64, ("gcc",)),
+        (Arch.AARCH64, ("aa", "zz")),
+    }  # fmt: skip
+    write_component(project_dir)
+    assert _load(project_dir).image_packages == set()
