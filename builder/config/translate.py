@@ -14,6 +14,7 @@ from builder.config.model import (
     BootTest,
     BootTimeouts,
     BuildSettings,
+    Component,
     Config,
     DebianArchive,
     Driver,
@@ -34,6 +35,7 @@ from builder.config.model import (
     Signer,
     Toleration,
     ToolkitImage,
+    Wheels,
 )
 
 if TYPE_CHECKING:
@@ -180,6 +182,7 @@ def _kind_of(value: object) -> str:
 
 _MODELS: dict[str, type[BaseModel]] = {
     "drivers": Driver,
+    "components": Component,
     "registry": RegistrySettings,
     "publish": PublishSettings,
     "signers": Signer,
@@ -205,6 +208,7 @@ _INNER_MODELS: dict[str, type[BaseModel]] = {
     "toolkits": ToolkitImage,
     "timeouts": BootTimeouts,
     "allow": AllowedMessage,
+    "wheels": Wheels,
     "parameters": ParameterSet,
     "load": ExpectedLoad,
 }
