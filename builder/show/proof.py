@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
+from builder.show.table import PlainTable
 from builder.writing import count, emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
+    from rich.table import Table
 
     from builder.build.prove import Proof
     from builder.kmod.compat import Compatibility, DriverDrift
@@ -162,7 +163,7 @@ def _list_causes(items: Sequence[Compatibility]) -> Text:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table

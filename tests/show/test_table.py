@@ -6,18 +6,25 @@ import io
 from dataclasses import replace
 
 import pytest
-from fakes.outcomes import make_cell_result
+from fakes.outcomes import make_cell_result, shown
 from rich.console import Console
 
 from builder.build.result import Status
 from builder.errors import Failure, FailureClass
 from builder.evidence.records import BootEvidence
-from builder.show.table import emit_causes, emit_results_table, format_duration
+from builder.plan.decide import Plan
+from builder.show.table import emit_causes, emit_plan_table, emit_results_table, format_duration
 
 
 def test_the_table_shows_text_of_logs_as_it_is() -> None:
     failure = Failure(failure_class=FailureClass.COMPILE, code="compiler-error", detail="[bold]not markup[/bold]")
     assert "[bold]not markup[/bold]" in emit_causes([make_cell_result("6.1.0-9-amd64", Status.FAILED, failure)]).plain
+
+
+def test_a_reason_with_brackets_is_told_as_it_is() -> None:
+    """Who wrote '[/dev/x]' into the reason of a known problem broke every plan."""
+    decision = replace(make_cell_result("6.1.0-9-amd64", Status.BUILT).decision, explanation="see [/dev/x], [b]7[/b]")
+    assert "see [/dev/x], [b]7[/b]" in shown(emit_plan_table(Plan(decisions=(decision,)), wide=False))
 
 
 def test_a_cause_is_one_line_however_long_it_is() -> None:
