@@ -13,6 +13,7 @@ from builder.sources.openshift.lock import LockedOpenShift, LockedRelease
 
 if TYPE_CHECKING:
     from fakes.bench import Bench
+    from fakes.components import Parts
 
 
 def test_prune_of_a_lock_with_more_than_versions_yaml_names(bench: Bench) -> None:
@@ -56,3 +57,21 @@ def test_prune_keeps_what_was_made_for_a_cell_that_is_refused_now(bench: Bench) 
     file.write_text(f'{text}\nexclude: [{{kernel: "{kernel}", reason: never}}]\n')
     out = bench.run("prune", "--dry-run")[1].splitlines()
     assert [line.partition(":")[0].partition(" of ")[0] for line in out[:-1]] == ["localhost/kmodsmith/cell", "result"]
+
+
+def test_prune_keeps_component_images_and_their_bases(parts: Parts) -> None:
+    parts.offer()
+    parts.build()
+    key = parts.plan().plan.decisions[0].key
+    with (parts.store / "names").open("a") as file:
+        file.write("localhost/kmodsmith/component:old 1\n")
+    assert parts.bench.run("prune", "--dry-run")[1].splitlines() == [
+        "localhost/kmodsmith/component:old", "1 would be removed",
+    ]  # fmt: skip
+    assert parts.bench.run("prune")[0] == 0
+    assert parts.names().keys() == {f"localhost/kmodsmith/component:{key}", "localhost/plugin:0.1.0-amd64"}
+    parts.declare(packages=["python3.11"])
+    assert parts.bench.run("prune", "--dry-run")[1] == "0 would be removed\n", "most refusals end"
+    file = parts.folder / "versions.yaml"
+    file.write_text(file.read_text().partition("components: ")[0])
+    assert f"localhost/kmodsmith/component:{key}" in parts.bench.run("prune", "--dry-run")[1]

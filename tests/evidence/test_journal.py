@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.components import make_component_evidence
 from fakes.evidence import make_evidence
 from fakes.full_disk import room, tear
 
@@ -121,3 +122,49 @@ def test_the_journal_keeps_the_latest_boot_beside_the_one_that_counts(tmp_path: 
     for read in (journal, Journal(file)):
         assert (read.boots["demo/k"], read.last_boots["demo/k"]) == (signed, weaker)
     assert len(file.read_text().splitlines()) == 2
+
+
+def test_the_last_word_about_a_component_image_counts(tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    journal = Journal(file)
+    journal.record(make_evidence("one"))
+    journal.record_component(make_component_evidence(run="old"))
+    journal.record_component(make_component_evidence(run="new"))
+    known = make_component_evidence(run="new")
+    assert Journal(file).components == journal.components == {known.component: known}
+    assert set(Journal(file).cells) == {"one"}
+
+
+def test_a_torn_line_of_a_component_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "journal.jsonl"
+    one, two = make_component_evidence(), make_component_evidence(component="two")
+    Journal(file).record_component(one)
+    Journal(file).record_component(two)
+    whole = file.read_bytes()
+    for cut in (*range(whole.index(b"\n") + 1, len(whole) - 1, 97), len(whole) - 1):
+        file.write_bytes(whole[:cut])
+        assert one.component in Journal(file).components
+        Journal(file).record_component(make_component_evidence(component="three"))
+        assert "three" in Journal(file).components
+    assert "unreadable" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"component": 5}, {"arch": None}, {"outcome": "perfect"}, {"inputs": ["a"]}, {"wheels": "text"},
+        {"wheels": [{"name": 5}]}, {"wheels": [["demo"]]}, {"self_test": "passed"}, {"self_test": {"outcome": []}},
+        {"self_test": {"outcome": "passed", "seconds": "x"}}, {"base_layers": []}, {"base_layers": {"a": 1}},
+        {"commits": [5]}, {"failure": "text"}, {"failure": {"failure_class": "bad luck"}}, {"digest": None},
+        {"stored": 5}, {"size": "large"}, {"timings": {"verify": "x"}}, {"derived": 7}, {"key": {}},
+    ],
+)  # fmt: skip
+def test_a_line_of_a_component_of_other_kinds_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, object]
+) -> None:
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record_component(make_component_evidence(component="good"))
+    line = json.loads(file.read_text())
+    file.write_text("\n".join([json.dumps(line | change).replace('{"type": "', '{"type":"'), file.read_text()]))
+    assert list(Journal(file).components) == ["good"]
+    assert "unreadable line passed over: it is no evidence of a component" in caplog.text

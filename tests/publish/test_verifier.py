@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fakes.components import LABELS, WHEEL, make_component_evidence
 from fakes.published_image import (
     KERNEL,
     MODULE,
@@ -23,7 +24,7 @@ from fakes.published_image import (
 from fakes.registry import FakeRegistry, digest_of
 
 from builder.errors import SourceError
-from builder.evidence.records import FileRecord, ModuleRecord
+from builder.evidence.records import FileRecord, ModuleRecord, SelfTest
 from builder.image.manifests import OCI_MANIFEST, make_descriptor, make_index, referrers_tag
 from builder.publish.attest.attached import ENVELOPE_TYPE, attestation_tag
 from builder.publish.attest.bundle import (
@@ -32,6 +33,7 @@ from builder.publish.attest.bundle import (
     SIGNATURE_PREDICATE,
     make_statement,
 )
+from builder.publish.attest.component_statements import ComponentFacts, make_component_statements
 from builder.publish.attest.listed import SIGNATURE_ANNOTATION
 from builder.publish.attest.sbom import SBOM_PREDICATE
 from builder.publish.attest.simple_signing import PAYLOAD_TYPE, signature_tag
@@ -463,3 +465,76 @@ def test_provenance_of_another_type_is_none(image: PublishedImage) -> None:
     statement = make_statement("n", image.facts.digest, PROVENANCE_PREDICATE, {**provenance, "buildDefinition": other})
     image.attach(PROVENANCE_PREDICATE, statement)
     assert image.wrong() == {"provenance": f"provenance says build type 'urn:other', the image says '{BUILD_TYPE}'"}
+
+
+def _publish_component(
+    image: PublishedImage,
+    *,
+    listed: str = "1.0",
+    change: Callable[[ComponentFacts], ComponentFacts] = lambda facts: facts,
+) -> str:
+    """Publish an image that is a component's, beside the other; returns its name."""
+    labels = {
+        **LABELS, "io.kmodsmith.component": "plugin-0.1.0/x86_64", "io.kmodsmith.cell.key": "k" * 64,
+        "io.kmodsmith.source": "s" * 64,
+    }  # fmt: skip
+    config = {"architecture": "amd64", "os": "linux", "config": {"Labels": labels}}
+    described = image.server.put_blob(REPOSITORY, json.dumps(config).encode())
+    manifest = {**json.loads(image.manifest), "config": described}
+    name = parse_pullspec(f"quay.test/{REPOSITORY}:0.1.0-amd64")
+    digest = image.server.put_manifest(REPOSITORY, manifest, name.reference)
+    facts = change(
+        ComponentFacts(
+            evidence=make_component_evidence(wheels=(replace(WHEEL, version=listed),)),
+            repository=f"quay.test/{REPOSITORY}", digest=digest, name="plugin", version="0.1.0", arch="amd64",
+            vendor="V", description="D", containerfile="c", target="", base=(), build=(), builder="urn:b",
+            builder_version="0",
+        )
+    )  # fmt: skip
+
+    def state() -> Statements:
+        return Statements(by_kind=make_component_statements(facts), made=facts.evidence.finished)
+
+    Attester(image.attachments, SIGNER).complete(
+        name.at(digest), image.server.manifests[REPOSITORY, digest], [str(name)], CELL_PREDICATES, state
+    )
+    return str(name)
+
+
+@pytest.fixture
+def component(tmp_path: Path) -> PublishedImage:
+    files = {"opt/x/demo-1.0.dist-info/METADATA": b"x"}
+    return make_published_image(FakeRegistry(lists_referrers=True), tmp_path, files)
+
+
+def test_a_component_image_needs_no_module_and_no_boot_test(component: PublishedImage) -> None:
+    assert component.wrong(_publish_component(component)) == {}
+
+
+def _with_evidence(**changes: Any) -> Callable[[ComponentFacts], ComponentFacts]:
+    return lambda facts: replace(facts, evidence=replace(facts.evidence, **changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_with_evidence(key="other"), "provenance says key 'other'"),
+        (_with_evidence(inputs={"source": "t" * 64}), "provenance says source"),
+        (lambda facts: replace(facts, version="9"), "provenance says version '9'"),
+        (lambda facts: replace(facts, arch="arm64"), "provenance says architecture 'arm64'"),
+        (_with_evidence(self_test=None), "it did not pass self-test"),
+        (_with_evidence(self_test=SelfTest(outcome="not-run", why="x")), "it did not pass self-test"),
+        (_with_evidence(wheels=(replace(WHEEL, version="2.0"),)), "of demo it lists 2.0, and the image has 1.0"),
+    ],
+)
+def test_a_component_image_of_which_something_else_is_said_is_wrong(
+    component: PublishedImage, change: Callable[[ComponentFacts], ComponentFacts], words: str
+) -> None:
+    (finding,) = component.wrong(_publish_component(component, change=change)).values()
+    assert words in finding
+
+
+def test_the_self_test_of_a_component_image_may_be_waived(component: PublishedImage) -> None:
+    name = _publish_component(component, change=_with_evidence(self_test=SelfTest(outcome="not-run", why="x")))
+    assert component.wrong(name)
+    assert component.wrong(name, without=["self-test"]) == {}

@@ -17,8 +17,8 @@ from builder.host.locks import hold_project
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     from fakes.bench import Bench
+    from fakes.components import Parts
 
     from builder.boot.stage import BootReport, BootRequest
 
@@ -122,3 +122,42 @@ def test_two_runs_do_not_trample_each_other(bench: Bench) -> None:
     assert code == 5
     assert "another run is at work" in err
     assert "process " in err
+
+
+def test_cells_and_component_images_are_built_by_one_command(parts: Parts) -> None:
+    parts.offer()
+    code, out, err = parts.bench.run("build", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert ({cell["status"] for cell in report["cells"]}, [item["status"] for item in report["components"]]) == (
+        {"built"}, ["built"],
+    )  # fmt: skip
+    assert report["run"]
+    work = parts.project().work_dir
+    assert json.loads((work / "results.json").read_text()) == report
+    assert "plugin-0.1.0/x86_64" in (work / "junit.xml").read_text()
+    again = json.loads(parts.bench.run("build", "--json")[1])
+    assert {item["status"] for item in (*again["cells"], *again["components"])} == {"skipped"}
+
+
+@pytest.mark.parametrize(("arguments", "cells", "images"), [(("--component", "*"), 0, 1), (("--driver", "demo"), 4, 0)])
+def test_only_what_was_named_is_built(parts: Parts, arguments: tuple[str, ...], cells: int, images: int) -> None:
+    parts.offer()
+    report = json.loads(parts.bench.run("build", "--json", *arguments)[1])
+    assert (len(report["cells"]), len(report["components"])) == (cells, images)
+    assert (parts.bench.started_builds() > 0, parts.started() > parts.bench.started_builds()) == (
+        bool(cells), bool(images) or parts.started() > parts.bench.started_builds(),
+    )  # fmt: skip
+
+
+def test_a_component_that_fails_is_told_and_has_its_exit_code(parts: Parts) -> None:
+    parts.offer(labels={"summary": None})
+    code, out, err = parts.bench.run("build", "--component", "plugin")
+    assert code == 13
+    assert "failed" in out
+    assert "label-missing" in out
+    assert "plugin-0.1.0/x86_64" in err
+    assert "log: components/plugin-0.1.0/x86_64/build.log" in out
+    assert parts.bench.run("build")[0] == 13, "of cells that are well and an image that is not"
+    parts.bench.break_kernel("6.1.0-10-amd64", "a.c:1: error: x")
+    assert parts.bench.run("build", "--force")[0] == 20

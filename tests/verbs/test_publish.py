@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fakes.bench import Bench
+    from fakes.components import Parts
     from fakes.registry import FakeRegistry
 
 
@@ -115,3 +116,16 @@ def test_what_passed_its_boot_test_is_published_also_where_every_build_boots_aga
     code, out, _ = bench.run("publish", "--json")
     found = {cell["kernel"]: cell["status"] for cell in json.loads(out)["cells"]}
     assert (code, found.pop("6.1.0-10-amd64"), set(found.values())) == (16, "not-built", {"unknown"})
+
+
+def test_cells_and_component_images_are_published_by_one_command(registry: FakeRegistry, parts: Parts) -> None:
+    parts.declare(image="quay.test/plugin")
+    parts.offer()
+    assert parts.bench.run("build", "--kernel", _KERNEL)[0] == parts.build()[0] == 0
+    assert parts.bench.run("publish", "--kernel", _KERNEL)[0] == 0
+    assert registry.final_tags == {f"1.2.0-{_KERNEL}"}
+    assert parts.bench.run("publish", "--component", "plugin")[0] == 0
+    assert registry.final_tags == {f"1.2.0-{_KERNEL}", "0.1.0-amd64", "0.1.0"}
+    code, out, _ = parts.bench.run("publish", "--json")
+    assert code != 0, "the other cells are not built"
+    assert "plugin-0.1.0/x86_64" in out

@@ -395,3 +395,63 @@ def test_a_name_that_apt_takes_for_a_pattern_is_no_package(fake_tools: FakeTools
     ]
     assert not [name for name in found.locked.package_sets if " with " in name]
     assert not [name for name in found.locked.packages if "xtables" in name]
+
+
+_IMAGE_SET = "runtime-x86_64 with libxtables-dev"
+
+
+def test_image_packages_are_locked_beside_the_small_base_image(fake_tools: FakeTools, tmp_path: Path) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    wanted = [(Arch.X86_64, _WANTED)]
+    found = discover(_SOURCE, None, tmp_path / "work", _NOW, image_packages=wanted)
+    assert not found.problems
+    assert found.locked.package_sets[_IMAGE_SET] == ("libxtables-dev_1_amd64", "libxtables12_1_amd64")
+    assert found.locked.packages["libxtables12_1_amd64"].sha256
+    asked = [call for call in fake_tools.calls("apt-get") if call[0] == "install" and "libxtables-dev" in call]
+    assert not any("gcc-12" in call for call in asked), "no toolkit is part of an image"
+    write_lock(Lock(sources={"debian": found.locked}), tmp_path / "lock")
+    assert debian_of(read_lock(tmp_path / "lock")) == found.locked
+    told = [str(change) for change in describe_changes(_ask(None, tmp_path / "other"), found.locked, {})]
+    assert any("image packages" in line and "libxtables-dev_1_amd64" in line for line in told)
+    without = discover(_SOURCE, found.locked, tmp_path / "work", _NOW).locked
+    assert _IMAGE_SET not in without.package_sets, "what nobody wants any more leaves the lock"
+    assert not [name for name in without.packages if "xtables" in name]
+
+
+def test_image_packages_of_an_architecture_without_a_base_image_are_not_asked_for(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    found = discover(_SOURCE, None, tmp_path / "work", _NOW, image_packages=[(Arch.S390X, _WANTED)])
+    assert not [name for name in (*found.locked.package_sets, *found.locked.lacking) if " with " in name]
+
+
+def test_image_packages_that_the_archive_does_not_have_cost_their_image_alone(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    wanted = [(Arch.X86_64, ("absent",)), (Arch.X86_64, _WANTED)]
+    found = discover(_SOURCE, None, tmp_path / "work", _NOW, image_packages=wanted)
+    (problem,) = found.problems
+    assert problem.startswith("absent: ")
+    assert "Unable to locate package absent" in problem
+    assert "drivers build with" not in problem
+    assert set(found.locked.lacking) == {"runtime-x86_64 with absent"}
+    assert _IMAGE_SET in found.locked.package_sets
+
+
+def test_image_packages_that_were_known_are_kept_while_the_archive_does_not_have_them(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    serve_archive(fake_tools, tmp_path, AMD64)
+    wanted = [(Arch.X86_64, _WANTED)]
+    known = discover(_SOURCE, None, tmp_path / "work", _NOW, image_packages=wanted).locked
+    (tmp_path / "archive" / "more").write_text(f"'u' f 1 SHA256:{'0' * 64}\n")
+    later = datetime(2026, 11, 24, tzinfo=UTC)
+    found = discover(_SOURCE, known, tmp_path / "work", later, image_packages=wanted)
+    assert found.locked.package_sets[_IMAGE_SET] == known.package_sets[_IMAGE_SET]
+    assert {name for name in found.locked.packages if "xtables" in name} == {
+        "libxtables-dev_1_amd64", "libxtables12_1_amd64",
+    }  # fmt: skip
+    assert found.locked.stale[_IMAGE_SET] == known.resolved
+    assert (found.locked.lacking, len(found.problems)) == ({}, 1)

@@ -7,6 +7,7 @@ from fakes.project import make_source
 
 from builder.errors import LockFileError, NoPackagesError
 from builder.kernel import Arch, parse_kernel_version
+from builder.sources.debian.lock import name_further_set
 from builder.sources.debian.parts import DebianParts
 
 _AMD64, _CLOUD = "6.1.0-9-amd64", "6.1.0-9-cloud-amd64"
@@ -98,3 +99,44 @@ def test_build_packages_are_those_of_the_lock_or_an_error_that_says_what_to_do()
     lacking = replace(parts, locked=locked.model_copy(update={"lacking": {name: "no such package b"}}))
     with pytest.raises(NoPackagesError, match="cannot be had: no such package b"):
         lacking.build_packages(kernel, ("a", "b"))
+
+
+def _with_image_set(*wanted: str, lacking: str = "") -> DebianParts:
+    parts = _parts()
+    name = name_further_set("runtime-x86_64", wanted)
+    update = (
+        {"lacking": {name: lacking}} if lacking else {"package_sets": {**parts.locked.package_sets, name: ("gcc",)}}
+    )
+    return replace(parts, locked=parts.locked.model_copy(update=update))
+
+
+def test_images_of_packages_are_named_by_all_of_them() -> None:
+    plain, wanted = _parts(), ("python3.11", "curl")
+    parts = _with_image_set(*wanted)
+    assert plain.package_image(Arch.X86_64, ()) == plain.base_image(Arch.X86_64)
+    assert plain.image_package_names(Arch.X86_64, ()) == ()
+    assert parts.image_package_names(Arch.X86_64, wanted) == ("gcc",)
+    name = parts.package_image(Arch.X86_64, wanted)
+    assert name.startswith("localhost/kmodsmith/base:x86_64-")
+    assert name != parts.base_image(Arch.X86_64)
+    assert parts.package_image(Arch.X86_64, reversed(wanted)) == name, "in whatever order they are wanted"
+    assert parts.image_packages_id(Arch.X86_64, iter(wanted))[:16] in name
+    assert [item.name for item in parts.image_packages(Arch.X86_64, ())] == ["gcc"]
+
+
+def test_another_digest_of_a_package_is_another_image() -> None:
+    wanted = ("python3.11",)
+    parts = _with_image_set(*wanted)
+    packages = {name: item.model_copy(update={"sha256": "f" * 64}) for name, item in parts.locked.packages.items()}
+    changed = replace(parts, locked=parts.locked.model_copy(update={"packages": packages}))
+    assert changed.image_packages_id(Arch.X86_64, wanted) != parts.image_packages_id(Arch.X86_64, wanted)
+
+
+def test_packages_of_an_image_that_the_lock_does_not_have() -> None:
+    for ask in (_parts().image_package_names, _parts().image_packages_id, _parts().package_image):
+        with pytest.raises(NoPackagesError, match=r"packages of its image \(a\): run 'nox -s discover'"):
+            ask(Arch.X86_64, ("a",))
+    with pytest.raises(NoPackagesError, match=r"packages of its image \(a\) cannot be had: no such package"):
+        _with_image_set("a", lacking="no such package").package_image(Arch.X86_64, ("a",))
+    with pytest.raises(LockFileError, match="no small base image for s390x"):
+        _parts().image_package_names(Arch.S390X, ("a",))

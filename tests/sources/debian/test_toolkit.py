@@ -10,8 +10,9 @@ import pytest
 from fakes.debs import make_deb, make_member
 from fakes.project import make_source
 
-from builder.errors import SourceGoneError
+from builder.errors import NoPackagesError, SourceGoneError
 from builder.kernel import Arch, parse_kernel_version
+from builder.sources.debian.lock import name_further_set
 from builder.sources.debian.source import DebianSource
 from builder.sources.debian.toolkit import DebianToolkits
 
@@ -163,3 +164,27 @@ def test_build_packages_are_a_layer_of_an_image_of_their_own(
     assert f"usr/share/{locked.packages['busybox'].sha256}" not in _files(tmp_path)
     tags = [call[-1] for call in fake_tools.calls("buildah") if call[0] == "tag"]
     assert tags == [name, plain]
+
+
+def test_a_base_image_of_packages_is_the_small_one_and_a_layer_of_them(
+    toolkits: DebianToolkits, tmp_path: Path
+) -> None:
+    parts = toolkits._parts
+    sets = {**parts.locked.package_sets, name_further_set("runtime-x86_64", ["python3.11"]): ("gcc",)}
+    source = DebianSource(locked=parts.locked.model_copy(update={"package_sets": sets}), build_arch=Arch.X86_64)
+    made = DebianToolkits(source, packages_dir=tmp_path / "cache", work_dir=tmp_path)
+    name = made.ensure_packages(Arch.X86_64, iter(["python3.11"]))
+    assert name == source.package_image(Arch.X86_64, ["python3.11"])
+    assert {"usr/bin/sh", f"usr/share/{source.locked.packages['gcc'].sha256}"} <= _files(tmp_path).keys()
+    (config,) = _configs(tmp_path)
+    assert (config["architecture"], len(config["rootfs"]["diff_ids"])) == ("amd64", 2)
+    assert config["config"]["Labels"]["version"] == name.rpartition("-")[2]
+    assert made.ensure_packages(Arch.X86_64, ["python3.11"]) == name
+    assert len(list((tmp_path / "pulled").iterdir())) == 1, "and it is made once"
+    made.close()
+
+
+def test_without_packages_it_is_the_small_base_image(toolkits: DebianToolkits) -> None:
+    assert toolkits.ensure_packages(Arch.AARCH64, ()) == toolkits.ensure_runtime(Arch.AARCH64)
+    with pytest.raises(NoPackagesError, match="run 'nox -s discover'"):
+        toolkits.ensure_packages(Arch.AARCH64, ("python3.11",))
