@@ -242,6 +242,7 @@ _WITHOUT_TESTS = frozenset(
     [
         "builder.__main__",  # tests/test_main.py: the name is that of the program
         "builder.emit.kmm.artefact",  # rows of a table, as the next
+        "builder.emit.deviceplugin.artefact",
         "builder.emit.nfd.artefact",
         "builder.emit.policy.artefact",
         "builder.emit.kmm.problem",  # makes a warning of its arguments

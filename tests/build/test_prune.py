@@ -72,6 +72,6 @@ def test_prune_keeps_component_images_and_their_bases(parts: Parts) -> None:
     assert parts.names().keys() == {f"localhost/kmodsmith/component:{key}", "localhost/plugin:0.1.0-amd64"}
     parts.declare(packages=["python3.11"])
     assert parts.bench.run("prune", "--dry-run")[1] == "0 would be removed\n", "most refusals end"
-    file = parts.folder / "versions.yaml"
-    file.write_text(file.read_text().partition("components: ")[0])
+    settings = parts.folder / "versions.yaml"
+    settings.write_text(settings.read_text().partition("components: ")[0])
     assert f"localhost/kmodsmith/component:{key}" in parts.bench.run("prune", "--dry-run")[1]

@@ -34,7 +34,8 @@ def _publish(site: Parts, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
     code, out, err = site.bench.run("publish", "--json", "--component", "*", *arguments)
     assert out, err
     data = json.loads(out)
-    return code, data["cells"] if "cells" in data else data["images"]
+    assert not data["cells"]
+    return code, data["components"]
 
 
 def test_images_and_their_list_are_published_once(site: Parts, registry: FakeRegistry) -> None:

@@ -476,7 +476,7 @@ def _publish_component(
     """Publish an image that is a component's, beside the other; returns its name."""
     labels = {
         **LABELS, "io.kmodsmith.component": "plugin-0.1.0/x86_64", "io.kmodsmith.cell.key": "k" * 64,
-        "io.kmodsmith.source": "s" * 64,
+        "io.kmodsmith.source.digest": "s" * 64,
     }  # fmt: skip
     config = {"architecture": "amd64", "os": "linux", "config": {"Labels": labels}}
     described = image.server.put_blob(REPOSITORY, json.dumps(config).encode())
