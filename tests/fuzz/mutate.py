@@ -9,6 +9,8 @@ import json
 import lzma
 import re
 import tarfile
+import warnings
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -379,3 +381,42 @@ def deb_input(chance: random.Random, samples: Sequence[bytes]) -> bytes:
     packed = tar_input(chance, samples, packers=[pack])
     deb = ar([("debian-binary", b"2.0\n"), ("control.tar", b""), (name, packed)])
     return bytes_input(chance, [deb]) if chance.random() < 0.3 else deb
+
+
+_STRANGE_NAMES = (
+    "../evil", "/tmp/kmodsmith-evil", "a/../../evil", "a\\b", "", ".", "..", "a//b", "a" * 300, "\N{SNOWMAN}", "a\0b", "a/",
+    "demo-1.0.data/scripts/../../x", "demo-1.0.data/strange/x", "demo-1.0.dist-info/x/y", "other-1.0.dist-info/RECORD",
+)  # fmt: skip
+_POINTS = b"[console_scripts]\n../../../x = a:b\n/tmp/kmodsmith-evil = a:b\n"
+
+
+def zip_input(chance: random.Random, samples: Sequence[bytes]) -> bytes:
+    """Return a zip file with other members, or other bytes."""
+    if chance.random() < 0.3:
+        return bytes_input(chance, samples)
+    with zipfile.ZipFile(io.BytesIO(chance.choice(samples))) as archive:
+        members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(members))
+        name, content = members[at]
+        match chance.randrange(5):
+            case 0:
+                members.insert(at, (chance.choice(_STRANGE_NAMES), content))
+            case 1:
+                members[at] = (name, text_input(chance, [content or b"x"]))
+            case 2:
+                members.insert(at, (name, content))
+            case 3:
+                members.insert(at, ("demo-1.0.dist-info/entry_points.txt", text_input(chance, [_POINTS])))
+            case _ if len(members) > 1:
+                del members[at]
+    target = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(target, "w") as archive:
+        warnings.simplefilter("ignore")
+        for name, content in members:
+            info = zipfile.ZipInfo("x")
+            info.filename = name
+            info.external_attr = chance.choice((0, 0o100644, 0o104755, 0o120777, 0o10644, 0o40755)) << 16
+            kind = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+            archive.writestr(info, content, compress_type=kind)
+    return bytes_input(chance, [target.getvalue()]) if chance.random() < 0.1 else target.getvalue()

@@ -18,6 +18,7 @@ import struct
 import tarfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -30,6 +31,7 @@ from fakes.nfd_facts import PCI_ALIASES, STRANGE_ALIASES, USB_ALIASES, nfd_facts
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.registry import FakeRegistry, digest_of, pretend_registry
 from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
+from fakes.wheels import PURE, make_wheel
 from kmod_operator.deviceplugin.checkpoint import read_checkpoint
 from kmod_operator.devices.model import is_device_id
 from kmod_operator.devices.ptemplate import PtemplateDevices
@@ -61,7 +63,16 @@ from builder.errors import Failure, FailureClass, FormatError, KmodsmithError, L
 from builder.evidence.clusters import cluster
 from builder.evidence.compile_log import classify_compile_log
 from builder.evidence.journal import Journal
-from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, FileRecord, ModuleRecord, PublishEvidence
+from builder.evidence.records import (
+    BootEvidence,
+    CellEvidence,
+    CellOutcome,
+    ComponentEvidence,
+    FileRecord,
+    ModuleRecord,
+    PublishEvidence,
+    WheelRecord,
+)
 from builder.host.masking import mask_secrets
 from builder.host.run import Command
 from builder.image.contents import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
@@ -86,6 +97,11 @@ from builder.publish.attest.bundle import (
     rewrite_envelope,
     sign_envelope,
     sign_statement,
+)
+from builder.publish.attest.component_statements import (
+    ComponentFacts,
+    make_component_provenance,
+    make_component_test_result,
 )
 from builder.publish.attest.simple_signing import (
     ImageSignature,
@@ -411,8 +427,16 @@ def _journal() -> Sequence[bytes]:
         {"type": "cell", **asdict(cell)},
         {"type": "boot", **asdict(boot)},
         {"type": "publish", **asdict(publish)},
+        {"type": "component", **asdict(make_component_evidence(failure=failure))},
     ]
     return [b"\n".join(json.dumps(row).replace('{"type": "', '{"type":"', 1).encode() for row in rows)]
+
+
+def _component_facts(evidence: ComponentEvidence) -> ComponentFacts:
+    return ComponentFacts(
+        evidence=evidence, repository="quay.test/a/b", digest=_DIGEST, name="n", version="1", arch="amd64", vendor="V",
+        description="D", containerfile="c", target="", base=(), build=(), builder="urn:b", builder_version="0",
+    )  # fmt: skip
 
 
 def _run_journal(data: bytes, folder: Path) -> None:
@@ -426,6 +450,11 @@ def _run_journal(data: bytes, folder: Path) -> None:
     for boot in journal.boots.values():
         assert isinstance(boot.passed, bool)
         ", ".join(boot.refusals + boot.allowed)
+    for image in journal.components.values():
+        make_component_test_result(_component_facts(image))
+        make_component_provenance(_component_facts(image))
+        str(image.failure.failure_class if image.failure else "")
+        sum(image.timings.values())
     for name, published in journal.published.items():
         assert isinstance(published.digest + name, str)
     journal.note("began", x=1)
@@ -479,6 +508,41 @@ def _locks() -> Sequence[bytes]:
         more = {"kernels": kernels, "releases": releases, "withdrawn": {"4.18.0-rc.1-x86_64": withdrawal}}
         found.append(json.dumps({"format": 1, "sources": {name: {**source, **more}}}).encode())
     return found
+
+
+_WHEEL_LOCK = (
+    "# made by uv\n"
+    f"demo==1.0 \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{'2' * 64}\n    # via nobody\n"
+    f"other==2!1.0+x ; python_version < '3.12' and (sys_platform == 'linux' or extra == 'a') --hash=sha256:{'3' * 64}\n"
+).encode()
+
+
+def _run_wheel_lock(data: bytes, folder: Path) -> None:
+    (folder / "requirements.lock").write_bytes(data)
+    for requirement in read_wheel_lock(folder / "requirements.lock"):
+        for arch in Arch:
+            requirement.is_for(arch, "3.9")
+
+
+def _wheels() -> Sequence[bytes]:
+    points = {"entry_points.txt": b"[console_scripts]\ndemo = demo:main\n"}
+    with TemporaryDirectory() as folder:
+        return [
+            make_wheel(Path(folder)).read_bytes(),
+            make_wheel(
+                Path(folder), files={"a/b.so": b"x", "demo-1.0.data/scripts/old": b"#!python\n"}, info=points
+            ).read_bytes(),
+        ]
+
+
+def _run_wheel(data: bytes, folder: Path) -> None:
+    file = folder / PURE
+    file.write_bytes(data)
+    wheel = Wheel(record=WheelRecord(name="demo", version="1.0", file=PURE, sha256=""), file=file)
+    unpack_wheels([wheel], folder / "tree")
+    found = [path for path in folder.rglob("*") if path != file and not path.is_relative_to(folder / "tree")]
+    assert not found
+    assert not [path for path in (folder / "tree").rglob("*") if path.is_symlink() or path.stat().st_mode & 0o7000]
 
 
 def _run_lock(data: bytes, folder: Path) -> None:
@@ -1408,6 +1472,8 @@ PARSERS: tuple[Parser, ...] = (
         run=_run_signing_log,
     ),
     Parser(name="lock", samples=_locks, make=mutate.yaml_input, run=_run_lock),
+    Parser(name="wheel-lock", samples=lambda: [_WHEEL_LOCK], make=_lines, run=_run_wheel_lock),
+    Parser(name="wheel", samples=_wheels, make=mutate.zip_input, run=_run_wheel),
     Parser(name="versions-yaml", samples=_versions_yaml, make=mutate.yaml_input, run=_run_versions_yaml),
     Parser(name="kmm-lint", samples=lambda: _KMM, make=mutate.yaml_input, run=_run_kmm),
     Parser(
