@@ -26,6 +26,7 @@ import yaml
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
+from fakes.components import make_component_evidence
 from fakes.git import copy_step, delta, insert_step
 from fakes.nfd_facts import PCI_ALIASES, STRANGE_ALIASES, USB_ALIASES, nfd_facts
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
@@ -47,6 +48,7 @@ from builder.boot.qmp import Conversation
 from builder.boot.script import OwnModule, make_script
 from builder.boot.secure_boot import read_kernel_signers
 from builder.boot.verdict import Ending, judge_boot
+from builder.components.wheels import Wheel, read_wheel_lock, unpack_wheels
 from builder.config.load import load_config
 from builder.config.model import AllowedMessage, BootTest
 from builder.config.pkcs11_uri import parse_pkcs11_uri
