@@ -130,8 +130,9 @@ def copy_project(folder: Path) -> Path:
     target.mkdir()
     for name in ("kernel-module", "driver-container"):
         shutil.copytree(ROOT / name, target / name)
-    # Boots take a guest's time; the tests that are about them ask for them.
-    text = (ROOT / "versions.yaml").read_text()
+    # Boots take a guest's time, and component images are not there; the tests that are about them ask for them.
+    text, count = re.subn(r"(?ms)^components:\n.*?(?=^\S)", "", (ROOT / "versions.yaml").read_text())
+    assert count == 1
     assert "boot: changed" in text
     assert "\ncomponents:" in text
     # Nor does each build of a driver have to make the images beside it.
