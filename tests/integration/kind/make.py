@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -118,6 +119,8 @@ def _beyond() -> list[str]:
 
 def main() -> None:
     """Build what runs in a cluster beside it: whoever needs a part meanwhile waits for it, or builds it."""
+    # Who starts us in the background of a shell hands an ignored SIGINT on, and by it we are told to end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     make(PEERS)
 
 
