@@ -34,6 +34,7 @@ from vendors.sources import SUITES, fetch_sources
 from bench.discovery import measure_discovery
 from bench.publishing import measure_publishing
 from bench.pulling import measure_pulls
+from bench.template import read_settings
 from builder.boot.kernel_image import SourceKernels, unpacked_kernel
 from builder.build.fit_image import open_source_facts
 from builder.build.prove import read_image
@@ -184,7 +185,7 @@ def measure_evdi(kernel_glob: str, rounds: int) -> dict[str, Any]:
         shutil.copytree(source.folder, project / "evdi")
         shutil.copytree(_ROOT / "driver-container", project / "driver-container")
         shutil.copy(_ROOT / "versions.lock.yaml", project)
-        data = yaml.safe_load((_ROOT / "versions.yaml").read_text())
+        data = read_settings(_ROOT / "versions.yaml")
         own = ("vendor", "summary", "description", "maintainer")
         words = {key: value for key, value in data["drivers"][0].items() if key in own}
         data["drivers"] = [words | {"name": "evdi", "version": source.version, "source": "evdi", "dkms": "dkms.conf"}]
@@ -326,7 +327,7 @@ def measure_proof(kernel_glob: str) -> dict[str, Any]:
         create_development_key(
             "bench", key_folder=project / "keys", certificate_folder=project / "keys", kind="rsa", now=datetime.now(UTC)
         )
-        data = yaml.safe_load((_ROOT / "versions.yaml").read_text())
+        data = read_settings(_ROOT / "versions.yaml")
         data["signers"] = {"bench": {"certificate": "keys/bench.pem", "key_file": "keys/bench.key"}}
         data["groups"]["debian"] |= {"signers": ["bench"], "signing": "required"}
         (project / "versions.yaml").write_text(yaml.safe_dump(data))

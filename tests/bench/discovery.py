@@ -16,6 +16,8 @@ from fakes.openshift_world import CONTENT, World
 from integration.qemu.test_openshift import serve_graph
 from integration.registry_server import RegistryServer, serve_registry
 
+from bench.template import read_settings
+
 _ROOT = Path(__file__).parents[2]
 _RELEASES = 600
 _KERNELS = 250
@@ -86,7 +88,7 @@ def _write_project(folder: Path, server: RegistryServer, graph: str) -> Path:
     project.mkdir()
     for name in ("kernel-module", "driver-container"):
         (project / name).symlink_to(_ROOT / name)
-    settings = yaml.safe_load((_ROOT / "versions.yaml").read_text())
+    settings = read_settings(_ROOT / "versions.yaml")
     channels = [f"fast-{minor}" for minor in _MINORS]
     settings["sources"] = {"openshift": {"provider": "openshift", "channels": channels, "graph": graph}}
     settings["groups"] = {"all": {"source": "openshift"}}

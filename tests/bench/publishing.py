@@ -21,6 +21,7 @@ import yaml
 from integration.registry_server import RegistryServer, serve_registry
 
 from bench.large_project import write_large_project
+from bench.template import read_settings
 from builder.digest import sha256_of
 from builder.evidence.records import CellEvidence, CellOutcome, ModuleRecord
 from builder.image.labels import KEY_LABEL
@@ -89,7 +90,7 @@ def _configure(project: Path, versions: Path, server: RegistryServer) -> None:
     subprocess.run(make, check=True, capture_output=True)
     key.chmod(0o600)
     subprocess.run(["openssl", "pkey", "-in", str(key), "-pubout", "-out", str(project / "images.pub")], check=True)
-    data = yaml.safe_load(versions.read_text())
+    data = read_settings(versions)
     for driver in data["drivers"]:
         driver["image"] = f"{server.host}/drivers/{driver['name']}"
     data["registry"] = {"plain_http": [server.host], "auth_files": [str(server.auth_file(project))]}
