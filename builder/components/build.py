@@ -71,6 +71,9 @@ _AUTHORS = re.compile(
 )
 # How buildah words a step that copies and cannot: no command of the stage was even started.
 _COPIES = re.compile(r'(?m)^Error: (building at STEP "(?:COPY|ADD) .*)$')
+# What the log's reader says of these is about kernels and their toolkits.
+_LACKS = frozenset({"missing-header", "missing-tool"})
+_NAME_PACKAGE = "name the package that has it in the component's 'build_packages', or take a 'build_image' with it"
 _RETRY_PAUSE_S = 2.0
 
 
@@ -329,7 +332,10 @@ def _compile(build: ImageBuild, contents: Mapping[str, Path], target: Path) -> P
                 sentence = f"its Containerfile cannot be followed: {copied[1]}"
                 raise CellError(FailureClass.COMPILE, "containerfile", sentence)
             ended = outcome.explain()
-            raise CellError.of(classify_compile_log(outcome.stderr, exit_explanation=ended), f"compile {ended}")
+            failure = classify_compile_log(outcome.stderr, exit_explanation=ended)
+            if failure.code in _LACKS:
+                failure = replace(failure, hint=_NAME_PACKAGE)
+            raise CellError.of(failure, f"compile {ended}")
         result = read_result(room.results)
     write_result(result, target)
     return target

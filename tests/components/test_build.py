@@ -128,6 +128,16 @@ def test_a_containerfile_is_its_authors_and_a_store_is_not(
     assert parts.started() == (3 if failure[1] == "infrastructure" else 1), "only what may pass is tried again"
 
 
+def test_what_a_build_lacks_is_a_package_of_the_component(parts: Parts) -> None:
+    """What is said of kernels and toolkits there helps nobody here."""
+    parts.edit("Containerfile", "FROM a AS build\nRUN make\nFROM b\n")
+    parts.offer()
+    parts.hook("compile", 'echo "tool.c:1:10: fatal error: zlib.h: No such file or directory" >&2; exit 2')
+    assert _failure(parts)[2] == "missing-header"
+    hint = parts.build()[1][0]["failure"]["hint"]
+    assert "the component's 'build_packages'" in hint
+
+
 def test_what_cannot_be_compiled_is_told_by_its_first_error(parts: Parts) -> None:
     parts.edit("Containerfile", "FROM a AS build\nRUN make\nFROM b\n")
     parts.offer()

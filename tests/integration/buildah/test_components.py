@@ -145,7 +145,7 @@ def test_cells_and_components_are_selected_apart(site: _Site) -> None:
         ({"self_test": ["/usr/bin/absent"]}, _LIBRARY, "tool-missing", "/usr/bin/absent"),
         ({}, f"{_LIBRARY}RUN true\n", "last-stage-runs", "copying alone"),
         ({}, _LIBRARY.replace("COPY --from=licenses / /licenses/\n", ""), "licenses-folder-empty", "licence"),
-        ({}, _LIBRARY.replace("/src/hello.c", "-include absent.h /src/hello.c"), "compiler-error", "absent.h"),
+        ({}, _LIBRARY.replace("/src/hello.c", "-include absent.h /src/hello.c"), "missing-header", "absent.h"),
         ({}, _LIBRARY.replace("hello.c /src/", "absent.c /src/"), "containerfile", "absent.c"),
         ({"target": "nowhere"}, _LIBRARY, "containerfile", "nowhere"),
     ],
