@@ -173,7 +173,8 @@ def test_nodes_do_not_pull_without_the_secret(
 def test_nfd_gets_the_modules_of_this_registry(site: _Site, published: dict[str, Any]) -> None:
     rule = yaml.safe_load(site.emit("nfd", "--flavour", "upstream")["ptemplate/nodefeaturerule.yaml"])
     assert rule["spec"]["rules"][0]["labels"] == {LABEL: "true"}
-    assert rule["spec"]["rules"][0]["matchFeatures"][0]["feature"] == "local.feature"
+    (fits,) = rule["spec"]["rules"][0]["matchAny"]
+    assert fits["matchFeatures"][0]["feature"] == "pci.device"
     assert published["kernel"].replace("+", "_") in json.dumps(rule)
 
 
