@@ -21,7 +21,7 @@ from builder.store.images import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from builder.kernel import KernelVersion
     from builder.plan.decide import Decision
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from builder.sources.provider import KernelSource
 
 
-def prune_project(project: Project, *, dry_run: bool, further: Collection[str] = ()) -> list[str]:
+def prune_project(project: Project, *, dry_run: bool, further: Callable[[], Collection[str]]) -> list[str]:
     """Remove kmodsmith's images and compile results that no cell of any group needs any more; returns their names.
 
-    ``further`` are names of images that are needed by what is no cell. Names that people use
-    (``localhost/<driver>:...``) are theirs and stay.
+    ``further`` returns names of images that are needed by what is no cell; it is asked while nobody else builds. Names
+    that people use (``localhost/<driver>:...``) are theirs and stay.
 
     Raises:
         BusyError: another run is at work in this project, or uses the container store.
@@ -44,7 +44,7 @@ def prune_project(project: Project, *, dry_run: bool, further: Collection[str] =
         return _remove_superfluous(project, dry_run=False, further=further)
 
 
-def _remove_superfluous(project: Project, *, dry_run: bool, further: Collection[str]) -> list[str]:
+def _remove_superfluous(project: Project, *, dry_run: bool, further: Callable[[], Collection[str]]) -> list[str]:
     needed: set[str] = set()
     compiles: set[str] = set()
     for group in project.config.groups:
@@ -54,7 +54,7 @@ def _remove_superfluous(project: Project, *, dry_run: bool, further: Collection[
         for last in _last_inputs(project, decisions):
             needed.add(f"{CELL_REPOSITORY}:{last.key}")
             compiles.add(last.compile_key)
-    needed |= names_of_bases(project, iter(Arch)) | set(further)
+    needed |= names_of_bases(project, iter(Arch)) | set(further())
     needed.update(names_of_own_toolkits(project))
     wanted = {driver.build_packages for driver in project.config.drivers} | {()}
     # A source that versions.yaml does not name any more is needed by no cell.

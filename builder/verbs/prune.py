@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,7 @@ def prune(session: Session, *, dry_run: bool) -> None:
 
     Other projects that share the store make theirs again when they need them.
     """
-    names = prune_project(session.project, dry_run=dry_run, further=names_needed(session.project))
+    names = prune_project(session.project, dry_run=dry_run, further=partial(names_needed, session.project))
     for name in names:
         session.out.print(name, markup=False, soft_wrap=True)
     session.out.print(f"{len(names)} {'would be ' if dry_run else ''}removed", markup=False, soft_wrap=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fakes.bench import Bench
+import pytest
 from fakes.locks import debian_of, parsed
 
+from builder.build.prune import prune_project
+from builder.errors import BusyError
+from builder.host.locks import hold_project
 from builder.sources.lock import Lock, LockedNodeKernel
 from builder.sources.lock_file import read_lock, write_lock
 from builder.sources.openshift.lock import LockedOpenShift, LockedRelease
@@ -75,3 +78,18 @@ def test_prune_keeps_component_images_and_their_bases(parts: Parts) -> None:
     settings = parts.folder / "versions.yaml"
     settings.write_text(settings.read_text().partition("components: ")[0])
     assert f"localhost/kmodsmith/component:{key}" in parts.bench.run("prune", "--dry-run")[1]
+
+
+def test_what_components_need_is_asked_while_nobody_builds(parts: Parts) -> None:
+    """Asked before, it would not name what another run has just finished."""
+    project, asked = parts.project(), []
+
+    def further() -> set[str]:
+        with pytest.raises(BusyError), hold_project(project.work_dir):
+            pass
+        asked.append("while the project is held")
+        return set()
+
+    project.work_dir.mkdir(parents=True, exist_ok=True)
+    prune_project(project, dry_run=False, further=further)
+    assert asked == ["while the project is held"]
