@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from builder.components.wheels import read_wheel_lock
+from builder.components.wheel_lock import read_wheel_lock
 from builder.digest import content_id
 from builder.drivers.tree import read_tree
 from builder.errors import FormatError, UsageError
@@ -17,7 +17,7 @@ from builder.host.places import file_digest, open_regular
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.components.wheels import Requirement
+    from builder.components.wheel_lock import Requirement
     from builder.config.model import Component
     from builder.drivers.tree import SourceTree
 

@@ -1,8 +1,7 @@
-"""Python packages of component images: locked by hash, fetched before the build, unpacked without running anything.
+"""Python packages of component images: fetched by hash before the build, unpacked without running anything.
 
-The lock is a requirements file with hashes (pip.pypa.io, "Secure installs"), of which only ``name==version``, a marker
-and ``--hash=sha256:`` are read: options would choose another index, and addresses another package. pip fetches: it
-knows indexes, proxies and credentials. ``installer`` unpacks: pip would write this machine's Python into scripts.
+pip fetches: it knows indexes, proxies and credentials. ``installer`` unpacks: pip would write this machine's Python
+into scripts.
 """
 
 from __future__ import annotations
@@ -21,34 +20,27 @@ from typing import TYPE_CHECKING
 from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
-from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from builder.digest import content_id
 from builder.errors import CellError, FailureClass, FormatError, SourceUnreachableError
 from builder.evidence.blame import machine_fault
 from builder.evidence.records import WheelRecord
-from builder.host.places import open_regular
+from builder.host.locks import alone
 from builder.host.run import Command, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from builder.components.wheel_lock import Requirement
     from builder.kernel import Arch
 
-_LINE = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]{0,127})"
-    r"(?P<marker>\s*;[^#]{1,500}?)?(?P<hashes>(\s+--hash=sha256:[0-9a-f]{64})+)"
-)
-_HASH = re.compile(r"sha256:([0-9a-f]{64})")
-_LONGEST_LOCK = 4 * 1024**2
-# A package has a file for each Python, system and architecture: some hundreds.
-_LONGEST_LINE = 256 * 1024
 # Debian 12 has glibc 2.36 and UBI 9 has 2.34 (PEP 600); the newest first, as pip prefers it.
 _GLIBC_MINORS = (34, 31, 28, 27, 26, 24, 17)
 _LARGEST_TREE = 2 * 1024**3
 _MOST_FILES = 100_000
 _FETCH_S = 900.0
+_FETCHING = ".fetch-"
 _INTERPRETER = "/usr/bin/python3"
 # Where its index is, and whom it trusts; what chooses packages is said by us.
 _PIP_SETTINGS = re.compile(
@@ -62,95 +54,11 @@ _UNREACHABLE = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
-    """One package of a lock: its SHA-256 digests are those of all its files, of which each image gets one."""
-
-    name: str
-    version: str
-    marker: str
-    hashes: frozenset[str]
-
-    def is_for(self, arch: Arch, python: str) -> bool:
-        """Tell whether Linux of an architecture wants it: pip itself would ask about the machine that builds."""
-        return not self.marker or _evaluate(self.marker, arch, python)
-
-
-def _evaluate(marker: str, arch: str, python: str) -> bool:
-    """Evaluate a marker; all of its variables are given, as ``packaging`` asks this machine for the others."""
-    machine = {
-        "platform_machine": arch, "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
-        "python_version": python, "python_full_version": f"{python}.0", "implementation_name": "cpython",
-        "implementation_version": f"{python}.0", "platform_python_implementation": "CPython",
-        "platform_release": "", "platform_version": "", "extra": "",
-    }  # fmt: skip
-    return Marker(marker).evaluate(machine)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
     """A wheel in the cache, and what is recorded of it."""
 
     record: WheelRecord
     file: Path
-
-
-def read_wheel_lock(file: Path) -> tuple[Requirement, ...]:
-    """Read a lock of Python packages.
-
-    Raises:
-        FormatError: a line of it is something else than a version with hashes; names file and line.
-    """
-    try:
-        with open_regular(file, most=_LONGEST_LOCK) as stream:
-            text = stream.read(_LONGEST_LOCK)
-    except (OSError, FormatError) as error:
-        why = error.message if isinstance(error, FormatError) else f"cannot be read: {error.strerror}"
-        raise FormatError(f"{file} {why}") from None
-    found: dict[str, Requirement] = {}
-    for number, line in _logical_lines(text.decode(errors="backslashreplace")):
-        match = _LINE.fullmatch(line) if len(line) <= _LONGEST_LINE else None
-        if match is None:
-            raise FormatError(
-                f"{file}:{number}: {line[:80]!r} is not 'name==version --hash=sha256:...'; write the file by 'uv pip "
-                "compile --generate-hashes'"
-            )
-        marker = (match["marker"] or "").strip().removeprefix(";").strip()
-        if marker and not _is_marker(marker):
-            raise FormatError(f"{file}:{number}: {marker[:80]!r} is no marker of a requirement")
-        name = canonicalize_name(match["name"])
-        key = f"{name} ; {marker}" if name in found else name
-        if name in found and (key in found or not marker or found[name].marker in {"", marker}):
-            raise FormatError(f"{file}:{number}: {name} is there twice")
-        found[key] = Requirement(
-            name=name, version=match["version"], marker=marker, hashes=frozenset(_HASH.findall(match["hashes"]))
-        )
-    return tuple(found.values())
-
-
-def _is_marker(text: str) -> bool:
-    """Tell whether text is a marker, and one that can be evaluated."""
-    try:
-        _evaluate(text, "x86_64", "3.11")
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, RecursionError):
-        return False
-    return True
-
-
-def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
-    """Yield number and text of each requirement: comments left out, lines that end with a backslash joined."""
-    parts: list[str] = []
-    begun = 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        content = re.sub(r"(^|\s)#.*$", "", line).strip()
-        if not content and not parts:
-            continue
-        begun = begun or number
-        parts.append(content.removesuffix("\\").strip())
-        if not content.endswith("\\"):
-            yield begun, " ".join(filter(None, parts))
-            parts, begun = [], 0
-    if parts:
-        yield begun, " ".join(filter(None, parts))
 
 
 def fetch_wheels(requirements: Sequence[Requirement], *, python: str, arch: Arch, cache: Path) -> list[Wheel]:
@@ -165,21 +73,24 @@ def fetch_wheels(requirements: Sequence[Requirement], *, python: str, arch: Arch
         return []
     identity = content_id("wheels", [[item.name, item.version, sorted(item.hashes)] for item in wanted], python, arch)
     folder = cache / identity
-    try:
-        return _look_through(folder, wanted)
-    except FormatError:
-        shutil.rmtree(folder, ignore_errors=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
-        partial = Path(scratch, "wheels")
-        _download(wanted, partial, python=python, arch=arch)
+    # Projects share the cache: a run that finds another one fetching the same waits for it.
+    with alone(cache):
+        cache.mkdir(exist_ok=True)
+        for left in cache.glob(f"{_FETCHING}*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         try:
-            _look_through(partial, wanted)
-        except FormatError as error:
-            raise CellError(FailureClass.TOOLKIT, "wheel-differs", error.message) from None
-        if not folder.exists():
+            return _look_through(folder, wanted)
+        except FormatError:
+            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=_FETCHING) as scratch:
+            partial = Path(scratch, "wheels")
+            _download(wanted, partial, python=python, arch=arch)
+            try:
+                _look_through(partial, wanted)
+            except FormatError as error:
+                raise CellError(FailureClass.TOOLKIT, "wheel-differs", error.message) from None
             partial.rename(folder)
-    return _look_through(folder, wanted)
+        return _look_through(folder, wanted)
 
 
 def _look_through(folder: Path, wanted: Sequence[Requirement]) -> list[Wheel]:

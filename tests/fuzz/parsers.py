@@ -48,7 +48,8 @@ from builder.boot.qmp import Conversation
 from builder.boot.script import OwnModule, make_script
 from builder.boot.secure_boot import read_kernel_signers
 from builder.boot.verdict import Ending, judge_boot
-from builder.components.wheels import Wheel, read_wheel_lock, unpack_wheels
+from builder.components.wheel_lock import read_wheel_lock
+from builder.components.wheels import Wheel, unpack_wheels
 from builder.config.load import load_config
 from builder.config.model import AllowedMessage, BootTest
 from builder.config.pkcs11_uri import parse_pkcs11_uri
