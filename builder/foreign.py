@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from builder.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LARGEST_JSON = 64 * 1024**2
 
@@ -71,6 +74,18 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"name {name[:100]!r} stands twice")
         found[name] = value
     return found
+
+
+def pick_object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return an object inside of another.
+
+    Raises:
+        FormatError: there is none under the key.
+    """
+    value = data.get(key)
+    if not isinstance(value, dict):
+        raise FormatError(f"its {key} is missing")
+    return value
 
 
 def read_json(

@@ -6,10 +6,8 @@ import contextlib
 import tempfile
 import threading
 import time
-import traceback
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,21 +15,21 @@ from typing import TYPE_CHECKING
 from builder.build.arrange import compress_modules, move_modules
 from builder.build.assemble import assemble_image
 from builder.build.compile import compile_modules
+from builder.build.failing import describe_failure, judge
 from builder.build.prove import prove_image, prove_result, read_image, read_packed
 from builder.build.result import CellResult, Status
 from builder.errors import CellError, FailureClass, FormatError
-from builder.evidence.blame import describe_error, is_understood, is_worth_another_try
-from builder.evidence.journal import Journal, make_run_id
+from builder.evidence.blame import is_worth_another_try
+from builder.evidence.journal import Journal, make_run_id, time_stamp
 from builder.evidence.records import CellEvidence, CellOutcome
 from builder.host.once import Once
 from builder.host.run import obey, stop_all
 from builder.image.contents import LayerCache
 from builder.image.labels import KEY_LABEL
-from builder.kmod.finding import raise_findings
 from builder.plan.decide import Action, Decision, Plan, Reason
 from builder.signing.modules import SigningJob, sign_result
 from builder.store.build import ImageBuild
-from builder.store.images import STAGE_REPOSITORY, Image, find_image, remove_images, tag_image
+from builder.store.images import STAGE_REPOSITORY, Image, find_image, name_image, remove_images
 from builder.store.result_folder import write_result
 
 if TYPE_CHECKING:
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
     from builder.image.contents import ImageContents
     from builder.image.packed import Packing
     from builder.image.packed_layer import PackedLayer
-    from builder.kmod.finding import Finding
     from builder.kmod.kernel_facts import KernelFacts
     from builder.signing.access import OpenSigner
     from builder.signing.certificates import SignerIdentity
@@ -212,7 +209,7 @@ def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float])
             firmware=known.firmware, signers=known.signers, derived=known.derived,
         )  # fmt: skip
     failure: Failure | None = None
-    started = _now()
+    started = time_stamp()
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         if decision.action in {Action.BUILD, Action.ASSEMBLE}:
@@ -223,7 +220,7 @@ def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float])
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
         if _BOOT_STAGE in timings and workshop.booter is not None:
             log_file = workshop.booter.log_file(decision.cell)
-        failure = _describe_failure(error, log_file, stage=next(reversed(timings), ""))
+        failure = describe_failure(error, log_file, stage=next(reversed(timings), ""))
     return CellEvidence(
         cell=decision.cell.id,
         driver=decision.cell.driver,
@@ -232,7 +229,7 @@ def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float])
         outcome=CellOutcome.FAILED if failure else CellOutcome.BUILT,
         inputs=asdict(decision.inputs) if decision.inputs else {},
         run=workshop.run_id,
-        finished=_now(),
+        finished=time_stamp(),
         started=known.started if known else started,
         timings=timings if shown.derived else before | timings,
         image=decision.image,
@@ -247,10 +244,6 @@ def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float])
         log=str(log_file.relative_to(workshop.work_dir)),
         derived=shown.derived,
     )
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _read_commits(
@@ -318,7 +311,7 @@ def _prove(decision: Decision, contents: ImageContents, workshop: Workshop, log_
         compiled_for=str(decision.reused or ""),
         signers=[identity.expected for identity in workshop.identities],
     )
-    _judge(proof.findings, log_file)
+    judge(proof.findings, log_file)
     return proof
 
 
@@ -330,23 +323,9 @@ def _show(proof: Proof, stored: str, packing: Packing) -> _Shown:
 
 
 def _name_image(image: Image, decision: Decision, workshop: Workshop) -> None:
-    """Give an image the cell's names, by its id, and look whether they stand for the very image that was proven.
-
-    Raises:
-        CellError: one of them stands for another image: somebody else named it at the same time.
-    """
+    """Give an image the cell's names, unless the run was interrupted; errors are ``name_image``'s."""
     workshop.go_on()
-    names = (decision.key_image, decision.image)
-    tag_image(image.id, *names)
-    # The name that people use carries no key: others may move it to another kernel's image, which has its own key.
-    for name in names:
-        if (named := find_image(name)) != image:
-            raise CellError(
-                FailureClass.INFRASTRUCTURE,
-                "image-replaced",
-                f"{name} stands for {named.digest}, and the image that was proven is {image.digest}: another run, or "
-                "somebody by hand, gave its name away at the same time",
-            )
+    name_image(image, decision.key_image, decision.image)
 
 
 def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
@@ -380,7 +359,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
             if decision.reused:
                 result = move_modules(result, compile_kernel, final_kernel)
             expected, compiled_for = driver.module_names, str(decision.reused or "")
-            _judge(prove_result(result, kernel, expected=expected, compiled_for=compiled_for), log_file)
+            judge(prove_result(result, kernel, expected=expected, compiled_for=compiled_for), log_file)
         if workshop.signers:
             with _stage("sign", decision, workshop, timings):
                 job = SigningJob(
@@ -447,14 +426,6 @@ def _compile_key(decision: Decision) -> str:
     return decision.inputs.compile_key
 
 
-def _judge(findings: Sequence[Finding], log_file: Path) -> None:
-    """Write findings to the cell's log, then fail the cell because of them."""
-    if findings:
-        with log_file.open("a") as log:
-            log.writelines(f"{finding}\n" for finding in findings)
-    raise_findings(findings)
-
-
 @contextlib.contextmanager
 def _stage(name: str, decision: Decision, workshop: Workshop, timings: dict[str, float]) -> Iterator[None]:
     workshop.go_on()
@@ -464,10 +435,3 @@ def _stage(name: str, decision: Decision, workshop: Workshop, timings: dict[str,
         yield
     finally:
         timings[name] = round(time.monotonic() - started, 3)
-
-
-def _describe_failure(error: Exception, log_file: Path, *, stage: str) -> Failure:
-    if not is_understood(error):
-        with contextlib.suppress(OSError), log_file.open("a") as log:
-            traceback.print_exception(error, file=log)
-    return describe_error(error, stage=stage)

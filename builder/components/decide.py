@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 
 from builder.components.inputs import ComponentItem
 from builder.errors import UsageError
 from builder.evidence.records import CellOutcome
-from builder.plan.decide import Action, Reason
+from builder.plan.decide import Action, Reason, explain_build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from builder.store.images import Image
 
 _WORK = frozenset({Action.BUILD, Action.TAG, Action.PROVE})
-# In the order of what a vendor would call the cause when several inputs changed together.
 _CHANGES = (
     ("source", Reason.SOURCE_CHANGED, "its source changed"),
     ("containerfile", Reason.CONTAINERFILE_CHANGED, "its Containerfile changed"),
@@ -71,16 +71,20 @@ class ComponentCandidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentDecision:
-    """What is done about a component image, and why; ``digest`` is the image's in registries, where it is there."""
+    """What is done about a component image, and why."""
 
     item: ComponentItem
     action: Action
     reason: Reason
     explanation: str
     inputs: ComponentInputs | None = None
-    digest: str = ""
     known: ComponentEvidence | None = None
     """What is on record of the image; None where nothing is, or only of another one."""
+
+    @property
+    def digest(self) -> str:
+        """That of the image in registries, where it is there."""
+        return self.known.digest if self.known else ""
 
     @property
     def key(self) -> str:
@@ -131,42 +135,20 @@ def _decide(
         reason, sentence = candidate.refusal or (Reason.NO_BASE_IMAGE, "nothing is known of what it is made of")
         return ComponentDecision(item=item, action=Action.REFUSE, reason=reason, explanation=sentence)
 
-    def decide(
-        action: Action, reason: Reason, explanation: str, known: ComponentEvidence | None = None
-    ) -> ComponentDecision:
-        return ComponentDecision(
-            item=item, action=action, reason=reason, explanation=explanation, inputs=inputs,
-            digest=known.digest if known else "", known=known,
-        )  # fmt: skip
+    decide = partial(ComponentDecision, item=item, inputs=inputs)
 
     stored = images.get(inputs.key_image)
     if force:
-        return decide(Action.BUILD, Reason.FORCED, "it is to be built all the same")
+        reason, sentence = Reason.FORCED, "it is to be built all the same"
+        return decide(action=Action.BUILD, reason=reason, explanation=sentence)
     if stored is None:
-        return decide(Action.BUILD, *_why_build(inputs, known))
-    is_on_record = (
-        known is not None
-        and known.key == inputs.key
-        and known.outcome is CellOutcome.BUILT
-        and known.stored == stored.digest
-    )
-    if not is_on_record or known is None:
-        return decide(Action.PROVE, Reason.NOT_ON_RECORD, "built, but what proved it is not on record here")
+        reason, sentence = explain_build(asdict(inputs), inputs.key, known, _CHANGES)
+        return decide(action=Action.BUILD, reason=reason, explanation=sentence)
+    if known is None or (known.key, known.outcome, known.stored) != (inputs.key, CellOutcome.BUILT, stored.digest):
+        sentence = "built, but what proved it is not on record here"
+        return decide(action=Action.PROVE, reason=Reason.NOT_ON_RECORD, explanation=sentence)
     if images.get(item.names[0]) != stored:
-        return decide(Action.TAG, Reason.NAME_MISSING, f"{item.names[0]} does not stand for it", known)
-    return decide(Action.SKIP, Reason.UP_TO_DATE, "nothing that it is made of changed", known)
-
-
-def _why_build(inputs: ComponentInputs, known: ComponentEvidence | None) -> tuple[Reason, str]:
-    if known is None:
-        return Reason.NEVER_BUILT, "no build of it is known here"
-    now = asdict(inputs)
-    changed = [(reason, text) for name, reason, text in _CHANGES if known.inputs.get(name, "") != now[name]]
-    if changed:
-        return changed[0][0], " and ".join(text for _, text in changed)
-    if known.key != inputs.key:
-        return Reason.FORMAT_CHANGED, "kmodsmith itself builds component images differently now"
-    if known.outcome is CellOutcome.FAILED:
-        code = known.failure.code if known.failure else "no reason recorded"
-        return Reason.FAILED_BEFORE, f"its last build failed ({code})"
-    return Reason.IMAGE_GONE, "it was built, but its image is no longer in the container store"
+        sentence = f"{item.names[0]} does not stand for it"
+        return decide(action=Action.TAG, reason=Reason.NAME_MISSING, explanation=sentence, known=known)
+    sentence = "nothing that it is made of changed"
+    return decide(action=Action.SKIP, reason=Reason.UP_TO_DATE, explanation=sentence, known=known)

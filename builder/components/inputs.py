@@ -55,6 +55,8 @@ class ComponentInputs:
     """Digest of the file that locks them, and the version of Python; empty without."""
     build: str = ""
     """Identity of the image in which the stage ``build`` runs; empty where that is the base."""
+    trust: str = ""
+    """``UNTRUSTED`` where versions.yaml is not trusted: such an image is never taken for one that is."""
     format: str = _FORMAT
 
     @property

@@ -15,13 +15,16 @@ from builder.plan.decide import UNTRUSTED, Reason
 from builder.sources.debian.source import DebianSource
 from builder.store.images import TOOLKIT_PREFIX, list_images
 
-_ID_LENGTH = 16
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from builder.config.model import Component
     from builder.kernel import Arch
     from builder.plan.project import Project
     from builder.sources.provider import PackageSource
+    from builder.store.images import Image
+
+_ID_LENGTH = 16
 
 
 def as_trusted(component: Component, project: Project) -> Component:
@@ -41,8 +44,10 @@ class PlannedComponents:
     sources: dict[str, ComponentSource] = field(default_factory=dict)
 
 
-def plan_components(project: Project, selector: ComponentSelector, *, force: bool = False) -> PlannedComponents:
-    """Read the components and decide; starts no process but one listing of the container store.
+def plan_components(
+    project: Project, selector: ComponentSelector, *, force: bool = False, images: Mapping[str, Image] | None = None
+) -> PlannedComponents:
+    """Read the components and decide; ``images`` are those of the container store, where they were listed just now.
 
     Raises:
         UsageError: nothing is called so; or a source cannot be read.
@@ -55,7 +60,8 @@ def plan_components(project: Project, selector: ComponentSelector, *, force: boo
     declarations = {item.declaration.name: item.declaration for item in items}
     sources = {name: read_component(declaration) for name, declaration in declarations.items()}
     candidates = [_candidate(project, item, sources[item.declaration.name]) for item in items]
-    plan = plan_of(candidates, evidence=project.journal.components, images=list_images(), force=force)
+    found = list_images() if images is None else images
+    plan = plan_of(candidates, evidence=project.journal.components, images=found, force=force)
     return PlannedComponents(plan=plan, sources=sources)
 
 
@@ -94,7 +100,8 @@ def _candidate(project: Project, item: ComponentItem, source: ComponentSource) -
         licenses=content_id([list(row) for row in source.license_digests]),
         base=base,
         wheels=source.wheels_digest,
-        build=f"{UNTRUSTED} {build}" if project.untrusted else build,
+        build=build,
+        trust=UNTRUSTED if project.untrusted else "",
     )
     return ComponentCandidate(item=item, inputs=inputs)
 

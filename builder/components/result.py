@@ -9,7 +9,7 @@ from builder.errors import EXIT_OK, EXIT_SEVERAL_CLASSES, FailureClass
 from builder.plan.decide import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from builder.components.decide import ComponentDecision
     from builder.errors import Failure
@@ -26,6 +26,15 @@ class ComponentResult:
     duration_s: float = 0.0
     failure: Failure | None = None
     evidence: ComponentEvidence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentReport:
+    """Results in the order of the plan; no run id where there was no work."""
+
+    results: Sequence[ComponentResult] = ()
+    wall_s: float = 0.0
+    run_id: str = ""
 
 
 def result_without_work(decision: ComponentDecision) -> ComponentResult:

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.components.planning import PlannedComponents, plan_components
-from builder.components.result import ComponentResult, result_without_work
+from builder.components.result import ComponentReport, ComponentResult, result_without_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from builder.components.decide import ComponentSelector
     from builder.plan.project import Project
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentReport:
-    """Results in the order of the plan; no run id where there was no work."""
-
-    results: Sequence[ComponentResult] = ()
-    wall_s: float = 0.0
-    run_id: str = ""
 
 
 def build_project_components(
@@ -47,7 +37,8 @@ def _carry_out(
 ) -> tuple[str, dict[str, ComponentResult]]:
     # A run that has nothing to do opens nothing, and need not wait for what opens it.
     from builder.build.equipment import clear_leftovers  # noqa: PLC0415
-    from builder.components.build import build_components, open_component_workshop  # noqa: PLC0415
+    from builder.components.build import build_components  # noqa: PLC0415
+    from builder.components.workshop import open_component_workshop  # noqa: PLC0415
     from builder.evidence.journal import make_run_id  # noqa: PLC0415
     from builder.host.disk import Demand, check_disk, check_writable  # noqa: PLC0415
     from builder.host.locks import hold_project  # noqa: PLC0415

@@ -37,6 +37,11 @@ def make_run_id(prefix: str = "") -> str:
     return f"{prefix}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
+def time_stamp() -> str:
+    """Return the time as records have it (RFC 3339, UTC, seconds)."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 class Journal:
     """The journal file of a work folder; safe to append to from several threads."""
 
@@ -56,7 +61,7 @@ class Journal:
         self._read()
 
     def record(self, evidence: CellEvidence) -> None:
-        line = json.dumps({"type": "cell", **asdict(evidence)}, separators=(",", ":"))
+        line = json.dumps({"type": "cell", "cell": evidence.cell, **asdict(evidence)}, separators=(",", ":"))
         with self._guard:
             self._append(line)
             self.cells[evidence.cell] = evidence
@@ -68,7 +73,8 @@ class Journal:
             self._keep_boot(evidence)
 
     def record_component(self, evidence: ComponentEvidence) -> None:
-        line = json.dumps({"type": "component", **asdict(evidence)}, separators=(",", ":"))
+        named = {"type": "component", "component": evidence.component}
+        line = json.dumps({**named, **asdict(evidence)}, separators=(",", ":"))
         with self._guard:
             self._append(line)
             self.components[evidence.component] = evidence

@@ -46,16 +46,13 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellEvidence:
-    """The latest word about a cell. ``timings`` are seconds by stage; ``inputs`` are what its key is made of.
+class ImageEvidence:
+    """The latest word about an image that was to be made. ``inputs`` are what its key is made of.
 
-    ``digest`` is that of its image in every registry, ``stored`` that of the same image in this container store, which
-    keeps layers unpacked.
+    ``digest`` is that of the image in every registry, ``stored`` that of the same image in this container store, which
+    keeps layers unpacked. ``timings`` are seconds by stage.
     """
 
-    cell: str
-    driver: str
-    kernel: str
     key: str
     outcome: CellOutcome
     inputs: Mapping[str, str]
@@ -69,16 +66,25 @@ class CellEvidence:
     stored: str = ""
     base_layers: Mapping[str, PackedLayer] = field(default_factory=dict)
     """Layers of a base image that stay as its own registry has them, by diff id."""
-    modules: tuple[ModuleRecord, ...] = ()
-    firmware: tuple[FileRecord, ...] = ()
-    signers: tuple[str, ...] = ()
-    """SHA-256 fingerprints of the certificates whose signatures were verified in the final image."""
     commits: tuple[SourceCommit, ...] = ()
     """Where its source and its project came from, as far as they lie in repositories."""
     failure: Failure | None = None
     log: str = ""
     derived: bool = False
     """The image was there and its evidence was not: it was proven again. When, by whom it was built is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellEvidence(ImageEvidence):
+    """The latest word about a cell."""
+
+    cell: str
+    driver: str
+    kernel: str
+    modules: tuple[ModuleRecord, ...] = ()
+    firmware: tuple[FileRecord, ...] = ()
+    signers: tuple[str, ...] = ()
+    """SHA-256 fingerprints of the certificates whose signatures were verified in the final image."""
 
 
 BOOT_STRENGTHS = ("any", "secure", "signed")
@@ -174,31 +180,16 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentEvidence:
-    """The latest word about a component image. Fields that cells have, too, are those of ``CellEvidence``."""
+class ComponentEvidence(ImageEvidence):
+    """The latest word about a component image."""
 
     component: str
     """``ComponentItem.id``."""
     arch: str
-    key: str
-    outcome: CellOutcome
-    inputs: Mapping[str, str]
-    run: str
-    finished: str
-    started: str = ""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    image: str = ""
-    digest: str = ""
-    stored: str = ""
     size: int = 0
-    """Bytes of all layers, unpacked."""
-    base_layers: Mapping[str, PackedLayer] = field(default_factory=dict)
+    """Bytes of all files, unpacked."""
     wheels: tuple[WheelRecord, ...] = ()
     self_test: SelfTest | None = None
-    commits: tuple[SourceCommit, ...] = ()
-    failure: Failure | None = None
-    log: str = ""
-    derived: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from builder.evidence.records import CellEvidence, CellOutcome
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from builder.evidence.records import BootEvidence
+    from builder.evidence.records import BootEvidence, ImageEvidence
     from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell, LeftOut
 
@@ -424,7 +424,6 @@ def _what_changed(now: Mapping[str, str], before: Mapping[str, str]) -> str:
     return " and ".join(changed) or "its image, its kernel or its test"
 
 
-# In the order of what a vendor would call the cause when several inputs changed together.
 _CHANGES = (
     ("source", Reason.SOURCE_CHANGED, "the driver's source changed"),
     ("containerfile", Reason.CONTAINERFILE_CHANGED, "the Containerfile changed"),
@@ -438,16 +437,39 @@ _CHANGES = (
 
 
 def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> tuple[Reason, str]:
+    packages = _describe_packages(previous.inputs.get("packages", ""), inputs.packages) if previous else ""
+    more = [(Reason.PACKAGES_CHANGED, packages)] if packages else []
+    return explain_build(asdict(inputs), key, previous, _CHANGES, more=more)
+
+
+Change = tuple[str, Reason, str]
+"""An input by its name, and what it is called when it changed."""
+
+
+def explain_build(
+    now: Mapping[str, str],
+    key: str,
+    previous: ImageEvidence | None,
+    changes: Iterable[Change],
+    *,
+    more: Sequence[tuple[Reason, str]] = (),
+) -> tuple[Reason, str]:
+    """Say why an image that is not in the store is to be built.
+
+    Args:
+        now: its inputs.
+        key: made of them.
+        previous: what is on record of the last build.
+        changes: in the order of what a vendor would call the cause when several inputs changed together.
+        more: further causes that are known to be there.
+    """
     if previous is None:
         return Reason.NEVER_BUILT, "no build of it is known here"
-    now = asdict(inputs)
-    changed = [(reason, text) for name, reason, text in _CHANGES if previous.inputs.get(name, "") != now[name]]
-    if packages := _describe_packages(previous.inputs.get("packages", ""), inputs.packages):
-        changed.append((Reason.PACKAGES_CHANGED, packages))
-    if changed:
-        return changed[0][0], " and ".join(text for _, text in changed)
+    changed = [(reason, text) for name, reason, text in changes if previous.inputs.get(name, "") != now[name]]
+    if causes := [*changed, *more]:
+        return causes[0][0], " and ".join(text for _, text in causes)
     if previous.key != key:
-        return Reason.FORMAT_CHANGED, "kmodsmith itself builds cells differently now"
+        return Reason.FORMAT_CHANGED, "kmodsmith itself builds such images differently now"
     if previous.outcome is CellOutcome.FAILED:
         failure = previous.failure.code if previous.failure else "no reason recorded"
         return Reason.FAILED_BEFORE, f"its last build failed ({failure})"

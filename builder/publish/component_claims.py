@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from builder.errors import FormatError
-from builder.foreign import Parsed, parse_data
+from builder.foreign import Parsed, parse_data, pick_object
 from builder.image.labels import COMPONENT_LABEL, KEY_LABEL, SOURCE_LABEL
 from builder.publish.attest.component_statements import COMPONENT_BUILD_TYPE, CONTRACT_TEST, SELF_TEST
 
@@ -50,11 +50,11 @@ def check_provenance(predicate: Mapping[str, Any], contents: ImageContents, plat
     Raises:
         FormatError: they differ.
     """
-    definition = _object(predicate, "buildDefinition")
-    external, internal = _object(definition, "externalParameters"), _object(definition, "internalParameters")
+    definition = pick_object(predicate, "buildDefinition")
+    external, internal = pick_object(definition, "externalParameters"), pick_object(definition, "internalParameters")
     labels = contents.labels
     trees = [item for item in _list(definition, "resolvedDependencies") if item.get("name") == "source"]
-    source = str(_object(trees[0], "digest").get("kmodsmithTree")) if trees else ""
+    source = str(pick_object(trees[0], "digest").get("kmodsmithTree")) if trees else ""
     said = {
         "build type": (str(definition.get("buildType")), COMPONENT_BUILD_TYPE),
         "component": (str(external.get("component")), labels.get("name", "")),
@@ -68,7 +68,7 @@ def check_provenance(predicate: Mapping[str, Any], contents: ImageContents, plat
     for what, (stated, found) in said.items():
         if stated != found:
             raise FormatError(f"provenance says {what} {stated!r}, the image says {found!r}")
-    builder = _object(_object(predicate, "runDetails"), "builder").get("id")
+    builder = pick_object(pick_object(predicate, "runDetails"), "builder").get("id")
     return f"component {external['component']} {external['version']}, built by {builder}"
 
 
@@ -109,13 +109,6 @@ def check_tests(result: str | None, passed: Sequence[str], failed: Sequence[str]
     if missing:
         raise FormatError(f"it did not pass {', '.join(missing)}; it passed {', '.join(passed) or 'nothing'}")
     return f"passed {', '.join(passed)}"
-
-
-def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    if not isinstance(value, dict):
-        raise FormatError(f"its {key} is missing")
-    return value
 
 
 def _list(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

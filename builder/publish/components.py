@@ -68,13 +68,13 @@ def _stays_here(decision: ComponentDecision) -> PublishResult:
 def find_lists(project: Project, wanted: Sequence[ComponentDecision]) -> list[PublishableList]:
     """Return the lists that the wanted images have a part in, with all of their members, whatever was selected."""
     names = tuple(dict.fromkeys(decision.item.declaration.name for decision in wanted))
-    found = []
-    for name in names:
-        members = plan_components(project, ComponentSelector(names=(name,))).plan.decisions
-        items = tuple(make_publishable(project, decision) for decision in members)
-        title = members[0].item.id.partition("/")[0]
-        found.append(PublishableList(name=members[0].item.names[1], title=title, members=items))
-    return found
+    members: dict[str, list[Publishable]] = {}
+    for decision in plan_components(project, ComponentSelector(names=names)).plan.decisions:
+        members.setdefault(decision.item.names[1], []).append(make_publishable(project, decision))
+    return [
+        PublishableList(name=name, title=items[0].title.partition("/")[0], members=tuple(items))
+        for name, items in members.items()
+    ]
 
 
 def make_publishable(project: Project, decision: ComponentDecision) -> Publishable:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.digest import sha256_of
 from builder.errors import CellError, FailureClass, FormatError, SourceError
+from builder.evidence.journal import time_stamp
 from builder.evidence.records import PublishEvidence
 from builder.host.once import Once
 from builder.host.run import check_stop
@@ -251,7 +251,7 @@ class Publisher:
         def state() -> Statements:
             repository = f"{image.host}/{image.repository}"
             statement = make_statement(repository, image.reference, SIGNATURE_PREDICATE, {})
-            return Statements(by_kind={SIGNATURE_PREDICATE: statement}, made=_now())
+            return Statements(by_kind={SIGNATURE_PREDICATE: statement}, made=time_stamp())
 
         return self._tools.attester.complete(image, index, [wanted.name], wanted.predicates, state)
 
@@ -333,7 +333,7 @@ class Publisher:
         self._tools.journal.record_publish(
             PublishEvidence(
                 cell=result.title, key=key, name=name, digest=digest, run=self._tools.run_id,
-                finished=_now(), bytes_sent=result.bytes_sent,
+                finished=time_stamp(), bytes_sent=result.bytes_sent,
                 replaced=replaced, reason=reason,
             )
         )  # fmt: skip
@@ -351,7 +351,3 @@ def _tell(result: PublishResult, work: Callable[[], PublishResult]) -> PublishRe
     except (SourceError, FormatError) as error:
         hint = f" ({error.hint})" if error.hint else ""
         return replace(result, status=PublishStatus.UNKNOWN, why=f"{error.message}{hint}")
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

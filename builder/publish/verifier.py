@@ -17,7 +17,7 @@ from pydantic import Field
 from builder.digest import sha256_of
 from builder.errors import FormatError
 from builder.evidence.records import boot_strength, is_strong_enough
-from builder.foreign import Parsed, parse_data, read_json
+from builder.foreign import Parsed, parse_data, pick_object, read_json
 from builder.image.contents import LayerCache, list_modules, read_exported
 from builder.image.labels import KERNEL_LABEL, KEY_LABEL, TOOLKIT_LABEL
 from builder.publish.attachments import WRONG, OccupiedError
@@ -292,8 +292,11 @@ class Verifier:
         statement = self._open(image, PROVENANCE_PREDICATE)
         if is_component(contents):
             return check_provenance(statement.predicate, contents, platform)
-        definition = _object(statement.predicate, "buildDefinition")
-        external, internal = _object(definition, "externalParameters"), _object(definition, "internalParameters")
+        definition = pick_object(statement.predicate, "buildDefinition")
+        external, internal = (
+            pick_object(definition, "externalParameters"),
+            pick_object(definition, "internalParameters"),
+        )
         labels = contents.labels
         stated = str(definition.get("buildType"))
         said = {
@@ -308,7 +311,7 @@ class Verifier:
         for what, (stated, found) in said.items():
             if stated != found:
                 raise FormatError(f"provenance says {what} {stated!r}, the image says {found!r}")
-        builder = _object(_object(statement.predicate, "runDetails"), "builder").get("id")
+        builder = pick_object(pick_object(statement.predicate, "runDetails"), "builder").get("id")
         return f"built for {external['kernel']} by {builder}"
 
     def _verify_sbom(self, image: Pullspec, contents: ImageContents) -> str:
@@ -403,10 +406,3 @@ def _count_listed(content: bytes) -> int:
     """Return how many images a list has, those without a platform included."""
     listed = read_json(content, "the list").get("manifests")
     return len(listed) if isinstance(listed, list) else 0
-
-
-def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    if not isinstance(value, dict):
-        raise FormatError(f"its {key} is missing")
-    return value

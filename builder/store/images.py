@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import CommandError, FormatError, UsageError
+from builder.errors import CellError, CommandError, FailureClass, FormatError, UsageError
 from builder.foreign import read_json, read_value
 from builder.host.locks import own_store, share_store
 from builder.host.run import Command, find_tool, run
@@ -53,6 +53,24 @@ def list_images() -> dict[str, Image]:
 def tag_image(image: str, *names: str) -> None:
     """Give names to an image; by its id, so that it is the one that was looked at, whoever moved its names since."""
     run(Command(argv=("buildah", "tag", image, *names), environment={"GOGC": "off"})).check()
+
+
+def name_image(image: Image, *names: str) -> None:
+    """Give names to an image, by its id, and look whether they stand for the very image that was looked at.
+
+    Raises:
+        CellError: one of them stands for another image: somebody else named it at the same time.
+    """
+    tag_image(image.id, *names)
+    # The name that people use carries no key: others may move it to another image, which has its own key.
+    for name in names:
+        if (named := find_image(name)) != image:
+            raise CellError(
+                FailureClass.INFRASTRUCTURE,
+                "image-replaced",
+                f"{name} stands for {named.digest}, and the image that was proven is {image.digest}: another run, or "
+                "somebody by hand, gave its name away at the same time",
+            )
 
 
 def read_digest(name: str) -> str:

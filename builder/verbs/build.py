@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.build.runs import BuildReport, build_project
-from builder.components.runs import ComponentReport, build_project_components
+from builder.components.result import ComponentReport
 from builder.plan.planning import BootOptions
 from builder.verbs.options import (
     BOOT_OPTION,
@@ -53,7 +53,7 @@ def build(
         from builder.publish.elsewhere import find_elsewhere  # noqa: PLC0415 - httpx takes long to import
 
         elsewhere = find_elsewhere
-    chosen = choose_components(selectors, components)
+    chosen = choose_components(session.project, selectors, components)
     report = BuildReport(results=(), wall_s=0.0, run_id="")
     if not components:
         report = build_project(
@@ -62,6 +62,8 @@ def build(
         )  # fmt: skip
     images = ComponentReport()
     if chosen:
+        from builder.components.runs import build_project_components  # noqa: PLC0415 - projects without pay nothing
+
         say = partial(session.err.print, markup=False, highlight=False, soft_wrap=True)
         images = build_project_components(session.project, chosen, say, force=force)
     return tell_results(session, report, as_json=as_json, images=images)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.components.decide import ComponentSelector
 from builder.errors import UsageError
 from builder.kernel import Arch, Variant
 from builder.plan.matrix import Selector
@@ -17,7 +16,9 @@ from builder.plan.matrix import Selector
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from builder.components.decide import ComponentSelector
     from builder.emit.artefact import Option
+    from builder.plan.project import Project
     from builder.verbs.session import Session
 
 
@@ -130,8 +131,8 @@ def _distrust(context: click.Context, _option: click.Parameter, wanted: bool, *,
     )  # fmt: skip
 
 
-def choose_components(options: dict[str, Any], names: tuple[str, ...]) -> ComponentSelector | None:
-    """Return which component images are meant; None where kernels or drivers were named, and so only cells are.
+def choose_components(project: Project, options: dict[str, Any], names: tuple[str, ...]) -> ComponentSelector | None:
+    """Return which component images are meant; None where kernels or drivers were named, or there are no components.
 
     Raises:
         UsageError: both were named.
@@ -139,8 +140,10 @@ def choose_components(options: dict[str, Any], names: tuple[str, ...]) -> Compon
     of_cells = [name for name in ("group", "driver", "kernel", "variant") if options[_KEYS.get(name, name)]]
     if names and of_cells:
         raise UsageError(f"--component and --{of_cells[0]} exclude each other: component images have no kernels")
-    if of_cells:
+    if of_cells or not (names or project.config.components):
         return None
+    from builder.components.decide import ComponentSelector  # noqa: PLC0415 - projects without them pay nothing
+
     return ComponentSelector(names=names, arches=tuple(Arch(name) for name in options["arches"]))
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from builder.components.decide import ComponentPlan
-from builder.components.planning import plan_components
 from builder.plan.decide import Plan
 from builder.plan.planning import BootOptions, plan_project
 from builder.show.components import emit_component_plan, emit_component_plan_summary
@@ -44,19 +43,24 @@ def plan(
     plan --kernel '6.12*' --variant rt
     plan --component device-plugin
     """
-    chosen = choose_components(selectors, components)
-    images = plan_components(session.project, chosen, force=force).plan if chosen else ComponentPlan()
-    wide = session.out.width >= WIDE
+    chosen = choose_components(session.project, selectors, components)
     planned = None
     if not components:
         planned = plan_project(
             session.project, make_selector(selectors), force=force, retry_failed=retry_failed,
             boot=BootOptions(when=when),
         )  # fmt: skip
+    images = ComponentPlan()
+    if chosen:
+        from builder.components.planning import plan_components  # noqa: PLC0415 - projects without them pay nothing
+
+        known = planned.images if planned else None
+        images = plan_components(session.project, chosen, force=force, images=known).plan
     if as_json:
         plan, predicted_s, workers = (planned.plan, planned.predicted_s, planned.workers) if planned else _NO_CELLS
         session.out.file.write(emit_plan_json(plan, predicted_s, workers, images))
         return
+    wide = session.out.width >= WIDE
     if planned:
         session.out.print(emit_plan_table(planned.plan, wide=wide))
         sentence = emit_plan_summary(planned.plan, planned.predicted_s, planned.workers)

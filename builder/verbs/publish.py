@@ -47,7 +47,7 @@ def publish(
     publish --force 'mydriver-1.4.0/*' --reason 'the key of 1.4.0 leaked'
     """
     force = Force(cells=forced, reason=reason)
-    chosen = choose_components(selectors, components)
+    chosen = choose_components(session.project, selectors, components)
     results: list[PublishResult] = []
     images: list[PublishResult] = []
     with show_progress(session.err, "images published") as progress:

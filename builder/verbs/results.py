@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.build.result import exit_code_of as exit_code_of_cells
-from builder.components.result import exit_code_of
-from builder.components.runs import ComponentReport
+from builder.components.result import ComponentReport, exit_code_of
 from builder.show.components import emit_component_causes, emit_component_results
 from builder.show.junit import emit_junit
 from builder.show.report import emit_results_json

@@ -53,7 +53,6 @@ def test_what_needed_no_work_has_a_result_of_what_is_on_record() -> None:
         action=Action.SKIP,
         reason=Reason.UP_TO_DATE,
         explanation="e",
-        digest=known.digest,
         known=known,
     )
     result = result_without_work(up_to_date)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builder.components import build as component_build
-from builder.components.build import component_labels
 from builder.components.decide import ComponentSelector
 from builder.components.inputs import ComponentInputs, ComponentItem
+from builder.components.make import component_labels
 from builder.components.planning import plan_components
 from builder.config.model import Component
 from builder.evidence.records import CellOutcome, ComponentEvidence, SelfTest, WheelRecord

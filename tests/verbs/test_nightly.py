@@ -25,7 +25,7 @@ class _KilledError(BaseException):
     """In place of SIGKILL, which would take the tests along."""
 
 
-@pytest.mark.parametrize("point", ["tag_image", "find_image", "Journal.record"])
+@pytest.mark.parametrize("point", ["store.images.tag_image", "store.images.find_image", "build.cells.Journal.record"])
 def test_a_run_that_is_killed_between_two_steps_is_finished_by_the_next_night(
     bench: Bench,
     registry: FakeRegistry,
@@ -36,14 +36,14 @@ def test_a_run_that_is_killed_between_two_steps_is_finished_by_the_next_night(
         raise _KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"builder.build.cells.{point}", killed)
+        patch.setattr(f"builder.{point}", killed)
         with pytest.raises(_KilledError):
             bench.run("build", "--kernel", _KERNEL)
     before = bench.started_builds()
     code, out, err = bench.run("nightly", "--json", "--kernel", _KERNEL)
     assert (code, [item["status"] for item in json.loads(out)["published"]]) == (0, ["published"]), err
     assert f"1.2.0-{_KERNEL}" in registry.final_tags
-    assert bench.started_builds() == before + (point == "tag_image"), "what was proven is not built again"
+    assert bench.started_builds() == before + (point == "store.images.tag_image"), "what was proven is not built again"
     assert bench.run("nightly", "--kernel", _KERNEL)[0] == 0
 
 

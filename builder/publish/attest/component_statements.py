@@ -14,13 +14,13 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import ComponentScope
 from cyclonedx.model.contact import OrganizationalEntity
 
-from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
-from builder.publish.attest.sbom import NAMESPACE, SBOM_PREDICATE, describe_image, describe_input, render, unique
+from builder.publish.attest.sbom import NAMESPACE, describe_image, describe_input, render, unique
 from builder.publish.attest.statements import (
-    PROVENANCE_PREDICATE,
-    TEST_PREDICATE,
     describe_commit,
     describe_dependency,
+    describe_run,
+    describe_trees,
+    state,
 )
 from builder.sources.provider import BuildInput
 
@@ -57,33 +57,13 @@ class ComponentFacts:
 
 def make_component_statements(facts: ComponentFacts) -> dict[str, bytes]:
     """Return a component image's statements by predicate type."""
-    predicates: dict[str, dict[str, Any]] = {
-        SIGNATURE_PREDICATE: {},
-        PROVENANCE_PREDICATE: make_component_provenance(facts),
-        SBOM_PREDICATE: make_component_sbom(facts),
-        TEST_PREDICATE: make_component_test_result(facts),
-    }
-    return {
-        kind: make_statement(facts.repository, facts.digest, kind, predicate) for kind, predicate in predicates.items()
-    }
+    provenance, sbom = make_component_provenance(facts), make_component_sbom(facts)
+    return state(facts.repository, facts.digest, provenance, sbom=sbom, tests=make_component_test_result(facts))
 
 
 def make_component_provenance(facts: ComponentFacts) -> dict[str, Any]:
     """Return SLSA provenance: what was asked for, everything that went in, and who built it when."""
     evidence, inputs = facts.evidence, facts.evidence.inputs
-    trees = [
-        {"name": name, "uri": f"urn:kmodsmith:{name}:{facts.name}@{facts.version}", "digest": {algorithm: digest}}
-        for name, algorithm, digest in (
-            ("source", "kmodsmithTree", inputs.get("source", "")),
-            ("containerfile", "sha256", inputs.get("containerfile", "")),
-        )
-        if digest
-    ]
-    run = {
-        "invocationId": evidence.run,
-        **({"startedOn": evidence.started} if evidence.started else {}),
-        "finishedOn": evidence.finished,
-    }
     return {
         "buildDefinition": {
             "buildType": COMPONENT_BUILD_TYPE,
@@ -102,18 +82,14 @@ def make_component_provenance(facts: ComponentFacts) -> dict[str, Any]:
                 **({"derived": "yes"} if evidence.derived else {}),
             },
             "resolvedDependencies": [
-                *trees,
+                *describe_trees(f"{facts.name}@{facts.version}", inputs),
                 *map(describe_commit, evidence.commits),
                 *(describe_dependency(item, "base") for item in facts.base),
                 *(describe_dependency(item, "build") for item in facts.build),
                 *(describe_dependency(_describe_wheel(item), "python-package") for item in evidence.wheels),
             ],
         },
-        "runDetails": {
-            "builder": {"id": facts.builder, "version": {"kmodsmith": facts.builder_version}},
-            # Of an image whose evidence was lost, nobody knows which run built it, and when.
-            "metadata": {} if evidence.derived else run,
-        },
+        "runDetails": describe_run(evidence, facts.builder, facts.builder_version),
     }
 
 

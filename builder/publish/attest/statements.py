@@ -12,8 +12,10 @@ from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
 from builder.publish.attest.sbom import SBOM_PREDICATE, make_sbom
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from builder.drivers.commit import SourceCommit
-    from builder.evidence.records import CellEvidence
+    from builder.evidence.records import ImageEvidence
     from builder.publish.attest.facts import CellFacts
     from builder.sources.provider import BuildInput
 
@@ -30,15 +32,22 @@ CELL_PREDICATES = (SIGNATURE_PREDICATE, PROVENANCE_PREDICATE, SBOM_PREDICATE, TE
 
 def make_statements(facts: CellFacts) -> dict[str, bytes]:
     """Return a cell's statements by predicate type."""
+    return state(
+        facts.repository, facts.digest, make_provenance(facts), sbom=make_sbom(facts), tests=make_test_result(facts)
+    )
+
+
+def state(
+    repository: str, digest: str, provenance: dict[str, Any], *, sbom: dict[str, Any], tests: dict[str, Any]
+) -> dict[str, bytes]:
+    """Return statements about an image by predicate type: all that ``CELL_PREDICATES`` names."""
     predicates: dict[str, dict[str, Any]] = {
         SIGNATURE_PREDICATE: {},
-        PROVENANCE_PREDICATE: make_provenance(facts),
-        SBOM_PREDICATE: make_sbom(facts),
-        TEST_PREDICATE: make_test_result(facts),
+        PROVENANCE_PREDICATE: provenance,
+        SBOM_PREDICATE: sbom,
+        TEST_PREDICATE: tests,
     }
-    return {
-        kind: make_statement(facts.repository, facts.digest, kind, predicate) for kind, predicate in predicates.items()
-    }
+    return {kind: make_statement(repository, digest, kind, predicate) for kind, predicate in predicates.items()}
 
 
 def make_provenance(facts: CellFacts) -> dict[str, Any]:
@@ -53,18 +62,6 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
         **({"compiledFor": inputs["compiled_for"]} if inputs.get("compiled_for") else {}),
         "recipe": dict(facts.recipe),
     }
-    trees = [
-        {
-            "name": name,
-            "uri": f"urn:kmodsmith:{name}:{evidence.driver}@{facts.driver_version}",
-            "digest": {algorithm: digest},
-        }
-        for name, algorithm, digest in (
-            ("source", "kmodsmithTree", inputs.get("source", "")),
-            ("containerfile", "sha256", inputs.get("containerfile", "")),
-        )
-        if digest
-    ]
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
@@ -79,24 +76,35 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
                 **({"derived": "yes"} if evidence.derived else {}),
             },
             "resolvedDependencies": [
-                *trees,
+                *describe_trees(f"{evidence.driver}@{facts.driver_version}", inputs),
                 *map(describe_commit, evidence.commits),
                 *(describe_dependency(item, "toolkit") for item in facts.toolkit),
                 *(describe_dependency(item, "build-package") for item in facts.packages),
                 *(describe_dependency(item, "base") for item in facts.base),
             ],
         },
-        "runDetails": {
-            "builder": {"id": facts.builder, "version": {"kmodsmith": facts.builder_version}},
-            # Of an image whose evidence was lost, nobody knows which run built it, and when.
-            "metadata": {} if evidence.derived else _describe_run(evidence),
-        },
+        "runDetails": describe_run(evidence, facts.builder, facts.builder_version),
     }
 
 
-def _describe_run(evidence: CellEvidence) -> dict[str, Any]:
+def describe_trees(named: str, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return source and Containerfile as resolved dependencies; ``named`` is what they are of, and its version."""
+    known = (("source", "kmodsmithTree"), ("containerfile", "sha256"))
+    return [
+        {"name": name, "uri": f"urn:kmodsmith:{name}:{named}", "digest": {algorithm: digest}}
+        for name, algorithm in known
+        if (digest := inputs.get(name, ""))
+    ]
+
+
+def describe_run(evidence: ImageEvidence, builder: str, version: str) -> dict[str, Any]:
+    """Return who built an image and when; of one whose evidence was lost, nobody knows which run it was."""
     started = {"startedOn": evidence.started} if evidence.started else {}
-    return {"invocationId": evidence.run, **started, "finishedOn": evidence.finished}
+    known = {"invocationId": evidence.run, **started, "finishedOn": evidence.finished}
+    return {
+        "builder": {"id": builder, "version": {"kmodsmith": version}},
+        "metadata": {} if evidence.derived else known,
+    }
 
 
 def describe_commit(commit: SourceCommit) -> dict[str, Any]:
