@@ -38,7 +38,9 @@ _SOURCE_STAGES = {"toolkit": "toolkit-unreadable", "boot": "kernel-unreadable", 
 # A second try in a moment would be answered the same; wrong passwords even lock accounts.
 _LASTING = frozenset({"access-refused", "host"})
 # What the same inputs need not fail at again: what was not understood, and bounds, which are no inputs.
-_PASSING = frozenset({"unknown", "timeout", "memory-limit", "processes-limit", "disk-limit", DRIVER_EXCLUDES})
+_PASSING = frozenset(
+    {"unknown", "timeout", "memory-limit", "processes-limit", "disk-limit", "output-limit", DRIVER_EXCLUDES}
+)
 _MACHINE = {
     errno.ENOSPC: "disk-full",
     errno.EDQUOT: "disk-full",

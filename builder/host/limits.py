@@ -29,6 +29,8 @@ _NUMBERS = itertools.count()
 _MOST_FILES = 2_000_000
 # Looks are half a second apart: ten seconds.
 _COUNTS_EVERY = 20
+# The loudest kernel builds print some MiB.
+_MOST_PRINTED = 256 * _MIB
 # Below this much free disk nothing else on the machine works any more.
 _RESERVE_BYTES = 256 * _MIB
 
@@ -233,8 +235,8 @@ class DiskWatch:
         self._looks = 0
         self.hit: LimitHit | None = None
 
-    def look(self) -> str:
-        """Return why the compile has to stop, or nothing."""
+    def look(self, log: Path | None = None) -> str:
+        """Return why the compile has to stop, or nothing; ``log`` is the file that gets what it prints."""
         usage = os.statvfs(self._folders[0])
         free = usage.f_bavail * usage.f_frsize
         self._free_bytes = max(self._free_bytes, free)
@@ -243,7 +245,10 @@ class DiskWatch:
         used, files = self._free_bytes - free, self._free_files - usage.f_favail
         if used > self._limit or files > _MOST_FILES or self._looks % _COUNTS_EVERY == 0:
             self._count()
-        elif free < _RESERVE_BYTES <= self._free_bytes:
+        if log is not None and log.exists() and log.stat().st_size > _MOST_PRINTED:
+            sentence = f"it printed more than {_MOST_PRINTED // _MIB} MiB"
+            self.hit = LimitHit(failure_class=FailureClass.COMPILE, code="output-limit", sentence=sentence)
+        elif self.hit is None and free < _RESERVE_BYTES <= self._free_bytes:
             sentence = f"only {free // _MIB} MiB of disk are left at {self._folders[0]}"
             self.hit = LimitHit(failure_class=FailureClass.INFRASTRUCTURE, code="disk-full", sentence=sentence)
         return self.hit.sentence if self.hit else ""

@@ -19,7 +19,7 @@ import re
 import tempfile
 import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,7 +204,7 @@ class Room:
             argv=(*(self._group.prefix if self._group else ()), *_own_users(), *self._enclose(inner, mounts)),
             log_file=log_file,
             timeout_s=timeout_s,
-            watch=self._watch.look,
+            watch=partial(self._watch.look, log_file),
             shown=tuple(argv),
         )
 

@@ -146,6 +146,7 @@ def test_an_error_of_the_system_is_said_in_a_sentence(error: OSError, sentence: 
         (FailureClass.COMPILE, "memory-limit", False),
         (FailureClass.COMPILE, "processes-limit", False),
         (FailureClass.COMPILE, "disk-limit", False),
+        (FailureClass.COMPILE, "output-limit", False),
         (FailureClass.COMPILE, "unknown", False),
         (FailureClass.COMPILE, "driver-excludes", False),
         (TOOLKIT, "compiler-crash", False),

@@ -34,6 +34,20 @@ def test_a_disk_that_runs_full_is_nobodys_fault(tmp_path: Path) -> None:
     assert (watch.hit.failure_class, watch.hit.code) == ("infrastructure", "disk-full")
 
 
+def test_what_is_printed_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log lies outside of the folders that are counted, and may be on another disk."""
+    monkeypatch.setattr(limits_module, "_MOST_PRINTED", 1000)
+    (tmp_path / "room").mkdir()
+    watch, log = DiskWatch([tmp_path / "room"], 2**60), tmp_path / "log"
+    assert watch.look(log) == watch.look() == ""
+    log.write_bytes(bytes(1000))
+    assert watch.look(log) == ""
+    log.write_bytes(bytes(1001))
+    assert "it printed more than" in watch.look(log)
+    assert watch.hit is not None
+    assert (watch.hit.failure_class, watch.hit.code) == ("compile", "output-limit")
+
+
 def _usage(free_mib: int) -> os.statvfs_result:
     return os.statvfs_result((2**20, 2**20, 2**30, free_mib, free_mib, 2**30, 2**30, 2**30, 0, 255))
 

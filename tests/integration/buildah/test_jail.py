@@ -228,9 +228,10 @@ def test_a_compile_sees_no_environment_but_its_own(lab: _Lab) -> None:
         ({"compile_memory": 96}, "dd if=/dev/zero of=/dev/null bs=400M count=1; cat /dev/zero | tail", "memory-limit"),
         ({"compile_processes": 64}, "bomb() { bomb | bomb & }; bomb; sleep 2; exit 1", "processes-limit"),
         ({"compile_disk": 64}, "dd if=/dev/zero of=big bs=1M count=60; dd if=/dev/zero of=b2 bs=1M count=60; sleep 60", "disk-limit"),
+        ({}, "yes it prints without an end", "output-limit"),
         ({"compile_disk": 64}, "cd /out; dd if=/dev/zero of=big bs=1M count=60; dd if=/dev/zero of=b2 bs=1M count=60; sleep 60", "disk-limit"),
     ],
-    ids=["memory", "fork bomb", "disk", "disk of the results"],
+    ids=["memory", "fork bomb", "disk", "log", "disk of the results"],
 )  # fmt: skip
 def test_a_compile_cannot_use_up_the_machine(lab: _Lab, limits: dict[str, Any], make: str, code: str) -> None:
     lab.configure(make=make, **limits)
