@@ -20,7 +20,7 @@ from builder.image.labels import (
     VARIANT_LABEL,
 )
 from builder.plan.decide import UNTRUSTED
-from builder.store.build import ran_something
+from builder.store.build import find_mistake, ran_something
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,8 @@ def assemble_image(
             "the last stage of its Containerfile runs a command: the final image is made by copying alone",
             hint="let the stage 'build' do it, and leave what comes out below /out",
         )
+    if not outcome and (mistake := find_mistake(outcome.stderr)):
+        raise CellError(FailureClass.COMPILE, "containerfile", mistake)
     if not outcome:
         last_line = next(reversed(outcome.stderr.strip().splitlines()), "")
         raise CellError(

@@ -20,7 +20,7 @@ from builder.errors import CellError, FailureClass
 from builder.evidence.compile_log import classify_compile_log
 from builder.host.run import check_stop, run
 from builder.image.labels import COMPONENT_LABEL, KEY_LABEL, SOURCE_LABEL, UNTRUSTED_LABEL
-from builder.store.build import BUILD_STAGE, ImageBuild, ran_something
+from builder.store.build import BUILD_STAGE, ImageBuild, find_mistake, ran_something
 from builder.store.images import Image, find_image, name_image, remove_images
 from builder.store.result_folder import read_result, write_result
 
@@ -36,14 +36,6 @@ if TYPE_CHECKING:
 # Names that a Containerfile of a component uses; docs/components.md explains them to its authors.
 RESULT_STAGE, WHEELS, LICENSES = "result", "wheels", "licenses"
 _BUILD_STAGES = re.compile(rf"(?im)^[ \t]*FROM[ \t][^\n]*[ \t]AS[ \t]+({BUILD_STAGE})[ \t\r]*$")
-# What a Containerfile asks for and is not there is its author's fault; a store that fails is not.
-_AUTHORS = re.compile(
-    r"no such file or directory|no items matching|no stage or image found|unknown instruction|could not find"
-    r"|dockerfile parse error|was not found in the provided dockerfile|requires at least",
-    re.IGNORECASE,
-)
-# How buildah words a step that copies and cannot: no command of the stage was even started.
-_COPIES = re.compile(r'(?m)^Error: (building at STEP "(?:COPY|ADD) .*)$')
 # What the log's reader says of these is about kernels and their toolkits.
 _LACKS = frozenset({"missing-header", "missing-tool"})
 _NAME_PACKAGE = "name the package that has it in the component's 'build_packages', or take a 'build_image' with it"
@@ -129,9 +121,8 @@ def _compile(build: ImageBuild, contents: Mapping[str, Path], target: Path) -> P
         outcome = run(build.compile(room, contents=contents))
         if not outcome:
             room.raise_limit()
-            if copied := _COPIES.search(outcome.stderr):
-                sentence = f"its Containerfile cannot be followed: {copied[1]}"
-                raise CellError(FailureClass.COMPILE, "containerfile", sentence)
+            if mistake := find_mistake(outcome.stderr):
+                raise CellError(FailureClass.COMPILE, "containerfile", mistake)
             ended = outcome.explain()
             failure = classify_compile_log(outcome.stderr, exit_explanation=ended)
             if failure.code in _LACKS:
@@ -171,11 +162,10 @@ def _assemble(
             "the stage of its Containerfile that is the image runs a command: images are put together by copying alone",
             hint=f"let a stage named '{BUILD_STAGE}' do it, and copy from '{RESULT_STAGE}' what it leaves in /out",
         )
-    lines = [line for line in outcome.stderr.strip().splitlines() if line.strip()]
-    detail = lines[-1] if lines else outcome.explain()
-    if _AUTHORS.search(detail):
-        raise CellError(FailureClass.COMPILE, "containerfile", f"its Containerfile cannot be followed: {detail}")
-    raise CellError(FailureClass.INFRASTRUCTURE, "assemble", f"buildah {outcome.explain()}", detail=detail)
+    if mistake := find_mistake(outcome.stderr):
+        raise CellError(FailureClass.COMPILE, "containerfile", mistake)
+    last_line = next(reversed(outcome.stderr.strip().splitlines()), "")
+    raise CellError(FailureClass.INFRASTRUCTURE, "assemble", f"buildah {outcome.explain()}", detail=last_line)
 
 
 def _prove(

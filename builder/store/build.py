@@ -8,6 +8,7 @@ the mount where they are proven and signed. (Exporting a stage instead of mounti
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -36,6 +37,13 @@ _ANNOTATED = frozenset({CELL_LABEL, KEY_LABEL, KERNEL_LABEL})
 _ENVIRONMENT = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
 # What would be started for a RUN. An image is put together on the container store itself, by copying and nothing else.
 REFUSING_RUNTIME = "/usr/bin/false"
+_FETCHES = re.compile(r'^Error: building at STEP "ADD [^"]*\b(https?|git|ssh)://')
+# A store that fails, or a full disk, is worded otherwise.
+_MISTAKES = re.compile(
+    rf"{_FETCHES.pattern}|no such file or directory|no items matching|no stage or image found|unknown instruction"
+    r"|could not find|dockerfile parse error|was not found in the provided dockerfile|requires at least",
+    re.IGNORECASE,
+)
 _NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -46,6 +54,18 @@ def ran_something(log: str) -> bool:
     """
     said = f"\n{log}".rpartition("\n+ ")[2].splitlines()
     return any(REFUSING_RUNTIME in line for line in said if not line.startswith(("buildah ", "STEP ")))
+
+
+def find_mistake(log: str) -> str:
+    """Return what a Containerfile asks for and cannot have, in buildah's words; empty where something else is wrong.
+
+    What a command of it said is not looked at: it may say anything.
+    """
+    last = next((line for line in reversed(log.splitlines()) if line.startswith("Error: ")), "")
+    if last.startswith('Error: building at STEP "RUN') or not _MISTAKES.search(last):
+        return ""
+    why = "; no build has a network" if _FETCHES.search(last) else ""
+    return f"its Containerfile cannot be followed: {last.removeprefix('Error: ')}{why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

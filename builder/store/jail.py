@@ -215,7 +215,8 @@ class Room:
             CellError: the limit; its class is the driver's, unless the disk itself ran full.
         """
         if hit := self._watch.hit:
-            raise CellError(hit.failure_class, hit.code, f"compile was stopped: {hit.sentence}", hint=_LIMIT_HINT)
+            hint = None if hit.code == "output-limit" else _LIMIT_HINT
+            raise CellError(hit.failure_class, hit.code, f"it was stopped: {hit.sentence}", hint=hint)
         sentences = {
             "memory": f"it needed more than {self._limits.memory_bytes >> 20} MiB of memory",
             "processes": f"it started more than {self._limits.processes} processes at once",

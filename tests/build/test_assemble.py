@@ -71,6 +71,7 @@ def test_an_image_is_known_by_its_id(fake_tools: FakeTools, tmp_path: Path) -> N
         (REFUSING_RUNTIME, FailureClass.COMPILE, "last-stage-runs"),
         (f"+ buildah build --runtime {REFUSING_RUNTIME} .\nError: locked", FailureClass.INFRASTRUCTURE, "assemble"),
         ("Error: database is locked", FailureClass.INFRASTRUCTURE, "assemble"),
+        ("Error: COPY --from=x: no stage or image found with that name", FailureClass.COMPILE, "containerfile"),
     ],
 )
 def test_only_a_last_stage_that_runs_something_is_the_drivers_fault(

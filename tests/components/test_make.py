@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,7 +102,7 @@ def test_a_containerfile_is_its_authors_and_a_store_is_not(
     parts: Parts, says: str, failure: tuple[int, str, str]
 ) -> None:
     parts.offer()
-    parts.hook("assemble", f"echo {json.dumps(says)!r} | cat >&2; exit 3")
+    parts.hook("assemble", f"printf '%s' {shlex.quote(says)} >&2; exit 3")
     assert _failure(parts)[:3] == failure
     assert parts.started() == (3 if failure[1] == "infrastructure" else 1), "only what may pass is tried again"
 

@@ -9,7 +9,7 @@ import pytest
 from builder.host.bounds import Limits
 from builder.kernel import Arch, parse_kernel_version
 from builder.store import jail as jail_module
-from builder.store.build import REFUSING_RUNTIME, ImageBuild, ran_something
+from builder.store.build import REFUSING_RUNTIME, ImageBuild, find_mistake, ran_something
 from builder.store.images import Store
 from builder.store.jail import Jail, Walls
 
@@ -156,6 +156,27 @@ _REFUSED = f"error running container: from {REFUSING_RUNTIME} creating container
 )
 def test_what_refuses_commands_is_also_in_the_command_itself(log: str, ran: bool) -> None:
     assert ran_something(log) is ran
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ('Error: building at STEP "COPY a /": checking: stat: "/a": no such file or directory', "COPY a /"),
+        ('Error: building at STEP "ADD https://x.test/a /": dial tcp: lookup x.test on [::1]:53', "no build has a network"),
+        ('Error: building at STEP "ADD --chown=1:1 git://x.test/a /": dial tcp', "no build has a network"),
+        ('Error: The target "x" was not found in the provided Dockerfile', "target"),
+        ('Error: building at STEP "RUN cat b || echo no such file or directory": exit status 1', ""),
+        ('Error: building at STEP "COPY a /": write /a: no space left on device', ""),
+        ('Error: building at STEP "ADD a.tar /": open /store/x: input/output error', ""),
+        ("Error: open /store/images.lock: permission denied", ""),
+        ("no such file or directory", ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_a_containerfile_cannot_have_is_told_from_what_a_machine_lacks(last: str, words: str) -> None:
+    said = find_mistake(f"STEP 1/2: FROM a\n{last}\n")
+    assert words in said
+    assert bool(said) is bool(words)
 
 
 def _together(build: ImageBuild, target: str = "") -> tuple[str, ...]:

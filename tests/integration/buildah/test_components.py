@@ -147,6 +147,13 @@ def test_cells_and_components_are_selected_apart(site: _Site) -> None:
         ({}, _LIBRARY.replace("COPY --from=licenses / /licenses/\n", ""), "licenses-folder-empty", "licence"),
         ({}, _LIBRARY.replace("/src/hello.c", "-include absent.h /src/hello.c"), "missing-header", "absent.h"),
         ({}, _LIBRARY.replace("hello.c /src/", "absent.c /src/"), "containerfile", "absent.c"),
+        ({}, f"{_LIBRARY}ADD https://pypi.org/robots.txt /\n", "containerfile", "no build has a network"),
+        (
+            {},
+            _LIBRARY.replace("RUN mkdir", "ADD https://pypi.org/robots.txt /src/\nRUN mkdir"),
+            "containerfile",
+            "network",
+        ),
         ({"target": "nowhere"}, _LIBRARY, "containerfile", "nowhere"),
     ],
 )
