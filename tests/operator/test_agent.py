@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from grpclib.exceptions import GRPCError
 from kmod_operator.deviceplugin.metrics import Metrics
-from kmod_operator.devices.model import Description, Device, Health
+from kmod_operator.devices.model import Description, Device, DeviceNode, Health
 from kmod_operator.kubelet_api import deviceplugin_v1beta1_pb2 as api
 
 if TYPE_CHECKING:
@@ -326,6 +326,49 @@ def test_a_disk_that_is_full_makes_what_the_runtime_does_not_know_unwell(
     _run(work())
 
 
+def test_what_the_runtime_lost_while_the_disk_is_full_is_unwell(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        node.plug(0)
+        async with node.kubelet() as kubelet, node.agent(good_looks=1):
+            await kubelet.until(_last(n0=_WELL))
+
+            def sync(_descriptor: int) -> None:
+                raise OSError(28, "No space left on device")
+
+            with monkeypatch.context() as full:
+                full.setattr("kmod_operator.node.cdi_folder.os.fsync", sync)
+                node.cdi_file.unlink()
+                await kubelet.until(_last(n0=_UNWELL))
+            await kubelet.until(_last(n0=_WELL))
+
+    _run(work())
+
+
+@pytest.mark.parametrize(("injection", "health"), [("cdi", _UNWELL), ("nodes", _WELL)])
+def test_a_device_with_which_a_container_gets_nothing_is_not_the_runtimes(
+    node: FakeNode, injection: str, health: str
+) -> None:
+    """For its sake the runtime would leave out the whole file, and with it the devices beside it."""
+
+    class Bare(_Difficult):
+        def describe(self, device: Device) -> Description:
+            return Description() if device.id == "bare" else super().describe(device)
+
+    async def work() -> None:
+        source = Bare()
+        source.found = [Device(id="a"), Device(id="bare")]
+        async with node.kubelet() as kubelet, node.agent(source=source, injection=injection):
+            await kubelet.until(lambda kubelet: kubelet.lists[-1:] == [{"a": _WELL, "bare": health}])
+            if injection == "cdi":
+                assert [one["name"] for one in json.loads(node.cdi_file.read_text())["devices"]] == ["a"]
+                with pytest.raises(GRPCError, match="bare is not healthy: its class describes nothing"):
+                    await kubelet.allocate("bare")
+
+    _run(work())
+
+
 class _Difficult:
     """A source that does as it is told."""
 
@@ -344,7 +387,7 @@ class _Difficult:
     def describe(self, device: Device) -> Description:
         if device.id == "odd":
             raise ValueError("odd one")
-        return Description()
+        return Description(nodes=(DeviceNode(path="/dev/null"),))
 
 
 def test_what_a_source_raises_makes_devices_unwell_and_nothing_ends(

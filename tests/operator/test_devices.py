@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +26,7 @@ from kmod_operator.devices.source import NoSourceError, load_source
 from kmod_operator.node.cdi_folder import CdiFolder
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
 _GOOD, _BAD = Health(well=True), Health(well=False, reason="no answer")
 
@@ -108,29 +111,61 @@ def test_the_runtimes_file_says_all_of_a_device() -> None:
     assert spec == {
         "cdiVersion": "0.6.0",
         "kind": "x.example/a",
-        "devices": [{"name": "a", "containerEdits": edits}, {"name": "b", "containerEdits": {}}],
-    }
+        "devices": [{"name": "a", "containerEdits": edits}],
+    }, "a device without edits would have the runtime leave out the whole file"
+
+
+def _file(name: str) -> Description:
+    return Description(nodes=(DeviceNode(path=f"/dev/{name}"),))
 
 
 def test_the_runtimes_file_is_written_where_it_differs_and_over_no_link(tmp_path: Path) -> None:
     folder = CdiFolder(tmp_path, "x.example/a")
     file, other = tmp_path / "x.example-a.json", tmp_path / "other"
     other.write_text("precious")
-    folder.write({"a": Description()})
+    folder.write({"a": _file("a")})
     identity = file.stat()
-    folder.write({"a": Description()})
+    folder.write({"a": _file("a")})
     assert file.stat() == identity, "nothing to do"
     file.unlink()
     file.symlink_to(other)
-    folder.write({"a": Description()})
+    folder.write({"a": _file("a")})
     assert not file.is_symlink()
-    (tmp_path / ".x.example-a.json.new").symlink_to(other)
-    with pytest.raises(OSError, match="symbolic links"):
-        folder.write({"b": Description()})
+    devices = {"a": _file("a"), "b": _file("b"), "c": Description()}
+    assert folder.unknown(devices) == ["b", "c"]
+    assert folder.unknown({"a": _file("other")}) == ["a"]
+
+
+def test_what_lies_where_the_runtimes_file_is_made_is_not_written_to_and_not_waited_for(tmp_path: Path) -> None:
+    folder = CdiFolder(tmp_path, "x.example/a")
+    other, fresh = tmp_path / "other", tmp_path / ".x.example-a.json.new"
+    other.write_text("precious")
+    traps: list[Callable[[], None]] = [
+        lambda: fresh.symlink_to(other),
+        lambda: fresh.hardlink_to(other),
+        lambda: os.mkfifo(fresh),
+    ]
+    for number, put in enumerate(traps):
+        put()
+        folder.write({f"d{number}": _file("a")})
+        assert folder.unknown({f"d{number}": _file("a")}) == []
     assert other.read_text() == "precious"
-    assert folder.knows("a", Description())
-    assert not folder.knows("b", Description())
-    assert not folder.knows("a", Description(numa_node=1))
+    fresh.mkdir()
+    with pytest.raises(OSError, match="directory|permitted"):
+        folder.write({"b": _file("b")})
+
+
+def test_the_runtime_knows_nothing_of_a_file_that_is_gone_or_anothers(tmp_path: Path) -> None:
+    folder = CdiFolder(tmp_path, "x.example/a")
+    file = tmp_path / "x.example-a.json"
+    assert folder.unknown({"a": _file("a")}) == ["a"]
+    folder.write({"a": _file("a")})
+    file.write_text("{}")
+    assert folder.unknown({"a": _file("a")}) == ["a"]
+    folder.write({"a": _file("a")})
+    assert folder.unknown({"a": _file("a")}) == []
+    file.unlink()
+    assert folder.unknown({"a": _file("a")}) == ["a"]
 
 
 _NAMES = st.lists(st.sampled_from([f"d{number}" for number in range(8)]), unique=True)
@@ -309,17 +344,128 @@ def test_a_list_that_never_comes_is_not_known() -> None:
     asyncio.run(work())
 
 
-@pytest.mark.parametrize("error", [ValueError("x\ny" * 1000), TimeoutError(), OSError(5, "Input/output error")])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("x\ny" * 1000), TimeoutError(), OSError(5, "Input/output error"), StopIteration(), SystemExit(3)],
+)
 def test_what_is_raised_becomes_a_sentence(error: Exception) -> None:
     class Raises(_Hangs):
         def discover(self) -> list[Device]:
             raise error
 
     async def work() -> None:
-        with pytest.raises(LookError, match="which devices there are is not known") as caught:
-            await Looker(Raises(), limit_s=5).look()
+        looker = Looker(Raises(), limit_s=5)
+        for _ in range(2):  # it is asked again, and not taken for one that has not answered yet
+            with pytest.raises(
+                LookError, match=f"which devices there are is not known: {type(error).__name__}"
+            ) as caught:
+                await looker.look()
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 400
+
+    asyncio.run(work())
+
+
+class _Says(_Hangs):
+    """One that says at once what it is told to."""
+
+    def __init__(self, devices: Iterable[Any], description: Any = None, health: Any = _GOOD) -> None:
+        super().__init__()
+        self._answers = devices, description or Description(), health
+
+    def discover(self) -> Any:
+        return self._answers[0]
+
+    def describe(self, device: Device) -> Any:
+        return self._answers[1] if device.id == "odd" else Description()
+
+    def check(self, device: Device) -> Any:
+        return self._answers[2] if device.id == "odd" else _GOOD
+
+
+def _look_once(source: _Hangs) -> tuple[list[Seen], list[str]]:
+    return asyncio.run(Looker(source, limit_s=5).look())
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        (3, "3, which is no Description"),
+        (Description(nodes=(DeviceNode(path=Path("/dev/a")),)), "is no text, and cannot be a whole path"),  # type: ignore[arg-type]
+        (Description(nodes=(DeviceNode(path="dev/a"),)), "cannot be a whole path"),
+        (Description(nodes=(DeviceNode(path=""),)), "cannot be a whole path"),
+        (Description(nodes=(DeviceNode(path="/dev/\udcff"),)), "cannot be a whole path"),
+        (Description(nodes=(DeviceNode(path="/dev/a", permissions="rx"),)), "which are of 'r', 'w' and 'm'"),
+        (Description(nodes=(DeviceNode(path="/dev/a", permissions=""),)), "which are of 'r', 'w' and 'm'"),
+        (Description(nodes=("/dev/a",)), "is no DeviceNode"),  # type: ignore[arg-type]
+        (Description(nodes="/dev/a"), "which is no tuple"),  # type: ignore[arg-type]
+        (Description(mounts=(Mount(host_path="", container_path="/a"),)), "cannot be a whole path"),
+        (Description(mounts=(Mount(host_path="/a", container_path="a"),)), "cannot be a whole path"),
+        (Description(mounts=(("/a", "/a"),)), "is no Mount"),  # type: ignore[arg-type]
+        (Description(environment={"": "x"}), "cannot be a variable's name"),
+        (Description(environment={"A=B": "x"}), "cannot be a variable's name"),
+        (Description(environment={"A": 1}), "is no text, and cannot be a variable's value"),  # type: ignore[dict-item]
+        (Description(environment={"A": "\0"}), "cannot be a variable's value"),
+        (Description(environment=None), "are dictionaries"),  # type: ignore[arg-type]
+        (Description(properties=None), "are dictionaries"),  # type: ignore[arg-type]
+        (Description(numa_node="1"), "no number, and cannot be a NUMA node"),  # type: ignore[arg-type]
+        (Description(numa_node=True), "no number, and cannot be a NUMA node"),
+        (Description(numa_node=-1), "a NUMA node is a number from 0 to 1023"),
+        (Description(numa_node=10**30), "a NUMA node is a number from 0 to 1023"),
+    ],
+)
+def test_what_kubelet_or_the_runtime_would_not_take_is_one_devices_fault(description: Any, told: str) -> None:
+    seen, _ = _look_once(_Says([Device(id="odd"), Device(id="good")], description))
+    assert [(one.device.id, one.health.well) for one in seen] == [("odd", False), ("good", True)]
+    assert told in seen[0].health.reason
+    assert seen[0].description is None
+
+
+def test_lists_in_place_of_tuples_are_taken_as_they_are_now() -> None:
+    nodes, environment = [DeviceNode(path="/dev/a")], {"A": "1\n2"}
+    said = Description(nodes=nodes, environment=environment, numa_node=1023)  # type: ignore[arg-type]
+    ((one,), _) = _look_once(_Says([Device(id="odd")], said))
+    nodes.clear()
+    environment.clear()
+    assert one.description == Description(nodes=(DeviceNode(path="/dev/a"),), environment={"A": "1\n2"}, numa_node=1023)
+
+
+@pytest.mark.parametrize(
+    ("health", "told"),
+    [
+        (None, "None, which is no Health"),
+        (True, "True, which is no Health"),
+        (Health(well="no"), "well is True or False"),  # type: ignore[arg-type]
+        (Health(well=True, reason=None), "the reason is text"),  # type: ignore[arg-type]
+        (Health(well=False, reason="a \udcff\n b"), "a ? b"),
+        (Health(well=False, reason="x" * 10_000), f"{'x' * 300}..."),
+    ],
+)
+def test_a_reason_can_be_told_and_truth_is_no_text(health: Any, told: str) -> None:
+    seen, _ = _look_once(_Says([Device(id="odd"), Device(id="good")], Description(), health))
+    assert [(one.device.id, one.health.well) for one in seen] == [("odd", False), ("good", True)]
+    assert told in seen[0].health.reason
+
+
+def test_names_that_are_no_text_and_lists_without_an_end() -> None:
+    seen, refused = _look_once(_Says([Device(id=3), Device(id=["a"]), Device(id="good")]))  # type: ignore[arg-type]
+    assert [one.device.id for one in seen] == ["good"]
+    assert [line.partition(" cannot")[0] for line in refused] == ["3", "['a']"]
+    seen, refused = _look_once(_Says(itertools.repeat(Device(id="a"))))
+    assert [one.device.id for one in seen] == ["a"]
+    seen, refused = _look_once(_Says(Device(id=f"d{number}") for number in itertools.count()))
+    assert (len(seen), refused) == (1024, ["more than 1024 devices: the others are left out"])
+
+
+def test_a_pod_that_may_have_no_more_threads_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+    async def work() -> None:
+        with pytest.raises(LookError, match="is not known: it cannot be asked: can't start new thread"):
+            await Looker(_Says([]), limit_s=5).look()
 
     asyncio.run(work())
 

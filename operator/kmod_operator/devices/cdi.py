@@ -29,8 +29,15 @@ def cdi_name(kind: str, device: str) -> str:
 
 
 def cdi_spec(kind: str, devices: Iterable[tuple[str, Description]]) -> str:
-    """Return the file's content; nothing but devices decides it."""
-    listed = [{"name": name, "containerEdits": _edits(description)} for name, description in sorted(devices, key=_name)]
+    """Return the file's content; nothing but devices decides it.
+
+    A device with which a container gets nothing is left out: for its sake the runtime would leave out the whole file.
+    """
+    listed = [
+        {"name": name, "containerEdits": _edits(description)}
+        for name, description in sorted(devices, key=_name)
+        if description.gives_something
+    ]
     return json.dumps({"cdiVersion": _VERSION, "kind": kind, "devices": listed}, indent=1, sort_keys=True) + "\n"
 
 

@@ -6,8 +6,10 @@ import asyncio
 import threading
 import time
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kmod_operator.devices.answers import read_description, read_health, sentence
 from kmod_operator.devices.inventory import Seen
 from kmod_operator.devices.model import Description, Device, Health, is_device_id
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _MOST_DEVICES = 1024
+# Of a list that never ends; more than the above, because some of it may be wrong or said twice.
+_MOST_LISTED = 4096
 _AT_ONCE = 128
-_MOST_WORDS = 300
 
 
 class LookError(Exception):
@@ -28,6 +31,10 @@ class LookError(Exception):
 
 class _UnansweredError(Exception):
     pass
+
+
+class _RaisedError(Exception):
+    """What a source raised, in words: it may be what a future does not take, such as StopIteration."""
 
 
 @dataclass
@@ -56,27 +63,25 @@ class Looker:
             LookError: the source does not say which there are.
         """
         try:
-            found = await self._ask("", lambda: list(self._source.discover()))
-            devices, refused = _sort(found)
-        except _UnansweredError as error:
+            found = await self._ask("", lambda: list(islice(self._source.discover(), _MOST_LISTED)))
+        except (_UnansweredError, _RaisedError) as error:
             raise LookError(f"which devices there are is not known: {error}") from error
-        except Exception as error:
-            raise LookError(f"which devices there are is not known: {_words(error)}") from error
+        devices, refused = _sort(found)
         return list(await asyncio.gather(*map(self._look_at, devices))), refused
 
     async def _look_at(self, device: Device) -> Seen:
         try:
             async with self._room:
                 description, health = await self._ask(device.id, lambda: self._describe_and_check(device))
-        except _UnansweredError as error:
+        except (_UnansweredError, _RaisedError) as error:
             description, health = None, Health(well=False, reason=f"how well it is, is not known: {error}")
         return Seen(device=device, description=description, health=health)
 
     def _describe_and_check(self, device: Device) -> tuple[Description | None, Health]:
         description: Description | None = None
         try:
-            description = _be(Description, self._source.describe(device))
-            health = _be(Health, self._source.check(device))
+            description = read_description(self._source.describe(device))
+            health = read_health(self._source.check(device))
         except Exception as error:  # noqa: BLE001 - as above
             return description, Health(well=False, reason=f"how well it is, is not known: {_words(error)}")
         return description, health
@@ -87,27 +92,20 @@ class Looker:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_T] = loop.create_future()
         answer.add_done_callback(_forget)
-        threading.Thread(target=_answer, args=(loop, answer, work), daemon=True).start()
+        try:
+            threading.Thread(target=_answer, args=(loop, answer, work), daemon=True).start()
+        except RuntimeError as error:  # the pod has as many as it may have
+            raise _UnansweredError(f"it cannot be asked: {error}") from error
         self._open[name] = _Question(answer=answer, begun=time.monotonic())
         try:
             found = await asyncio.wait_for(asyncio.shield(answer), self._limit_s)
         except TimeoutError:
-            if answer.done():  # the source itself raised it
-                self._open.pop(name, None)
-                raise
             raise _UnansweredError(f"no answer for {self._limit_s:.0f} s") from None
-        except Exception:
+        except _RaisedError:
             self._open.pop(name, None)
             raise
         self._open.pop(name, None)
         return found
-
-
-def _be(kind: type[_T], found: object) -> _T:
-    """Return what a partner's class returned, where it is what it promised."""
-    if not isinstance(found, kind):
-        raise TypeError(f"it returned {found!r:.100}, which is no {kind.__name__}")
-    return found
 
 
 def _forget(answer: asyncio.Future[Any]) -> None:
@@ -118,18 +116,18 @@ def _forget(answer: asyncio.Future[Any]) -> None:
 
 def _answer(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Any], work: Callable[[], object]) -> None:
     result: object = None
-    failure: Exception | None = None
+    failure: _RaisedError | None = None
     try:
         result = work()
-    except Exception as error:  # noqa: BLE001 - it goes to whoever asked
-        failure = error
+    except BaseException as error:  # noqa: BLE001 - it goes to whoever asked, who would wait for ever
+        failure = _RaisedError(_words(error))
     try:
         loop.call_soon_threadsafe(_settle, answer, result, failure)
     except RuntimeError:  # the loop has ended meanwhile
         return
 
 
-def _settle(answer: asyncio.Future[Any], result: object, failure: Exception | None) -> None:
+def _settle(answer: asyncio.Future[Any], result: object, failure: _RaisedError | None) -> None:
     if answer.done():
         return
     if failure:
@@ -157,6 +155,5 @@ def _sort(found: list[Any]) -> tuple[list[Device], list[str]]:
     return list(devices.values()), refused
 
 
-def _words(error: Exception) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}..."
+def _words(error: BaseException) -> str:
+    return sentence(f"{type(error).__name__}: {error}")

@@ -71,10 +71,24 @@ class Description:
     numa_node: int | None = None
     properties: Mapping[str, str | int | bool] = field(default_factory=dict)
 
+    @property
+    def gives_something(self) -> bool:
+        """Whether a container gets anything with it."""
+        return bool(self.nodes or self.mounts or self.environment)
 
-def is_device_id(text: str) -> bool:
+
+def is_device_id(text: object) -> bool:
     """Tell whether a name can be a device's, for kubelet and for the Container Device Interface.
 
     Source of the form: the specification of CDI, "device name".
     """
-    return _ID.fullmatch(text) is not None
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def is_text(value: str) -> bool:
+    """Tell whether it can be sent: Python's text may hold halves of characters, as of names that are not UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

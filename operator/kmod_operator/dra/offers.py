@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kmod_operator.devices.model import Version
+from kmod_operator.devices.model import Version, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ def _attributes(entry: Entry) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     found: dict[str, Mapping[str, Any]] = {}
     wrong = []
     description = entry.description
-    if isinstance(description.numa_node, int) and not isinstance(description.numa_node, bool):
+    if description.numa_node is not None:
         found[_NUMA] = {"int": description.numa_node}
     for key, value in description.properties.items():
         name = str(key)
@@ -115,18 +115,9 @@ def _value(value: object) -> Mapping[str, Any] | None:
         return {"int": value} if -_INT64 <= value < _INT64 else None
     if isinstance(value, str):
         is_version = isinstance(value, Version)
-        if len(value.encode(errors="replace")) > _LONGEST_VALUE or not _is_text(value):
+        if len(value.encode(errors="replace")) > _LONGEST_VALUE or not is_text(value):
             return None
         if is_version:
             return {"version": str(value)} if _VERSION.fullmatch(value) else None
         return {"string": value}
     return None
-
-
-def _is_text(value: str) -> bool:
-    """Tell whether it can be sent: Python's text may hold halves of characters."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -35,14 +35,22 @@ class CdiFolder:
         if content == self._content and self._identity is not None and self._identity == identify(self._file):
             return
         fresh = self._file.with_name(f".{self._file.name}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(fresh, flags, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123 - a link is not followed
+        fresh.unlink(missing_ok=True)
+        # Made anew: what else lies there, a link or a pipe that nobody reads, is not written to and not waited for.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(fresh, flags, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._file)  # at once: the runtime never sees a half
         self._content, self._known, self._identity = content, dict(devices), identify(self._file)
 
-    def knows(self, name: str, description: Description) -> bool:
-        """Tell whether the runtime gives a container this with a device."""
-        return self._known.get(name) == description
+    def unknown(self, devices: Mapping[str, Description]) -> list[str]:
+        """Return which of these the runtime would not give a container: it knows what is in the file that we wrote."""
+        if self._identity is None or self._identity != identify(self._file):
+            return list(devices)
+        return [
+            name
+            for name, description in devices.items()
+            if not description.gives_something or self._known.get(name) != description
+        ]

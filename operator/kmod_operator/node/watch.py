@@ -69,15 +69,14 @@ class DeviceWatch:
     def _with_runtime(self, inventory: Inventory, runtime: CdiFolder) -> Inventory:
         """Write the runtime's file; a device that it does not know cannot be given."""
         present = {name: entry.description for name, entry in inventory.entries.items() if entry.present}
+        reason = "its class describes nothing that a container could get: no device file, no mount, no variable"
+        trouble = ""
         try:
             runtime.write(present)
         except OSError as error:
-            reason = f"the container runtime cannot be told of it: {error}"
-            self._troubles.note("runtime", reason)
-            unknown = [name for name, description in present.items() if not runtime.knows(name, description)]
-            return unwell(inventory, unknown, reason)
-        self._troubles.note("runtime", "")
-        return inventory
+            reason = trouble = f"the container runtime cannot be told of it: {error}"
+        self._troubles.note("runtime", trouble)
+        return unwell(inventory, runtime.unknown(present), reason)
 
     def _log_changes(self, inventory: Inventory) -> None:
         for change in changes(self.inventory, inventory):
