@@ -132,7 +132,7 @@ class Transcript:
         """Take one line; returns whether it was a report."""
         text = _CONTROL.sub("", line).rstrip()
         if dropped := _DROPPED.search(text):
-            self._fault(FaultKind.LOST, f"the kernel dropped {dropped[1]} messages before the console printed them")
+            self.fault(FaultKind.LOST, f"the kernel dropped {dropped[1]} messages before the console printed them")
         if not text:
             return False
         match = _RECORD.match(text)
@@ -150,13 +150,14 @@ class Transcript:
             self._kernel(match[3])
         return False
 
-    def _fault(self, kind: FaultKind, sentence: str) -> None:
+    def fault(self, kind: FaultKind, sentence: str) -> None:
+        """Take down what is wrong with what was said."""
         self.faults[Fault(kind, sentence)] = None
 
     def _kernel(self, text: str) -> None:
         self._kept += 1
         if self._kept > _MOST_KEPT_LINES:
-            self._fault(FaultKind.LOST, f"the kernel said more than the {_MOST_KEPT_LINES} lines that are kept")
+            self.fault(FaultKind.LOST, f"the kernel said more than the {_MOST_KEPT_LINES} lines that are kept")
             return
         if self._current is not None:
             log = self.steps[self._current]
@@ -169,10 +170,10 @@ class Transcript:
         if place < self._spent and (place, word) == self._long_report:
             pass
         elif place < self._spent:
-            self._fault(FaultKind.ORDER, f'"{word}" was reported with a word that was spent')
+            self.fault(FaultKind.ORDER, f'"{word}" was reported with a word that was spent')
             return
         elif place > self._spent:
-            self._fault(FaultKind.LOST, f'{place - self._spent} reports before "{text[:40]}" did not arrive')
+            self.fault(FaultKind.LOST, f'{place - self._spent} reports before "{text[:40]}" did not arrive')
         self._spent = max(self._spent, place + 1)
         self._long_report = (place, word) if word in _LONG_REPORTS else (-1, "")
         self._report(time, word, rest)
@@ -183,7 +184,7 @@ class Transcript:
                 self.has_started = True
             case "finish":
                 if self._current is not None:
-                    self._fault(FaultKind.ORDER, f"the end was reported while step {self._current} ran")
+                    self.fault(FaultKind.ORDER, f"the end was reported while step {self._current} ran")
                 self.has_finished = True
                 self._current = None
             case "fact":
@@ -202,7 +203,7 @@ class Transcript:
 
     def _begin(self, time: float, number: int) -> None:
         if self._current is not None or number in self.steps or number != len(self.steps) + 1:
-            self._fault(FaultKind.ORDER, f"step {number} began out of its order")
+            self.fault(FaultKind.ORDER, f"step {number} began out of its order")
             return
         self._current = number
         self.steps[number] = StepLog(began=time)
@@ -210,7 +211,7 @@ class Transcript:
     def _end(self, time: float, text: str) -> None:
         number, _, code = text.partition(" ")
         if number != str(self._current) or self._current is None or not _NUMBER.fullmatch(code):
-            self._fault(FaultKind.ORDER, f"step {number[:10]} ended, which did not run")
+            self.fault(FaultKind.ORDER, f"step {number[:10]} ended, which did not run")
             return
         log = self.steps[self._current]
         log.ended, log.code = time, int(code)
@@ -244,7 +245,7 @@ class Transcript:
         if _TAINT.fullmatch(taint):
             self.taints.append(int(taint))
         if not _NUMBER.fullmatch(counted):
-            self._fault(FaultKind.LOST, "the kernel's buffer was overwritten before it could be compared")
+            self.fault(FaultKind.LOST, "the kernel's buffer was overwritten before it could be compared")
         elif self._accounts > 1 and expected != sum_:
             sentence = f"the console has {lines} lines where the kernel's buffer had {int(counted)}"
-            self._fault(FaultKind.LOST, sentence if lines != int(counted) else f"{sentence}, and not the same ones")
+            self.fault(FaultKind.LOST, sentence if lines != int(counted) else f"{sentence}, and not the same ones")

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from builder.boot.qmp import Conversation
-from builder.boot.script import PLUGS, UNPLUGS
+from builder.boot.script import HOT_PLUGS, UNPLUGS
 from builder.errors import FormatError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Attended:
     def __init__(self, machine: Console, monitor: Monitor | None) -> None:
         self._machine = machine
         self._monitor = monitor
+        self._done: set[int] = set()
         self.write = machine.write
 
     def read(self, timeout_s: float) -> bytes | None:
@@ -116,11 +117,30 @@ class Attended:
 
     def begin(self, step: Step) -> None:
         """Do the host's part of a step: in the guest, it waits for the device to go or to come."""
+        if self._monitor is None or step.kind not in HOT_PLUGS:
+            return
         for claim in step.claims:
-            if step.kind in UNPLUGS and self._monitor is not None:
+            if step.kind in UNPLUGS:
                 self._monitor.unplug(claim.device)
-            elif step.kind in PLUGS and self._monitor is not None:
+            else:
                 self._monitor.plug(claim.device)
+
+    def end(self, step: Step) -> None:
+        """Take note of whether QEMU has done its part of a step that the guest says is over.
+
+        QEMU answers before the guest runs on, and a device of which it never said DEVICE_DELETED it does not give back.
+
+        Raises:
+            FormatError: as ``Monitor.advance``.
+        """
+        if self._monitor is not None:
+            self._monitor.advance()
+            if not self._monitor.is_waiting:
+                self._done.add(step.number)
+
+    def is_ahead(self, step: Step) -> bool:
+        """Tell whether a step that is over in the guest cannot be: QEMU had not done its part, or was never told to."""
+        return step.kind in HOT_PLUGS and step.number not in self._done
 
     def check_done(self) -> None:
         """Raises: FormatError: a step took too long, and it was QEMU that did not do its part."""

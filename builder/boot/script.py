@@ -53,7 +53,8 @@ class StepKind(StrEnum):
 
 
 UNPLUGS = frozenset({StepKind.TRY_UNPLUG, StepKind.UNPLUG})
-PLUGS = frozenset({StepKind.TRY_PLUG, StepKind.PLUG})
+HOT_PLUGS = UNPLUGS | {StepKind.TRY_PLUG, StepKind.PLUG}
+"""Steps that are the host's as well: it takes a device away, or gives it back."""
 # What the guest waits for, as ``init.sh`` spells it.
 _AWAITED = {
     StepKind.FIND_DEVICE: "there", StepKind.TRY_UNPLUG: "gone", StepKind.TRY_PLUG: "there", StepKind.BOUND: "bound",

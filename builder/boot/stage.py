@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from builder.boot.acceleration import EMULATION, KVM, Acceleration, Choice, GuestKind
 from builder.boot.confine import helper_limits, make_confine
-from builder.boot.console import Transcript
+from builder.boot.console import FaultKind, Transcript
 from builder.boot.devices import claim_devices
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import unpacked_kernel
@@ -24,12 +24,11 @@ from builder.boot.load_plan import LoadPlan, collect_requests, plan_loads
 from builder.boot.machine import ASK_WHERE, Guest, check_devices, emulator_of, find_firmware, make_command
 from builder.boot.monitor import Attended, open_monitor
 from builder.boot.script import (
+    HOT_PLUGS,
     IN_TREE_FOLDER,
     MODULE_FOLDER,
-    PLUGS,
     STRANGER_FOLDER,
     TEST_FOLDER,
-    UNPLUGS,
     UNSIGNED_FOLDER,
     Script,
     StepKind,
@@ -487,7 +486,7 @@ def _kernel_arguments(*, is_secure: bool) -> list[str]:
 def _run_once(prepared: _Prepared, request: BootRequest, choice: Choice) -> _Run:
     outcome = _Run(Transcript(prepared.words))
     request.log_file.parent.mkdir(parents=True, exist_ok=True)
-    is_monitored = any(step.kind in UNPLUGS for step in prepared.script.steps)
+    is_monitored = any(step.kind in HOT_PLUGS for step in prepared.script.steps)
     with request.log_file.open("wb") as log, open_monitor(is_wanted=is_monitored) as monitor:
         command = make_command(prepared.guest, choice.name, monitor=monitor.theirs if monitor else None)
         with follow(command) as machine:
@@ -498,6 +497,7 @@ def _run_once(prepared: _Prepared, request: BootRequest, choice: Choice) -> _Run
                 _watch(guest, outcome, prepared.script, request.settings, log.write, silence_s=choice.silence_s)
             except FormatError as error:
                 raise _infrastructure("no-hot-plug", error.message, request) from None
+            _check_pace(guest, outcome.transcript, prepared.script)
             if outcome.ending is Ending.DIED:
                 outcome.explanation = machine.explain_end()
     return outcome
@@ -519,19 +519,20 @@ def _watch(
     """
     steps = {step.number: step for step in script.steps}
     transcript = outcome.transcript
-    deadline = outcome.started_s + settings.timeouts.boot
+    patience_s: float = settings.timeouts.boot
+    deadline = outcome.started_s + patience_s
     step: int | None = None
     while not transcript.has_finished:
-        patience_s = deadline - time.monotonic()
+        left_s = deadline - time.monotonic()
         is_watched = silence_s is not None and not transcript.has_started
-        data = machine.read(min(patience_s, silence_s or 0.0) if is_watched else patience_s)
+        data = machine.read(min(left_s, silence_s or 0.0) if is_watched else left_s)
         if data is None:
             outcome.ending = Ending.TIMED_OUT
             if is_watched:
                 outcome.explanation = f"said nothing for {silence_s:g} s"
                 return
             machine.check_done()
-            outcome.explanation = f"was not done after {settings.timeouts.boot} s"
+            outcome.explanation = f"was not done after {patience_s:g} s"
             _ask_where(machine, outcome, write)
             return
         _feed(outcome, data, write)
@@ -540,17 +541,30 @@ def _watch(
             return
         if outcome.printed > _MOST_CONSOLE_BYTES:
             outcome.ending = Ending.FLOODED
+            outcome.explanation = f"printed more than {_MOST_CONSOLE_BYTES} bytes"
             return
         if transcript.has_started and outcome.came_up_s is None:
             outcome.came_up_s = time.monotonic() - outcome.started_s
         if transcript.has_started and transcript.current != step:
+            if step in steps:
+                machine.end(steps[step])
             step = transcript.current
             # Between steps the guest itself works: it takes stock before the first one.
             begun = steps.get(step or 0)
-            deadline = time.monotonic() + (begun.timeout_s if begun else settings.timeouts.boot)
+            patience_s = begun.timeout_s if begun else settings.timeouts.boot
+            deadline = time.monotonic() + patience_s
             if begun is not None:
                 machine.begin(begun)
     outcome.ending = Ending.FINISHED
+    outcome.explanation = "said that it was through"
+
+
+def _check_pace(machine: Attended, transcript: Transcript, script: Script) -> None:
+    """Take down which steps a guest reported as done that were not: what QEMU says of them, no guest can forge."""
+    for step in script.steps:
+        log = transcript.steps.get(step.number)
+        if log is not None and log.code is not None and machine.is_ahead(step):
+            transcript.fault(FaultKind.ORDER, f"{step} was reported as done before QEMU had done its part")
 
 
 def _ask_where(machine: Attended, outcome: _Run, write: Callable[[bytes], object]) -> None:
@@ -608,7 +622,7 @@ def _check_devices(outcome: _Run, prepared: _Prepared, request: BootRequest) -> 
         if step.kind in _CONTROL_STEPS and log is not None and log.code is None:
             code, what = _CONTROL_STEPS[step.kind]
             sentence = f"the guest with kernel {request.kernel} {what} {step.subject}, before the driver is loaded"
-            hint = "; boot.hot_plug: false leaves devices where they are" if step.kind in UNPLUGS | PLUGS else ""
+            hint = "; boot.hot_plug: false leaves devices where they are" if step.kind in HOT_PLUGS else ""
             raise _infrastructure(code, f"{sentence}: it {outcome.explanation}{hint}", request)
 
 

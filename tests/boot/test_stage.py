@@ -567,7 +567,15 @@ def test_the_host_takes_the_device_away_and_gives_it_back(
 @pytest.mark.parametrize(
     ("lines", "code", "words"),
     [
-        ([*_COMES_UP[:4], _STAY], "no-device", "does not find edu, before the driver is loaded"),
+        (
+            [*_COMES_UP[:4], _STAY],
+            "no-device", "does not find edu, before the driver is loaded: it was not done after 1 s",
+        ),
+        (
+            [*_COMES_UP[:4], ("print", "x" * 70_000), _STAY],
+            "no-device", "before the driver is loaded: it printed more than 65536 bytes",
+        ),
+        ([*_COMES_UP[:4], "finish"], "no-device", "before the driver is loaded: it said that it was through"),
         ([*_COMES_UP, "begin 2", *_GREET, *_answer(2), _STAY], "no-hot-plug", "does not let go of edu, before"),
         (
             [*_COMES_UP, "begin 2", *_GREET, *_answer(2), _GONE, "end 2 0", "begin 3", *_answer(3), _STAY],
@@ -586,7 +594,7 @@ def test_the_host_takes_the_device_away_and_gives_it_back(
         ([*_COMES_UP, "begin 2", *_GREET, _STAY], "no-hot-plug", "QEMU did not answer device_del edu within"),
         ([*_COMES_UP, "begin 2", _END], "no-hot-plug", "let go of edu, before the driver is loaded: it ended with exit"),
     ],
-    ids=["no device", "not gone", "not back", "still there", "refused", "no JSON", "silent", "no answer", "dead"],
+    ids=["no device", "flood", "passed over", "not gone", "not back", "still there", "refused", "no JSON", "silent", "no answer", "dead"],
 )  # fmt: skip
 def test_where_hot_plug_itself_does_not_work_nothing_is_said_of_the_driver(
     plugged: BootRequest, fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -595,6 +603,7 @@ def test_where_hot_plug_itself_does_not_work_nothing_is_said_of_the_driver(
     monkeypatch.setattr("builder.boot.script._TAKE_AWAY_S", 0.4)
     monkeypatch.setattr("builder.boot.monitor._PATIENCE_S", 0.3 if words.startswith("QEMU did not") else 30.0)
     monkeypatch.setattr(stage_module, "_ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(stage_module, "_MOST_CONSOLE_BYTES", 65_536)
     with pytest.raises(CellError, match=words) as caught:
         _boot(plugged, fake_tools, _speak(tmp_path, *lines))
     assert (caught.value.failure.failure_class, caught.value.failure.code) == ("infrastructure", code)
@@ -610,3 +619,24 @@ def test_a_driver_that_does_not_let_go_is_to_blame_itself(
     assert [problem.check for problem in report.verdict.problems] == [BootCheck.DEVICE_NOT_REMOVED]
     report = _boot(plugged, fake_tools, _speak(tmp_path, *begun, _END))
     assert [problem.check for problem in report.verdict.problems] == [BootCheck.GUEST_ENDED]
+
+
+@pytest.mark.parametrize(
+    ("between", "early"),
+    [
+        (["end 6 0", "begin 7", _BOUND, "end 7 0"], ["unplug-device edu", "plug-device edu"]),
+        ([_HEAR, "end 6 0", "begin 7", _BOUND, "end 7 0"], ["unplug-device edu", "plug-device edu"]),
+        ([*_answer(4), "end 6 0", "begin 7", _BOUND, "end 7 0"], ["plug-device edu"]),
+        ([*_answer(4), _GONE, "end 6 0", "begin 7", _HEAR, _BOUND, "end 7 0"], ["plug-device edu"]),
+    ],
+    ids=["nothing was asked", "nothing was answered", "it is still there", "it did not come back"],
+)
+def test_a_guest_that_is_ahead_of_qemu_is_not_believed(
+    plugged: BootRequest, fake_tools: FakeTools, tmp_path: Path, between: list[str | _Line], early: list[str]
+) -> None:
+    """What code in the kernel can forge is its own word; that a device went and came back is QEMU's."""
+    before, after = _PLUGGED[: _PLUGGED.index("begin 6") + 1], _PLUGGED[_PLUGGED.index("begin 8") :]
+    report = _boot(plugged, fake_tools, _speak(tmp_path, *before, *between, *after))
+    assert [(item.check, item.sentence) for item in report.verdict.problems] == [
+        (BootCheck.REPORT_OUT_OF_ORDER, f"{step} was reported as done before QEMU had done its part") for step in early
+    ]
