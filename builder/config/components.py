@@ -23,6 +23,7 @@ def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]
     owners = {driver.image_name: f"driver {driver.name!r}" for driver in config.drivers}
     drivers = [driver.name for driver in config.drivers]
     names: set[str] = set()
+    by_kmm: dict[str, str] = {}
     for number, component in enumerate(config.components):
         place: _Place = ("components", number)
         if component.name in names:
@@ -34,6 +35,11 @@ def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]
         owners[component.image_name] = f"component {component.name!r}"
         if (plugin := component.device_plugin) and plugin.driver not in drivers:
             yield document.mistake((*place, "device_plugin", "driver"), unknown("driver", plugin.driver, drivers))
+        if plugin and plugin.managed_by == "kmm":
+            if other := by_kmm.get(plugin.driver):
+                sentence = f"KMM runs one device plugin beside a driver, and {other!r} is that of {plugin.driver!r}"
+                yield document.mistake((*place, "device_plugin", "managed_by"), sentence)
+            by_kmm[plugin.driver] = component.name
         yield from _check_places(component, document, place, allowed)
 
 

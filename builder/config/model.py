@@ -621,8 +621,13 @@ class Wheels(_Model):
     """Version of the Python in the image, which chooses among the wheels."""
 
 
+# What a socket's name may have beside kubelet's folder and the ending; and what the API allows for a driver's name.
+_LONGEST_RESOURCE = 107 - len("/var/lib/kubelet/device-plugins/") - len(".sock")
+_LONGEST_DRIVER = 63
+
+
 class DevicePlugin(_Model):
-    """How `emit device-plugin` runs a component's image: on each node that has the driver, without privilege."""
+    """How a component's image is run: on each node that has the driver, by `emit device-plugin` without privilege."""
 
     driver: Name
     """Driver whose devices it tells kubelet of: it runs where KMM says that this driver is loaded."""
@@ -635,6 +640,13 @@ class DevicePlugin(_Model):
         ),
     ]
     """What pods ask for."""
+    mode: Literal["DevicePlugin", "DRA", "Auto"] = "DevicePlugin"
+    """DevicePlugin: devices are a number that kubelet counts. DRA: dynamic resources, each device by its own name; they
+    need resource.k8s.io/v1 (Kubernetes 1.34). Auto: these where a cluster has them. DRA and Auto need rights in the
+    cluster."""
+    managed_by: Literal["daemonset", "kmm"] = "daemonset"
+    """daemonset: `emit device-plugin` writes what runs it, without privilege. kmm: `emit kmm` puts it into the Module,
+    and KMM runs it privileged."""
     injection: Literal["cdi", "nodes"] = "cdi"
     """cdi: the container runtime reads the devices from a file. nodes: kubelet is told the device files, for runtimes
     that do not know CDI."""
@@ -646,6 +658,32 @@ class DevicePlugin(_Model):
     """How many pods share a device; more than 1 puts `.shared` behind the resource."""
     memory: Annotated[int, Field(ge=16, le=4096)] = 96
     """MiB of memory that it may use."""
+
+    @property
+    def driver_name(self) -> str:
+        """The driver of dynamic resources, and the class that claims ask for: `class.vendor.example`."""
+        domain, _, name = self.resource.partition("/")
+        return f"{name.lower().replace('_', '-')}.{domain}"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        told = self.resource if self.replicas == 1 else f"{self.resource}.shared"
+        if len(told) > _LONGEST_RESOURCE:
+            raise _complain(f"resource: {told} has {len(told)} characters; kubelet's folder takes {_LONGEST_RESOURCE}")
+        if self.mode == "DevicePlugin":
+            return self
+        for is_so, words in (
+            (self.replicas > 1, "replicas: only a device plugin shares devices"),
+            (self.injection != "cdi", "injection: only a device plugin gives devices without CDI"),
+            (self.managed_by == "kmm", "managed_by: what KMM runs is a device plugin"),
+            (
+                len(self.driver_name) > _LONGEST_DRIVER,
+                f"resource: the driver's name, {self.driver_name}, has {_LONGEST_DRIVER} characters at most",
+            ),
+        ):
+            if is_so:
+                raise _complain(f"{words}: set mode to DevicePlugin, not {self.mode}")
+        return self
 
 
 class Component(_Model):

@@ -122,6 +122,48 @@ def test_two_cannot_have_one_name(project_dir: Path, first: dict[str, Any], seco
     assert any(words in mistake for mistake in _mistakes(project_dir)), _mistakes(project_dir)
 
 
+_PLUGIN = {"driver": "demo", "resource": "drivers.example.com/demo"}
+
+
+@pytest.mark.parametrize("mode", ["DRA", "Auto"])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"replicas": 2}, "replicas: only a device plugin shares devices: set mode to DevicePlugin, not"),
+        ({"injection": "nodes"}, "injection: only a device plugin gives devices without CDI"),
+        ({"managed_by": "kmm"}, "managed_by: what KMM runs is a device plugin"),
+        ({"resource": f"{'a' * 60}.example/b"}, "resource: the driver's name, b.a"),
+    ],
+)
+def test_what_only_a_device_plugin_can_is_refused_with_its_place(
+    project_dir: Path, mode: str, more: dict[str, Any], words: str
+) -> None:
+    write_component(project_dir, device_plugin={**_PLUGIN, **more})
+    assert _load(project_dir).components
+    write_component(project_dir, device_plugin={**_PLUGIN, **more, "mode": mode})
+    (mistake,) = _mistakes(project_dir)
+    assert mistake.startswith(f"components[0].device_plugin: {words}")
+
+
+def test_a_resource_whose_socket_the_kernel_would_not_take_is_refused(project_dir: Path) -> None:
+    long = f"{'a' * 60}.exam/{'b' * 4}"
+    write_component(project_dir, device_plugin={**_PLUGIN, "resource": long})
+    assert _load(project_dir).components
+    write_component(project_dir, device_plugin={**_PLUGIN, "resource": long, "replicas": 2})
+    (mistake,) = _mistakes(project_dir)
+    assert ".shared has 77 characters; kubelet's folder takes 70" in mistake
+
+
+def test_kmm_runs_one_device_plugin_beside_a_driver(project_dir: Path) -> None:
+    by_kmm = {**_PLUGIN, "managed_by": "kmm"}
+    write_component(project_dir, {"name": "b", "device_plugin": _PLUGIN}, device_plugin=by_kmm)
+    assert _load(project_dir).components
+    write_component(project_dir, {"name": "b", "device_plugin": by_kmm}, device_plugin=by_kmm)
+    (mistake,) = _mistakes(project_dir)
+    assert mistake.startswith("components[1].device_plugin.managed_by: KMM runs one device plugin beside a driver")
+    assert "'plugin' is that of 'demo'" in mistake
+
+
 @pytest.mark.parametrize("untrusted", [False, True])
 @pytest.mark.parametrize(
     ("place", "target", "key"),

@@ -12,23 +12,48 @@ from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
-    from builder.config.model import Component
+    from collections.abc import Sequence
+
+    from builder.config.model import Component, DevicePlugin
     from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
 
 
 def read_plugin_facts(project: Project) -> list[PluginFacts]:
-    """Return facts for each component that is a device plugin.
+    """Return facts for each component that is a device plugin, and that KMM does not run.
 
     Raises:
-        UsageError: there is none, or its image is not published, or not signed as versions.yaml wants it.
+        UsageError: there is no device plugin, or its image is not published, or not signed as versions.yaml wants it.
         SourceError: a registry refuses or does not answer.
     """
-    components = [component for component in project.config.components if component.device_plugin]
-    if not components:
+    if not any(component.device_plugin for component in project.config.components):
         raise UsageError(
             "no component of versions.yaml is a device plugin", hint="give one 'device_plugin' (docs/devices.md)"
         )
+    return _read_all(project, find_plugins(project, managed_by="daemonset"))
+
+
+def read_kmm_plugin(project: Project, driver: str) -> PluginFacts | None:
+    """Return the device plugin that KMM runs beside a driver, where versions.yaml wants it so."""
+    wanted = [item for item in find_plugins(project, managed_by="kmm") if _plugin_of(item).driver == driver]
+    return next(iter(_read_all(project, wanted)), None)
+
+
+def find_plugins(project: Project, *, managed_by: str) -> list[Component]:
+    """Return the components that are device plugins, and are run in one of the ways."""
+    plugins = [component for component in project.config.components if component.device_plugin]
+    return [component for component in plugins if _plugin_of(component).managed_by == managed_by]
+
+
+def _plugin_of(component: Component) -> DevicePlugin:
+    if component.device_plugin is None:
+        raise ValueError(component.name)
+    return component.device_plugin
+
+
+def _read_all(project: Project, components: Sequence[Component]) -> list[PluginFacts]:
+    if not components:
+        return []
     if local := [item.name for item in components if item.image_name.startswith(LOCAL)]:
         raise UsageError(
             f"component {local[0]} has no image in a registry, and nodes could not pull it",
@@ -52,6 +77,5 @@ def _read(project: Project, component: Component, reader: RegistryReader) -> Plu
             f"{shared} ({image.digest}) is not signed by publish.signer: anybody who may write there put it there",
             hint=f"run 'nox -s publish -- --component {component.name}', or give the component a new version",
         )
-    plugin = component.device_plugin
-    (driver,) = [item for item in project.config.drivers if plugin and item.name == plugin.driver]
+    (driver,) = [item for item in project.config.drivers if item.name == _plugin_of(component).driver]
     return PluginFacts(component=component, driver=driver, digest=image.digest)

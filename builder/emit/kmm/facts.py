@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.emit.deviceplugin.facts import read_kmm_plugin
 from builder.emit.kmm.files import KmmFacts, ReleaseKernel
 from builder.errors import UsageError
 from builder.host.progress import no_progress
@@ -50,7 +51,7 @@ def read_kmm_facts(
     Raises:
         SourceError: a registry refuses or does not answer. A Module without kernels that have an image would make
             nodes unload it, so nothing is said then.
-        UsageError: no selected driver goes to a registry.
+        UsageError: no selected driver goes to a registry, or the device plugin that KMM is to run is not published.
     """
     published = read_published(project, selector, progress=progress)
     facts = []
@@ -86,6 +87,7 @@ def _read_driver(
         containerfile=driver.containerfile_file.read_text(encoding="utf-8"),
         build_arguments=wanted,
         registry_tls=registry_tls(project.config.registry, cells),
+        plugin=read_kmm_plugin(project, name),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from builder.config.tag_rules import normalize_tag
+from builder.emit.deviceplugin.by_kmm import make_kmm_plugin
 from builder.emit.kmm.problem import Severity
 from builder.emit.kmm.rules import find_problems
 from builder.emit.kmm.version import Flavour, KmmVersion
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from builder.config.model import Driver, KmmModule
+    from builder.emit.deviceplugin.files import PluginFacts
     from builder.kernel import KernelVersion
     from builder.publish.result import PublishedCell
 
@@ -48,6 +50,8 @@ class KmmFacts:
     build_arguments: Mapping[str, str] = field(default_factory=dict)
     registry_tls: Mapping[str, bool] = field(default_factory=dict)
     """KMM's registryTLS, where versions.yaml says that the images' registry has no TLS that can be checked."""
+    plugin: PluginFacts | None = None
+    """The device plugin that KMM runs beside the driver."""
 
     @property
     def namespace(self) -> str:
@@ -84,7 +88,7 @@ def emit_kmm(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[str
     for name, objects in _preflights(facts, flavour):
         files[f"preflight/{name}.yaml"] = emit_yaml(*objects)
     _check(files, version, flavour)
-    files["imageset-config.yaml"] = emit_yaml(_image_set(facts.cells))
+    files["imageset-config.yaml"] = emit_yaml(_image_set(facts))
     files["images.json"] = emit_index(facts)
     return files
 
@@ -125,6 +129,8 @@ def make_module(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[
         "selector": dict(settings.selector),
         "moduleLoader": {"serviceAccountName": facts.service_account, "container": container},
     }
+    if facts.plugin:
+        spec["devicePlugin"] = make_kmm_plugin(facts.plugin, version)
     if settings.tolerations:
         spec["tolerations"] = [item.model_dump(exclude_defaults=True) for item in settings.tolerations]
     if settings.pull_secret:
@@ -210,10 +216,11 @@ def _namespace(facts: KmmFacts) -> dict[str, Any]:
 
 
 def _access(facts: KmmFacts, flavour: Flavour) -> list[dict[str, Any]]:
-    """Return the account of the worker pods; on OpenShift with the right to be privileged, which loading needs."""
-    account = _object("v1", "ServiceAccount", facts.service_account, facts.namespace)
+    """Return the accounts of KMM's pods; on OpenShift with the right to be privileged, as KMM runs them."""
+    names = [facts.service_account, *([facts.plugin.component.name] if facts.plugin else [])]
+    accounts = [_object("v1", "ServiceAccount", name, facts.namespace) for name in names]
     if flavour is Flavour.UPSTREAM:
-        return [account]
+        return accounts
     api = "rbac.authorization.k8s.io"
     rule = {
         "apiGroups": ["security.openshift.io"],
@@ -225,9 +232,9 @@ def _access(facts: KmmFacts, flavour: Flavour) -> list[dict[str, Any]]:
     role = _object(f"{api}/v1", "Role", name, facts.namespace) | {"rules": [rule]}
     binding = _object(f"{api}/v1", "RoleBinding", name, facts.namespace) | {
         "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": facts.service_account, "namespace": facts.namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": item, "namespace": facts.namespace} for item in names],
     }
-    return [account, role, binding]
+    return [*accounts, role, binding]
 
 
 def _secrets(facts: KmmFacts) -> list[dict[str, Any]]:
@@ -269,9 +276,11 @@ def _dns_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _image_set(cells: Iterable[PublishedCell]) -> dict[str, Any]:
+def _image_set(facts: KmmFacts) -> dict[str, Any]:
     """Return what oc-mirror v2 copies to a disconnected site (mirror.openshift.io/v2alpha1)."""
-    images = [{"name": f"{cell.repository}@{cell.digest}"} for cell in _ordered(cells)]
+    images = [{"name": f"{cell.repository}@{cell.digest}"} for cell in _ordered(facts.cells)]
+    if facts.plugin:
+        images.append({"name": facts.plugin.image})
     return {
         "apiVersion": "mirror.openshift.io/v2alpha1",
         "kind": "ImageSetConfiguration",

@@ -10,7 +10,8 @@ import pytest
 from builder.emit.artefact import Order
 from builder.emit.deviceplugin import facts
 from builder.emit.deviceplugin.artefact import ARTEFACT
-from builder.emit.deviceplugin.facts import read_plugin_facts
+from builder.emit.deviceplugin.facts import read_kmm_plugin, read_plugin_facts
+from builder.emit.deviceplugin.files import FILES
 from builder.errors import UsageError
 from builder.host.progress import no_progress
 from builder.plan.matrix import Selector
@@ -96,6 +97,47 @@ def test_the_published_list_is_named(project: Project, monkeypatch: pytest.Monke
     assert reader.asked == ["quay.test/org/plugin:0.1.0_7"], "the tag as registries have it"
     order = Order(project=project, selector=Selector(), progress=no_progress, options={"flavour": "openshift"})
     assert list(ARTEFACT.emit(order).files) == ["plugin/10-access.yaml", "plugin/20-daemonset.yaml"]
+
+
+def _change(project: Project, before: str, after: str) -> Project:
+    assert before in project.file.read_text()
+    project.file.write_text(project.file.read_text().replace(before, after))
+    return open_project(project.file.parent)
+
+
+def test_what_kmm_runs_is_read_for_emit_kmm_and_nowhere_else(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_kmm_plugin(project, "demo") is None
+    project = _change(project, "{driver: demo, ", "{driver: demo, managed_by: kmm, ")
+    _serve(monkeypatch, _Reader(_list()))
+    assert read_plugin_facts(project) == []
+    found = read_kmm_plugin(project, "demo")
+    assert found is not None
+    assert found.image == f"quay.test/org/plugin@{_DIGEST}"
+    assert read_kmm_plugin(project, "other") is None
+    _serve(monkeypatch, _Reader(None))
+    with pytest.raises(UsageError, match="is not published"):
+        read_kmm_plugin(project, "demo")
+
+
+@pytest.mark.parametrize(
+    ("said", "files", "words"),
+    [
+        ("managed_by: kmm", [], "plugin: KMM runs it, privileged: 'emit kmm' writes it into the Module"),
+        ("mode: Auto", list(FILES), "plugin: 15-dynamic-resources.yaml is for clusters that have resource.k8s.io/v1"),
+        ("mode: DRA", list(FILES), ""),
+    ],
+)
+def test_people_are_told_what_is_not_as_they_may_think(
+    project: Project, monkeypatch: pytest.MonkeyPatch, said: str, files: list[str], words: str
+) -> None:
+    _serve(monkeypatch, _Reader(_list()))
+    project = _change(project, "{driver: demo, ", f"{{driver: demo, {said}, ")
+    emitted = ARTEFACT.emit(
+        Order(project=project, selector=Selector(), progress=no_progress, options={"flavour": "upstream"})
+    )
+    assert list(emitted.files) == [f"plugin/{name}" for name in files]
+    assert [text.startswith(words) for text in emitted.told] == [True] * bool(words)
+    assert list(emitted.owned) == [f"plugin/{name}" for name in FILES], "files of another way of running it are removed"
 
 
 @pytest.mark.parametrize(

@@ -6,34 +6,27 @@ from typing import Any
 
 import pytest
 import yaml
-from fakes.kmm_facts import kmm_facts
+from fakes.plugin_facts import DIGEST, plugin_facts
+from kmod_operator.settings import SettingError, read_settings
+from pydantic import ValidationError
 
-from builder.config.model import Component, DevicePlugin
-from builder.emit.deviceplugin.files import PluginFacts, emit_device_plugin, make_daemon_set
+from builder.emit.deviceplugin.files import (
+    DYNAMIC,
+    FILES,
+    PluginFacts,
+    emit_device_plugin,
+    host_folders,
+    make_daemon_set,
+    make_environment,
+    make_resources,
+)
 from builder.emit.kmm.version import Flavour
-
-_DIGEST = f"sha256:{'d' * 64}"
-
-
-def _facts(kmm: dict[str, Any] | None = None, **plugin: Any) -> PluginFacts:
-    words: dict[str, Any] = dict.fromkeys(("vendor", "summary", "description", "maintainer"), "V")
-    component = Component(
-        name="plugin", version="0.1.0", source=".", containerfile="Containerfile", image="quay.test/org/plugin",
-        device_plugin=DevicePlugin(driver="drv", resource="drivers.example.com/drv", **plugin), **words,
-    )  # fmt: skip
-    return PluginFacts(component=component, driver=kmm_facts(kmm or {}).driver, digest=_DIGEST)
-
-
-def _objects(facts: PluginFacts, flavour: Flavour) -> dict[str, dict[str, Any]]:
-    files = emit_device_plugin(facts, flavour)
-    assert list(files) == ["10-access.yaml", "20-daemonset.yaml"]
-    return {item["kind"]: item for text in files.values() for item in yaml.safe_load_all(text)}
 
 
 def test_the_image_is_named_by_digest_and_runs_where_the_driver_is_loaded() -> None:
-    pod = make_daemon_set(_facts())["spec"]["template"]["spec"]
+    pod = make_daemon_set(plugin_facts())["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["image"] == f"quay.test/org/plugin@{_DIGEST}"
+    assert container["image"] == f"quay.test/org/plugin@{DIGEST}"
     assert pod["nodeSelector"] == {"kmm.node.kubernetes.io/drv.drv.ready": ""}
     assert {item["name"]: item["value"] for item in container["env"]} == {
         "KMOD_RESOURCE": "drivers.example.com/drv", "KMOD_INJECTION": "cdi", "KMOD_REPLICAS": "1", "KMOD_LISTEN": "8080",
@@ -41,7 +34,7 @@ def test_the_image_is_named_by_digest_and_runs_where_the_driver_is_loaded() -> N
 
 
 def test_it_has_no_privilege_no_token_and_two_folders() -> None:
-    pod = make_daemon_set(_facts())["spec"]["template"]["spec"]
+    pod = make_daemon_set(plugin_facts())["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "privileged": False, "readOnlyRootFilesystem": True,
@@ -56,30 +49,9 @@ def test_it_has_no_privilege_no_token_and_two_folders() -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
 
 
-def test_openshift_gets_a_constraint_that_allows_what_the_pod_needs() -> None:
-    objects = _objects(_facts(), Flavour.OPENSHIFT)
-    constraint = objects["SecurityContextConstraints"]
-    assert constraint["volumes"] == ["hostPath"]
-    assert constraint["requiredDropCapabilities"] == ["ALL"]
-    assert constraint["seLinuxContext"]["seLinuxOptions"] == {"type": "container_device_plugin_t"}
-    assert not [
-        key
-        for key, value in constraint.items()
-        if value is True and key not in {"allowHostDirVolumePlugin", "readOnlyRootFilesystem"}
-    ]
-    assert not constraint["users"] + constraint["groups"]
-    (rule,) = objects["Role"]["rules"]
-    assert rule["resourceNames"] == [constraint["metadata"]["name"]]
-    assert objects["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": "plugin", "namespace": "drv"}]
-
-
-def test_upstream_gets_an_account_and_nothing_that_it_does_not_know() -> None:
-    assert _objects(_facts(), Flavour.UPSTREAM).keys() == {"ServiceAccount", "DaemonSet"}
-
-
 def test_what_versions_yaml_says_is_in_it() -> None:
     taint = {"key": "gpu", "operator": "Exists"}
-    facts = _facts(
+    facts = plugin_facts(
         {"namespace": "far", "pull_secret": "pull", "tolerations": (taint,)},
         source="mine:Devices", injection="nodes", replicas=4, memory=200,
     )  # fmt: skip
@@ -95,12 +67,89 @@ def test_what_versions_yaml_says_is_in_it() -> None:
 
 
 def test_a_component_that_is_no_plugin_has_no_files() -> None:
-    facts = _facts()
+    facts = plugin_facts()
     plain = facts.component.model_copy(update={"device_plugin": None})
     with pytest.raises(ValueError, match="plugin"):
-        emit_device_plugin(PluginFacts(component=plain, driver=facts.driver, digest=_DIGEST), Flavour.UPSTREAM)
+        emit_device_plugin(PluginFacts(component=plain, driver=facts.driver, digest=DIGEST), Flavour.UPSTREAM)
 
 
 def test_labels_are_written_out() -> None:
     """No anchors: not every tool that patches YAML knows them."""
-    assert "&" not in emit_device_plugin(_facts(), Flavour.OPENSHIFT)["20-daemonset.yaml"]
+    assert "&" not in emit_device_plugin(plugin_facts(), Flavour.OPENSHIFT)["20-daemonset.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "folders"),
+    [
+        ("DevicePlugin", ["device-plugins", "cdi"]),
+        ("DRA", ["plugins_registry", "cdi"]),
+        ("Auto", ["device-plugins", "plugins_registry", "cdi"]),
+    ],
+)
+def test_each_mode_has_the_folders_and_variables_that_it_needs(mode: str, folders: list[str]) -> None:
+    facts = plugin_facts(mode=mode)
+    pod = make_daemon_set(facts)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    paths = [volume["hostPath"]["path"] for volume in pod["volumes"]]
+    assert [path.rpartition("/")[2] for path in paths] == folders
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == paths
+    assert pod["automountServiceAccountToken"] == (mode != "DevicePlugin")
+    said = {item["name"]: item.get("value") or item["valueFrom"] for item in container["env"]}
+    node = {"fieldRef": {"fieldPath": "spec.nodeName"}}
+    assert (said.get("KMOD_MODE"), said.get("KMOD_NODE")) == ((mode, node) if mode != "DevicePlugin" else (None, None))
+
+
+@pytest.mark.parametrize("mode", ["DevicePlugin", "DRA", "Auto"])
+def test_the_program_takes_every_variable_that_it_is_given(mode: str) -> None:
+    more: dict[str, Any] = {"replicas": 3, "injection": "nodes"} if mode == "DevicePlugin" else {}
+    facts = plugin_facts(mode=mode, source="mine:Devices", resource="x.example/My_dev", **more)
+    said = {item["name"]: item.get("value", "worker") for item in make_environment(facts)}
+    settings = read_settings(said)
+    assert (settings.mode, settings.source, settings.resource) == (mode, "mine:Devices", "x.example/My_dev")
+    assert (settings.injection, settings.replicas) == (more.get("injection", "cdi"), more.get("replicas", 1))
+    assert settings.driver == facts.plugin.driver_name
+    assert {str(folder) for folder in (settings.plugin_dir, settings.registry_dir, settings.cdi_dir)} >= {
+        path for _, path, _ in host_folders(facts)
+    }
+
+
+@pytest.mark.parametrize("mode", ["DevicePlugin", "DRA", "Auto"])
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("injection", ["cdi", "nodes"])
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "x.example/dev", f"{'a' * 51}.example/b", f"{'a' * 54}.example/b", f"{'a' * 55}.example/b", f"{'a' * 60}.example/b",
+        f"{'a' * 61}.example/b", f"{'a' * 60}.{'b' * 60}.example/b",
+    ],
+)  # fmt: skip
+def test_what_the_program_refuses_is_refused_before(mode: str, replicas: int, injection: str, resource: str) -> None:
+    """And nothing else is: versions.yaml and the program have the same rules."""
+    environment = {
+        "KMOD_RESOURCE": resource, "KMOD_REPLICAS": str(replicas), "KMOD_INJECTION": injection, "KMOD_MODE": mode, "KMOD_NODE": "n",
+    }  # fmt: skip
+    try:
+        read_settings(environment)
+    except SettingError:
+        with pytest.raises(ValidationError):
+            plugin_facts(mode=mode, replicas=replicas, injection=injection, resource=resource)
+    else:
+        plugin_facts(mode=mode, replicas=replicas, injection=injection, resource=resource)
+
+
+def test_a_request_is_not_more_than_the_limit() -> None:
+    """The API server would refuse the pods, and not the DaemonSet: nobody would see it."""
+    resources = make_resources(plugin_facts(mode="DRA", memory=32))
+    assert resources["requests"]["memory"] == resources["limits"]["memory"] == "32Mi"
+
+
+def test_only_modes_that_ask_the_api_server_have_objects_of_dynamic_resources() -> None:
+    assert list(emit_device_plugin(plugin_facts(), Flavour.UPSTREAM)) == ["10-access.yaml", "20-daemonset.yaml"]
+    for mode in ("DRA", "Auto"):
+        files = emit_device_plugin(plugin_facts({"namespace": "far"}, mode=mode), Flavour.UPSTREAM)
+        assert list(files) == list(FILES)
+        objects = {item["kind"]: item for item in yaml.safe_load_all(files[DYNAMIC])}
+        assert list(objects) == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "DeviceClass"]
+        assert "system:serviceaccount:far:plugin" in str(objects["ValidatingAdmissionPolicy"])
+        assert objects["DeviceClass"]["metadata"]["name"] == "drv.drivers.example.com"
+        assert objects["DeviceClass"]["spec"]["extendedResourceName"] == "drivers.example.com/drv"

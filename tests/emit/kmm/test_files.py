@@ -6,11 +6,12 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from fakes.kmm_facts import EVERYTHING, KERNELS, kmm_facts
+from fakes.plugin_facts import plugin_facts
 from fakes.schemas import SchemaViolation, validate
 
 from builder.emit.kmm.files import emit_kmm
@@ -19,6 +20,9 @@ from builder.emit.kmm.rules import find_problems
 from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
+
+if TYPE_CHECKING:
+    from builder.emit.deviceplugin.files import PluginFacts
 
 _HERE = Path(__file__).parents[2]
 
@@ -30,9 +34,10 @@ def _objects(files: dict[str, str]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("flavour", list(Flavour))
 @pytest.mark.parametrize("version", list(KmmVersion))
+@pytest.mark.parametrize("plugin", [None, plugin_facts(managed_by="kmm")], ids=["alone", "with a plugin"])
 @pytest.mark.parametrize("kmm", [{}, EVERYTHING], ids=["plain", "everything"])
 def test_the_crds_of_every_version_and_flavour_take_it(
-    version: KmmVersion, flavour: Flavour, kmm: dict[str, Any]
+    version: KmmVersion, flavour: Flavour, kmm: dict[str, Any], plugin: PluginFacts | None
 ) -> None:
     data = json.loads((_HERE / "data" / "kmm" / f"{version}.json").read_text())
     kinds = {
@@ -40,7 +45,7 @@ def test_the_crds_of_every_version_and_flavour_take_it(
         for kind, entry in data[flavour.value]["kinds"].items()
     }
     seen = set()
-    for item in _objects(emit_kmm(kmm_facts(kmm), version, flavour)):
+    for item in _objects(emit_kmm(replace(kmm_facts(kmm), plugin=plugin), version, flavour)):
         if "kmm.sigs" in item["apiVersion"]:
             entry = kinds[item["kind"]]
             assert item["apiVersion"] == entry["apiVersion"]
@@ -137,3 +142,19 @@ def test_a_registry_without_tls_is_told_to_kmm(version: KmmVersion, flavour: Fla
         "insecure": True
     }
     assert "registryTLS" not in _module(emit_kmm(kmm_facts(), version, flavour))["spec"]["moduleLoader"]["container"]
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_a_plugin_that_kmm_runs_is_in_the_module_and_may_be_privileged(flavour: Flavour) -> None:
+    facts = replace(kmm_facts(), plugin=plugin_facts(managed_by="kmm"))
+    files = emit_kmm(facts, KmmVersion.V2_6, flavour)
+    plugin = _module(files)["spec"]["devicePlugin"]
+    access = list(yaml.safe_load_all(files["10-access.yaml"]))
+    accounts = [item["metadata"]["name"] for item in access if item["kind"] == "ServiceAccount"]
+    assert accounts == ["drv-module-loader", plugin["serviceAccountName"]]
+    bound = [item["name"] for item in access[-1].get("subjects", ())]
+    assert bound == (accounts if flavour is Flavour.OPENSHIFT else [])
+    images = yaml.safe_load(files["imageset-config.yaml"])["mirror"]["additionalImages"]
+    assert images[-1] == {"name": plugin["container"]["image"]}, "a disconnected site needs it, too"
+    alone = emit_kmm(kmm_facts(), KmmVersion.V2_6, flavour)
+    assert "devicePlugin" not in _module(alone)["spec"]

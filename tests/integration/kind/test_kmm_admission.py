@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from fakes.kmm import change_module
 from fakes.kmm_facts import EVERYTHING, kmm_facts
+from fakes.plugin_facts import plugin_facts
 
 from builder.emit.kmm.files import emit_kmm
 from builder.emit.kmm.version import Flavour, KmmVersion
@@ -19,6 +20,7 @@ from integration.kind.verdicts import ask, compare, errors, have_namespaces, mut
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from builder.emit.deviceplugin.files import PluginFacts
     from integration.kind.api_server import ApiServer
 
 pytestmark = pytest.mark.kind
@@ -46,10 +48,13 @@ def release(request: pytest.FixtureRequest, api_server: ApiServer) -> Iterator[_
         yield _Release(version, flavour, api_server.client)
 
 
+@pytest.mark.parametrize("plugin", [None, plugin_facts(managed_by="kmm")], ids=["alone", "with a plugin"])
 @pytest.mark.parametrize("kmm", [{}, EVERYTHING], ids=["plain", "everything"])
-def test_what_is_emitted_is_applied_as_it_is(release: _Release, kmm: dict[str, Any]) -> None:
+def test_what_is_emitted_is_applied_as_it_is(
+    release: _Release, kmm: dict[str, Any], plugin: PluginFacts | None
+) -> None:
     client, applied = release.client, []
-    for name, content in emit_kmm(kmm_facts(kmm), release.version, release.flavour).items():
+    for name, content in emit_kmm(replace(kmm_facts(kmm), plugin=plugin), release.version, release.flavour).items():
         if not name.endswith(".yaml") or name in {"20-secrets.example.yaml", "imageset-config.yaml"}:
             continue  # skeletons without values, and what is for oc-mirror
         applied += [client.apply(item) for item in yaml.safe_load_all(content)]
@@ -57,6 +62,7 @@ def test_what_is_emitted_is_applied_as_it_is(release: _Release, kmm: dict[str, A
     assert {"Namespace", "ServiceAccount", "Module"} <= kinds
     assert kinds & {"PreflightValidation", "PreflightValidationOCP"}
     again = [client.apply(_as_written(item)) for item in applied if item["kind"] == "Module"]
+    assert bool(again[0]["spec"].get("devicePlugin")) == bool(plugin), "nothing of it was dropped"
     assert again[0]["metadata"]["generation"] == 1, "applying it again changes nothing"
     for item in applied:
         if item["kind"] not in {"Namespace", "ConfigMap"}:
