@@ -15,6 +15,7 @@ from integration.kind.client import Client
 from integration.kind.cluster import Cluster, describe, failure_dir
 from integration.kind.kmm_operator import install
 from integration.kind.make import make
+from integration.kind.plugin_site import PublishedPlugin, publish_plugin
 from integration.kind.recipe import KIND
 from integration.kind.registry_in_cluster import Registry, serve_registry
 from integration.kind.rollout import LABEL, set_label
@@ -53,6 +54,14 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def registry(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     with serve_registry(cluster, tmp_path_factory.mktemp("registry")) as serving:
         yield serving
+
+
+@pytest.fixture(scope="session")
+def plugin(
+    machine: Machine, lock_text: str, registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> PublishedPlugin:
+    """The device plugin, built and published; once for all modes."""
+    return publish_plugin(machine, lock_text, registry, tmp_path_factory.mktemp("device-plugin"))
 
 
 @pytest.fixture(scope="session")

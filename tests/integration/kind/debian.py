@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Its systemd is the last that runs on machines with the older control groups.
 _SUITE = "bookworm"
 NODE_PACKAGES = (
-    "bash", "ca-certificates", "conntrack", "containerd", "containernetworking-plugins", "crun", "curl", "e2fsprogs", "ethtool", "iproute2",
+    "bash", "ca-certificates", "conntrack", "containernetworking-plugins", "crun", "curl", "e2fsprogs", "ethtool", "iproute2",
     "iptables", "jq", "kmod", "libseccomp2", "mount", "nftables", "pigz", "procps", "runc", "socat", "systemd", "util-linux",
 )  # fmt: skip
 PROXY_PACKAGES = ("bash", "coreutils", "iptables", "kmod", "nftables")

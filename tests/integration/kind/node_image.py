@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FILES = Path(__file__).parent / "node"
 _ROOTFS = "kmodsmith-e2e-rootfs"
-_NODE_PROGRAMS = ("kubeadm", "kubectl", "kubelet", "crictl")
+_NODE_PROGRAMS = ("kubeadm", "kubectl", "kubelet", "crictl", "containerd", "containerd-shim-runc-v2", "ctr")
 _IPTABLES = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 
 

@@ -61,6 +61,7 @@ def _stamp() -> str:
     return " ".join(["-s -w", *(f"-X {place}.{name}={value}" for place in places for name, value in values.items())])
 
 
+_CONTAINERD = "github.com/containerd/containerd/v2"
 _KMM = "github.com/rh-ecosystem-edge/kernel-module-management"
 
 ETCD = Part(name="etcd", module="etcd", packages={"etcd": "go.etcd.io/etcd/server/v3"}, cpu_s=45)
@@ -77,6 +78,15 @@ NODE = Part(
     packages=_kubernetes("kube-controller-manager", "kube-proxy", "kube-scheduler", "kubeadm", "kubelet"),
     cpu_s=190,
     link=_stamp(),
+)
+CONTAINERD = Part(
+    name="containerd",
+    module="containerd",
+    packages={name: f"{_CONTAINERD}/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
+    cpu_s=120,
+    # What no node here has: file systems and devices of snapshots, traces.
+    tags="no_btrfs,no_devmapper,no_zfs,no_tracing,urfave_cli_no_docs",
+    link=f"-s -w -X {_CONTAINERD}/version.Version=v2.4.2",
 )
 COREDNS = Part(name="coredns", module="coredns", packages={"coredns": "e2e/coredns"}, cpu_s=100)
 KIND = Part(
@@ -128,4 +138,4 @@ DRA_MANAGER = Part(
 )
 API_LEVEL = (ETCD, API_SERVER, KMM_WEBHOOK)
 PEERS = (KMM, DEVICE_MANAGER, DRA_MANAGER, NFD)
-CLUSTER = (ETCD, API_SERVER, NODE, COREDNS, PAUSE, KIND)
+CLUSTER = (ETCD, API_SERVER, NODE, CONTAINERD, COREDNS, PAUSE, KIND)
