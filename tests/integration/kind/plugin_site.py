@@ -135,6 +135,11 @@ class Site:
         status = self.client.get("v1", "Node", self.node)["status"]
         return int(status["allocatable"].get(RESOURCE, 0))
 
+    def count(self, text: str | None) -> None:
+        """Have a count of devices in the node's status, as kubelet leaves one of 0 when a device plugin has gone."""
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.node}}
+        self.client.patch(node, {"status": {part: {RESOURCE: text} for part in ("capacity", "allocatable")}}, "status")
+
     def wait_for(self, number: int) -> None:
         wait_until(lambda: self.free() == number, seconds=120, what=f"{number} devices")
 
@@ -160,7 +165,11 @@ class Site:
 
     def lines(self, name: str, number: int) -> list[str]:
         """Return what a pod said, when it has said so many lines."""
-        wait_until(lambda: self.log(name).count("\n") >= number, what=f"what {name} sees")
+        try:
+            wait_until(lambda: self.log(name).count("\n") >= number, what=f"what {name} sees")
+        except AssertionError as error:
+            status = self.client.get("v1", "Pod", name, NAMESPACE)["status"]
+            raise AssertionError(f"{error}; {self.log(name)!r}; {status}") from None
         return self.log(name).split()
 
     def end(self, *pods: dict[str, Any]) -> None:

@@ -61,6 +61,12 @@ def _stamp() -> str:
     return " ".join(["-s -w", *(f"-X {place}.{name}={value}" for place in places for name, value in values.items())])
 
 
+def _pinned(module: str, part: str) -> str:
+    """Return the version of a module that a part's go.mod has."""
+    rows = (line.split() for line in (_PROGRAMS / part / "go.mod").read_text().splitlines())
+    return next(row[-1] for row in rows if module in row[:2] and row[-1].startswith("v"))
+
+
 _CONTAINERD = "github.com/containerd/containerd/v2"
 _KMM = "github.com/rh-ecosystem-edge/kernel-module-management"
 
@@ -86,7 +92,7 @@ CONTAINERD = Part(
     cpu_s=120,
     # What no node here has: file systems and devices of snapshots, traces.
     tags="no_btrfs,no_devmapper,no_zfs,no_tracing,urfave_cli_no_docs",
-    link=f"-s -w -X {_CONTAINERD}/version.Version=v2.4.2",
+    link=f"-s -w -X {_CONTAINERD}/version.Version={_pinned(_CONTAINERD, 'containerd')}",
 )
 COREDNS = Part(name="coredns", module="coredns", packages={"coredns": "e2e/coredns"}, cpu_s=100)
 KIND = Part(

@@ -215,7 +215,7 @@ def test_the_policy_takes_what_was_published_and_nothing_else(
 def test_containerd_of_these_nodes_asks_no_policy(
     cluster: Cluster, client: Client, site: _Site, unsigned: str, tmp_path: Path
 ) -> None:
-    """What the policy refuses runs there, with the policy in its place: containerd 1.6 reads none. docs/e2e.md says so."""
+    """What the policy refuses runs there, with the policy in its place: containerd reads none. docs/e2e.md says so."""
     assert cluster.world is not None
     policy, registries = _write_policy(site, tmp_path)
     node = cluster.nodes[-1]
@@ -226,8 +226,10 @@ def test_containerd_of_these_nodes_asks_no_policy(
         client.apply(pod)
         wait_until(lambda: _phase(client, pod) == "Succeeded", seconds=120, what="what nobody refused")
         assert _log(client, pod) == "runs\n"
-        known = cluster.world.docker("exec", node, "containerd", "config", "default")
-        assert "image-verifier" not in known, "a later containerd has a place for a policy: use it"
+        # Its own way since 2.0 is a program in this folder, asked of images that the transfer service pulls. kind's
+        # configuration (discard_unpacked_layers) has images pulled past that service, so there is nobody to ask.
+        listed = cluster.world.run("docker", "exec", node, "ls", "/opt/containerd/image-verifier/bin", check=False)
+        assert listed.returncode != 0, "nodes have a verifier: say what it does of this image"
     finally:
         client.delete(pod)
         cluster.world.docker("exec", node, "rm", "-rf", "/etc/containers/policy.json", "/etc/containers/registries.d")
