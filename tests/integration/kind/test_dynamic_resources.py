@@ -166,7 +166,7 @@ def test_features_of_later_releases(site: Site, plugin: PublishedPlugin) -> None
         applied = [site.client.apply(item) for item in yaml.safe_load_all(dynamic)]
         assert applied[-1]["spec"]["extendedResourceName"] == RESOURCE
         # One that met a sick device before has learned that this API server keeps no taints, and asks once in its life.
-        site.end(*site.plugins())
+        site.end(*({"apiVersion": "v1", "kind": "Pod", **pod} for pod in site.plugins()))  # lists do not say it of each
         site.wait_until_ready()
         _wait_for(site, _BOTH)
         # Kubelet leaves a resource at 0 where a device plugin was, and 1.34 then asks no class: docs/devices.md.
