@@ -1,0 +1,168 @@
+"""From what people want and what there is to what is to be done. Pure: equal arguments give an equal decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_operator.rollout.conditions import Verdict, make_conditions, tell_changes
+from kmod_operator.rollout.decision import Decision, Event, NodeChange
+from kmod_operator.rollout.objects import find_unwanted, make_module, make_plugin, make_rules, own
+from kmod_operator.rollout.progress import read_progress
+from kmod_operator.rollout.reasons import Condition
+from kmod_operator.rollout.removal import plan_removal
+from kmod_operator.rollout.spec import SpecError, read_spec
+from kmod_operator.rollout.states import NodeState, State
+from kmod_operator.rollout.steps import let_go
+from kmod_operator.rollout.updates import hold_pools
+from kmod_operator.rollout.verdicts import (
+    describe_index,
+    judge,
+    list_kernels,
+    list_releases,
+    make_counts,
+    measure,
+)
+from kmod_operator.rollout.view import View, look, make_names
+from kmod_operator.rollout.world import Known
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kmod_operator.rollout.spec import DriverSpec
+    from kmod_operator.rollout.template import DriverTemplate, Templates
+    from kmod_operator.rollout.world import Object, World
+
+
+def decide(item: Object, templates: Templates, world: World) -> Decision:
+    """Return what is to be done for an object of the vendor's kind.
+
+    Args:
+        item: the object, as the API server has it.
+        templates: what the operator was made for.
+        world: what there is.
+    """
+    try:
+        spec = read_spec(item, templates.group)
+    except SpecError as error:
+        return _refuse(item, world, "InvalidSpec", str(error))
+    template = templates.drivers.get(spec.driver)
+    if template is None:
+        known = ", ".join(sorted(templates.drivers)) or "none"
+        return _refuse(item, world, "UnknownDriver", f"driver {spec.driver} is not one of this operator's: {known}")
+    if spec.is_deleted:
+        return _remove(item, spec, template, templates, world)
+    view = look(spec, template, templates, world)
+    return _carry_on(item, view)
+
+
+def _refuse(item: Object, world: World, reason: str, words: str) -> Decision:
+    """Change nothing, and say why; an object that is deleted is not held back."""
+    verdicts = [
+        Verdict(type=Condition.READY, holds=Known.NO, reason=reason, words=words),
+        Verdict(type=Condition.PREREQUISITES_MET, holds=Known.NO, reason=reason, words=words),
+    ]
+    is_deleted = bool(item["metadata"].get("deletionTimestamp"))
+    return Decision(
+        status=_status(item, world, verdicts), events=tuple(tell_changes(item, verdicts)), finalizer=not is_deleted
+    )
+
+
+def _remove(item: Object, spec: DriverSpec, template: DriverTemplate, templates: Templates, world: World) -> Decision:
+    names = make_names(spec, template, templates)
+    found = plan_removal(spec, template, names, world)
+    pools = hold_pools(world.pools.values(), names, [], None, wanted=False)
+    words = f"waits for {found.words}" if found.words else "nothing of it is left"
+    verdicts = [Verdict(type=Condition.READY, holds=Known.NO, reason="BeingRemoved", words=words)]
+    return Decision(
+        delete=found.delete,
+        nodes=found.nodes,
+        evict=found.evict,
+        pods_of=found.pods_of,
+        pools=pools,
+        status=_status(item, world, verdicts),
+        events=(*tell_changes(item, verdicts), *found.events),
+        again_after_s=found.again_after_s,
+        finalizer=bool(found.words or pools),
+    )
+
+
+def _carry_on(item: Object, view: View) -> Decision:
+    spec, world, names = view.spec, view.world, view.names
+    objects = _make_objects(view)
+    is_able = not view.lacks.reason
+    changes = (*view.steps.changes, *_leave_nodes(view)) if is_able else ()
+    pools = hold_pools(
+        world.pools.values(), names, view.nodes, view.next_release,
+        wanted=spec.cluster_updates == "HoldPools" and world.rights.get("hold-pools") is not Known.NO,
+    )  # fmt: skip
+    verdicts = judge(view)
+    events = [*tell_changes(item, verdicts), *(_tell(change) for change in changes)]
+    events += [Event(reason="PoolHeld" if pool.paused else "PoolLetGo", message=_say(pool)) for pool in pools]
+    return Decision(
+        apply=tuple(objects),
+        delete=find_unwanted(world.objects, objects, names) if is_able else (),
+        nodes=changes,
+        evict=view.steps.evict,
+        pools=pools,
+        status=_status(item, world, verdicts, view),
+        events=tuple(events),
+        pods_of=view.steps.pods_of,
+        again_after_s=view.steps.again_after_s,
+        metrics=measure(view),
+    )
+
+
+def _make_objects(view: View) -> list[dict[str, Any]]:
+    """Return our objects as they are to be: access and rules before the Module, what needs the driver after it."""
+    if view.lacks.reason:
+        return []
+    apis = view.world.apis
+    objects = make_rules(view.template, apis)
+    if view.is_settled:
+        objects.append(make_module(view.spec, view.template, view.mappings, view.version))
+    objects += make_plugin(view.spec, view.template, apis)
+    return own(objects, view.spec, view.names, view.templates)
+
+
+def _leave_nodes(view: View) -> list[NodeChange]:
+    """Return what becomes of nodes that are selected no more, and still have what we wrote on them."""
+    selected = {node.name for node in view.nodes}
+    names = view.names
+    changes = []
+    for node in view.world.nodes.values():
+        if node.name in selected or names.progress not in node.annotations:
+            continue
+        left = NodeState(
+            node=node, state=State.WAITING, progress=read_progress(node.annotations[names.progress]),
+            loaded="", is_loaded=names.ready in node.labels, is_told=names.wanted_version in node.labels, serves=False,
+        )  # fmt: skip
+        change = let_go(left, names, "it is not selected any more")
+        label = {names.wanted_version: None} if names.wanted_version in node.labels else {}
+        changes.append(
+            NodeChange(
+                name=change.name, labels=label, annotations=change.annotations, unschedulable=change.unschedulable,
+                version=change.version, because=change.because,
+            )
+        )  # fmt: skip
+    return changes
+
+
+def _tell(change: NodeChange) -> Event:
+    return Event(reason="NodeStep", message=f"{change.name}: {change.because}", about=change.name)
+
+
+def _say(pool: Any) -> str:
+    return f"MachineConfigPool {pool.name} is {'paused' if pool.paused else 'let go'}: {pool.because}"
+
+
+def _status(item: Object, world: World, verdicts: Sequence[Verdict], view: View | None = None) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "observedGeneration": item["metadata"].get("generation", 0),
+        "conditions": make_conditions(item, verdicts, world.now),
+    }
+    if view is None:
+        return status
+    status |= {"nodes": make_counts(view), "kernels": list_kernels(view), "releases": list_releases(view)}
+    if index := describe_index(view):
+        status["index"] = index
+    return status

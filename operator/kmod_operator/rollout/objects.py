@@ -1,0 +1,108 @@
+"""The objects that a driver has in a cluster, made of the vendor's templates. Pure."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from kmod_operator.rollout.names import MANAGED_BY, MANAGER, MODULE_KIND
+from kmod_operator.rollout.world import Known, reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kmod_operator.rollout.mappings import Mappings
+    from kmod_operator.rollout.names import Names
+    from kmod_operator.rollout.spec import DriverSpec
+    from kmod_operator.rollout.template import DriverTemplate, Templates
+    from kmod_operator.rollout.world import Object
+
+POD_MONITOR_KIND = "monitoring.coreos.com/v1 PodMonitor"
+
+
+def kind_of(item: Object) -> str:
+    """Return an object's kind as ``World.apis`` has it."""
+    return f"{item['apiVersion']} {item['kind']}"
+
+
+def make_rules(template: DriverTemplate, apis: Mapping[str, Known]) -> list[dict[str, Any]]:
+    """Return the rules of Node Feature Discovery, where the cluster has it."""
+    return [_copy(rule) for rule in template.rules if apis.get(kind_of(rule)) is Known.YES]
+
+
+def make_plugin(spec: DriverSpec, template: DriverTemplate, apis: Mapping[str, Known]) -> list[dict[str, Any]]:
+    """Return what tells kubelet of devices, and what has it observed; nothing where none are to be told of."""
+    if spec.devices == "None":
+        return []
+    found = [_copy(item) for item in template.plugin]
+    sets = [item for item in found if item["kind"] == "DaemonSet"]
+    for item in sets:
+        if spec.tolerations:
+            item["spec"]["template"]["spec"]["tolerations"] = [dict(one) for one in spec.tolerations]
+    if spec.monitoring and apis.get(POD_MONITOR_KIND) is Known.YES:
+        found += [_monitor(item) for item in sets]
+    return found
+
+
+def _monitor(daemon_set: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = daemon_set["metadata"]
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "spec": {"selector": daemon_set["spec"]["selector"], "podMetricsEndpoints": [{"port": "status"}]},
+    }
+
+
+def make_module(spec: DriverSpec, template: DriverTemplate, mappings: Mappings, version: str) -> dict[str, Any]:
+    """Return KMM's Module. Version and mappings are in one object, and so in one write, as KMM wants it."""
+    module = _copy(template.module)
+    container = module["spec"]["moduleLoader"]["container"]
+    container["version"] = version
+    container["kernelMappings"] = [{"literal": kernel, "containerImage": image} for kernel, image in mappings.all]
+    if spec.selector:
+        module["spec"]["selector"] = dict(spec.selector)
+    if spec.tolerations:
+        module["spec"]["tolerations"] = [dict(one) for one in spec.tolerations]
+    return module
+
+
+def own(items: Sequence[dict[str, Any]], spec: DriverSpec, names: Names, templates: Templates) -> list[dict[str, Any]]:
+    """Return objects as ours: with labels by which they are found, and the owner with which they go."""
+    owner = {
+        "apiVersion": f"{templates.group}/{templates.version}",
+        "kind": templates.kind,
+        "name": spec.name,
+        "uid": spec.uid,
+        "controller": True,
+        # True would need the right to change the owner's finalizers, and gives nothing: ours holds the owner.
+        "blockOwnerDeletion": False,
+    }
+    for item in items:
+        metadata = item["metadata"]
+        metadata["labels"] = {**(metadata.get("labels") or {}), MANAGED_BY: MANAGER, names.owner: spec.name}
+        metadata["ownerReferences"] = [owner]
+    return list(items)
+
+
+def is_ours(item: Object, names: Names) -> bool:
+    """Tell whether an object is one that was made for this driver's object."""
+    labels = item["metadata"].get("labels") or {}
+    return labels.get(MANAGED_BY) == MANAGER and labels.get(names.owner) == names.item
+
+
+def module_reference(names: Names) -> str:
+    return f"{MODULE_KIND} {names.namespace}/{names.module}"
+
+
+def find_unwanted(there: Mapping[str, Object], wanted: Sequence[Object], names: Names) -> tuple[str, ...]:
+    """Return our objects that are not wanted any more.
+
+    Never the Module: without it KMM unloads the driver everywhere, so it goes with the driver's object alone.
+    """
+    kept = {reference(item) for item in wanted} | {module_reference(names)}
+    return tuple(sorted(name for name, item in there.items() if name not in kept and is_ours(item, names)))
+
+
+def _copy(item: Object) -> dict[str, Any]:
+    return copy.deepcopy(dict(item))

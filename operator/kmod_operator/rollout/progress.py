@@ -1,0 +1,77 @@
+"""How far a node is, as the one annotation on it says. Pure.
+
+It is a help and no proof: a step is taken when the cluster shows that the step before has had its effect. What cannot
+be read is as good as none.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+_LONGEST = 4096
+
+
+class Phase(StrEnum):
+    """What was begun last on a node."""
+
+    DRAINING = "Draining"
+    UNLOADING = "Unloading"
+    LOADING = "Loading"
+    DONE = "Done"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a node is.
+
+    Attributes:
+        to: the version that it is on the way to, or has.
+        since: when the phase began.
+        cordoned: whether it is us who made the node unschedulable.
+        reason: why it failed.
+    """
+
+    to: str
+    phase: Phase
+    since: datetime
+    cordoned: bool = False
+    reason: str = ""
+
+    def seconds(self, now: datetime) -> float:
+        """Return for how long the phase has lasted; nothing where another machine's clock is ahead of ours."""
+        return max(0.0, (now - self.since).total_seconds())
+
+    def dump(self) -> str:
+        """Return the annotation's value."""
+        said = {"to": self.to, "phase": self.phase.value, "since": stamp(self.since)}
+        said |= {"cordoned": "true"} if self.cordoned else {}
+        said |= {"reason": self.reason} if self.reason else {}
+        return json.dumps(said, sort_keys=True)
+
+
+def read_progress(text: str | None) -> Progress | None:
+    """Return what an annotation says; None where there is none, or nonsense."""
+    if not text or len(text) > _LONGEST:
+        return None
+    try:
+        said = json.loads(text)
+        found = {name: str(value) for name, value in said.items()}
+        since = datetime.fromisoformat(found["since"])
+        return Progress(
+            to=found["to"],
+            phase=Phase(found["phase"]),
+            since=since if since.tzinfo else since.replace(tzinfo=UTC),
+            cordoned=found.get("cordoned") == "true",
+            reason=found.get("reason", ""),
+        )
+    except (ValueError, AttributeError, KeyError, RecursionError):
+        return None
+
+
+def stamp(moment: datetime) -> str:
+    """Return a time as Kubernetes writes it: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
