@@ -16,7 +16,8 @@ KmodsmithError
 │   ├── SourceGoneError          it says definitely that a locked file no longer exists
 │   └── DamagedError             a server sent something else than was asked for: another digest, or more bytes
 ├── FormatError           8  a kernel object, image or certificate is not what it should be
-│   └── OccupiedError            something else stands where a list of ours belongs, and is not written over
+│   ├── OccupiedError            something else stands where a list of ours belongs, and is not written over
+│   └── IndexInTheWayError       an index that is not ours stands where ours belongs
 ├── SignerError           9  a signer of versions.yaml may not or cannot sign
 ├── CommandError         17  a command failed where no cell is to blame
 └── CellError            10-17  one cell failed, see FailureClass

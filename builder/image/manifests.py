@@ -35,9 +35,9 @@ def make_descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
 
 
 def make_artifact(
-    artifact_type: str, content: bytes, *, subject: Mapping[str, Any], annotations: Mapping[str, str]
+    artifact_type: str, content: bytes, *, subject: Mapping[str, Any] | None, annotations: Mapping[str, str]
 ) -> bytes:
-    """Return the manifest of an artefact with one blob that is about ``subject`` (a descriptor)."""
+    """Return the manifest of an artefact with one blob that is about ``subject`` (a descriptor), where there is one."""
     return dump(
         {
             "schemaVersion": 2,
@@ -45,7 +45,7 @@ def make_artifact(
             "artifactType": artifact_type,
             "config": make_descriptor(_EMPTY_TYPE, sha256_of(EMPTY), len(EMPTY)),
             "layers": [make_descriptor(artifact_type, sha256_of(content), len(content))],
-            "subject": dict(subject),
+            **({"subject": dict(subject)} if subject else {}),
             "annotations": dict(annotations),
         }
     )

@@ -27,16 +27,19 @@ from builder.image.manifests import OCI_INDEX, OCI_MANIFEST, make_descriptor, ma
 from builder.publish.attachments import WRONG
 from builder.publish.attest.attached import attestation_tag, make_attestation_image, parse_attestation_image
 from builder.publish.attest.simple_signing import make_signature_image, parse_signature_image, signature_tag
+from builder.publish.index_document import INDEX_TAG, read_made
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
     from builder.host.progress import Progress
     from builder.image.archive import Content
     from builder.image.manifests import Entry
     from builder.publish.attachments import Attachments, AttachmentWriter
+    from builder.publish.index_place import TaggedIndex
     from builder.pullspec import Pullspec
     from builder.registry.manifest import Descriptor
     from builder.registry.reader import Registry
@@ -65,9 +68,11 @@ class Role(StrEnum):
     """An artefact that refers to an image."""
     STATEMENTS = "statements"
     """A list of what is stated of an image, for those who read no artefacts."""
+    INDEX = "index"
+    """A driver's signed index: under a name of its own, and under the one that moves."""
 
 
-_NAMED = frozenset({Role.IMAGE, Role.LIST})
+_NAMED = frozenset({Role.IMAGE, Role.LIST, Role.INDEX})
 """What people know by its name."""
 
 
@@ -131,6 +136,11 @@ class AirgapWriter:
         else:
             self._add_image(image, name=str(name))
         self._add_attached(image)
+
+    def add_index(self, name: Pullspec, item: TaggedIndex) -> None:
+        """Add a driver's index under both of its names. Errors are those of ``add``."""
+        for tag in (item.index.tag, INDEX_TAG):
+            self._add_whole(name.at(item.digest), name.at(item.digest), Role.INDEX, name=str(name.at(tag)))
 
     def _add_image(self, image: Pullspec, *, name: str = "") -> None:
         self._add_whole(image, image, Role.IMAGE, name=name)
@@ -274,7 +284,7 @@ class AirgapLoader:
             self._bring(entry, _role(entry, file), _place(entry.annotations.get(_OF, ""), target))
             progress(number, len(entries))
         return [
-            self._name(entry, _place(entry.annotations[_NAME], target))
+            self._name(entry, _place(entry.annotations[_NAME], target), _role(entry, file))
             for entry in entries
             if _NAME in entry.annotations and _role(entry, file) in _NAMED
         ]
@@ -286,7 +296,7 @@ class AirgapLoader:
             parts = [*([parsed.config] if parsed.config else []), *parsed.layers]
             for digest in dict.fromkeys(part.digest for part in parts):
                 self._uploader.send_blob(image, digest, _blob(self._folder, digest))
-        if role in {Role.IMAGE, Role.LIST}:
+        if role in _NAMED:
             self._uploader.send_manifest(image.at(entry.digest), content, entry.media_type)
         elif role is Role.SIGNATURES:
             signatures = parse_signature_image(content)
@@ -299,18 +309,40 @@ class AirgapLoader:
         else:
             self._attachments.add_manifests(image, [content])
 
-    def _name(self, entry: Entry, place: Pullspec) -> Loaded:
+    def _name(self, entry: Entry, place: Pullspec, role: Role) -> Loaded:
         result = Loaded(name=str(place), digest=entry.digest, status=LoadStatus.LOADED)
         there = self._uploader.tags.resolve(place)
         if there == entry.digest:
             return replace(result, status=LoadStatus.THERE)
-        if there is not None:
+        if role is Role.INDEX and place.reference == INDEX_TAG:
+            if there is not None and (kept := self._keep_newer(entry, place)):
+                status, why = kept
+                return replace(result, status=status, why=why)
+        elif there is not None:
             why = f"it stands for {there}, and the bundle has {entry.digest}: final tags are never moved"
             return replace(result, status=LoadStatus.CONFLICT, why=why)
         self._uploader.send_manifest(place, _read(self._folder, entry.digest), entry.media_type)
         if (now := self._uploader.tags.resolve(place)) != entry.digest:
             raise SourceError(f"{place} stands for {now} after it was written")
         return result
+
+    def _keep_newer(self, entry: Entry, place: Pullspec) -> tuple[LoadStatus, str] | None:
+        """Say why the tag that moves does not move to the bundle's index; None where it does.
+
+        Signatures are for operators to verify, and for 'verify': here there is no key.
+        """
+        new = _time_of(self._uploader, place.at(entry.digest))
+        try:
+            there = _time_of(self._uploader, place)
+        except FormatError as error:
+            return LoadStatus.CONFLICT, f"it stands for something that is no index: {error.message}"
+        why = f"it stands for an index of {there:%Y-%m-%d %H:%M:%S} UTC, which is newer than that of the bundle"
+        return (LoadStatus.THERE, why) if there > new else None
+
+
+def _time_of(uploader: Uploader, place: Pullspec) -> datetime:
+    """Return when the index was made that a name stands for, as its manifest says."""
+    return read_made(uploader.tags.read_manifest(place) or b"")
 
 
 def _role(entry: Entry, file: Path) -> Role:

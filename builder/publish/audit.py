@@ -14,18 +14,21 @@ from builder.publish.attachments import OccupiedError
 from builder.publish.attest.attached import attached_kinds
 from builder.publish.attester import bundles_of
 from builder.publish.cells import find_lists, make_publishable, name_cells
+from builder.publish.index_document import INDEX_TAG, is_index_tag
+from builder.publish.index_place import IndexInTheWayError, IndexReader
 from builder.publish.publishable import Publishable, PublishableList
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from builder.evidence.journal import Journal
     from builder.host.progress import Progress
-    from builder.plan.matrix import Selector
+    from builder.plan.matrix import Cell, Selector
     from builder.plan.project import Project
+    from builder.publish.index_document import DriverIndex
     from builder.publish.reading import RegistryReader
 
 _AUDITS_AT_ONCE = 16
@@ -88,7 +91,14 @@ def audit_project(project: Project, selector: Selector, *, progress: Progress = 
             for number, audit in enumerate(pool.map(auditor.audit, tags), start=1):
                 found.append(audit)
                 progress(number, len(tags))
-        return [*found, *auditor.find_extra({tag.name for tag in tags})]
+        right = {item.cell: item.found for item in found if item.cell and item.drift is TagState.NONE}
+        cells = {item.cell: right[item.cell.id] for item in wanted if item.cell.id in right}
+        indexes = [
+            auditor.audit_index(driver.name, f"{driver.image_name}:{INDEX_TAG}", own)
+            for driver in (project.config.drivers if reader.keys else ())
+            if (own := {cell: digest for cell, digest in cells.items() if cell.driver == driver.name})
+        ]
+        return [*found, *indexes, *auditor.find_extra({tag.name for tag in tags})]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +133,28 @@ class Auditor:
             return replace(audit, drift=TagState.UNKNOWN, why=error.message)
         is_known = drift is TagState.WAITING and isinstance(tag.of, PublishableList) and tag.of.is_known_to_wait
         return replace(audit, drift=drift, found=found, why=why, is_known=is_known)
+
+    def audit_index(self, driver: str, name: str, cells: Mapping[Cell, str]) -> Audit:
+        """Look whether a driver's index has the images of cells, by digest."""
+        audit = Audit(name=name, cell=f"{driver}/{INDEX_TAG}", drift=TagState.NONE)
+        place = parse_pullspec(name)
+        try:
+            found = IndexReader(self.reader.registry, self.reader.tags, self.reader.keys, driver).read(place)
+        except IndexInTheWayError as error:
+            return replace(audit, drift=TagState.UNSIGNED, found=error.digest, why=error.message)
+        except (SourceError, FormatError) as error:
+            return replace(audit, drift=TagState.UNKNOWN, why=error.message)
+        if found is None:
+            return replace(audit, drift=TagState.MISSING, why="operators find no index: 'nox -s publish' writes it")
+        audit = replace(audit, found=found.digest)
+        lacking = [cell for cell, digest in cells.items() if not _has(found.index, cell, digest)]
+        if lacking:
+            why = (
+                f"{len(lacking)} of {len(cells)} published cells are not in it, such as {lacking[0].id}: "
+                "'nox -s publish' adds them"
+            )
+            return replace(audit, drift=TagState.DIFFERENT, why=why)
+        return audit
 
     def _compare(self, tag: WantedTag, recorded: str) -> tuple[TagState, str, str]:
         """Return what is wrong with a tag, the digest that it stands for, and a sentence."""
@@ -197,5 +229,12 @@ class Auditor:
                 Audit(name=name, cell="", drift=TagState.EXTRA, why="no selected cell has this name")
                 for name in sorted(names)
                 if not name.rpartition(":")[2].startswith("sha256-")  # signatures and attestations of images
+                if not (self.reader.keys and is_index_tag(name.rpartition(":")[2]))
             ]
         return found
+
+
+def _has(index: DriverIndex, cell: Cell, digest: str) -> bool:
+    """Tell whether an index has a cell's image; of several groups', it has one."""
+    there = index.images.get((cell.driver_version, cell.kernel.raw))
+    return there is not None and (bool(cell.suffix) or there.image.endswith(f"@{digest}"))

@@ -12,18 +12,22 @@ from builder.errors import UsageError
 from builder.host.progress import no_progress
 from builder.publish.airgap import AirgapLoader, AirgapWriter, check_target
 from builder.publish.attachments import AttachmentWriter
-from builder.publish.published import read_published
+from builder.publish.index_document import INDEX_TAG
+from builder.publish.index_place import IndexInTheWayError, IndexReader
+from builder.publish.published import LeftOutCell, read_published
 from builder.publish.reading import open_reader, settings_for
 from builder.pullspec import parse_pullspec
 from builder.registry.access import open_registries
 from builder.registry.writer import Uploader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from builder.host.progress import Progress
     from builder.plan.matrix import Selector
     from builder.plan.project import Project
     from builder.publish.airgap import BundleReport, Loaded
-    from builder.publish.published import LeftOutCell
+    from builder.publish.reading import RegistryReader
 
 
 def write_bundle(
@@ -45,7 +49,28 @@ def write_bundle(
         for number, (name, digest) in enumerate(found.images, start=1):
             writer.add(parse_pullspec(name), digest)
             progress(number, len(found.images))
-        return writer.write(target), found.left_out
+        lacking = list(_add_indexes(project, reader, writer, found.images))
+        return writer.write(target), (*found.left_out, *lacking)
+
+
+def _add_indexes(
+    project: Project, reader: RegistryReader, writer: AirgapWriter, images: Sequence[tuple[str, str]]
+) -> Iterator[LeftOutCell]:
+    """Add the index of each driver that has an image in the bundle, where images are signed."""
+    repositories = {name.rpartition(":")[0] for name, _ in images}
+    for driver in project.config.drivers if reader.keys else ():
+        if driver.image_name not in repositories:
+            continue
+        name = parse_pullspec(f"{driver.image_name}:{INDEX_TAG}")
+        try:
+            item = IndexReader(reader.registry, reader.tags, reader.keys, driver.name).read(name)
+        except IndexInTheWayError as error:
+            yield LeftOutCell(cell=f"{driver.name}/{INDEX_TAG}", why=error.message)
+            continue
+        if item is None:
+            yield LeftOutCell(cell=f"{driver.name}/{INDEX_TAG}", why=f"{name} is not there: 'nox -s publish' writes it")
+        else:
+            writer.add_index(name, item)
 
 
 def load_bundle(

@@ -57,14 +57,14 @@ class Force:
         return self.reason if any(matches_any(cell, self.cells) for cell in cells) else ""
 
 
-_NO_FORCE = Force()
+NO_FORCE = Force()
 
 
 def publish_project(
     project: Project,
     selector: Selector,
     *,
-    force: Force = _NO_FORCE,
+    force: Force = NO_FORCE,
     progress: Progress = no_progress,
 ) -> list[PublishResult]:
     """Publish every selected cell whose image is up to date; what is published already is left alone.

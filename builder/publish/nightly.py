@@ -10,9 +10,10 @@ from builder.evidence.records import CellOutcome
 from builder.host.progress import no_progress
 from builder.plan.discovery import Discovery, discover_project
 from builder.plan.planning import BootOptions
-from builder.publish.cells import publish_project
+from builder.publish.cells import NO_FORCE, publish_project
 from builder.publish.elsewhere import find_elsewhere
-from builder.publish.result import LOCAL
+from builder.publish.index import publish_indexes
+from builder.publish.result import LOCAL, PublishStatus
 from builder.sources.openshift.changes import parse_date
 
 if TYPE_CHECKING:
@@ -91,7 +92,11 @@ def _publish(project: Project, selector: Selector) -> tuple[PublishResult, ...]:
     """Publish what is there, where versions.yaml names a registry for it, and say of every other cell why it is not."""
     if all(driver.image_name.startswith(LOCAL) for driver in project.config.drivers):
         return ()
-    return tuple(publish_project(project.reread(), selector))
+    current = project.reread()
+    results = publish_project(current, selector)
+    indexes = publish_indexes(current, results, NO_FORCE)
+    # That images are not signed is no news of a night.
+    return (*results, *(item for item in indexes if item.status is not PublishStatus.LEFT_OUT))
 
 
 def _was_built(results: Iterable[CellResult], cell: str) -> bool:

@@ -67,7 +67,7 @@ def read_published(project: Project, selector: Selector, *, progress: Progress =
     left_out = [LeftOutCell(cell=item.cell.id, why=item.explanation) for item in meant if _is_missed(item)]
     with open_reader(project) as reader:
         with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="published") as pool:
-            found = pool.map(lambda item: _find(reader, item, names[item.cell.id]), wanted)
+            found = pool.map(lambda item: find_published(reader, item, names[item.cell.id]), wanted)
             for number, (decision, result) in enumerate(zip(wanted, found, strict=True), start=1):
                 if isinstance(result, str):
                     left_out.append(LeftOutCell(cell=decision.cell.id, why=result))
@@ -88,8 +88,8 @@ def _is_missed(decision: Decision) -> bool:
     return not (decision.key or decision.is_left_out_for_good or decision.reason is Reason.RELEASE_KIND)
 
 
-def _find(reader: RegistryReader, decision: Decision, names: ImageNames) -> PublishedCell | str:
-    """Return a cell's image, or why it has none that counts."""
+def find_published(reader: RegistryReader, decision: Decision, names: ImageNames) -> PublishedCell | str:
+    """Return a cell's image, or why it has none that counts; raises SourceError where that is not known."""
     place = parse_pullspec(names.own[0])
     there = reader.read_tag(place)
     if there is None:

@@ -37,6 +37,9 @@ from builder.publish.attest.statements import (
 )
 from builder.publish.attester import bundles_of, read_attached, read_bundled
 from builder.publish.component_claims import check_provenance, check_sbom, check_tests, is_component
+from builder.publish.index_document import find_envelope, is_manifest_of_index, open_index
+from builder.registry.manifest import Descriptor
+from builder.writing import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -122,7 +125,7 @@ class Verifier:
         self._referrers: dict[str, list[Entry]] = {}
 
     def verify(self, name: Pullspec) -> Verification:
-        """Check an image, or a list of images and each of them.
+        """Check an image, a list of images and each of them, or the index of a driver.
 
         Raises:
             SourceError: the registry refuses, or gives no answer: then nothing is known.
@@ -132,7 +135,10 @@ class Verifier:
         image = name.at(manifest.digest)
         self._checks = []
         self._referrers = {}
-        if manifest.is_index:
+        content = self._registry.manifest_bytes(image)
+        if is_manifest_of_index(content):
+            self._check_index(image, content)
+        elif manifest.is_index:
             if self._check_signatures(image, name) and self._check_list(image, manifest):
                 for platform, descriptor in manifest.images.items():
                     member = name.at(descriptor.digest)
@@ -140,6 +146,21 @@ class Verifier:
         else:
             self._check_cell(image, name, manifest, "")
         return Verification(image=str(name), digest=manifest.digest, checks=tuple(self._checks))
+
+    def _check_index(self, image: Pullspec, content: bytes) -> None:
+        """Check the index of a driver: its signature is in it, and not attached."""
+
+        def read() -> str:
+            entry = find_envelope(content)
+            index = open_index(self._registry.blob(image, Descriptor(entry.digest, entry.size)), self._keys)
+            versions = {version for version, _ in index.images}
+            return (
+                f"signed by the key: of driver {index.driver}, made {index.made:%Y-%m-%d %H:%M:%S} UTC, with "
+                f"{count(len(index.images), 'image')} of {count(len(versions), 'version')}, and "
+                f"{count(len(index.releases), 'release')}"
+            )
+
+        self._look(image, "index", read)
 
     def _check_signatures(self, image: Pullspec, name: Pullspec) -> bool:
         """Check both forms; where one is wrong, nothing that a stranger may have made is fetched or unpacked."""

@@ -67,17 +67,24 @@ def emit_publish_summary(results: Sequence[PublishResult]) -> str:
     return f"{parts}; {blobs} blobs with {size} bytes sent, {attached} signatures and attestations added"
 
 
-def emit_publish_json(results: Sequence[PublishResult], components: Sequence[PublishResult] = ()) -> str:
+def emit_publish_json(
+    results: Sequence[PublishResult],
+    components: Sequence[PublishResult] = (),
+    indexes: Sequence[PublishResult] = (),
+) -> str:
     rows = [describe_result(result) for result in results]
-    images = [_describe_component(result) for result in components]
-    advice = advise([*results, *components])
-    return emit_json({"format": FORMAT_VERSION, "cells": rows, "components": images, "advice": advice})
+    images = [_describe_other(result, "component") for result in components]
+    lists = [_describe_other(result, "index") for result in indexes]
+    advice = advise([*results, *components, *indexes])
+    return emit_json(
+        {"format": FORMAT_VERSION, "cells": rows, "components": images, "indexes": lists, "advice": advice}
+    )
 
 
-def _describe_component(result: PublishResult) -> dict[str, object]:
+def _describe_other(result: PublishResult, what: str) -> dict[str, object]:
     data = asdict(result)
     del data["kernel"]
-    return {"component": data.pop("title"), **data}
+    return {what: data.pop("title"), **data}
 
 
 def describe_result(result: PublishResult) -> dict[str, object]:

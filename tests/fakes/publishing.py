@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from fakes.bench import Bench
 
 
+def use_image_signer(bench: Bench) -> None:
+    """Have versions.yaml say that images are signed, by ``SIGNER``."""
+    (bench.folder / "images.pub").write_text(SIGNER.key.pem)
+    with (bench.folder / "versions.yaml").open("a") as file:
+        file.write("publish: {signer: {public_key: images.pub, key_file: ~/images.key}}\n")
+
+
 @pytest.fixture
 def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     """A registry that the project publishes to, signed; the archive has nothing new."""
@@ -35,9 +42,10 @@ def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     def open_signer(_config: object) -> Iterator[object]:
         yield SIGNER
 
-    for module in ("builder.publish.cells", "builder.publish.reading", "builder.publish.verify"):
-        monkeypatch.setattr(f"{module}.open_registries", open_pretended)
-    monkeypatch.setattr("builder.publish.cells.open_image_signer", open_signer)
+    for module in ("cells", "index", "reading", "verify"):
+        monkeypatch.setattr(f"builder.publish.{module}.open_registries", open_pretended)
+    for module in ("cells", "index"):
+        monkeypatch.setattr(f"builder.publish.{module}.open_image_signer", open_signer)
     # The sample lock's packages have no versions to name.
     monkeypatch.setattr("builder.sources.debian.source.DebianSource._describe", lambda *_: ())
     monkeypatch.setattr("builder.sources.debian.discover.discover", nothing_new)

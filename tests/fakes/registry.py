@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from builder.registry.transport import Connection, Transport
 from builder.registry.writer import Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -41,8 +42,9 @@ class FakeRegistry:
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], bytes] = field(default_factory=dict)
     faults: list[Callable[[httpx.Request], httpx.Response | None]] = field(default_factory=list)
-    pending: bytearray = field(default_factory=bytearray)
+    pending: dict[str, bytes] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def open(self, folder: Path) -> tuple[Registry, Uploader, AttachmentWriter]:
         registry = pretend_registry(self, folder)
@@ -89,21 +91,23 @@ class FakeRegistry:
 
     def _blob(self, request: httpx.Request, repository: str, reference: str) -> httpx.Response:
         if reference.startswith("uploads"):
-            return self._upload(request, repository)
+            return self._upload(request, repository, reference)
         content = self.blobs.get((repository, reference))
         if content is None:
             return httpx.Response(404)
         return httpx.Response(200, content=b"" if request.method == "HEAD" else content)
 
-    def _upload(self, request: httpx.Request, repository: str) -> httpx.Response:
-        place = {"Location": f"/v2/{repository}/blobs/uploads/1"}
+    def _upload(self, request: httpx.Request, repository: str, reference: str) -> httpx.Response:
+        """Take an upload; several go on at once."""
+        number = reference.partition("/")[2] if request.method != "POST" else f"{next(self.numbers)}"
+        place = {"Location": f"/v2/{repository}/blobs/uploads/{number}"}
         if request.method == "POST":
-            self.pending.clear()
+            self.pending[number] = b""
             return httpx.Response(202, headers=place)
-        self.pending += request.content
+        self.pending[number] = self.pending.get(number, b"") + request.content
         if request.method == "PATCH":
             return httpx.Response(202, headers=place)
-        content = bytes(self.pending)
+        content = self.pending[number]
         if digest_of(content) != request.url.params["digest"]:
             return httpx.Response(400)
         self.blobs[repository, digest_of(content)] = content

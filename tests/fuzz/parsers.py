@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from fakes.components import make_component_evidence
 from fakes.git import copy_step, delta, insert_step
 from fakes.nfd_facts import PCI_ALIASES, STRANGE_ALIASES, USB_ALIASES, nfd_facts
+from fakes.operator_facts import operator_facts
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.registry import FakeRegistry, digest_of, pretend_registry
 from fakes.samples import FACT_FILES, KERNEL, LABELS, SYMVERS, Sample
@@ -38,6 +39,9 @@ from kmod_operator.devices.model import is_device_id
 from kmod_operator.devices.ptemplate import PtemplateDevices
 from kmod_operator.dra.claims import ClaimError, ClaimName, read_allocation
 from kmod_operator.dra.pool import Pool, plan_writes, slice_name
+from kmod_operator.index.reading import IndexProblem, read_index
+from kmod_operator.index.registry import FetchError, check_secret, find_blob
+from kmod_operator.rollout.template import TemplateError, read_templates
 from pydantic import ValidationError
 
 from builder.boot.bzimage import unpack_kernel
@@ -62,6 +66,7 @@ from builder.emit.kmm.lint import choose_images, lint
 from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.emit.nfd.facts import parse_modules_alias
 from builder.emit.nfd.files import emit_nfd
+from builder.emit.operator.templates import make_templates
 from builder.errors import Failure, FailureClass, FormatError, KmodsmithError, LockFileError
 from builder.evidence.clusters import cluster
 from builder.evidence.compile_log import classify_compile_log
@@ -114,6 +119,7 @@ from builder.publish.attest.simple_signing import (
     parse_signature_image,
 )
 from builder.publish.attester import read_bundled
+from builder.publish.index_document import INDEX_TYPE, LARGEST_INDEX, find_envelope, open_index, read_made, read_payload
 from builder.publish.reading import read_tag
 from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
@@ -1282,6 +1288,40 @@ _CLAIM = {
 }
 
 
+_INDEX_PAYLOAD = json.dumps(
+    {
+        "format": 1, "driver": "drv", "made": "2026-11-27T07:00:00Z", "releases": {"4.18.1-x86_64": [KERNEL]},
+        "images": {"1.0.0": {KERNEL: {"image": f"quay.test/org/drv@{_DIGEST}", "arch": "amd64", "signedBy": ["5" * 64]}}},
+    }
+).encode()  # fmt: skip
+_INDEX_MANIFEST = make_artifact(
+    INDEX_TYPE, _INDEX_PAYLOAD, subject=None, annotations={"org.opencontainers.image.created": "2026-11-27T07:00:00Z"}
+)
+
+
+def _run_index(data: bytes, _: Path) -> None:
+    """What a vendor's index says, for both readers of it: as an envelope, as what is signed, as a manifest."""
+    for read in (find_envelope, read_made, read_payload, lambda content: open_index(content, [_key()])):
+        with contextlib.suppress(FormatError):
+            read(data)
+    signed = [sign_envelope(data, _sign, kind=INDEX_TYPE)] if len(data) < LARGEST_INDEX else []
+    for envelope in (data, *signed):
+        with contextlib.suppress(IndexProblem):
+            read_index(envelope, [_public_pem().decode()])
+    with contextlib.suppress(FetchError):
+        find_blob(data, "quay.test/org/drv:index")
+
+
+def _run_templates(data: bytes, _: Path) -> None:
+    with contextlib.suppress(TemplateError):
+        read_templates(data)
+
+
+def _run_pull_secret(data: bytes, _: Path) -> None:
+    with contextlib.suppress(FetchError):
+        check_secret(data, "quay.test/org/drv:index")
+
+
 def _run_claim(data: bytes, _: Path) -> None:
     """What the API server says of a claim ends in devices with names, or in a sentence for the pod."""
     with contextlib.suppress(ClaimError, ValueError, RecursionError):  # the last two are this reader's
@@ -1432,6 +1472,27 @@ PARSERS: tuple[Parser, ...] = (
         make=mutate.json_input,
         run=lambda data, _: (rewrite_envelope(data), open_envelope(data, [_key()])),
         samples=lambda: [sign_envelope(_STATEMENT, _sign), sign_envelope(b"{}", lambda _: b"s")],
+    ),
+    Parser(
+        name="driver-index",
+        make=mutate.json_input,
+        run=_run_index,
+        samples=lambda: [_INDEX_PAYLOAD, sign_envelope(_INDEX_PAYLOAD, _sign, kind=INDEX_TYPE), _INDEX_MANIFEST],
+    ),
+    Parser(
+        name="operator-templates",
+        make=mutate.json_input,
+        run=_run_templates,
+        samples=lambda: [json.dumps(make_templates(operator_facts())).encode()],
+    ),
+    Parser(
+        name="pull-secret",
+        make=mutate.json_input,
+        run=_run_pull_secret,
+        samples=lambda: [
+            b'{"auths":{"quay.test":{"auth":"dXNlcjpzZWNyZXQ="}}}',
+            b'{"auths":{"https://quay.test/v1/":{"username":"u","password":"p"}}}',
+        ],
     ),
     Parser(
         name="statement",

@@ -8,6 +8,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.driver_indexes import INDEX_PLACE, INDEX_SIGNER, IndexSite
 from fakes.published_image import NAME, REPOSITORY, SIGNER, PublishedImage, make_published_image
 from fakes.registry import FakeRegistry, digest_of
 
@@ -17,6 +18,7 @@ from builder.publish.airgap import AirgapLoader, AirgapWriter, LoadStatus, check
 from builder.publish.attachments import Artifact
 from builder.publish.attest.listed import SIGNATURE_ANNOTATION
 from builder.publish.attest.simple_signing import PAYLOAD_TYPE, signature_tag
+from builder.publish.index_place import IndexReader
 from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
 
@@ -231,3 +233,48 @@ def test_what_no_load_could_bring_is_left_out_of_the_bundle(
     assert loaded.status is LoadStatus.LOADED
     (told,) = [line for line in caplog.messages if "left out" in line]
     assert f"{attached} refers to it, and is left out: " in told
+
+
+def _write_index(site: IndexSite, folder: Path) -> Path:
+    """Write a bundle with the index that is there now."""
+    registry, uploader, attachments = site.server.open(folder / f"cache-{site.calls}")
+    (folder / "blobs").mkdir(exist_ok=True)
+    writer = AirgapWriter(registry, attachments, folder / "blobs")
+    item = IndexReader(registry, uploader.tags, [INDEX_SIGNER.key], "drv").read(INDEX_PLACE)
+    assert item is not None
+    writer.add_index(INDEX_PLACE, item)
+    file = folder / f"bundle-{site.calls}.tar"
+    writer.write(file)
+    return file
+
+
+def test_an_index_goes_along_and_moves_forward_only(tmp_path: Path) -> None:
+    site, target = IndexSite(FakeRegistry(), tmp_path), FakeRegistry()
+    site.write("k1")
+    old = _write_index(site, tmp_path)
+    site.later(hours=1)
+    site.write("k2")
+    new = _write_index(site, tmp_path)
+    names = {item.name.rpartition(":")[2]: item.status for item in _load(target, old, tmp_path)}
+    assert names == {"index": LoadStatus.LOADED, "index-20261127T120000Z": LoadStatus.LOADED}
+    assert {item.status for item in _load(target, new, tmp_path)} == {LoadStatus.LOADED}
+    newest = site.server.manifests["org/drv", "index"]
+    assert target.manifests["site/org/drv", "index"] == newest
+    assert {item.status for item in _load(target, new, tmp_path)} == {LoadStatus.THERE}
+    again = {item.name.rpartition(":")[2]: item for item in _load(target, old, tmp_path)}
+    assert again["index"].status is LoadStatus.THERE
+    assert "which is newer than that of the bundle" in again["index"].why
+    assert target.manifests["site/org/drv", "index"] == newest
+    assert {tag for _, tag in target.manifests if "index" in tag} == {
+        "index", "index-20261127T120000Z", "index-20261127T130000Z"
+    }  # fmt: skip
+
+
+def test_an_index_does_not_take_the_place_of_something_else(tmp_path: Path) -> None:
+    site, target = IndexSite(FakeRegistry(), tmp_path), FakeRegistry()
+    site.write("k1")
+    target.put_manifest("site/org/drv", {"mediaType": OCI_MANIFEST, "layers": [], "config": {}}, "index")
+    before = target.manifests["site/org/drv", "index"]
+    found = {item.name.rpartition(":")[2]: item for item in _load(target, _write_index(site, tmp_path), tmp_path)}
+    assert (found["index"].status, "is no index" in found["index"].why) == (LoadStatus.CONFLICT, True)
+    assert target.manifests["site/org/drv", "index"] == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.publishing import use_image_signer
 from fakes.registry import FakeRegistry, pretend_registry
 
 from builder.errors import FormatError, SourceError, UsageError
@@ -13,6 +14,7 @@ from builder.plan.matrix import Selector
 from builder.plan.project import open_project
 from builder.publish.airgap import AirgapWriter, LoadStatus
 from builder.publish.bundle import load_bundle, write_bundle
+from builder.publish.index_document import is_index_tag
 from builder.pullspec import parse_pullspec
 from builder.registry.access import RegistryAccess
 from builder.registry.credentials import Credentials
@@ -132,3 +134,31 @@ def test_of_a_bundle_that_is_none_nothing_stays(tmp_path: Path, site: FakeRegist
 def test_a_target_that_is_no_registry_is_told_before_anything_is_opened(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'no registry' is no registry"):
         load_bundle(open_project(tmp_path), tmp_path / "absent.tar", "no registry", plain_http=False)
+
+
+def test_the_index_goes_along_where_images_are_signed(
+    bench: Bench, registry: FakeRegistry, site: FakeRegistry, tmp_path: Path
+) -> None:
+    use_image_signer(bench)
+    _publish_one(bench)
+    project = open_project(bench.folder)
+    report, _ = write_bundle(project, _SELECTED, tmp_path / "b.tar")
+    tags = {name.rpartition(":")[2] for name, _ in report.images}
+    assert {tag for tag in tags if is_index_tag(tag)} == {tag for tag in registry.final_tags if is_index_tag(tag)}
+    loaded = load_bundle(project, tmp_path / "b.tar", "mirror.test/site", plain_http=False)
+    assert {item.status for item in loaded} == {LoadStatus.LOADED}
+    assert site.manifests["site/demo", "index"] == registry.manifests["demo", "index"]
+
+
+@pytest.mark.parametrize("content", [None, b"{}"])
+def test_a_bundle_without_an_index_says_so(
+    bench: Bench, registry: FakeRegistry, tmp_path: Path, content: bytes | None
+) -> None:
+    use_image_signer(bench)
+    _publish_one(bench)
+    del registry.manifests["demo", "index"]
+    registry.manifests |= {("demo", "index"): content} if content else {}
+    report, left_out = write_bundle(open_project(bench.folder), _SELECTED, tmp_path / "b.tar")
+    assert [name for name, _ in report.images] == [_NAME]
+    (why,) = [item.why for item in left_out if item.cell == "demo/index"]
+    assert why.startswith("quay.test/demo:index")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from fakes.components import LABELS, WHEEL, make_component_evidence
+from fakes.driver_indexes import INDEX_PLACE, INDEX_SIGNER, INDEX_STRANGER, IndexSite
 from fakes.published_image import (
     KERNEL,
     MODULE,
@@ -47,6 +48,7 @@ from builder.publish.attest.statements import (
 )
 from builder.publish.attester import Attester
 from builder.publish.publishable import Statements
+from builder.publish.verifier import Verifier
 from builder.pullspec import parse_pullspec
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.publish.attest.facts import CellFacts
+    from builder.signing.public_key import PublicKey
 
 
 def test_what_was_signed_is_right_and_nothing_is_added_twice(image: PublishedImage) -> None:
@@ -538,3 +541,23 @@ def test_the_self_test_of_a_component_image_may_be_waived(component: PublishedIm
     name = _publish_component(component, change=_with_evidence(self_test=SelfTest(outcome="not-run", why="x")))
     assert component.wrong(name)
     assert component.wrong(name, without=["self-test"]) == {}
+
+
+def _verify_index(site: IndexSite, key: PublicKey, tag: str = "index") -> tuple[bool, str]:
+    registry, _, attachments = site.server.open(site.folder / f"verify-{len(site.server.log)}")
+    (check,) = Verifier(registry, attachments, [key]).verify(INDEX_PLACE.at(tag)).checks
+    assert check.name == "index"
+    return check.passed, check.finding
+
+
+def test_an_index_is_verified_by_its_own_signature(tmp_path: Path) -> None:
+    site = IndexSite(FakeRegistry(), tmp_path)
+    digest = site.write("k1", "k2").digest
+    words = "signed by the key: of driver drv, made 2026-11-27 12:00:00 UTC, with 2 images of 1 version, and 1 release"
+    for tag in ("index", "index-20261127T120000Z", digest):
+        assert _verify_index(site, INDEX_SIGNER.key, tag) == (True, words)
+    passed, finding = _verify_index(site, INDEX_STRANGER.key)
+    assert (passed, "was not made with the given key" in finding) == (False, True)
+    manifest = json.loads(site.server.manifests[INDEX_PLACE.repository, "index"])
+    site.server.put_manifest(INDEX_PLACE.repository, manifest | {"layers": []}, "index")
+    assert _verify_index(site, INDEX_SIGNER.key)[0] is False

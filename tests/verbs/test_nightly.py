@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.publishing import use_image_signer
 
 from builder.build.runs import BuildReport
 from builder.errors import FailureClass
@@ -45,6 +46,14 @@ def test_a_run_that_is_killed_between_two_steps_is_finished_by_the_next_night(
     assert f"1.2.0-{_KERNEL}" in registry.final_tags
     assert bench.started_builds() == before + (point == "store.images.tag_image"), "what was proven is not built again"
     assert bench.run("nightly", "--kernel", _KERNEL)[0] == 0
+
+
+def test_a_night_brings_the_index_up_to_date(bench: Bench, registry: FakeRegistry) -> None:
+    use_image_signer(bench)
+    code, out, err = bench.run("nightly", "--json", "--kernel", _KERNEL)
+    told = {item["cell"]: item["status"] for item in json.loads(out)["published"]}
+    assert (code, told["demo/index"]) == (0, "published"), err
+    assert "index" in registry.final_tags
 
 
 def test_a_night_after_the_work_folder_was_lost_publishes_what_the_store_has(

@@ -50,20 +50,21 @@ def sign_statement(statement: bytes, key: PublicKey, sign: Callable[[bytes], byt
     return make_bundle(sign_envelope(statement, sign), key)
 
 
-def sign_envelope(statement: bytes, sign: Callable[[bytes], bytes]) -> bytes:
-    """Return the envelope of a statement.
+def sign_envelope(payload: bytes, sign: Callable[[bytes], bytes], *, kind: str = _PAYLOAD_TYPE) -> bytes:
+    """Return the envelope of a payload.
 
     Args:
-        statement: its JSON.
+        payload: JSON.
         sign: gets the bytes to be signed, returns the signature over their SHA-256.
+        kind: what the payload is: a statement, unless said. It is signed, too.
     """
-    return _dump_envelope(statement, [sign(_encode(statement))])
+    return _dump_envelope(payload, [sign(_encode(payload, kind))], kind)
 
 
-def _dump_envelope(statement: bytes, signatures: Sequence[bytes]) -> bytes:
+def _dump_envelope(payload: bytes, signatures: Sequence[bytes], kind: str = _PAYLOAD_TYPE) -> bytes:
     envelope = {
-        "payload": base64.b64encode(statement).decode(),
-        "payloadType": _PAYLOAD_TYPE,
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": kind,
         "signatures": [{"keyid": "", "sig": base64.b64encode(item).decode()} for item in signatures],
     }
     return dump(envelope)
@@ -109,10 +110,14 @@ class _Signature(Parsed):
     sig: Base64
 
 
-class _Envelope(Parsed):
+class _OpenEnvelope(Parsed):
     payload: Base64
-    payload_type: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
+    payload_type: str = Field(alias="payloadType")
     signatures: Annotated[list[_Signature], Field(min_length=1, max_length=10)]
+
+
+class _Envelope(_OpenEnvelope):
+    payload_type: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
 
 
 class _Bundle(Parsed):
@@ -149,14 +154,40 @@ def open_envelope(content: bytes, keys: Sequence[PublicKey]) -> Statement:
     return _open(_read_envelope(content), keys)
 
 
+def open_payload(content: bytes, kind: str, keys: Sequence[PublicKey]) -> bytes:
+    """Return what an envelope holds that is of another kind than a statement.
+
+    Raises:
+        FormatError: it is no envelope of that kind, or none of the keys signed it.
+    """
+    envelope = _read_kind(content, kind)
+    _require_signature(envelope, _encode(envelope.payload, kind), keys)
+    return envelope.payload
+
+
+def read_envelope(content: bytes, kind: str) -> bytes:
+    """Return what an envelope holds, whoever signed it; raises FormatError where it is none of that kind."""
+    return _read_kind(content, kind).payload
+
+
+def _read_kind(content: bytes, kind: str) -> _OpenEnvelope:
+    envelope = parse_json(_OpenEnvelope, content, "envelope")
+    if envelope.payload_type != kind:
+        raise FormatError(f"it is signed as {envelope.payload_type!r}, and not as {kind}"[:300])
+    return envelope
+
+
+def _require_signature(envelope: _OpenEnvelope, encoded: bytes, keys: Sequence[PublicKey]) -> None:
+    if not any(key.accepts(item.sig, encoded) for item in envelope.signatures for key in keys):
+        raise FormatError("its signature was not made with the given key, or it was changed after it was signed")
+
+
 def _read_envelope(content: bytes) -> _Envelope:
     return parse_json(_Envelope, content, "envelope of a statement")
 
 
 def _open(envelope: _Envelope, keys: Sequence[PublicKey]) -> Statement:
-    encoded = _encode(envelope.payload)
-    if not any(key.accepts(item.sig, encoded) for item in envelope.signatures for key in keys):
-        raise FormatError("its signature was not made with the given key, or it was changed after it was signed")
+    _require_signature(envelope, _encode(envelope.payload), keys)
     statement = parse_json(_Statement, envelope.payload, "in-toto statement")
     return Statement(
         subjects={item.name: f"sha256:{item.digest.sha256}" for item in statement.subject},
@@ -165,7 +196,7 @@ def _open(envelope: _Envelope, keys: Sequence[PublicKey]) -> Statement:
     )
 
 
-def _encode(payload: bytes) -> bytes:
+def _encode(payload: bytes, kind: str = _PAYLOAD_TYPE) -> bytes:
     """Return what is signed: DSSE's pre-authentication encoding."""
-    kind = _PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    named = kind.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(named), named, len(payload), payload)

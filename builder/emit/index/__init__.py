@@ -1,0 +1,1 @@
+"""A driver's index as a file, for clusters that reach no registry."""
