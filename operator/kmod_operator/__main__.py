@@ -1,14 +1,14 @@
 """``python -m kmod_operator device-plugin`` runs on each node that has the driver, in whatever mode.
 
-``device-class`` prints the object by which pods ask for devices as dynamic resources; ``self-test`` proves an image.
+``operator`` runs once in a cluster: it brings drivers to nodes; ``explain NODE`` says why a node has its driver, or has
+it not. ``device-class`` prints the object by which pods ask for devices as dynamic resources; ``self-test`` proves an
+image.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import importlib
 import json
 import logging
 import os
@@ -16,18 +16,19 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from kmod_operator.devices.source import NoSourceError, load_source
-from kmod_operator.dra.cluster import NoApiError
+from kmod_operator.devices.source import NoSourceError
 from kmod_operator.dra.objects import device_class
+from kmod_operator.kubernetes.errors import ApiError, NoApiError
 from kmod_operator.log import log_to_stderr
-from kmod_operator.modes import Program
-from kmod_operator.settings import SettingError, Settings, read_settings
-from kmod_operator.status_server import serve_status
+from kmod_operator.settings import SettingError, read_operator_settings, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 _LOG = logging.getLogger(__name__)
 _BAD_SETTING = 2
-_SELF_TEST_S = 5.0
 _EPILOG = """Settings come from the environment:
   KMOD_RESOURCE      what pods ask for, like drivers.example.com/ptemplate
   KMOD_SOURCE        the class that knows the devices, module:Class
@@ -39,6 +40,11 @@ _EPILOG = """Settings come from the environment:
   KMOD_GOOD_LOOKS    good looks in a row that make a device healthy again (3)
   KMOD_LISTEN        port of /metrics, /healthz, /readyz (8080)
   KMOD_PLUGIN_DIR, KMOD_REGISTRY_DIR, KMOD_CDI_DIR, KMOD_ROOT   folders, where they are not the usual ones
+of the operator:
+  KMOD_TEMPLATES     the file that says what it was made for
+  KMOD_NAMESPACE     its own namespace
+  KMOD_POD           its own name
+  KMOD_LISTEN        as above
 """
 
 
@@ -49,17 +55,18 @@ def main() -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("verb", choices=["device-plugin", "device-class", "self-test"])
-    verb = parser.parse_args().verb
+    parser.add_argument("verb", choices=["device-plugin", "operator", "explain", "device-class", "self-test"])
+    parser.add_argument("node", nargs="?", default="", help="of explain: the node")
+    parser.add_argument("--driver", default="", help="of explain: one object alone")
+    asked = parser.parse_args()
+    if (asked.verb == "explain") != bool(asked.node):
+        parser.error("explain, and nothing else, needs the name of a node")
     log_to_stderr()
     try:
-        if verb == "self-test":
-            return asyncio.run(_test_itself())
-        settings = read_settings(os.environ)
-        if verb == "device-class":
-            print(json.dumps(device_class(settings.resource, settings.driver), indent=2))  # noqa: T201 - it is asked for
-            return 0
-        return asyncio.run(_run(settings))
+        return _explain(asked.node, asked.driver) if asked.verb == "explain" else _VERBS[asked.verb]()
+    except ApiError as error:
+        _LOG.error("%s", error)
+        return 1
     except (SettingError, NoSourceError, NoApiError) as error:
         _LOG.error("%s", error)
         return _BAD_SETTING
@@ -68,37 +75,74 @@ def main() -> int:
         return 1
 
 
-async def _run(settings: Settings) -> int:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    program = Program(settings, load_source(settings.source, settings.root))
-    with serve_status(settings.port, program.registry, is_alive=program.is_alive, is_ready=program.is_ready):
-        await program.run(stop)
+# gRPC and the client of Kubernetes take 10 MB of memory each: a program loads the one that it needs.
+
+
+def _run_plugin() -> int:
+    settings = read_settings(os.environ)
+    from kmod_operator.on_node import run_on_node  # noqa: PLC0415
+
+    return asyncio.run(_until_told(lambda stop: run_on_node(settings, stop)))
+
+
+def _run_operator() -> int:
+    settings = read_operator_settings(os.environ)
+    from kmod_operator.in_cluster import run_in_cluster  # noqa: PLC0415
+
+    return asyncio.run(_until_told(lambda stop: run_in_cluster(settings, stop)))
+
+
+def _explain(node: str, driver: str) -> int:
+    settings = read_operator_settings({"KMOD_POD": "explain", **os.environ})
+    logging.getLogger().setLevel(logging.WARNING)  # it is people who read this
+    from kmod_operator.in_cluster import explain_node  # noqa: PLC0415
+
+    code, lines = asyncio.run(explain_node(settings, node, driver))
+    print("\n".join(lines))  # noqa: T201 - it is asked for
+    return code
+
+
+def _print_class() -> int:
+    settings = read_settings(os.environ)
+    print(json.dumps(device_class(settings.resource, settings.driver), indent=2))  # noqa: T201 - it is asked for
     return 0
 
 
-async def _test_itself() -> int:
-    """Run a plugin of no device beside no kubelet: that all of its parts are there, and begin and end."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        settings = Settings(
-            resource="selftest.example/none", plugin_dir=root, cdi_dir=root, root=root, port=0, scan_s=0.1
-        )
-        stop = asyncio.Event()
-        importlib.import_module("kmod_operator.dra.api")  # what else is loaded only where it is needed
-        program = Program(settings, load_source(settings.source, root))
-        with serve_status(0, program.registry, is_alive=program.is_alive, is_ready=program.is_ready):
-            running = asyncio.create_task(program.run(stop))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SELF_TEST_S):
-                    while not settings.socket.is_socket() and not running.done():  # noqa: ASYNC110
-                        await asyncio.sleep(0.05)
-            listens = settings.socket.is_socket()
-            stop.set()
-            await running
-    _LOG.info("self-test %s", "passed" if listens else "failed: nothing listens")
-    return 0 if listens else 1
+def _test_itself() -> int:
+    from kmod_operator.in_cluster import try_in_cluster  # noqa: PLC0415
+    from kmod_operator.on_node import try_on_node  # noqa: PLC0415
+
+    async def both() -> bool:
+        return (not _can_write() or await try_on_node()) and await try_in_cluster(Path("/none"))
+
+    passed = asyncio.run(both())
+    _LOG.info("self-test %s", "passed" if passed else "failed")
+    return 0 if passed else 1
+
+
+def _can_write() -> bool:
+    """Tell whether there is a folder for sockets: the operator's user has none, and is no device plugin."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        _LOG.info("the device plugin is not tried: this user can write nowhere")
+        return False
+    return True
+
+
+async def _until_told(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return await work(stop)
+
+
+_VERBS = {
+    "device-plugin": _run_plugin,
+    "operator": _run_operator,
+    "device-class": _print_class,
+    "self-test": _test_itself,
+}
 
 
 if __name__ == "__main__":

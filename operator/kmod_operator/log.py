@@ -27,3 +27,5 @@ def log_to_stderr() -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    # It tells of each request, of which a watch and a lease make thousands.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 from kmod_operator.deviceplugin.agent import Agent
 from kmod_operator.deviceplugin.metrics import Metrics
 from kmod_operator.dra.agent import DriverAgent
-from kmod_operator.dra.cluster import NOT_FOUND, ApiError, NoApiError
 from kmod_operator.dra.handover import DriverAway, remove_device_plugin
 from kmod_operator.dra.metrics import DriverMetrics
+from kmod_operator.kubernetes.errors import NOT_FOUND, ApiError, NoApiError
 from kmod_operator.status_server import Answer
 
 if TYPE_CHECKING:

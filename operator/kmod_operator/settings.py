@@ -96,6 +96,50 @@ class Settings:
         return self.cdi_dir / f".{self.resource.replace('/', '_')}.sock.lock"
 
 
+@dataclass(frozen=True, kw_only=True)
+class OperatorSettings:
+    """Settings of what works for the whole cluster.
+
+    Attributes:
+        templates: file that says what the operator was made for.
+        namespace: the operator's own.
+        pod: its own name, by which it holds the Lease.
+        port: of metrics and health, on all addresses of the pod.
+    """
+
+    templates: Path
+    namespace: str
+    pod: str
+    port: int = 8080
+
+
+def read_operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
+    """Return what variables that begin with ``KMOD_`` say of the operator.
+
+    Raises:
+        SettingError: a value cannot be used, or is absent.
+    """
+    known = {name: value.strip() for name, value in environment.items() if name.startswith("KMOD_") and value.strip()}
+    for name, what in (
+        ("KMOD_TEMPLATES", "the file that says what the operator was made for"),
+        ("KMOD_NAMESPACE", "the operator's own namespace: metadata.namespace of the pod"),
+        ("KMOD_POD", "the pod's own name: metadata.name of the pod"),
+    ):
+        if name not in known:
+            raise SettingError(f"{name} is absent; it is {what}")
+    namespace, pod = known["KMOD_NAMESPACE"], known["KMOD_POD"]
+    if not re.fullmatch(_LABEL, namespace, re.ASCII):
+        raise SettingError(f"KMOD_NAMESPACE is {namespace!r:.300}; it is the name of a namespace")
+    if not (_NODE.fullmatch(pod) and len(pod) <= _LONGEST_NODE):
+        raise SettingError(f"KMOD_POD is {pod!r:.300}; it is the name of a pod")
+    return OperatorSettings(
+        templates=_folder(known, "KMOD_TEMPLATES", Path(), "file"),
+        namespace=namespace,
+        pod=pod,
+        port=_number(known, "KMOD_LISTEN", OperatorSettings.port, 0, 65535),
+    )
+
+
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return what variables that begin with ``KMOD_`` say; those that are absent or empty have a default.
 
@@ -166,8 +210,8 @@ def _number(known: Mapping[str, str], name: str, default: int, least: int, most:
     return int(text)
 
 
-def _folder(known: Mapping[str, str], name: str, default: Path) -> Path:
+def _folder(known: Mapping[str, str], name: str, default: Path, what: str = "folder") -> Path:
     path = Path(known.get(name, str(default)))
     if not path.is_absolute():
-        raise SettingError(f"{name} is {str(path)!r}; it is a folder's whole path")
+        raise SettingError(f"{name} is {str(path)!r}; it is a {what}'s whole path")
     return path

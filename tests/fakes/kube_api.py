@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from kmod_operator.dra.cluster import CONFLICT, NOT_FOUND, ApiError
+from kmod_operator.kubernetes.errors import CONFLICT, NOT_FOUND, ApiError
 
 UID = "00000000-aaaa"
 

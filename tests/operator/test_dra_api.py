@@ -11,7 +11,7 @@ import lightkube
 import pytest
 from kmod_operator.dra import api as module
 from kmod_operator.dra.api import KubernetesApi, open_api
-from kmod_operator.dra.cluster import ApiError, NoApiError
+from kmod_operator.kubernetes.errors import ApiError, NoApiError
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster, User
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.dra_kubelet import DraKubelet
 from fakes.kube_api import FakeApi
-from kmod_operator.dra.cluster import ApiError
 from kmod_operator.dra.metrics import DriverMetrics
+from kmod_operator.kubernetes.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.kube_api import FakeApi
-from kmod_operator.dra.cluster import ApiError
 from kmod_operator.dra.metrics import DriverMetrics
 from kmod_operator.dra.offers import Offer
 from kmod_operator.dra.pool import Pool
 from kmod_operator.dra.publisher import Publisher
+from kmod_operator.kubernetes.errors import ApiError
 from kmod_operator.node.troubles import Troubles
 
 if TYPE_CHECKING:

@@ -32,9 +32,15 @@ def test_it_stands_alone_and_keeps_its_words(file: Path) -> None:
         assert not {name.partition(".")[0] for name in imports} & _WORLD
     if any(name.startswith("grpclib") for name in imports):
         assert file.name == "rpc.py", "one module knows of gRPC"
-    if any(name.startswith(("lightkube", "httpx2")) for name in imports):
-        assert file.name == "api.py", "one module knows of the client of Kubernetes"
+    if any(name.startswith(("lightkube", "httpx2", "msgspec")) for name in imports):
+        known = file.name in {"api.py", "client.py", "opened.py"} or file == _ROOT / "index" / "registry.py"
+        assert known, "one module of a package knows of each protocol"
+    if any(name.startswith("cryptography") for name in imports):
+        assert file == _ROOT / "index" / "keys.py", "one module knows of signatures"
     beneath = {
+        "kubernetes": ("node", "deviceplugin", "devices", "dra", "cluster", "rollout", "index"),
+        "rollout": ("node", "deviceplugin", "devices", "dra", "cluster", "kubernetes"),
+        "cluster": ("node", "deviceplugin", "devices", "dra"),
         "devices": ("node", "deviceplugin", "dra"),
         "node": ("deviceplugin", "dra"),
         "deviceplugin": ("dra",),

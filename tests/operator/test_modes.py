@@ -11,8 +11,8 @@ from fakes.dra_kubelet import DraKubelet
 from fakes.kube_api import FakeApi
 from fakes.node import running
 from kmod_operator.devices.ptemplate import PtemplateDevices
-from kmod_operator.dra.cluster import ApiError, NoApiError
 from kmod_operator.dra.handover import DriverAway
+from kmod_operator.kubernetes.errors import ApiError, NoApiError
 from kmod_operator.modes import Program
 
 if TYPE_CHECKING:

@@ -5,26 +5,24 @@ Objects are plain JSON and not the client's models: what a newer server adds is 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-import lightkube
-from lightkube.config.kubeconfig import KubeConfig
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 
-from kmod_operator.dra.cluster import ApiError, NoApiError
+from kmod_operator.kubernetes.errors import ApiError
+from kmod_operator.kubernetes.opened import opened_client, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    import lightkube
 
     from kmod_operator.dra.pool import Slice
 
 _ANSWERS_WITHIN_S = 10.0
-_MOST_WORDS = 300
-_LONGEST_WAIT_S = 300.0
 _SLICE = create_global_resource("resource.k8s.io", "v1", "ResourceSlice", "resourceslices")
 _CLAIM = create_namespaced_resource("resource.k8s.io", "v1", "ResourceClaim", "resourceclaims")
 _NODE = create_global_resource("", "v1", "Node", "nodes")
@@ -83,42 +81,9 @@ async def open_api(*, node: str, driver: str) -> AsyncIterator[KubernetesApi]:
     Raises:
         NoApiError: it is told of none.
     """
-    try:
-        config = KubeConfig.from_env().get()
-        client = lightkube.AsyncClient(config)
-    except Exception as error:
-        where = "a service account's token in the pod" if "KUBECONFIG" not in os.environ else "the file of KUBECONFIG"
-        words = f"{type(error).__name__}: {error}"
-        raise NoApiError(f"where the API server is, is not known; {where} would say it: {words}") from error
-    try:
+    async with opened_client() as client:
         yield KubernetesApi(client, node=node, driver=driver)
-    finally:
-        await client.close()
 
 
-@contextlib.asynccontextmanager
-async def _told(what: str) -> AsyncIterator[None]:
-    """Turn whatever comes of a question to the server into a sentence: nothing that it answers ends the program."""
-    try:
-        async with asyncio.timeout(_ANSWERS_WITHIN_S):
-            yield
-    except (TimeoutError, httpx2.TimeoutException) as error:  # the client's limit and ours are the same
-        raise ApiError(f"{what}: the API server has not answered for {_ANSWERS_WITHIN_S:.0f} s") from error
-    except httpx2.HTTPStatusError as error:
-        status = error.response.status_code
-        words = f"{what}: the API server answers {status}: {_words(error)}"
-        raise ApiError(words, status=status, wait_s=_wait(error.response)) from error
-    except httpx2.TransportError as error:
-        raise ApiError(f"{what}: the API server cannot be reached: {_words(error)}") from error
-    except Exception as error:
-        raise ApiError(f"{what}: the API server answers nonsense: {_words(error)}") from error
-
-
-def _words(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}..."
-
-
-def _wait(response: httpx2.Response) -> float:
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), _LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0  # noqa: PLR2004
+def _told(what: str) -> AbstractAsyncContextManager[None]:
+    return told(what, _ANSWERS_WITHIN_S)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from kmod_operator.devices.cdi import cdi_name
 from kmod_operator.dra.claims import ClaimError, ClaimName, read_allocation
-from kmod_operator.dra.cluster import ApiError
 from kmod_operator.dra.rpc import DeviceState, Prepared
+from kmod_operator.kubernetes.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence

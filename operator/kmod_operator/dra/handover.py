@@ -9,7 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from kmod_operator.dra.cluster import FORBIDDEN, NOT_FOUND, ApiError
+from kmod_operator.kubernetes.errors import FORBIDDEN, NOT_FOUND, ApiError
 
 if TYPE_CHECKING:
     from kmod_operator.dra.cluster import Api

@@ -9,8 +9,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from kmod_operator.dra.cluster import ApiError
 from kmod_operator.dra.pool import Pool, keeps_taints, plan_writes, slice_devices
+from kmod_operator.kubernetes.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,228 @@
+"""The index that is believed for each of the vendor's objects: looked for again, and not forgotten by a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import gzip
+import logging
+import time
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kmod_operator.cluster.cache import State
+from kmod_operator.cluster.kinds import CONFIG_MAP, SECRET
+from kmod_operator.index.choosing import choose, restore
+from kmod_operator.index.registry import fetch_index
+from kmod_operator.kubernetes.errors import ApiError
+from kmod_operator.rollout.names import MANAGED_BY, MANAGER
+from kmod_operator.rollout.world import IndexState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from kmod_operator.cluster.client import Client
+    from kmod_operator.cluster.looking import Cluster
+    from kmod_operator.rollout.template import Templates
+    from kmod_operator.rollout.world import Object
+
+_LOG = logging.getLogger(__name__)
+_FETCH_S = 300.0
+_FETCH_AFTER_FAILURE_S = 60.0
+_FETCHES_WITHIN_S = 60.0
+_LISTED_WITHIN_S = 10.0
+_MOST_BYTES = 8 << 20
+_PLAIN, _PACKED = "index.json", "index.json.gz"
+_MOST_KEPT = 900_000  # what a ConfigMap takes, with room for what else is in it
+
+
+@dataclass(kw_only=True)
+class _Kept:
+    """What is known for one object of the vendor's kind."""
+
+    state: IndexState = field(default_factory=IndexState)
+    is_read: bool = False
+    image: str = ""
+    fetched: bytes | None = None
+    trouble: str = ""
+    fetch_at: float = 0.0
+
+
+class Indexes:
+    """Looks where the vendor's objects say that their index is.
+
+    Args:
+        client: the API server.
+        cluster: what is kept of it.
+        templates: whose keys are believed.
+        fetch: gets an index from a registry: image, and the bytes of a pull secret or None; raises with a sentence.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        cluster: Cluster,
+        templates: Templates,
+        *,
+        fetch: Callable[[str, bytes | None], Awaitable[bytes]] = fetch_index,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._cluster, self._templates = client, cluster, templates
+        self._fetch, self._clock = fetch, clock
+        self._kept: dict[str, _Kept] = {}
+
+    async def look(self, item: Object, *, keeps: bool = True) -> IndexState:
+        """Return what is believed now.
+
+        Args:
+            item: one of the vendor's objects.
+            keeps: whether it is kept for a restart; who only looks writes nothing.
+
+        Raises:
+            ApiError: what was believed before a restart cannot be read, or what is believed now cannot be kept: who
+                goes on without would take an older index for a newer one.
+        """
+        name = item["metadata"]["name"]
+        spec = _map(item.get("spec"))
+        driver = str(_map(spec.get("driver")).get("name") or "")
+        kept = self._kept.setdefault(name, _Kept())
+        if not kept.is_read:
+            last = await self._read_last(name)
+            if last is not None:
+                kept.state = restore(last, self._templates.keys, driver)
+                if kept.state.trouble:
+                    _LOG.warning("%s", kept.state.trouble, extra={"fields": {"driver": name}})
+            kept.is_read = True
+        offered, why_not = await self._offered(_map(spec.get("index")), kept)
+        state = choose(kept.state, offered, why_not, self._templates.keys, driver)
+        if keeps and state.digest != kept.state.digest and state.index is not None and offered is not None:
+            await self._keep(item, name, offered)
+        kept.state = state
+        return state
+
+    def forget(self, name: str) -> None:
+        self._kept.pop(name, None)
+
+    async def _offered(self, place: Mapping[str, Any], kept: _Kept) -> tuple[bytes | None, str]:
+        if map_name := str(place.get("configMap") or ""):
+            return await self._of_map(map_name)
+        if image := str(place.get("image") or ""):
+            await self._of_registry(image, str(place.get("pullSecret") or ""), kept)
+            return kept.fetched, kept.trouble
+        return None, "spec.index names neither a ConfigMap nor an image"
+
+    async def _of_map(self, name: str) -> tuple[bytes | None, str]:
+        cache = self._cluster.index_map(name)
+        try:
+            async with asyncio.timeout(_LISTED_WITHIN_S):
+                await cache.listed.wait()
+        except TimeoutError:
+            return None, f"the ConfigMap {self._templates.namespace}/{name} cannot be read: {cache.trouble}"
+        if cache.state != State.LISTED:
+            return None, f"the ConfigMap {self._templates.namespace}/{name} cannot be read: {cache.trouble}"
+        found = cache.get(name, self._templates.namespace)
+        if found is None:
+            return None, f"there is no ConfigMap {self._templates.namespace}/{name}"
+        try:
+            return read_data(found), ""
+        except ValueError as error:
+            return None, f"the ConfigMap {self._templates.namespace}/{name} holds no index: {error}"
+
+    async def _of_registry(self, image: str, secret: str, kept: _Kept) -> None:
+        now = self._clock()
+        if image == kept.image and now < kept.fetch_at:
+            return
+        try:
+            async with asyncio.timeout(_FETCHES_WITHIN_S):
+                login = await self._login(secret) if secret else None
+                kept.fetched, kept.trouble = await self._fetch(image, login), ""
+            kept.fetch_at = now + _FETCH_S
+        except Exception as error:  # noqa: BLE001 - whatever a registry does, the last index is still believed
+            words = str(error) or f"the registry has not answered for {_FETCHES_WITHIN_S:.0f} s"
+            kept.fetched, kept.trouble, kept.fetch_at = None, words, now + _FETCH_AFTER_FAILURE_S
+        kept.image = image
+
+    async def _login(self, secret: str) -> bytes:
+        found = await self._client.get(SECRET, secret, self._templates.namespace)
+        try:
+            return base64.b64decode(found["data"][".dockerconfigjson"], validate=True)
+        except (KeyError, TypeError, ValueError) as error:
+            words = f"the Secret {self._templates.namespace}/{secret} has no .dockerconfigjson"
+            raise ApiError(words) from error
+
+    async def _read_last(self, name: str) -> bytes | None:
+        found = await self._client.get_if_there(CONFIG_MAP, name_of_last(name), self._templates.namespace)
+        if found is None:
+            return None
+        try:
+            return read_data(found)
+        except ValueError as error:
+            _LOG.warning("what was kept of the last index cannot be read: %s", error)
+            return None
+
+    async def _keep(self, item: Object, name: str, content: bytes) -> None:
+        packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
+        if len(packed) > _MOST_KEPT:
+            _LOG.warning("the index is too large to be kept for a restart", extra={"fields": {"driver": name}})
+            return
+        metadata = item["metadata"]
+        owner = {
+            "apiVersion": item["apiVersion"], "kind": item["kind"], "name": name, "uid": metadata.get("uid", "")
+        }  # fmt: skip
+        wanted = {
+            "apiVersion": CONFIG_MAP.api,
+            "kind": CONFIG_MAP.kind,
+            "metadata": {
+                "name": name_of_last(name),
+                "namespace": self._templates.namespace,
+                # Not the label of the driver's own objects: it is no part of what is decided.
+                "labels": {MANAGED_BY: MANAGER},
+                "ownerReferences": [owner],
+            },
+            "binaryData": {_PACKED: packed},
+        }
+        await self._client.apply(CONFIG_MAP, wanted)
+
+
+def name_of_last(name: str) -> str:
+    return f"{name}-last-index"
+
+
+def read_data(found: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an index in a ConfigMap, packed or plain.
+
+    Raises:
+        ValueError: there are none; the message is a sentence.
+    """
+    plain, binary = _map(found.get("data")).get(_PLAIN), _map(found.get("binaryData"))
+    if isinstance(plain, str):
+        return plain.encode()
+    for name in (_PLAIN, _PACKED):
+        if name not in binary:
+            continue
+        try:
+            content = base64.b64decode(str(binary[name]), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"{name} is not base64") from error
+        return _unpack(content) if name == _PACKED else content
+    raise ValueError(f"it has neither {_PLAIN} nor {_PACKED}")
+
+
+def _unpack(content: bytes) -> bytes:
+    """Return what was packed; a small file that would fill the memory is refused."""
+    packed = zlib.decompressobj(wbits=31)
+    try:
+        found = packed.decompress(content, _MOST_BYTES + 1)
+    except zlib.error as error:
+        raise ValueError(f"{_PACKED} is not packed by gzip") from error
+    if len(found) > _MOST_BYTES or packed.unconsumed_tail:
+        raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
+    if not packed.eof:
+        raise ValueError(f"{_PACKED} is cut off")
+    return found
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

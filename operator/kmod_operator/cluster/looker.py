@@ -1,0 +1,62 @@
+"""Looks at a cluster once, and writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from kmod_operator.cluster.indexes import Indexes
+from kmod_operator.cluster.looking import Cluster
+from kmod_operator.cluster.worlds import Worlds
+from kmod_operator.kubernetes.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from kmod_operator.cluster.client import Client
+    from kmod_operator.rollout.template import Templates
+    from kmod_operator.rollout.world import Object, World
+
+_POLL_S = 0.05
+
+
+class Looker:
+    """Makes pictures of a cluster for people."""
+
+    def __init__(self, client: Client, templates: Templates) -> None:
+        self._templates = templates
+        self._cluster = Cluster(client, templates, changed=lambda _: None)
+        self._worlds = Worlds(client, self._cluster, templates, Indexes(client, self._cluster, templates))
+
+    @contextlib.asynccontextmanager
+    async def looking(self, within_s: float) -> AsyncIterator[None]:
+        """Know all that has to be known until the end of the block.
+
+        Raises:
+            ApiError: it is not known within a time.
+        """
+        following = asyncio.create_task(self._cluster.run())
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    while self._cluster.lacks():  # noqa: ASYNC110 - many kinds, each with an event of its own
+                        await asyncio.sleep(_POLL_S)
+            if lacks := self._cluster.lacks():
+                raise ApiError(lacks)
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """Return the vendor's objects, by name."""
+        api = f"{self._templates.group}/{self._templates.version}"
+        return {
+            key[1]: {"apiVersion": api, "kind": self._templates.kind, **item}
+            for key, item in self._cluster.items.items.items()
+        }
+
+    async def world(self, item: Object, node: str) -> World:
+        """Return what there is for one of them, with the pods of a node."""
+        return await self._worlds.make(item, [node], keeps=False)

@@ -1,0 +1,150 @@
+"""The verbs of the operator: their settings, and the sentences with which they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_socket
+from fakes.kube_server import GROUP, FakeServer
+from kmod_operator import in_cluster
+from kmod_operator.__main__ import main
+from kmod_operator.in_cluster import explain_node, try_in_cluster
+from kmod_operator.settings import OperatorSettings, SettingError, read_operator_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from kmod_operator.cluster.client import Client
+
+_GOOD = {"KMOD_TEMPLATES": "/etc/t.json", "KMOD_NAMESPACE": "kmod-operator", "KMOD_POD": "operator-0"}
+_MODULE = {
+    "apiVersion": "kmm.sigs.x-k8s.io/v1beta1", "kind": "Module", "metadata": {"name": "p", "namespace": "d"},
+    "spec": {"selector": {"x": "y"}, "moduleLoader": {"container": {"version": "0", "kernelMappings": []}}},
+}  # fmt: skip
+_TEMPLATES = {
+    "format": 1, "group": GROUP, "version": "v1alpha1", "kind": "KernelDriver", "plural": "kerneldrivers",
+    "namespace": "o", "keys": ["-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n"],
+    "drivers": {"p": {"namespace": "d", "module": _MODULE, "plugin": [], "rules": [], "resource": ""}},
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+
+
+def test_settings() -> None:
+    found = read_operator_settings({**_GOOD, "KMOD_LISTEN": "9090", "OTHER": "x"})
+    assert found == OperatorSettings(
+        templates=Path("/etc/t.json"), namespace="kmod-operator", pod="operator-0", port=9090
+    )
+    assert read_operator_settings(_GOOD).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("KMOD_TEMPLATES", " ", "KMOD_TEMPLATES is absent; it is the file"),
+        ("KMOD_TEMPLATES", "t.json", "KMOD_TEMPLATES is 't.json'; it is a file's whole path"),
+        ("KMOD_NAMESPACE", "", "KMOD_NAMESPACE is absent; it is the operator's own namespace"),
+        ("KMOD_NAMESPACE", "../x", "KMOD_NAMESPACE is '../x'; it is the name of a namespace"),
+        ("KMOD_POD", "", "KMOD_POD is absent"),
+        ("KMOD_POD", "A b", "KMOD_POD is 'A b'; it is the name of a pod"),
+        ("KMOD_LISTEN", "x", "KMOD_LISTEN is 'x'; it is a number"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, told: str) -> None:
+    with pytest.raises(SettingError, match=told):
+        read_operator_settings({**_GOOD, name: value})
+
+
+def _main(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> int:
+    monkeypatch.setattr("sys.argv", ["kmod_operator", *words])
+    monkeypatch.setattr("os.environ", {**_GOOD, **environment})
+    with _logging_as_it_was():
+        return main()
+
+
+@pytest.mark.parametrize("verb", [["operator"], ["explain", "node-1"]])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "which cannot be read: No such file"),
+        (b"[]", "which cannot be used: "),
+        (b"x" * (5 << 20), "which has more than 4 MiB"),
+    ],
+)
+def test_templates_that_cannot_be_used_end_it_with_a_sentence(
+    verb: list[str], content: bytes | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    file = tmp_path / "t.json"
+    if content is not None:
+        file.write_bytes(content)
+    assert _main(monkeypatch, *verb, KMOD_TEMPLATES=str(file)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in json.loads(line)["message"]
+
+
+@pytest.mark.parametrize("verb", [["operator"], ["explain", "node-1"]])
+def test_without_a_server_it_ends_with_a_sentence(
+    verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps(_TEMPLATES))
+    assert _main(monkeypatch, *verb, KMOD_TEMPLATES=str(file), KUBECONFIG="/nowhere") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"].startswith("where the API server is, is not known; the file of KUBECONFIG")
+
+
+@pytest.mark.parametrize("words", [["explain"], ["operator", "node-1"], ["device-plugin", "node-1"]])
+def test_a_node_belongs_to_explain(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        _main(monkeypatch, *words)
+
+
+def _explain(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    @contextlib.asynccontextmanager
+    async def opened(_: str) -> AsyncIterator[Client]:
+        yield server.client
+
+    monkeypatch.setattr(in_cluster, "open_client", opened)
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps(_TEMPLATES))
+    settings = OperatorSettings(templates=file, namespace="o", pod="explain")
+    return asyncio.run(asyncio.wait_for(explain_node(settings, *words), 20))
+
+
+def test_a_node_is_explained_for_each_object_or_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = FakeServer()
+    assert _explain(server, tmp_path, monkeypatch, "a") == (
+        1, ["The cluster has no KernelDriver: nothing asks for a driver."],
+    )  # fmt: skip
+    server.put("/api/v1/nodes/a", {"metadata": {"name": "a", "labels": {}}})
+    for name in ("one", "two"):
+        spec = {"driver": {"name": "p", "version": "1"}, "index": {"configMap": "i"}}
+        server.put(f"/apis/{GROUP}/v1alpha1/kerneldrivers/{name}", {"metadata": {"name": name}, "spec": spec})
+    code, lines = _explain(server, tmp_path, monkeypatch, "a")
+    assert (code, [line for line in lines if line.endswith(":")]) == (0, ["one:", "two:"])
+    assert "a is not selected: it lacks the label x=y" in lines[1]
+    code, lines = _explain(server, tmp_path, monkeypatch, "a", "two")
+    assert (code, len(lines)) == (0, 1)
+    assert _explain(server, tmp_path, monkeypatch, "a", "three")[0] == 1
+    assert [path for method, path in server.writes() if "selfsubjectaccessreviews" not in path] == []
+
+
+def test_the_parts_begin_and_end_without_a_server() -> None:
+    pytest_socket.enable_socket()
+    assert asyncio.run(try_in_cluster(Path("/none")))

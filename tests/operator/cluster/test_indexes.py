@@ -1,0 +1,231 @@
+"""Which index is believed, where it comes from, and what a restart knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.indexes import STRANGER, VENDOR
+from fakes.kube_server import GROUP, FakeServer, refusal
+from kmod_operator.cluster.indexes import Indexes, read_data
+from kmod_operator.cluster.looking import Cluster
+from kmod_operator.kubernetes.errors import ApiError
+from kmod_operator.rollout.template import Templates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TEMPLATES = Templates(
+    group=GROUP, version="v1alpha1", kind="KernelDriver", plural="kerneldrivers", namespace="o", keys=(VENDOR.pem,),
+    drivers={},
+)  # fmt: skip
+_OLD, _NEW = VENDOR.index(made="2026-11-27T05:00:00Z"), VENDOR.index(made="2026-11-27T06:00:00Z")
+_MAPS = "/api/v1/namespaces/o/configmaps"
+_LAST = f"{_MAPS}/x-last-index"
+
+
+def _item(**index: str) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{GROUP}/v1alpha1", "kind": "KernelDriver", "metadata": {"name": "x", "uid": "u"},
+        "spec": {"driver": {"name": "ptemplate"}, "index": index},
+    }  # fmt: skip
+
+
+class _Bench:
+    def __init__(self) -> None:
+        self.server = FakeServer()
+        self.server.kinds["v1"]["Secret"] = ("secrets", True)
+        self.now = 0.0
+        self.fetched: list[tuple[str, bytes | None]] = []
+        self.found: Any = _NEW
+
+    async def fetch(self, image: str, secret: bytes | None) -> bytes:
+        self.fetched.append((image, secret))
+        if isinstance(self.found, Exception):
+            raise self.found
+        found: bytes = self.found
+        return found
+
+    def indexes(self) -> Indexes:
+        client = self.server.client
+        return Indexes(client, self.cluster, _TEMPLATES, fetch=self.fetch, clock=lambda: self.now)
+
+    def put_map(self, content: bytes, name: str = "i") -> None:
+        item = {"metadata": {"name": name, "namespace": "o"}, "data": {"index.json": content.decode()}}
+        path = f"{_MAPS}/{name}"
+        self.server.put(path, item)
+
+    def run(self, work: Callable[[_Bench], Any]) -> None:
+        async def both() -> None:
+            self.cluster = Cluster(self.server.client, _TEMPLATES, changed=lambda _: None)
+            running = asyncio.create_task(self.cluster.run())
+            try:
+                await work(self)
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(asyncio.wait_for(both(), 20))
+
+
+def test_an_index_in_a_config_map_is_believed_and_kept_once() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_NEW)
+        indexes = bench.indexes()
+        for _ in range(3):
+            state = await indexes.look(_item(configMap="i"))
+            assert state.index is not None
+            assert state.trouble == ""
+        kept = bench.server.items[_LAST]
+        assert gzip.decompress(base64.b64decode(kept["binaryData"]["index.json.gz"])) == _NEW
+        assert kept["metadata"]["ownerReferences"][0]["uid"] == "u"
+        assert f"{GROUP}/driver" not in kept["metadata"]["labels"], "it would be deleted as not wanted"
+        assert len(bench.server.writes()) == 1
+
+    _Bench().run(work)
+
+
+def test_a_restart_forgets_nothing() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_NEW)
+        await bench.indexes().look(_item(configMap="i"))
+        bench.put_map(_OLD, "older")
+        before = len(bench.server.writes())
+        state = await bench.indexes().look(_item(configMap="older"))
+        assert state.trouble_reason == "OlderIndex"
+        assert state.index is not None
+        assert state.index.made.hour == 6
+        assert len(bench.server.writes()) == before
+
+    _Bench().run(work)
+
+
+def test_who_cannot_read_what_was_believed_decides_nothing() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_OLD)
+        bench.server.refuse = lambda one: refusal(503, "away") if one.url.path == _LAST else None
+        indexes = bench.indexes()
+        for _ in range(2):
+            with pytest.raises(ApiError, match="x-last-index cannot be read: .*503"):
+                await indexes.look(_item(configMap="i"))
+        bench.server.refuse = lambda _: None
+        assert (await indexes.look(_item(configMap="i"))).index is not None
+
+    _Bench().run(work)
+
+
+def test_who_cannot_keep_what_is_believed_decides_nothing() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_NEW)
+        bench.server.refuse = lambda one: refusal(403, "no") if one.method == "PATCH" else None
+        indexes = bench.indexes()
+        for _ in range(2):
+            with pytest.raises(ApiError, match="x-last-index cannot be applied"):
+                await indexes.look(_item(configMap="i"))
+
+    _Bench().run(work)
+
+
+def test_what_was_kept_and_is_believed_no_more_is_as_good_as_none() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_NEW)
+        for kept in (STRANGER.index(), b"nonsense"):
+            bench.put_map(kept, "x-last-index")
+            assert (await bench.indexes().look(_item(configMap="i"))).index is not None
+        bench.server.put(_LAST, {"metadata": {"name": "x-last-index", "namespace": "o"}})
+        assert (await bench.indexes().look(_item(configMap="i"))).index is not None
+
+    _Bench().run(work)
+
+
+def test_who_only_looks_writes_nothing() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_NEW)
+        assert (await bench.indexes().look(_item(configMap="i"), keeps=False)).index is not None
+        assert bench.server.writes() == []
+
+    _Bench().run(work)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ({"configMap": "none"}, "there is no ConfigMap o/none"),
+        ({}, "names neither"),
+        ({"configMap": "empty"}, "the ConfigMap o/empty holds no index: it has neither index.json nor index.json.gz"),
+    ],
+)
+def test_an_index_that_is_not_there_is_a_sentence(index: dict[str, str], words: str) -> None:
+    async def work(bench: _Bench) -> None:
+        bench.server.put(f"{_MAPS}/empty", {"metadata": {"name": "empty", "namespace": "o"}})
+        state = await bench.indexes().look(_item(**index))
+        assert state.index is None
+        assert words in state.trouble
+        assert state.trouble_reason == "Unreadable"
+
+    _Bench().run(work)
+
+
+def test_a_registry_is_asked_now_and_then_and_its_troubles_keep_the_last_one() -> None:
+    async def work(bench: _Bench) -> None:
+        secret = {"data": {".dockerconfigjson": base64.b64encode(b"{}").decode()}}
+        bench.server.put("/api/v1/namespaces/o/secrets/s", {"metadata": {"name": "s", "namespace": "o"}, **secret})
+        indexes, item = bench.indexes(), _item(image="quay.test/x:index", pullSecret="s")
+        for bench.now in (0, 10, 299):
+            assert (await indexes.look(item)).trouble == ""
+        assert bench.fetched == [("quay.test/x:index", b"{}")]
+        bench.found = OSError("the registry is away")
+        bench.now = 301
+        state = await indexes.look(item)
+        assert (state.trouble, state.index is not None) == ("the registry is away", True)
+        bench.now = 310
+        assert (await indexes.look(item)).trouble == "the registry is away"
+        assert len(bench.fetched) == 2
+        bench.found, bench.now = _NEW, 362
+        assert (await indexes.look(item)).trouble == ""
+        await indexes.look(_item(image="quay.test/other:index"))
+        assert bench.fetched[-1] == ("quay.test/other:index", None)
+
+    _Bench().run(work)
+
+
+@pytest.mark.parametrize("data", [{}, {".dockerconfigjson": "###"}, {".dockerconfigjson": 3}, None])
+def test_a_secret_of_another_form_is_a_sentence(data: Any) -> None:
+    async def work(bench: _Bench) -> None:
+        bench.server.put("/api/v1/namespaces/o/secrets/s", {"metadata": {"name": "s", "namespace": "o"}, "data": data})
+        state = await bench.indexes().look(_item(image="quay.test/x:index", pullSecret="s"))
+        assert "the Secret o/s has no .dockerconfigjson" in state.trouble
+        assert bench.fetched == []
+
+    _Bench().run(work)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({}, "neither"),
+        ({"data": 3, "binaryData": []}, "neither"),
+        ({"binaryData": {"index.json": "###"}}, "not base64"),
+        ({"binaryData": {"index.json.gz": base64.b64encode(b"plain").decode()}}, "not packed"),
+        ({"binaryData": {"index.json.gz": base64.b64encode(gzip.compress(b"x" * 100)[:-9]).decode()}}, "cut off"),
+        (
+            {"binaryData": {"index.json.gz": base64.b64encode(gzip.compress(bytes(9 << 20))).decode()}},
+            "more than 8 MiB",
+        ),
+    ],
+)
+def test_what_holds_no_index_is_a_sentence(found: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_data(found)
+
+
+def test_an_index_may_be_packed_or_not() -> None:
+    for found in (
+        {"data": {"index.json": "x"}},
+        {"binaryData": {"index.json": base64.b64encode(b"x").decode()}},
+        {"binaryData": {"index.json.gz": base64.b64encode(gzip.compress(b"x")).decode()}},
+    ):
+        assert read_data(found) == b"x"
