@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from builder.config.translate import unknown
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from builder.errors import Mistake
 
 _Place = tuple[str | int, ...]
+_SEMANTIC = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z.-]+)?")
 
 
 def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
@@ -41,6 +43,24 @@ def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]
                 yield document.mistake((*place, "device_plugin", "managed_by"), sentence)
             by_kmm[plugin.driver] = component.name
         yield from _check_places(component, document, place, allowed)
+
+
+def check_operator(config: Config, document: YamlFile) -> Iterator[Mistake]:
+    """Yield what is wrong with what the operator is said to be of."""
+    if config.operator is None:
+        return
+    components = {component.name: number for number, component in enumerate(config.components)}
+    drivers = [driver.name for driver in config.drivers]
+    number = components.get(config.operator.component)
+    if number is None:
+        place: _Place = ("operator", "component")
+        yield document.mistake(place, unknown("component", config.operator.component, components))
+    elif not _SEMANTIC.fullmatch(version := config.components[number].version):
+        sentence = f"{version!r} is no version that Operator Lifecycle Manager can compare: three numbers, as in 1.4.0"
+        yield document.mistake(("components", number, "version"), sentence)
+    for index, name in enumerate(config.operator.drivers):
+        if name not in drivers:
+            yield document.mistake(("operator", "drivers", index), unknown("driver", name, drivers))
 
 
 def _check_places(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from builder.config.components import check_components
+from builder.config.components import check_components, check_operator
 from builder.config.model import Config, Driver, Group, is_label_value
 from builder.config.tag_rules import image_names
 from builder.config.translate import translate, unknown
@@ -61,6 +61,7 @@ def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrus
         *_check_places(config, document, [file.parent, *outside]),
         *_check_files(dict(enumerate(config.drivers)), document, [file.parent, *outside]),
         *check_components(config, document, [file.parent, *outside]),
+        *check_operator(config, document),
         *_check_dates(config, document, today),
     ]:
         raise ConfigError(mistakes)

@@ -783,6 +783,60 @@ class Component(_Model):
         return self
 
 
+def _form_of_group() -> Any:
+    return _form(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$",
+        "a domain of yours with a dot in it, such as drivers.example.com",
+        max_length=190,
+    )
+
+
+class OperatorSettings(_Model):
+    """What `emit operator` and `emit monitoring` write: a fork changes this and no code; see docs/operator-files.md."""
+
+    component: Name
+    """Component that is the operator's image; its version is that of the operator, `1.4.0`."""
+    group: Annotated[str, _form_of_group()]
+    """API group of the kind, a domain of yours; also the prefix of its labels and annotations."""
+    documentation: Annotated[str, _form(r"^https?://[^\s#]+$", "an address such as https://example.com/operator.md")]
+    """Where docs/operator-files.md, or your own page with its headings, is to be read: alerts point there."""
+    kind: Annotated[
+        str, _form(r"^[A-Z][A-Za-z0-9]{0,62}$", "a word that begins with a capital letter, such as KernelDriver")
+    ] = "KernelDriver"
+    """Kind by which people say which driver they want."""
+    plural: Annotated[str, _form(r"^[a-z][a-z0-9]{0,62}$", "small letters and digits")] | None = None
+    """Its plural, as in `kubectl get kerneldrivers`; default: the kind in small letters and an `s`."""
+    name: Name = "kmod-operator"
+    """Name of everything that the operator consists of, and of its package; another vendor's in the same cluster has
+    another one."""
+    namespace: Name | None = None
+    """Namespace that it runs in, where indexes and the pull secret lie; default: `name`."""
+    drivers: tuple[Name, ...] = ()
+    """Drivers that it may bring; default: all that have an image in a registry."""
+    pull_secret: Name = "kmod-operator-pull"  # noqa: S105 - the name of an object
+    """The one Secret that it may read: the pull secret of the registry that it reads indexes from."""
+    display_name: Text | None = None
+    """What consoles call it; default: the summary of the component."""
+    channel: Annotated[
+        str, _form(r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", "small letters, digits, '.' and '-', such as stable")
+    ] = "stable"
+    """Channel of the catalog that it is offered in."""
+
+    @property
+    def plural_name(self) -> str:
+        return self.plural or f"{self.kind.lower()}s"
+
+    @property
+    def namespace_name(self) -> str:
+        return self.namespace or self.name
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.drivers)) < len(self.drivers):
+            raise _complain("drivers names one twice")
+        return self
+
+
 class DebianArchive(_Model):
     """An archive and the suites of it that are read."""
 
@@ -1239,6 +1293,8 @@ class Config(_Model):
     """How images are named in registries."""
     components: tuple[Component, ...] = ()
     """User-space images, such as a device plugin: they are built beside the drivers, one for each architecture."""
+    operator: OperatorSettings | None = None
+    """The operator that brings drivers onto nodes of clusters."""
 
     @property
     def image_packages(self) -> set[tuple[Arch, tuple[str, ...]]]:

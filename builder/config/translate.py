@@ -17,6 +17,7 @@ from builder.config.model import (
     Component,
     Config,
     DebianArchive,
+    DevicePlugin,
     Driver,
     DropRelease,
     Exclude,
@@ -28,6 +29,7 @@ from builder.config.model import (
     KnownBad,
     KnownProblem,
     Mirror,
+    OperatorSettings,
     ParameterSet,
     PublishSettings,
     RegistrySettings,
@@ -191,6 +193,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "known_bad": KnownBad,
     "known_problems": KnownProblem,
     "build": BuildSettings,
+    "operator": OperatorSettings,
 }
 
 
@@ -209,6 +212,7 @@ _INNER_MODELS: dict[str, type[BaseModel]] = {
     "timeouts": BootTimeouts,
     "allow": AllowedMessage,
     "wheels": Wheels,
+    "device_plugin": DevicePlugin,
     "parameters": ParameterSet,
     "load": ExpectedLoad,
 }

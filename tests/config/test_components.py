@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 from fakes.components import write_component
 from fakes.hostile import linking
 
+from builder.components.source import read_component
 from builder.config.load import load_config
 from builder.errors import ConfigError
 from builder.kernel import Arch
@@ -219,3 +221,59 @@ def test_packages_are_wanted_where_they_are_built_and_where_they_run(project_dir
     }  # fmt: skip
     write_component(project_dir)
     assert _load(project_dir).image_packages == set()
+
+
+_OPERATOR = {"component": "plugin", "group": "drivers.example.com", "documentation": "https://example.com/d"}
+
+
+def _write_operator(project: Path, said: dict[str, Any] | None = None, /, **changes: Any) -> None:
+    write_component(project, **(said or {}))
+    file = project / "versions.yaml"
+    file.write_text(f"{file.read_text()}operator: {json.dumps({**_OPERATOR, **changes})}\n")
+
+
+def test_an_operator_s_defaults(project_dir: Path) -> None:
+    _write_operator(project_dir)
+    operator = _load(project_dir).operator
+    assert operator is not None
+    assert (operator.kind, operator.plural_name, operator.name) == ("KernelDriver", "kerneldrivers", "kmod-operator")
+    assert (operator.namespace_name, operator.drivers, operator.channel) == ("kmod-operator", (), "stable")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"component": "other"}, "operator.component: there is no component 'other'"),
+        ({"drivers": ["dem"]}, "operator.drivers[0]: there is no driver 'dem'"),
+        ({"drivers": ["demo", "demo"]}, "drivers names one twice"),
+        ({"group": "example"}, "operator.group"),
+        ({"group": "Drivers.example.com"}, "operator.group"),
+        ({"group": f"{'a.' * 95}example"}, "operator.group"),
+        ({"kind": "kernelDriver"}, "operator.kind"),
+        ({"plural": "kernel-drivers"}, "operator.plural"),
+        ({"documentation": "docs/operator.md"}, "operator.documentation"),
+        ({"documentation": "https://example.com/d#part"}, "operator.documentation"),
+        ({"channel": "Stable"}, "operator.channel"),
+        ({"pull_secret": "a_b"}, "operator.pull_secret"),
+        ({"image": "quay.test/org/operator"}, "operator.image: is not a known key"),
+    ],
+)
+def test_an_operator_that_cannot_be_is_told(project_dir: Path, changes: dict[str, Any], words: str) -> None:
+    _write_operator(project_dir, **changes)
+    assert any(words in mistake for mistake in _mistakes(project_dir)), _mistakes(project_dir)
+
+
+@pytest.mark.parametrize("version", ["1.0", "v1.0.0", "1.0.0+7", "20250329", "01.0.0"])
+def test_a_version_of_the_operator_can_be_compared(project_dir: Path, version: str) -> None:
+    _write_operator(project_dir, {"version": version})
+    (mistake,) = _mistakes(project_dir)
+    assert mistake.startswith(f"components[0].version: '{version}' is no version that Operator Lifecycle Manager")
+
+
+def test_an_operator_changes_nothing_that_images_are_made_of(project_dir: Path) -> None:
+    write_component(project_dir)
+    before = _load(project_dir)
+    _write_operator(project_dir)
+    after = _load(project_dir)
+    assert (before.drivers, before.components) == (after.drivers, after.components)
+    assert read_component(before.components[0]).recipe_digest == read_component(after.components[0]).recipe_digest

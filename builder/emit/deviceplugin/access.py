@@ -73,6 +73,8 @@ def _constraint(account: Account) -> dict[str, Any]:
         "allowPrivilegedContainer": False,
         "allowedCapabilities": [],
         "defaultAddCapabilities": [],
+        # The schema wants it; where it is absent, OpenShift's own admission alone may put a null there.
+        "priority": None,
         "requiredDropCapabilities": ["ALL"],
         "readOnlyRootFilesystem": True,
         "runAsUser": {"type": "MustRunAs", "uid": 0},

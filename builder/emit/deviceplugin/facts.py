@@ -64,6 +64,18 @@ def _read_all(project: Project, components: Sequence[Component]) -> list[PluginF
 
 
 def _read(project: Project, component: Component, reader: RegistryReader) -> PluginFacts:
+    digest = read_component_digest(component, reader)
+    (driver,) = [item for item in project.config.drivers if item.name == _plugin_of(component).driver]
+    return PluginFacts(component=component, driver=driver, digest=digest)
+
+
+def read_component_digest(component: Component, reader: RegistryReader) -> str:
+    """Return the digest of the list under which a component is published.
+
+    Raises:
+        UsageError: it is not published, or not signed as versions.yaml wants it.
+        SourceError: the registry refuses or does not answer.
+    """
     shared = component_names(component.image_name, component.version, "any")[1]
     name = parse_pullspec(shared)
     found = reader.find(name)
@@ -77,5 +89,4 @@ def _read(project: Project, component: Component, reader: RegistryReader) -> Plu
             f"{shared} ({image.digest}) is not signed by publish.signer: anybody who may write there put it there",
             hint=f"run 'nox -s publish -- --component {component.name}', or give the component a new version",
         )
-    (driver,) = [item for item in project.config.drivers if item.name == _plugin_of(component).driver]
-    return PluginFacts(component=component, driver=driver, digest=image.digest)
+    return image.digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.emit.deviceplugin.facts import read_kmm_plugin
@@ -14,9 +14,9 @@ from builder.plan.matrix import matches_any
 from builder.publish.published import read_published
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from builder.config.model import RegistrySettings
+    from builder.config.model import Driver, RegistrySettings
     from builder.host.progress import Progress
     from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell, Selector
@@ -67,7 +67,28 @@ def _read_driver(
 ) -> KmmFacts:
     source = project.drivers[name]
     driver = source.declaration
-    modules = source.module_names or ()
+    facts = make_kmm_facts(driver, source.module_names or (), registry_tls(project.config.registry, _places(cells)))
+    arguments = source.build_arguments(cells[0].kernel, toolkit_image="", base_image="")
+    wanted = {key: value for key, value in arguments.items() if value and key not in _NOT_IN_CLUSTER}
+    if driver.base_image:
+        wanted["BASE_IMAGE"] = driver.base_image
+    return replace(
+        facts,
+        cells=cells,
+        releases=releases,
+        containerfile=driver.containerfile_file.read_text(encoding="utf-8"),
+        build_arguments=wanted,
+        plugin=read_kmm_plugin(project, name),
+    )
+
+
+def make_kmm_facts(driver: Driver, modules: Sequence[str], tls: Mapping[str, bool]) -> KmmFacts:
+    """Return what is known of a driver without its images.
+
+    Raises:
+        UsageError: it does not say which module a node loads.
+    """
+    name = driver.name
     if not modules:
         raise UsageError(f"driver {name} does not say which modules it has", hint="name them under 'modules'")
     if not (driver.kmm.module or driver.kmm.loading_order) and not ModuleWord(modules[-1]).is_name:
@@ -75,25 +96,16 @@ def _read_driver(
             f"driver {name} does not say which module a node loads: {modules[-1]!r}, the last of 'modules', is no name",
             hint="name it in kmm.module",
         )
-    arguments = source.build_arguments(cells[0].kernel, toolkit_image="", base_image="")
-    wanted = {key: value for key, value in arguments.items() if value and key not in _NOT_IN_CLUSTER}
-    if driver.base_image:
-        wanted["BASE_IMAGE"] = driver.base_image
-    return KmmFacts(
-        driver=driver,
-        modules=modules,
-        cells=cells,
-        releases=releases,
-        containerfile=driver.containerfile_file.read_text(encoding="utf-8"),
-        build_arguments=wanted,
-        registry_tls=registry_tls(project.config.registry, cells),
-        plugin=read_kmm_plugin(project, name),
-    )
+    return KmmFacts(driver=driver, modules=modules, cells=(), releases=(), registry_tls=tls)
 
 
-def registry_tls(settings: RegistrySettings, cells: Sequence[PublishedCell]) -> dict[str, bool]:
+def _places(cells: Sequence[PublishedCell]) -> list[str]:
+    return [cell.repository for cell in cells]
+
+
+def registry_tls(settings: RegistrySettings, repositories: Sequence[str]) -> dict[str, bool]:
     """Return what KMM must be told to ask the images' registry whether they are there."""
-    hosts = {cell.repository.partition("/")[0] for cell in cells}
+    hosts = {repository.partition("/")[0] for repository in repositories}
     if hosts & set(settings.plain_http):
         return {"insecure": True}
     return {"insecureSkipTLSVerify": True} if hosts & set(settings.unverified_tls) else {}

@@ -74,8 +74,8 @@ def emit_kmm(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[str
         UsageError: KMM would refuse them, because of what versions.yaml says.
     """
     files = {
-        "00-namespace.yaml": emit_yaml(_namespace(facts)),
-        "10-access.yaml": emit_yaml(*_access(facts, flavour)),
+        "00-namespace.yaml": emit_yaml(make_namespace(facts)),
+        "10-access.yaml": emit_yaml(*make_access(facts, flavour)),
     }
     if secrets := _secrets(facts):
         files["20-secrets.example.yaml"] = (
@@ -208,14 +208,15 @@ def _sign(facts: KmmFacts, version: KmmVersion) -> dict[str, Any]:
     }
 
 
-def _namespace(facts: KmmFacts) -> dict[str, Any]:
+def make_namespace(facts: KmmFacts) -> dict[str, Any]:
+    """Return the namespace, in which pods may be privileged: KMM's have to be."""
     labels = {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
     namespace = _object("v1", "Namespace", facts.namespace)
     namespace["metadata"]["labels"] = labels
     return namespace
 
 
-def _access(facts: KmmFacts, flavour: Flavour) -> list[dict[str, Any]]:
+def make_access(facts: KmmFacts, flavour: Flavour) -> list[dict[str, Any]]:
     """Return the accounts of KMM's pods; on OpenShift with the right to be privileged, as KMM runs them."""
     names = [facts.service_account, *([facts.plugin.component.name] if facts.plugin else [])]
     accounts = [_object("v1", "ServiceAccount", name, facts.namespace) for name in names]

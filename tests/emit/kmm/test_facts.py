@@ -32,7 +32,7 @@ _CELLS = [
     ],
 )
 def test_kmm_asks_a_registry_as_we_do(settings: dict[str, tuple[str, ...]], wanted: dict[str, bool]) -> None:
-    assert registry_tls(RegistrySettings.model_validate(settings), _CELLS) == wanted
+    assert registry_tls(RegistrySettings.model_validate(settings), [cell.repository for cell in _CELLS]) == wanted
 
 
 def test_preflights_are_for_the_releases_that_run_a_kernel() -> None:

@@ -1,0 +1,86 @@
+"""What the operator may do, and nothing else. Pure.
+
+It writes by server-side apply. For that the API server asks for 'patch', and where there is no such object yet for
+'create' **with the name**, so that both can be bound to names; a POST has no name yet when it is judged. Roles,
+bindings, accounts, namespaces and security context constraints it may not write at all: who writes those can be
+anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.config.model import OperatorSettings
+    from builder.emit.operator.material import DriverFacts, OperatorFacts
+
+_READ = ("get", "list", "watch")
+_WRITE = ("create", "patch", "update", "delete")
+LEASE_NAME = "kmod-operator"
+
+_Rules = list[dict[str, Any]]
+
+
+def make_cluster_rules(facts: OperatorFacts) -> _Rules:
+    """Return what it may in the whole cluster."""
+    settings = facts.settings
+    kinds = settings.plural_name
+    rules = [
+        _rule(settings.group, [kinds], *_READ, "patch", "update"),
+        _rule(settings.group, [f"{kinds}/status"], "get", "patch", "update"),
+        # OpenShift wants it of those who name an owner that is to wait for what it owns.
+        _rule(settings.group, [f"{kinds}/finalizers"], "update"),
+        _rule("", ["nodes"], *_READ, "patch"),
+        # Events of what is in no namespace, such as nodes, are kept in 'default'.
+        _rule("events.k8s.io", ["events"], "create", "list", "patch"),
+    ]
+    if named := sorted(item.driver.name for item in facts.drivers):
+        rules.append(_rule("nfd.k8s-sigs.io", ["nodefeaturerules"], *_READ))
+        rules.append(_rule("nfd.k8s-sigs.io", ["nodefeaturerules"], *_WRITE, names=named))
+    if facts.is_openshift:
+        rules.append(_rule("config.openshift.io", ["clusterversions"], *_READ))
+        rules.append(_rule("machineconfiguration.openshift.io", ["machineconfigpools"], *_READ))
+    return rules
+
+
+def make_own_rules(settings: OperatorSettings) -> _Rules:
+    """Return what it may in its own namespace: indexes, the last good one, one Secret, and the Lease."""
+    return [
+        # Indexes are named by people, so no name can stand here.
+        _rule("", ["configmaps"], *_READ, *_WRITE),
+        _rule("", ["secrets"], "get", names=[settings.pull_secret]),
+        _rule("coordination.k8s.io", ["leases"], "create"),
+        _rule("coordination.k8s.io", ["leases"], "get", "patch", "update", names=[LEASE_NAME]),
+    ]
+
+
+def make_driver_rules(drivers: Sequence[DriverFacts]) -> _Rules:
+    """Return what it may in a namespace of drivers: their Modules and device plugins, by name."""
+    modules = sorted(item.driver.name for item in drivers)
+    plugins = sorted(item.plugin.component.name for item in drivers if item.plugin)
+    rules = [
+        _rule("kmm.sigs.x-k8s.io", ["modules"], *_READ),
+        _rule("kmm.sigs.x-k8s.io", ["modules"], *_WRITE, names=modules),
+    ]
+    for group, kind in (("apps", "daemonsets"), ("monitoring.coreos.com", "podmonitors")):
+        rules.append(_rule(group, [kind], *_READ))
+        if plugins:
+            rules.append(_rule(group, [kind], *_WRITE, names=plugins))
+    return rules
+
+
+def make_drain_rules() -> _Rules:
+    """Return what draining takes: pods of a node, and their eviction, which budgets may refuse."""
+    return [_rule("", ["pods"], "list"), _rule("", ["pods/eviction"], "create")]
+
+
+def make_pool_rules() -> _Rules:
+    """Return what pausing pools of machines takes."""
+    return [_rule("machineconfiguration.openshift.io", ["machineconfigpools"], "patch")]
+
+
+def _rule(group: str, resources: list[str], *verbs: str, names: Sequence[str] = ()) -> dict[str, Any]:
+    found: dict[str, Any] = {"apiGroups": [group], "resources": resources}
+    return found | ({"resourceNames": list(names)} if names else {}) | {"verbs": list(verbs)}
