@@ -243,7 +243,10 @@ _WITHOUT_TESTS = frozenset(
         "builder.__main__",  # tests/test_main.py: the name is that of the program
         "builder.emit.kmm.artefact",  # rows of a table, as the next
         "builder.emit.deviceplugin.artefact",
+        "builder.emit.index.artefact",
+        "builder.emit.monitoring.artefact",
         "builder.emit.nfd.artefact",
+        "builder.emit.operator.artefact",
         "builder.emit.policy.artefact",
         "builder.emit.kmm.problem",  # makes a warning of its arguments
         "builder.host.progress",  # does nothing

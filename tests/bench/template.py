@@ -13,5 +13,6 @@ if TYPE_CHECKING:
 def read_settings(file: Path) -> dict[str, Any]:
     """Return a versions.yaml without its component images: their sources are not copied, and no measurement is of them."""
     data: dict[str, Any] = yaml.safe_load(file.read_text())
-    data.pop("components", None)
+    for key in ("components", "operator"):
+        data.pop(key, None)
     return data

@@ -202,7 +202,8 @@ def _read_template() -> dict[str, Any]:
 def _write_config(project: Path, entries: list[dict[str, Any]]) -> None:
     """Write versions.yaml: the repository's own with further drivers."""
     config = _read_template()
-    config.pop("components", None)  # their sources are not there
+    for key in ("components", "operator"):  # their sources are not there
+        config.pop(key, None)
     config["drivers"] += entries
     config["build"] = {"boot": "changed"}
     (project / "versions.yaml").write_text(yaml.dump(config, Dumper=_NoAliases, sort_keys=False))

@@ -102,10 +102,13 @@ def test_they_are_built_proven_and_started(site: _Site) -> None:
     assert code == 0, [item["failure"] for item in built.values()]
     assert {name: item["status"] for name, item in built.items()} == {
         "device-plugin-0.1.0/x86_64": "built", "device-plugin-0.1.0/aarch64": "built", "hello-2.1/x86_64": "built",
+        "operator-0.1.0/x86_64": "built", "operator-0.1.0/aarch64": "built",
     }  # fmt: skip
     assert {name: (item["self_test"]["outcome"], item["self_test"]["by"]) for name, item in built.items()} == {
         "device-plugin-0.1.0/x86_64": ("passed", "native"),
         "device-plugin-0.1.0/aarch64": ("passed", "qemu-user"),
+        "operator-0.1.0/x86_64": ("passed", "native"),
+        "operator-0.1.0/aarch64": ("passed", "qemu-user"),
         "hello-2.1/x86_64": ("passed", "native"),
     }
     log = (site.project / ".kmodsmith" / built["hello-2.1/x86_64"]["log"]).read_text()
@@ -113,6 +116,9 @@ def test_they_are_built_proven_and_started(site: _Site) -> None:
     described = json.loads(site.machine.buildah("inspect", "--type", "image", "localhost/hello:2.1-amd64"))
     labels = described["OCIv1"]["config"]["Labels"]
     assert (labels["name"], labels["version"], labels["vendor"]) == ("hello", "2.1", "Example Corp")
+    described = json.loads(site.machine.buildah("inspect", "--type", "image", "localhost/operator:0.1.0-amd64"))
+    config = described["OCIv1"]["config"]
+    assert (config["User"], config["Cmd"]) == ("65532", ["operator"])
     with site.machine.mounted("localhost/device-plugin:0.1.0-amd64") as root:
         assert (root / "licenses" / "LICENSE").stat().st_size
         assert not [file for file in root.rglob("*.pyc") if "kmod-operator" in str(file)]
@@ -133,7 +139,7 @@ def test_cells_and_components_are_selected_apart(site: _Site) -> None:
     code, planned = site.machine.tell(site.project, "plan")
     assert code == 0
     assert planned["cells"]
-    assert len(planned["components"]) == 3
+    assert len(planned["components"]) == 5
     assert not site.machine.tell(site.project, "plan", "--driver", "ptemplate")[1]["components"]
     assert not site.machine.tell(site.project, "plan", "--component", "hello")[1]["cells"]
 

@@ -142,6 +142,13 @@ DRA_MANAGER = Part(
     cpu_s=60,
     own="dra-manager",
 )
+PROMTOOL = Part(
+    name="promtool",
+    module="promtool",
+    packages={"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
+    cpu_s=300,
+)
+HELM = Part(name="helm", module="helm", packages={"helm": "helm.sh/helm/v4/cmd/helm"}, cpu_s=120)
 API_LEVEL = (ETCD, API_SERVER, KMM_WEBHOOK)
-PEERS = (KMM, DEVICE_MANAGER, DRA_MANAGER, NFD)
+PEERS = (KMM, DEVICE_MANAGER, DRA_MANAGER, NFD, PROMTOOL, HELM)
 CLUSTER = (ETCD, API_SERVER, NODE, CONTAINERD, COREDNS, PAUSE, KIND)

@@ -14,11 +14,11 @@ import pytest
 from kmod_operator.devices.inventory import Entry, Inventory
 from kmod_operator.devices.model import Description, Device, Health, Version
 from kmod_operator.dra.api import open_api
-from kmod_operator.dra.cluster import ApiError
 from kmod_operator.dra.metrics import DriverMetrics
 from kmod_operator.dra.offers import offer
 from kmod_operator.dra.pool import Pool
 from kmod_operator.dra.publisher import Publisher
+from kmod_operator.kubernetes.errors import ApiError
 from kmod_operator.modes import has_slices
 from kmod_operator.node.troubles import Troubles
 

@@ -96,6 +96,8 @@ def _adapt(root: Path) -> None:
     base = root / "etc/containerd/cri-base.json"
     spec = json.loads(base.read_text())
     del spec["hooks"]
+    # Debian's crun takes no other, and containerd of today writes a newer one; what it does not know of it, it passes over.
+    spec["ociVersion"] = "1.0.2"
     base.write_text(json.dumps(spec))
     settings = root / "etc/containerd/config.toml"
     text = settings.read_text()

@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools names the programs that are built, so that go.mod and go.sum hold all that they need.
+package tools
+
+import (
+	_ "github.com/prometheus/prometheus/cmd/promtool"
+)
