@@ -222,19 +222,20 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write both requirements.lock from the ranges of pyproject.toml: nox -s lock -- --upgrade takes newer versions."""
+    """Write the locks of Python packages from ranges of pyproject.toml: nox -s lock -- --upgrade takes newer ones."""
     folder = _ROOT / ".nox" / "lock"
     python = str(folder / "bin" / "python")
     session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
     session.run_install(python, "-m", "pip", "install", "--quiet", "--upgrade", "uv", external=True)
     # One file for all Pythons and architectures, and no address of any index in it.
-    compile_ = ("-m", "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--all-extras")
-    names = ("--python-version", "3.11", "--custom-compile-command", "nox -s lock", "--output-file", _LOCK.name)
-    session.run(python, *compile_, *names, *session.posargs, "pyproject.toml", external=True)
+    compile_ = ("-m", "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes")
+    names = ("--python-version", "3.11", "--custom-compile-command", "nox -s lock")
+    own = ("--output-file", _LOCK.name, "--all-extras", *session.posargs)
+    session.run(python, *compile_, *names, *own, "pyproject.toml", external=True)
     # What the images of operator/ get: wheels alone, because nothing is built for another architecture.
-    shipped = _ROOT / "operator" / "requirements.lock"
-    more = ("--output-file", str(shipped.relative_to(_ROOT)), "--no-build", *session.posargs)
-    session.run(python, *compile_, *names[:4], *more, "operator/pyproject.toml", external=True)
+    for name, extras in (("requirements", ()), ("requirements-operator", ("--extra", "operator"))):
+        more = ("--output-file", f"operator/{name}.lock", "--no-build", *extras, *session.posargs)
+        session.run(python, *compile_, *names, *more, "operator/pyproject.toml", external=True)
 
 
 @nox.session

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -197,10 +198,27 @@ def test_answers_are_whole_also_beside_many_who_say_nothing(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.buildah  # it starts a process; nothing of buildah
-def test_it_tests_itself() -> None:
-    root = Path(__file__).parents[2] / "operator"
-    done = subprocess.run(
-        [sys.executable, "-m", "kmod_operator", "self-test"], check=False, capture_output=True, text=True, cwd=root
+def _run(folder: Path, *words: str, without: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the program; ``without``: a package that its image does not have."""
+    hidden = f"sys.modules[{without!r}] = None" if without else ""
+    code = f"import sys; {hidden}\nfrom kmod_operator.__main__ import main; sys.exit(main())"
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "operator"), "TMPDIR": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], check=False, capture_output=True, text=True, env=os.environ | environment
     )
+
+
+@pytest.mark.buildah  # it starts a process; nothing of buildah
+@pytest.mark.parametrize("words", [("self-test",), ("self-test", "operator")])
+def test_it_tests_itself(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = _run(tmp_path, *words)
     assert (done.returncode, "self-test passed" in done.stderr) == (0, True), done.stderr
+
+
+@pytest.mark.buildah
+def test_a_device_plugins_image_has_nothing_that_verifies_signatures(tmp_path: Path) -> None:
+    done = _run(tmp_path, "self-test", without="cryptography")
+    assert (done.returncode, "self-test passed" in done.stderr) == (0, True), done.stderr
+    done = _run(tmp_path, "self-test", "operator", without="cryptography")
+    told = json.loads(done.stderr)["message"]
+    assert (done.returncode, told.startswith("this image is not for self-test: it has no cryptography")) == (2, True)
