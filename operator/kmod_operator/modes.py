@@ -84,7 +84,8 @@ class Program:
                 self._words = words
                 wait = max(wait_s * random.uniform(0.5, 1.0), error.wait_s)  # noqa: S311 - so that nodes do not ask at once
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await stop.wait()
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
         return ""
 

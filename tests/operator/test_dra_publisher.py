@@ -237,3 +237,16 @@ def test_devices_that_come_and_go_are_told_at_once(monkeypatch: pytest.MonkeyPat
         await asyncio.gather(task, return_exceptions=True)
 
     _run(work())
+
+
+def test_who_is_told_to_end_while_devices_change_ends() -> None:
+    async def work() -> None:
+        site = _Site()
+        running = asyncio.create_task(site.publisher.run())
+        await asyncio.sleep(0)
+        site.publisher.tell(_offers("a"))
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=0.5)
+        assert done == {running}, "it forgot that it was cancelled"
+
+    _run(work())

@@ -23,6 +23,12 @@ def _imports(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("file", _FILES, ids=lambda file: str(file.relative_to(_ROOT)))
+def test_nothing_forgets_that_it_was_cancelled(file: Path) -> None:
+    """Before Python 3.12 ``asyncio.wait_for`` does, where what it waits for comes at the same moment."""
+    assert "wait_for(" not in file.read_text(), "asyncio.timeout() does the same, and does not"
+
+
+@pytest.mark.parametrize("file", _FILES, ids=lambda file: str(file.relative_to(_ROOT)))
 def test_it_stands_alone_and_keeps_its_words(file: Path) -> None:
     imports = _imports(file)
     assert not {name for name in imports if name.partition(".")[0] == "builder"}, "it is another distribution"

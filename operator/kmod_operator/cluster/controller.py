@@ -100,7 +100,6 @@ class Controller:
         due_s = self._queue.wait_s(self._clock())
         seconds = _NOT_KNOWN_S if lacks or due_s is None else min(due_s, _NOT_KNOWN_S)
         with contextlib.suppress(TimeoutError):
-            # Not asyncio.wait_for: before Python 3.12 it forgets that it was cancelled where the event comes as well.
             async with asyncio.timeout(max(seconds, 0.01)):
                 await self._wake.wait()
         if not lacks and (due := self._queue.wait_s(self._clock())):

@@ -98,7 +98,8 @@ class Looker:
             raise _UnansweredError(f"it cannot be asked: {error}") from error
         self._open[name] = _Question(answer=answer, begun=time.monotonic())
         try:
-            found = await asyncio.wait_for(asyncio.shield(answer), self._limit_s)
+            async with asyncio.timeout(self._limit_s):
+                found = await asyncio.shield(answer)
         except TimeoutError:
             raise _UnansweredError(f"no answer for {self._limit_s:.0f} s") from None
         except _RaisedError:

@@ -137,6 +137,7 @@ class Driver:
                 changed = self._changed  # taken before what is told, so that nothing between is missed
                 yield self._states, self._looked_at
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), _TELL_AGAIN_S)
+                    async with asyncio.timeout(_TELL_AGAIN_S):
+                        await changed.wait()
         finally:
             self.streams -= 1

@@ -73,7 +73,8 @@ class Publisher:
                 await asyncio.sleep(wait_s)
             else:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._wake.wait()
 
     async def _pass(self) -> float:
         """Compare and write once; return how long to wait until the next time."""

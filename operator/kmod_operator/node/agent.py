@@ -66,7 +66,8 @@ class NodeAgent(ABC):
                     if claimed and await self._is_begun():
                         await self._turn()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), self._settings.scan_s)
+                        async with asyncio.timeout(self._settings.scan_s):
+                            await stop.wait()
             finally:
                 await self._end()
 
