@@ -31,7 +31,7 @@ from kmod_operator.rollout.explain import explain
 from kmod_operator.rollout.mappings import read_mappings, read_version
 from kmod_operator.rollout.names import MODULE_KIND, VERSION_KIND
 from kmod_operator.rollout.progress import Phase, Progress, read_progress
-from kmod_operator.rollout.reasons import REASONS, Condition
+from kmod_operator.rollout.reasons import EVENTS, REASONS, Condition
 from kmod_operator.rollout.spec import SpecError, read_spec
 from kmod_operator.rollout.states import State
 from kmod_operator.rollout.world import ClusterUpdates, IndexState, Known, Node, Pod, Pool
@@ -829,7 +829,7 @@ def test_an_upgrade_is_explained() -> None:
 
 def test_docs_have_every_reason_in_the_words_of_the_table() -> None:
     text = (Path(__file__).parents[2] / "docs" / "operator.md").read_text(encoding="utf-8")
-    for reason, words in REASONS.items():
+    for reason, words in {**REASONS, **EVENTS}.items():
         assert f"| `{reason}` | {words[:1].upper()}{words[1:]} |" in text
     for condition in Condition:
         assert f"| `{condition}` |" in text
@@ -838,8 +838,13 @@ def test_docs_have_every_reason_in_the_words_of_the_table() -> None:
 
 
 def test_every_reason_that_is_given_is_in_the_table() -> None:
-    folder = Path(__file__).parents[2] / "operator" / "kmod_operator" / "rollout"
-    text = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    folder = Path(__file__).parents[2] / "operator" / "kmod_operator"
+    files = [file for part in ("rollout", "cluster") for file in (folder / part).glob("*.py")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
     given = set(re.findall(r'reason="(\w+)"', text)) | set(re.findall(r'(?:told|not_ready)\([^"]*"(\w+)"', text))
-    assert given - {"PoolHeld", "PoolLetGo", "NodeStep"} <= set(REASONS)
+    given |= set(re.findall(r'reason="(\w+)" if \S+ else "\w+"', text))
+    given |= set(re.findall(r'reason="\w+" if \S+ else "(\w+)"', text))
+    assert given <= {*REASONS, *EVENTS}
+    assert set(EVENTS) <= given
+    assert not set(EVENTS) & set(REASONS)
     assert len(given) > 20

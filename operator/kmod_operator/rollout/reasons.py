@@ -1,4 +1,4 @@
-"""Conditions and their reasons: one table, for the code, for docs/operator.md and for people. Pure."""
+"""Conditions, their reasons, and those of events: the tables of the code, of docs/operator.md and of people. Pure."""
 
 from __future__ import annotations
 
@@ -70,3 +70,13 @@ REASONS: Mapping[str, str] = {
     "ReleaseUnknown": "a release that is offered is not in the index: it is never taken for safe",
 }
 """What each reason means, and what to do."""
+
+EVENTS: Mapping[str, str] = {
+    "ApplyFailed": "the API server does not take an object; the message has its words",
+    "EvictionRefused": "a pod disruption budget forbids an eviction now: it is tried again every 5 s, until "
+    "`drain.timeoutSeconds`",
+    "NodeStep": "a node takes a step, or failed at one; the message says which, and why",
+    "PoolHeld": "a MachineConfigPool is paused; the message says for which release",
+    "PoolLetGo": "a MachineConfigPool that we paused is let go",
+}
+"""What events mean that tell no reason of a condition."""
