@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import gzip
 import logging
-import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kmod_operator.cluster.cache import State
+from kmod_operator.cluster.following import Followed
 from kmod_operator.cluster.kinds import CONFIG_MAP, SECRET
 from kmod_operator.index.choosing import choose, restore
 from kmod_operator.index.registry import fetch_index
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.world import Object
 
 _LOG = logging.getLogger(__name__)
-_FETCH_S = 300.0
-_FETCH_AFTER_FAILURE_S = 60.0
-_FETCHES_WITHIN_S = 60.0
+# A registry that is well answers in this time, and one that is not holds up others no longer.
+_FIRST_ANSWER_S = 2.0
 _LISTED_WITHIN_S = 10.0
 _MOST_BYTES = 8 << 20
 _PLAIN, _PACKED = "index.json", "index.json.gz"
@@ -40,14 +40,21 @@ _MOST_KEPT = 900_000  # what a ConfigMap takes, with room for what else is in it
 
 @dataclass(kw_only=True)
 class _Kept:
-    """What is known for one object of the vendor's kind."""
+    """What is known for one object of the vendor's kind.
+
+    Attributes:
+        place: image and pull secret that are followed.
+    """
 
     state: IndexState = field(default_factory=IndexState)
     is_read: bool = False
-    image: str = ""
-    fetched: bytes | None = None
-    trouble: str = ""
-    fetch_at: float = 0.0
+    place: tuple[str, str] = ("", "")
+    followed: Followed | None = None
+
+    def end(self) -> None:
+        if self.followed is not None:
+            self.followed.end()
+        self.place, self.followed = ("", ""), None
 
 
 class Indexes:
@@ -57,7 +64,9 @@ class Indexes:
         client: the API server.
         cluster: what is kept of it.
         templates: whose keys are believed.
+        changed: called with the name of an object whose index in a registry is another one now.
         fetch: gets an index from a registry: image, and the bytes of a pull secret or None; raises with a sentence.
+        waits_s: how long the first answer of a registry is waited for.
     """
 
     def __init__(
@@ -66,11 +75,13 @@ class Indexes:
         cluster: Cluster,
         templates: Templates,
         *,
+        changed: Callable[[str], None] = lambda _: None,
         fetch: Callable[[str, bytes | None], Awaitable[bytes]] = fetch_index,
-        clock: Callable[[], float] = time.monotonic,
+        waits_s: float = _FIRST_ANSWER_S,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self._client, self._cluster, self._templates = client, cluster, templates
-        self._fetch, self._clock = fetch, clock
+        self._changed, self._fetch, self._waits_s, self._sleep = changed, fetch, waits_s, sleep
         self._kept: dict[str, _Kept] = {}
 
     async def look(self, item: Object, *, keeps: bool = True) -> IndexState:
@@ -95,22 +106,32 @@ class Indexes:
                 if kept.state.trouble:
                     _LOG.warning("%s", kept.state.trouble, extra={"fields": {"driver": name}})
             kept.is_read = True
-        offered, why_not = await self._offered(_map(spec.get("index")), kept)
+        offered, why_not = await self._offered(name, _map(spec.get("index")), kept)
         state = choose(kept.state, offered, why_not, self._templates.keys, driver)
+        if offered is None and not why_not:  # that the registry has not answered yet is no trouble
+            state = replace(state, trouble="", trouble_reason="")
         if keeps and state.digest != kept.state.digest and state.index is not None and offered is not None:
             await self._keep(item, name, offered)
         kept.state = state
         return state
 
     def forget(self, name: str) -> None:
-        self._kept.pop(name, None)
+        if kept := self._kept.pop(name, None):
+            kept.end()
 
-    async def _offered(self, place: Mapping[str, Any], kept: _Kept) -> tuple[bytes | None, str]:
+    def end(self) -> None:
+        """Ask no registry any more."""
+        for kept in self._kept.values():
+            kept.end()
+
+    async def _offered(self, name: str, place: Mapping[str, Any], kept: _Kept) -> tuple[bytes | None, str]:
+        """Return the bytes that lie there, or why there are none; neither where that is not known yet."""
         if map_name := str(place.get("configMap") or ""):
+            kept.end()
             return await self._of_map(map_name)
         if image := str(place.get("image") or ""):
-            await self._of_registry(image, str(place.get("pullSecret") or ""), kept)
-            return kept.fetched, kept.trouble
+            return await self._of_registry(name, image, str(place.get("pullSecret") or ""), kept)
+        kept.end()
         return None, "spec.index names neither a ConfigMap nor an image"
 
     async def _of_map(self, name: str) -> tuple[bytes | None, str]:
@@ -130,19 +151,18 @@ class Indexes:
         except ValueError as error:
             return None, f"the ConfigMap {self._templates.namespace}/{name} holds no index: {error}"
 
-    async def _of_registry(self, image: str, secret: str, kept: _Kept) -> None:
-        now = self._clock()
-        if image == kept.image and now < kept.fetch_at:
-            return
-        try:
-            async with asyncio.timeout(_FETCHES_WITHIN_S):
-                login = await self._login(secret) if secret else None
-                kept.fetched, kept.trouble = await self._fetch(image, login), ""
-            kept.fetch_at = now + _FETCH_S
-        except Exception as error:  # noqa: BLE001 - whatever a registry does, the last index is still believed
-            words = str(error) or f"the registry has not answered for {_FETCHES_WITHIN_S:.0f} s"
-            kept.fetched, kept.trouble, kept.fetch_at = None, words, now + _FETCH_AFTER_FAILURE_S
-        kept.image = image
+    async def _of_registry(self, name: str, image: str, secret: str, kept: _Kept) -> tuple[bytes | None, str]:
+        if kept.followed is None or kept.place != (image, secret):
+            kept.end()
+            kept.place = image, secret
+            kept.followed = Followed(lambda: self._get(image, secret), lambda: self._changed(name), sleep=self._sleep)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._waits_s):
+                    await kept.followed.answered.wait()
+        return kept.followed.content, kept.followed.trouble
+
+    async def _get(self, image: str, secret: str) -> bytes:
+        return await self._fetch(image, await self._login(secret) if secret else None)
 
     async def _login(self, secret: str) -> bytes:
         found = await self._client.get(SECRET, secret, self._templates.namespace)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.world import Object, World
 
 _POLL_S = 0.05
+# Who asks once waits for a registry as long as one may take.
+_ANSWERS_WITHIN_S = 60.0
 
 
 class Looker:
@@ -27,7 +29,8 @@ class Looker:
     def __init__(self, client: Client, templates: Templates) -> None:
         self._templates = templates
         self._cluster = Cluster(client, templates, changed=lambda _: None)
-        self._worlds = Worlds(client, self._cluster, templates, Indexes(client, self._cluster, templates))
+        self._indexes = Indexes(client, self._cluster, templates, waits_s=_ANSWERS_WITHIN_S)
+        self._worlds = Worlds(client, self._cluster, templates, self._indexes)
 
     @contextlib.asynccontextmanager
     async def looking(self, within_s: float) -> AsyncIterator[None]:
@@ -47,6 +50,7 @@ class Looker:
             yield
         finally:
             following.cancel()
+            self._indexes.end()
             await asyncio.gather(following, return_exceptions=True)
 
     def items(self) -> dict[str, dict[str, Any]]:

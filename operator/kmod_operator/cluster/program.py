@@ -65,11 +65,11 @@ class Operator:
         self.cluster = Cluster(
             client, templates, changed=self.controller.changed, restarted=self._restarted, limits=limits
         )
-        indexes = Indexes(client, self.cluster, templates)
-        worlds = Worlds(client, self.cluster, templates, indexes)
+        self._indexes = Indexes(client, self.cluster, templates, changed=self.controller.changed)
+        worlds = Worlds(client, self.cluster, templates, self._indexes)
         teller = Teller(client, manager=MANAGER, instance=settings.pod)
         actor = Actor(client, self.cluster, templates, teller, may_act=self.election.may_act)
-        self.controller.connect(self.cluster, worlds, indexes, actor)
+        self.controller.connect(self.cluster, worlds, self._indexes, actor)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Work until told to stop; return 0, or 1 where another program works now."""
@@ -87,6 +87,7 @@ class Operator:
             return 0
         finally:
             stopped.cancel()
+            self._indexes.end()
             await self.election.release()
 
     async def _work(self) -> None:

@@ -38,20 +38,39 @@ class _Bench:
     def __init__(self) -> None:
         self.server = FakeServer()
         self.server.kinds["v1"]["Secret"] = ("secrets", True)
-        self.now = 0.0
+        self.sleeps: list[tuple[float, asyncio.Event]] = []
+        self.changed: list[str] = []
         self.fetched: list[tuple[str, bytes | None]] = []
         self.found: Any = _NEW
 
     async def fetch(self, image: str, secret: bytes | None) -> bytes:
         self.fetched.append((image, secret))
+        if isinstance(self.found, asyncio.Event):
+            await self.found.wait()
+            return _NEW
         if isinstance(self.found, Exception):
             raise self.found
         found: bytes = self.found
         return found
 
-    def indexes(self) -> Indexes:
-        client = self.server.client
-        return Indexes(client, self.cluster, _TEMPLATES, fetch=self.fetch, clock=lambda: self.now)
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append((seconds, end := asyncio.Event()))
+        await end.wait()
+
+    async def pass_time(self) -> float:
+        """Have the last wait of a registry's end, and its next question asked; return how long it would have been."""
+        seconds, end = self.sleeps.pop()
+        end.set()
+        async with asyncio.timeout(5):
+            while not self.sleeps:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        return seconds
+
+    def indexes(self, waits_s: float = 5.0) -> Indexes:
+        return Indexes(
+            self.server.client, self.cluster, _TEMPLATES, fetch=self.fetch, sleep=self.sleep, waits_s=waits_s,
+            changed=self.changed.append,
+        )  # fmt: skip
 
     def put_map(self, content: bytes, name: str = "i") -> None:
         item = {"metadata": {"name": name, "namespace": "o"}, "data": {"index.json": content.decode()}}
@@ -174,20 +193,77 @@ def test_a_registry_is_asked_now_and_then_and_its_troubles_keep_the_last_one() -
         secret = {"data": {".dockerconfigjson": base64.b64encode(b"{}").decode()}}
         bench.server.put("/api/v1/namespaces/o/secrets/s", {"metadata": {"name": "s", "namespace": "o"}, **secret})
         indexes, item = bench.indexes(), _item(image="quay.test/x:index", pullSecret="s")
-        for bench.now in (0, 10, 299):
+        for _ in range(3):
             assert (await indexes.look(item)).trouble == ""
-        assert bench.fetched == [("quay.test/x:index", b"{}")]
+        assert (bench.fetched, bench.changed) == ([("quay.test/x:index", b"{}")], ["x"])
         bench.found = OSError("the registry is away")
-        bench.now = 301
-        state = await indexes.look(item)
-        assert (state.trouble, state.index is not None) == ("the registry is away", True)
-        bench.now = 310
-        assert (await indexes.look(item)).trouble == "the registry is away"
-        assert len(bench.fetched) == 2
-        bench.found, bench.now = _NEW, 362
+        assert await bench.pass_time() == 300
+        for _ in range(2):
+            state = await indexes.look(item)
+            assert (state.trouble, state.index is not None) == ("the registry is away", True)
+        assert (len(bench.fetched), bench.changed) == (2, ["x", "x"])
+        assert await bench.pass_time() == 60, "and nothing else has to happen first"
+        assert bench.changed == ["x", "x"], "it is away as before"
+        bench.found = _NEW
+        assert await bench.pass_time() == 60
         assert (await indexes.look(item)).trouble == ""
+        assert bench.changed == ["x"] * 3
+        indexes.end()
+
+    _Bench().run(work)
+
+
+def _count_followed() -> int:
+    return sum("Followed._follow" in repr(task) for task in asyncio.all_tasks())
+
+
+def test_another_place_is_asked_at_once_and_the_one_before_it_no_more() -> None:
+    async def work(bench: _Bench) -> None:
+        secret = {"data": {".dockerconfigjson": base64.b64encode(b"{}").decode()}}
+        bench.server.put("/api/v1/namespaces/o/secrets/s", {"metadata": {"name": "s", "namespace": "o"}, **secret})
+        bench.put_map(_NEW)
+        indexes = bench.indexes()
+        for place in ({"image": "quay.test/x:index"}, {"image": "quay.test/x:index", "pullSecret": "s"}):
+            assert (await indexes.look(_item(**place))).trouble == ""
+        assert bench.fetched == [("quay.test/x:index", None), ("quay.test/x:index", b"{}")]
+        assert _count_followed() == 1
+        assert (await indexes.look(_item(configMap="i"))).trouble == ""
+        await asyncio.sleep(0)
+        assert _count_followed() == 0
         await indexes.look(_item(image="quay.test/other:index"))
-        assert bench.fetched[-1] == ("quay.test/other:index", None)
+        assert _count_followed() == 1
+        indexes.forget("x")
+        await asyncio.sleep(0)
+        assert _count_followed() == 0
+
+    _Bench().run(work)
+
+
+def test_a_registry_that_does_not_answer_holds_up_nobody_and_is_no_trouble_yet() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_OLD)
+        item = _item(image="quay.test/x:index")
+        bench.found = asyncio.Event()
+        fresh = bench.indexes(waits_s=0.01)
+        for _ in range(2):
+            async with asyncio.timeout(1):
+                state = await fresh.look(item)
+            assert (state.index, state.trouble, state.trouble_reason) == (None, "", "")
+        await bench.indexes().look(_item(configMap="i"))
+        again = bench.indexes(waits_s=0.01)
+        state = await again.look(item)
+        assert state.index is not None
+        assert state.trouble == "", "what was believed before the restart is"
+        assert bench.changed == []
+        bench.found.set()
+        async with asyncio.timeout(1):
+            while bench.changed != ["x", "x"]:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        state = await again.look(item)
+        assert state.index is not None
+        assert state.index.made.hour == 6
+        fresh.end()
+        again.end()
 
     _Bench().run(work)
 
