@@ -201,6 +201,8 @@ class Cache(Generic[_T]):
         """Take what the server answered to a write of ours, before the watch says it."""
         key = (namespace_of(item), name_of(item))
         version = str(item["metadata"].get("resourceVersion", ""))
+        if _is_older(version, self._version):
+            return  # the watch is further: it has said this, and perhaps that the object is gone
         if self.state == State.LISTED and not _is_older(version, self._versions.get(key, "")):
             self._items[key], self._versions[key] = self._kept(key, item), version
 

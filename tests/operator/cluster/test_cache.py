@@ -321,3 +321,19 @@ def test_an_endless_line_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatc
         await seen.until(lambda: bool(seen.restarts))
 
     _run(seen, work)
+
+
+def test_what_was_deleted_before_our_write_was_answered_is_not_kept() -> None:
+    """The watch was faster than the answer: without a list anew the object would be there for ever."""
+    seen = _Seen(_server("a"))
+
+    async def work() -> None:
+        await seen.until(lambda: seen.cache.state == State.LISTED)
+        seen.say("DELETED", _node("a", 203))
+        await seen.until(lambda: not seen.cache.items)
+        seen.cache.written(_node("a", 202, x="y"))
+        assert not seen.cache.items
+        seen.cache.written(_node("a", 204, x="y"))
+        assert seen.cache.get("a") == {"x": "y"}
+
+    _run(seen, work)
