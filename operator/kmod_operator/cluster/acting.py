@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kmod_operator.cluster.at_once import side_by_side
-from kmod_operator.cluster.compare import content_digest, is_as_applied, marked
+from kmod_operator.cluster.compare import content_digest, digest, is_as_applied, marked
 from kmod_operator.cluster.kinds import NODE, Kind, name_of, namespace_of
 from kmod_operator.kubernetes.errors import CONFLICT, NOT_FOUND, TOO_MANY, ApiError
 from kmod_operator.rollout.decision import Event
@@ -247,7 +247,10 @@ class Actor:
 
     async def _write_status(self, item: Object, decision: Decision, done: Outcome) -> None:
         wanted = _without_none(decision.status)
-        if not wanted or wanted == _without_none(item.get("status") or {}):
+        there = _without_none(item.get("status") or {})
+        name = f"{reference(item)} status"
+        # Others may have conditions of their own in it: then it looks as the server made it of what we applied.
+        if not wanted or wanted == there or self._taken.get(name) == (digest(wanted), digest(there)):
             return
         kind = self._cluster.items.kind
         if kind is None:
@@ -258,11 +261,13 @@ class Actor:
             "status": wanted,
         }  # fmt: skip
         try:
-            self._note(kind, await self._client.apply(kind, body, "status"))
+            found = await self._client.apply(kind, body, "status")
         except ApiError as error:
             done.failed(error)
         else:
             done.writes += 1
+            self._note(kind, found)
+            self._taken[name] = digest(wanted), digest(_without_none(found.get("status") or {}))
 
     async def _add_finalizer(self, item: Object, done: Outcome) -> None:
         known = list(item["metadata"].get("finalizers") or ())

@@ -410,3 +410,27 @@ def test_jobs_are_done_a_few_at_a_time_and_the_first_that_fails_ends_them() -> N
         assert begun < 60
 
     asyncio.run(work())
+
+
+def test_a_condition_of_somebody_else_in_the_status_is_left_and_ours_is_written_once() -> None:
+    async def work(bench: _Bench) -> None:
+        real = bench.server.put
+
+        def with_theirs(path: str, item: dict[str, Any]) -> dict[str, Any]:
+            status = item.get("status") or {}
+            if status.get("conditions"):
+                item = {**item, "status": {**status, "conditions": [*status["conditions"][:1], {"type": "Theirs"}]}}
+            return real(path, item)
+
+        bench.server.put = with_theirs  # type: ignore[method-assign]
+        ready = Decision(status={"conditions": [{"type": "Ready", "status": "True"}]})
+        assert (await bench.act(ready)).writes == 2, "with the finalizer"
+        assert (await bench.act(ready)).writes == 0
+        other = Decision(status={"conditions": [{"type": "Ready", "status": "False"}]})
+        assert (await bench.act(other)).writes == 1
+        assert (await bench.act(other)).writes == 0
+        item = bench.server.items[f"{_ITEMS}/x"]
+        bench.server.put(f"{_ITEMS}/x", {**item, "status": {"conditions": []}})
+        assert (await bench.act(other)).writes == 1, "somebody took ours away"
+
+    _Bench().run(work)
