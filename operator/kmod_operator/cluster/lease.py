@@ -82,10 +82,13 @@ class Election:
 
     async def acquire(self) -> None:
         """Wait until we hold it."""
+        began = self._clock()
         while not await self._try():
             await self._sleep(self._times.retry_s * random.uniform(1.0, 2.2))  # noqa: S311 - as client-go: not all at once
+            began = self._clock()
         self.is_leader = True
-        self._renewed_at = self._clock()
+        # Others count from the moment of the write, which may be long before its answer.
+        self._renewed_at = began
         _LOG.info("this program works now", extra={"fields": {"lease": self._name, "holder": self._identity}})
 
     async def hold(self) -> None:
@@ -97,7 +100,8 @@ class Election:
         times = self._times
         while True:
             await self._sleep(times.retry_s)
-            left = self._renewed_at + times.renew_s - self._clock()
+            began = self._clock()
+            left = self._renewed_at + times.renew_s - began
             if left <= 0:
                 self.is_leader = False
                 raise LostError(f"the lease {self._name} was not renewed for {times.renew_s:.0f} s: {self._trouble}")
@@ -107,7 +111,7 @@ class Election:
                 async with asyncio.timeout(left):
                     held = await self._try()
             if held:
-                self._renewed_at = self._clock()
+                self._renewed_at = began
             elif self.holder != self._identity:
                 self.is_leader = False
                 raise LostError(f"the lease {self._name} is held by {self.holder}")

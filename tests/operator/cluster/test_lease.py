@@ -235,3 +235,22 @@ def test_two_at_once_are_one() -> None:
         assert sorted(took) == [False, True]
 
     _run(work())
+
+
+def test_time_that_an_answer_takes_is_time_of_the_lease() -> None:
+    """Others count from the moment of the write: who counted from the answer's would go on beside them."""
+    server, clock = FakeServer(), _Clock()
+    election = _election(server, clock)
+
+    def slow(request: httpx2.Request) -> None:
+        clock.now += 9.0 if request.method in {"POST", "PUT"} else 0.0
+
+    server.refuse = slow
+
+    async def work() -> None:
+        await election.acquire()
+        assert election.may_act()
+        clock.now += 1.0
+        assert not election.may_act()
+
+    _run(work())
