@@ -5,6 +5,7 @@ A node of the API has tens of thousands of bytes, of which we need hundreds; equ
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from kmod_operator.rollout.world import ClusterUpdates, Known, Node, Pod, Pool
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 _MIRROR = "kubernetes.io/config.mirror"
 _ANNOTATIONS_OF_POOLS = "machineconfiguration.openshift.io/"
-_LONGEST_NUMBER = 15
+_COUNT = re.compile(r"([0-9]{1,15})([kMG]?)", re.ASCII)
+_THOUSANDS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _OVER = ("Succeeded", "Failed")
 
 
@@ -146,12 +148,11 @@ def _ready(conditions: Iterable[Mapping[str, Any]]) -> Known:
 
 
 def _counts(resources: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return those that are whole numbers, as devices are."""
+    """Return those that are whole numbers, as devices are; of 1000 the server makes 1k."""
     found = []
     for name, text in resources.items():
-        word = str(text)
-        if word.isascii() and word.isdecimal() and len(word) <= _LONGEST_NUMBER:
-            found.append((name, int(word)))
+        if count := _COUNT.fullmatch(str(text)):
+            found.append((name, int(count[1]) * _THOUSANDS[count[2]]))
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kmod_operator.cluster import trimming
 from kmod_operator.cluster.trimming import Trimmer
+from kmod_operator.rollout.names import Names
 from kmod_operator.rollout.world import ClusterUpdates, Known, Pod
 
 _TRIMMER = Trimmer("drivers.example.com", "kmod-operator")
@@ -133,3 +134,24 @@ def test_of_a_pool_who_paused_it_is_known() -> None:
         ),
     )
     assert not trimming.is_same_pool(pool, trimming.trim_pool({"metadata": {"name": "worker"}}))
+
+
+def test_a_thousand_devices_are_a_thousand() -> None:
+    """The API server writes quantities in its own way: 1000 is 1k, and 1500 is 1500."""
+    told = {"a": "1k", "b": "1500", "c": "20k", "d": "1M", "e": "1.5k", "f": "1Ki", "g": "1k "}
+    assert _TRIMMER.node(_node(status={"allocatable": told})).allocatable == {
+        "a": 1000, "b": 1500, "c": 20_000, "d": 1_000_000,
+    }  # fmt: skip
+    container = {"resources": {"limits": {"a": "1k"}}}
+    assert trimming.trim_pod({"metadata": {"name": "p"}, "spec": {"containers": [container]}}).resources == {"a": 1000}
+
+
+def test_whatever_is_written_on_a_node_is_kept_of_it() -> None:
+    """A pass that does not see what the pass before wrote would write it again and again."""
+    names = Names(group="drivers.example.com", item="p", namespace="d", module="m")
+    labels = {names.wanted_version: "1.0.0"}
+    metadata = {"name": "a", "labels": labels, "annotations": {names.progress: "{}"}}
+    node = _TRIMMER.node({"metadata": metadata})
+    assert (node.labels, node.annotations) == (labels, {names.progress: "{}"})
+    pool = trimming.trim_pool({"metadata": {"name": "w", "annotations": {names.held_by: "p"}}})
+    assert pool.annotations == {names.held_by: "p"}
