@@ -19,14 +19,17 @@ from builder.publish.reading import open_reader, settings_for
 from builder.pullspec import parse_pullspec
 from builder.registry.access import open_registries
 from builder.registry.writer import Uploader
+from builder.writing import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from builder.host.progress import Progress
     from builder.plan.matrix import Selector
     from builder.plan.project import Project
     from builder.publish.airgap import BundleReport, Loaded
+    from builder.publish.index_document import DriverIndex
+    from builder.publish.published import Published
     from builder.publish.reading import RegistryReader
 
 
@@ -49,15 +52,16 @@ def write_bundle(
         for number, (name, digest) in enumerate(found.images, start=1):
             writer.add(parse_pullspec(name), digest)
             progress(number, len(found.images))
-        lacking = list(_add_indexes(project, reader, writer, found.images))
+        lacking = list(_add_indexes(project, reader, writer, found))
         return writer.write(target), (*found.left_out, *lacking)
 
 
 def _add_indexes(
-    project: Project, reader: RegistryReader, writer: AirgapWriter, images: Sequence[tuple[str, str]]
+    project: Project, reader: RegistryReader, writer: AirgapWriter, published: Published
 ) -> Iterator[LeftOutCell]:
-    """Add the index of each driver that has an image in the bundle, where images are signed."""
-    repositories = {name.rpartition(":")[0] for name, _ in images}
+    """Add the index of each driver that has an image in the bundle, where images are signed; yields what lacks then."""
+    repositories = {name.rpartition(":")[0] for name, _ in published.images}
+    digests = {cell.digest for _, cell in published.cells}
     for driver in project.config.drivers if reader.keys else ():
         if driver.image_name not in repositories:
             continue
@@ -71,6 +75,21 @@ def _add_indexes(
             yield LeftOutCell(cell=f"{driver.name}/{INDEX_TAG}", why=f"{name} is not there: 'nox -s publish' writes it")
         else:
             writer.add_index(name, item)
+            if lacking := describe_lacking(item.index, digests):
+                yield LeftOutCell(cell=f"{driver.name}/{INDEX_TAG}", why=lacking)
+
+
+def describe_lacking(index: DriverIndex, digests: Collection[str]) -> str:
+    """Say which images an index names that are not among those of a bundle; empty where it has all."""
+    lacking = [key for key, cell in index.images.items() if cell.image.rpartition("@")[2] not in digests]
+    if not lacking:
+        return ""
+    version, kernel = max(lacking)
+    return (
+        f"it names {count(len(index.images), 'image')}, and {len(lacking)} of them are not in this file, such as that "
+        f"of version {version} for {kernel}: operators take these kernels for covered, so the site needs another "
+        "bundle that has them"
+    )
 
 
 def load_bundle(

@@ -150,6 +150,22 @@ def test_the_index_goes_along_where_images_are_signed(
     assert site.manifests["site/demo", "index"] == registry.manifests["demo", "index"]
 
 
+def test_a_bundle_of_some_images_says_which_the_index_has_besides(
+    bench: Bench, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """Operators of the site take for covered what the index names, whatever its mirror has."""
+    use_image_signer(bench)
+    bench.build()
+    assert bench.run("publish")[0] == 0
+    project = open_project(bench.folder)
+    _, left_out = write_bundle(project, Selector(kernels=(_ONE,)), tmp_path / "b.tar")
+    (told,) = left_out
+    assert (told.cell, told.why.partition(" of them")[0]) == ("demo/index", "it names 4 images, and 3")
+    assert "that of version 1.2.0 for 6." in told.why
+    _, left_out = write_bundle(project, Selector(), tmp_path / "all.tar")
+    assert [item for item in left_out if item.cell == "demo/index"] == []
+
+
 @pytest.mark.parametrize("content", [None, b"{}"])
 def test_a_bundle_without_an_index_says_so(
     bench: Bench, registry: FakeRegistry, tmp_path: Path, content: bytes | None
