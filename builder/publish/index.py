@@ -37,7 +37,7 @@ from builder.registry.writer import Uploader
 from builder.signing.image_key import open_image_signer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from builder.config.model import Driver
     from builder.kernel import KernelVersion
@@ -83,12 +83,13 @@ def publish_indexes(project: Project, results: Sequence[PublishResult], force: F
         SignerError: the key that signs images cannot be used.
         BusyError: another run works in this project.
     """
-    drivers = _with_cells(project, results)
-    if not drivers:
-        return []
     if project.config.publish.signer is None:
         why = "images are not signed, so there is no index: operators believe a signed one only; name a publish.signer"
-        return [replace(_begin(driver), status=PublishStatus.LEFT_OUT, why=why) for driver in drivers]
+        published = _with_cells(project, results, _PUBLISHED)
+        return [replace(_begin(driver), status=PublishStatus.LEFT_OUT, why=why) for driver in published]
+    drivers = _with_cells(project, results, _PUBLISHED | {PublishStatus.LEFT_OUT})
+    if not drivers:
+        return []
     registry = open_registries(project.config.registry, project.file.parent, project.cache_dir).registry
     with closing(registry), open_image_signer(project.config) as signer, hold_project(project.work_dir):
         if signer is None:  # nobody comes here
@@ -103,12 +104,14 @@ def publish_indexes(project: Project, results: Sequence[PublishResult], force: F
             writer = IndexWriter(registry, uploader, signer, driver.name, lambda: datetime.now(UTC))
             is_forced = bool(force.of(f"{driver.name}/{INDEX_TAG}"))
             found.append(_Publishing(project, reader, writer, driver).publish(is_forced=is_forced, reason=force.reason))
-        return found
+        return [result for result in found if result is not None]
 
 
-def _with_cells(project: Project, results: Sequence[PublishResult]) -> list[Driver]:
-    """Return the drivers that have a published cell, in a registry."""
-    names = {result.title for result in results if result.status in _PUBLISHED and result.kernel}
+def _with_cells(
+    project: Project, results: Sequence[PublishResult], statuses: Collection[PublishStatus]
+) -> list[Driver]:
+    """Return the drivers that have a cell that ended so, and a name in a registry."""
+    names = {result.title for result in results if result.status in statuses and result.kernel}
     return [
         driver
         for driver in project.config.drivers
@@ -131,7 +134,8 @@ class _Publishing:
         self._described: dict[Pullspec, IndexedCell | None] = {}
         self._claimed: dict[_Key, Pullspec] = {}
 
-    def publish(self, *, is_forced: bool, reason: str) -> PublishResult:
+    def publish(self, *, is_forced: bool, reason: str) -> PublishResult | None:
+        """Bring the index up to date; None where there is none, and nothing that would be in it."""
         result = _begin(self._driver)
         place = parse_pullspec(result.names[0])
         try:
@@ -145,6 +149,8 @@ class _Publishing:
                 return self._extend(earlier, found, releases, wanted)
 
             written = self._writer.write(place, extend, force=is_forced)
+            if written is None:
+                return None
         except IndexInTheWayError as error:
             why = f"{error.message}; it may be somebody's, so nothing is written over it"
             return replace(result, status=PublishStatus.CONFLICT, digest=error.digest, why=why)

@@ -152,8 +152,10 @@ class IndexWriter:
 
     def write(
         self, place: Pullspec, extend: Callable[[DriverIndex | None], DriverIndex], *, force: bool = False
-    ) -> WrittenIndex:
+    ) -> WrittenIndex | None:
         """Bring the index to what ``extend`` makes of the one that is there; nothing is written where it says the same.
+
+        None: there is no index, and no image that would be in one.
 
         Args:
             place: the driver's repository with any tag.
@@ -174,6 +176,8 @@ class IndexWriter:
             known = [*([standing.tagged] if standing.tagged else []), *standing.others]
             earlier = unite(item.index for item in known)
             wanted = extend(earlier)
+            if earlier is None and not wanted.images:
+                return None
             newest = max(known, key=lambda item: item.index.made, default=None)
             if newest is None or not newest.index.says_what(wanted) or self._is_ahead(newest.index):
                 newest = self._make(name, wanted, earlier)

@@ -52,7 +52,9 @@ class IndexSite:
         self, *kernels: str, signer: OpenImageSigner = INDEX_SIGNER, force: bool = False, **changes: Any
     ) -> WrittenIndex:
         """Write an index that has these kernels, too."""
-        return self.writer(signer).write(INDEX_PLACE, adding(*kernels, **changes), force=force)
+        written = self.writer(signer).write(INDEX_PLACE, adding(*kernels, **changes), force=force)
+        assert written is not None
+        return written
 
     def later(self, **time: float) -> None:
         self.now += timedelta(**time)

@@ -151,6 +151,20 @@ def test_what_is_known_to_be_bad_leaves_it(signed: Bench, registry: FakeRegistry
     assert _kernels(registry) == {("1.2.0", _SECOND)}
 
 
+def test_an_index_is_emptied_where_all_is_known_to_be_bad_and_none_is_begun(
+    signed: Bench, registry: FakeRegistry
+) -> None:
+    """The one time when it must not stay as it is: the vendor calls everything back."""
+    _publish(signed, _FIRST)
+    with (signed.folder / "versions.yaml").open("a") as file:
+        file.write("known_bad: [{kernel: '*', reason: bug 7, owner: jo, expires: 2099-01-31}]\n")
+    assert "bug 7" in _publish(signed, _FIRST)["why"]
+    assert _kernels(registry) == set()
+    _forget_index(registry)
+    _, out, _ = signed.run("publish", "--json", "--kernel", _FIRST)
+    assert (json.loads(out)["indexes"], INDEX_TAG in registry.final_tags) == ([], False)
+
+
 def test_an_image_that_is_gone_leaves_it_and_that_is_told(signed: Bench, registry: FakeRegistry) -> None:
     _publish(signed, _FIRST, _SECOND)
     for tag in (f"1.2.0-{_FIRST}", signed.digest(_FIRST)):
@@ -174,12 +188,13 @@ def test_no_answer_about_a_cell_changes_nothing(signed: Bench, registry: FakeReg
 def test_an_image_of_another_key_is_not_in_it(
     signed: Bench, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _publish(signed, _SECOND)
     with monkeypatch.context() as patched:
         patched.setattr("builder.publish.cells.open_image_signer", _open_other)
         _publish(signed, _FIRST)
-    assert _kernels(registry) == set()
+    assert _kernels(registry) == {("1.2.0", _SECOND)}
     _publish(signed, _FIRST)
-    assert _kernels(registry) == {("1.2.0", _FIRST)}, "and is, once the key signed it"
+    assert _kernels(registry) == {("1.2.0", _SECOND), ("1.2.0", _FIRST)}, "and is, once the key signed it"
 
 
 def test_releases_stay_until_it_is_doubtful_what_they_run(

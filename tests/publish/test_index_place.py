@@ -43,6 +43,14 @@ def test_the_first_index_has_a_tag_of_its_own_and_the_one_that_moves(site: Index
     assert digest_of(site.server.manifests[_REPOSITORY, "index"]) == written.digest
 
 
+def test_no_index_is_begun_without_an_image(site: IndexSite) -> None:
+    assert site.writer().write(INDEX_PLACE, lambda earlier: earlier or index_of()) is None
+    assert _writes(site) == []
+    site.write("k1")
+    assert site.writer().write(INDEX_PLACE, lambda _: index_of()) is not None
+    assert site.kernels() == set()
+
+
 def test_nothing_new_writes_nothing(site: IndexSite) -> None:
     first = site.write("k1")
     site.server.log.clear()

@@ -58,7 +58,9 @@ class _Site:
     def write(self, *kernels: str, signer: OpenImageSigner = INDEX_SIGNER) -> str:
         with self.open() as registry:
             writer = IndexWriter(registry, Uploader(registry.transport), signer, "drv", lambda: datetime.now(UTC))
-            return writer.write(self.place, adding(*kernels)).digest
+            written = writer.write(self.place, adding(*kernels))
+            assert written is not None
+            return written.digest
 
     def fetch(self, place: Pullspec | None = None, secret: bytes | None = None) -> bytes:
         login = self.auth.read_bytes() if secret is None else secret
