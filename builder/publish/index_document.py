@@ -117,9 +117,14 @@ def sign_index(index: DriverIndex, sign: Callable[[bytes], bytes]) -> bytes:
         "images": images,
         "releases": {release: list(kernels) for release, kernels in index.releases.items()},
     }
-    envelope = sign_envelope(dump(payload), sign, kind=INDEX_TYPE)
+    content = dump(payload)
+    envelope = sign_envelope(content, sign, kind=INDEX_TYPE)
     if len(envelope) > LARGEST_INDEX:
         raise FormatError(f"the index of {index.driver} would have {len(envelope)} bytes, more than {LARGEST_INDEX}")
+    try:
+        read_payload(content)
+    except FormatError as error:
+        raise FormatError(f"the index of {index.driver} would be one that nobody reads: {error.message}") from None
     return envelope
 
 

@@ -107,6 +107,22 @@ def test_what_no_operator_would_read_is_not_written(monkeypatch: pytest.MonkeyPa
         _sign(index_of("k1"))
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        index_of(images={("1.0.0", "k1"): cell_of(signed_by=("5" * 64,) * 17)}),
+        index_of(images={("1.0.0", "k1"): cell_of(image="quay.test/org/drv:tag")}),
+        index_of(images={(f"1.0.{number}", "k1"): cell_of() for number in range(1001)}),
+        index_of(releases={"a release": ("k1",)}),
+    ],
+    ids=["signers", "tag", "versions", "release"],
+)
+def test_what_the_next_run_would_not_read_is_not_written(index: DriverIndex) -> None:
+    """It would stand in the way of every index after it."""
+    with pytest.raises(FormatError, match="the index of drv would be one that nobody reads: "):
+        _sign(index)
+
+
 def test_our_bounds_are_not_wider_than_the_operators() -> None:
     assert index_document.LARGEST_INDEX <= reading.LARGEST_INDEX
     assert index_document._MOST_IMAGES <= reading._MOST_IMAGES
