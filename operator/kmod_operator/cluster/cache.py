@@ -67,7 +67,7 @@ class Cache(Generic[_T]):
         client: the API server.
         api, kind: which kind; where the server has it is asked of the server.
         scope: which of them.
-        trim: makes of an object what is kept of it.
+        trim: makes of an object what is kept of it; the object says its kind, which the parts of a list do not.
         told: called for each change that matters: key, what was, what is; each may be None.
         same: whether a change of an object matters to nobody; it is kept, but not told.
         restarted: called when a watch has to begin anew with a list.
@@ -208,7 +208,7 @@ class Cache(Generic[_T]):
 
     def _kept(self, key: Key, item: dict[str, Any]) -> _T:
         try:
-            return self._trim(item)
+            return self._trim({"apiVersion": self.api, "kind": self.kind_name, **item})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             words = f"{type(error).__name__}: {error}"
             raise ApiError(f"{self.kind_name} {key[1]} is nothing that can be read: {words}") from error

@@ -114,7 +114,7 @@ class Controller:
         done = Outcome()
         with self._metrics.seconds.time():
             try:
-                result = await self._work(key, self._whole(item), done)
+                result = await self._work(key, item, done)
             except ApiError as error:
                 result = self._failed(key, str(error), error.wait_s, is_news=error.status != CONFLICT)
             except MayNotActError:
@@ -147,11 +147,6 @@ class Controller:
         waits = [_RESYNC_S * random.uniform(0.9, 1.1), decision.again_after_s, done.again_s]  # noqa: S311 - jitter
         self._queue.add_after(key, now, min(one for one in waits if one is not None))
         return "done"
-
-    def _whole(self, item: Object) -> Object:
-        """Return an object with what it is: the parts of a list do not say it."""
-        api = f"{self._templates.group}/{self._templates.version}"
-        return {"apiVersion": api, "kind": self._templates.kind, **item}
 
     def _failed(self, key: str, words: str, wait_s: float, *, is_news: bool = True) -> str:
         share = random.uniform(0.5, 1.0)  # noqa: S311 - not all at once

@@ -27,7 +27,6 @@ class Looker:
     """Makes pictures of a cluster for people."""
 
     def __init__(self, client: Client, templates: Templates) -> None:
-        self._templates = templates
         self._cluster = Cluster(client, templates, changed=lambda _: None)
         self._indexes = Indexes(client, self._cluster, templates, waits_s=_ANSWERS_WITHIN_S)
         self._worlds = Worlds(client, self._cluster, templates, self._indexes)
@@ -55,11 +54,7 @@ class Looker:
 
     def items(self) -> dict[str, dict[str, Any]]:
         """Return the vendor's objects, by name."""
-        api = f"{self._templates.group}/{self._templates.version}"
-        return {
-            key[1]: {"apiVersion": api, "kind": self._templates.kind, **item}
-            for key, item in self._cluster.items.items.items()
-        }
+        return {key[1]: item for key, item in self._cluster.items.items.items()}
 
     async def world(self, item: Object, node: str) -> World:
         """Return what there is for one of them, with the pods of a node."""

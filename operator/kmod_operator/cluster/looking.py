@@ -133,9 +133,7 @@ class Cluster:
         for cache in (*self.ours.values(), *self.modules.values()):
             for item in cache:
                 if (item["metadata"].get("labels") or {}).get(self._owner) == name:
-                    # The parts of a list do not say what they are.
-                    whole = {"apiVersion": cache.api, "kind": cache.kind_name, **item}
-                    found[reference(whole)] = whole
+                    found[reference(item)] = item
         return found
 
     def holding(self, kind: str, namespace: str) -> Cache[dict[str, Any]] | None:

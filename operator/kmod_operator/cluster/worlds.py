@@ -12,7 +12,7 @@ from kmod_operator.cluster.cache import State
 from kmod_operator.cluster.kinds import POD, Scope
 from kmod_operator.cluster.trimming import trim_pod
 from kmod_operator.kubernetes.errors import ApiError
-from kmod_operator.rollout.names import MODULE_API, POOL_KIND
+from kmod_operator.rollout.names import POOL_KIND
 from kmod_operator.rollout.world import Known, World, reference
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ class Worlds:
         cache = self._cluster.modules[template.namespace]
         if cache.state == State.FORBIDDEN and cache.kind is not None:
             return await self._client.get_if_there(cache.kind, name, template.namespace)
-        found = cache.get(name, template.namespace)
-        return None if found is None else {"apiVersion": MODULE_API, "kind": "Module", **found}
+        return cache.get(name, template.namespace)
 
     async def _unlisted(self, item: Object) -> dict[str, Object]:
         """Return our objects of kinds that this account may read by name alone."""

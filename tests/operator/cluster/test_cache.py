@@ -337,3 +337,25 @@ def test_what_was_deleted_before_our_write_was_answered_is_not_kept() -> None:
         assert seen.cache.get("a") == {"x": "y"}
 
     _run(seen, work)
+
+
+def test_what_a_list_and_a_watch_say_is_the_same() -> None:
+    """A list does not say the kind of its parts, and a watch does: that is no change."""
+    seen = _Seen(_server("a"))
+    kept: list[dict[str, Any]] = []
+
+    def trim(item: dict[str, Any]) -> dict[str, str]:
+        kept.append(item)
+        return {"kind": item["kind"], "api": item["apiVersion"]}
+
+    seen.cache._trim = trim
+
+    async def work() -> None:
+        await seen.until(lambda: seen.cache.state == State.LISTED)
+        before = len(seen.told)
+        seen.say("MODIFIED", {**_node("a", 203), "apiVersion": "v1", "kind": "Node"})
+        await seen.until(lambda: len(kept) == 2)
+        assert seen.cache.get("a") == {"kind": "Node", "api": "v1"}
+        assert len(seen.told) == before
+
+    _run(seen, work)
