@@ -57,10 +57,11 @@ async def explain_node(settings: OperatorSettings, node: str, driver: str = "") 
     async with open_client(MANAGER) as client:
         looker = Looker(client, templates)
         async with looker.looking(_KNOWS_WITHIN_S):
-            worlds = {
-                name: await looker.world(item, node) for name, item in looker.items().items() if driver in {"", name}
-            }
-            found = [(name, explain(node, looker.items()[name], templates, world)) for name, world in worlds.items()]
+            found = [
+                (name, explain(node, item, templates, await looker.world(item, node)))
+                for name, item in looker.items().items()
+                if driver in {"", name}
+            ]
     if not found:
         which = f"no {templates.kind} {driver}" if driver else f"no {templates.kind}"
         return 1, [f"The cluster has {which}: nothing asks for a driver."]

@@ -14,6 +14,7 @@ import pytest_socket
 from fakes.kube_server import GROUP, FakeServer
 from kmod_operator import in_cluster
 from kmod_operator.__main__ import main
+from kmod_operator.cluster.looker import Looker
 from kmod_operator.in_cluster import explain_node, try_in_cluster
 from kmod_operator.settings import OperatorSettings, SettingError, read_operator_settings
 
@@ -143,6 +144,23 @@ def test_a_node_is_explained_for_each_object_or_one(tmp_path: Path, monkeypatch:
     assert (code, len(lines)) == (0, 1)
     assert _explain(server, tmp_path, monkeypatch, "a", "three")[0] == 1
     assert [path for method, path in server.writes() if "selfsubjectaccessreviews" not in path] == []
+
+
+def test_an_object_that_goes_while_it_is_explained_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeServer()
+    server.put("/api/v1/nodes/a", {"metadata": {"name": "a", "labels": {}}})
+    spec = {"driver": {"name": "p", "version": "1"}, "index": {"configMap": "i"}}
+    server.put(f"/apis/{GROUP}/v1alpha1/kerneldrivers/one", {"metadata": {"name": "one"}, "spec": spec})
+    real = Looker.world
+
+    async def world(looker: Looker, item: Any, node: str) -> Any:
+        monkeypatch.setattr(looker, "items", dict)
+        return await real(looker, item, node)
+
+    monkeypatch.setattr(Looker, "world", world)
+    assert _explain(server, tmp_path, monkeypatch, "a")[0] == 0
 
 
 def test_the_parts_begin_and_end_without_a_server() -> None:
