@@ -43,9 +43,11 @@ class _Kept:
     """What is known for one object of the vendor's kind.
 
     Attributes:
+        uid: which object of its name.
         place: image and pull secret that are followed.
     """
 
+    uid: str
     state: IndexState = field(default_factory=IndexState)
     is_read: bool = False
     place: tuple[str, str] = ("", "")
@@ -95,12 +97,15 @@ class Indexes:
             ApiError: what was believed before a restart cannot be read, or what is believed now cannot be kept: who
                 goes on without would take an older index for a newer one.
         """
-        name = item["metadata"]["name"]
+        name, uid = item["metadata"]["name"], str(item["metadata"].get("uid", ""))
         spec = _map(item.get("spec"))
         driver = str(_map(spec.get("driver")).get("name") or "")
-        kept = self._kept.setdefault(name, _Kept())
+        kept = self._kept.get(name)
+        if kept is None or kept.uid != uid:
+            self.forget(name)
+            kept = self._kept[name] = _Kept(uid=uid)
         if not kept.is_read:
-            last = await self._read_last(name)
+            last = await self._read_last(name, uid)
             if last is not None:
                 kept.state = restore(last, self._templates.keys, driver)
                 if kept.state.trouble:
@@ -172,10 +177,12 @@ class Indexes:
             words = f"the Secret {self._templates.namespace}/{secret} has no .dockerconfigjson"
             raise ApiError(words) from error
 
-    async def _read_last(self, name: str) -> bytes | None:
+    async def _read_last(self, name: str, uid: str) -> bytes | None:
         found = await self._client.get_if_there(CONFIG_MAP, name_of_last(name), self._templates.namespace)
         if found is None:
             return None
+        if all(owner.get("uid") != uid for owner in found["metadata"].get("ownerReferences") or ()):
+            return None  # of an object that had the name before: it is removed soon, as that object was
         try:
             return read_data(found)
         except ValueError as error:

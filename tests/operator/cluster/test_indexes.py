@@ -122,6 +122,27 @@ def test_a_restart_forgets_nothing() -> None:
     _Bench().run(work)
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_an_object_that_was_made_anew_is_another(is_restarted: bool) -> None:
+    """What the first one owns is removed some time after it: the second one needs its own."""
+
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_NEW)
+        indexes, item = bench.indexes(), _item(configMap="i")
+        await indexes.look(item)
+        item["metadata"]["uid"] = "u2"
+        bench.put_map(_OLD, "older")
+        indexes = bench.indexes() if is_restarted else indexes
+        state = await indexes.look({**item, "spec": _item(configMap="older")["spec"]})
+        assert (state.trouble, state.index is not None) == ("", True), "of what was before, it knows nothing"
+        await indexes.look(item)
+        assert bench.server.items[_LAST]["metadata"]["ownerReferences"] == [
+            {"apiVersion": f"{GROUP}/v1alpha1", "kind": "KernelDriver", "name": "x", "uid": "u2"}
+        ]
+
+    _Bench().run(work)
+
+
 def test_who_cannot_read_what_was_believed_decides_nothing() -> None:
     async def work(bench: _Bench) -> None:
         bench.put_map(_OLD)
@@ -151,10 +172,12 @@ def test_who_cannot_keep_what_is_believed_decides_nothing() -> None:
 def test_what_was_kept_and_is_believed_no_more_is_as_good_as_none() -> None:
     async def work(bench: _Bench) -> None:
         bench.put_map(_NEW)
+        owner = {"ownerReferences": [{"uid": "u"}]}
         for kept in (STRANGER.index(), b"nonsense"):
-            bench.put_map(kept, "x-last-index")
+            data = {"index.json": kept.decode()}
+            bench.server.put(_LAST, {"metadata": {"name": "x-last-index", "namespace": "o", **owner}, "data": data})
             assert (await bench.indexes().look(_item(configMap="i"))).index is not None
-        bench.server.put(_LAST, {"metadata": {"name": "x-last-index", "namespace": "o"}})
+        bench.server.put(_LAST, {"metadata": {"name": "x-last-index", "namespace": "o", **owner}})
         assert (await bench.indexes().look(_item(configMap="i"))).index is not None
 
     _Bench().run(work)
