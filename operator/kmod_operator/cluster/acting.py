@@ -36,6 +36,9 @@ _SERVERS_OWN = 500
 class MayNotActError(Exception):
     """Another program may work by now; nothing more may be written."""
 
+    def __init__(self) -> None:
+        super().__init__("the lease was not renewed in time: nothing more is written")
+
 
 @dataclass(kw_only=True)
 class Outcome:
@@ -320,7 +323,7 @@ class Actor:
 
     def _guard(self) -> None:
         if not self._may_act():
-            raise MayNotActError("the lease was not renewed in time: nothing more is written")
+            raise MayNotActError
 
 
 def _differing(wanted: Mapping[str, str | None], there: Mapping[str, str]) -> dict[str, str | None]:

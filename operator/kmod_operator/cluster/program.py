@@ -65,7 +65,9 @@ class Operator:
         self.cluster = Cluster(
             client, templates, changed=self.controller.changed, restarted=self._restarted, limits=limits
         )
-        self._indexes = Indexes(client, self.cluster, templates, changed=self.controller.changed)
+        self._indexes = Indexes(
+            client, self.cluster, templates, changed=self.controller.changed, may_act=self.election.may_act
+        )
         worlds = Worlds(client, self.cluster, templates, self._indexes)
         teller = Teller(client, manager=MANAGER, instance=settings.pod)
         actor = Actor(client, self.cluster, templates, teller, may_act=self.election.may_act)

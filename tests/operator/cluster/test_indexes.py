@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.indexes import STRANGER, VENDOR
 from fakes.kube_server import GROUP, FakeServer, refusal
+from kmod_operator.cluster.acting import MayNotActError
 from kmod_operator.cluster.indexes import Indexes, read_data
 from kmod_operator.cluster.looking import Cluster
 from kmod_operator.kubernetes.errors import ApiError
@@ -165,6 +166,19 @@ def test_who_cannot_keep_what_is_believed_decides_nothing() -> None:
         for _ in range(2):
             with pytest.raises(ApiError, match="x-last-index cannot be applied"):
                 await indexes.look(_item(configMap="i"))
+
+    _Bench().run(work)
+
+
+def test_who_may_not_act_any_more_keeps_nothing() -> None:
+    """Another program may have kept a newer one."""
+
+    async def work(bench: _Bench) -> None:
+        bench.put_map(_NEW)
+        indexes = Indexes(bench.server.client, bench.cluster, _TEMPLATES, may_act=lambda: False)
+        with pytest.raises(MayNotActError, match="the lease was not renewed in time"):
+            await indexes.look(_item(configMap="i"))
+        assert bench.server.writes() == []
 
     _Bench().run(work)
 
