@@ -125,6 +125,20 @@ def refusal(status: int, words: str, **headers: str) -> httpx2.Response:
     return httpx2.Response(status, json={"kind": "Status", "message": words, "code": status}, headers=headers)
 
 
+def failing(error: Exception) -> Callable[[httpx2.Request], httpx2.Response]:
+    """Return a server that is not reached, or breaks off."""
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    return answer
+
+
+async def never_answering(_: httpx2.Request) -> httpx2.Response:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
 def merge(there: Any, change: Any) -> Any:
     """Return JSON with a change merged into it, by RFC 7396."""
     if not isinstance(change, dict):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import lightkube
 import pytest
+from fakes.kube_server import failing, never_answering
 from kmod_operator.dra import api as module
 from kmod_operator.dra.api import KubernetesApi, open_api
 from kmod_operator.kubernetes.errors import ApiError, NoApiError
@@ -149,24 +150,14 @@ def test_a_refusal_that_is_nonsense_is_a_sentence(body: bytes) -> None:
 
 
 def test_a_server_that_is_not_there_or_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(error: Exception) -> Callable[[httpx2.Request], httpx2.Response]:
-        def answer(_: httpx2.Request) -> httpx2.Response:
-            raise error
-
-        return answer
-
     with pytest.raises(ApiError, match="cannot be reached: no route"):
-        _ask("list", fail(httpx2.ConnectError("no route")))
+        _ask("list", failing(httpx2.ConnectError("no route")))
     with pytest.raises(ApiError, match="has not answered for 10 s"):
-        _ask("list", fail(httpx2.ReadTimeout("")))
+        _ask("list", failing(httpx2.ReadTimeout("")))
     monkeypatch.setattr(module, "_ANSWERS_WITHIN_S", 0.01)
 
-    async def never(_: httpx2.Request) -> httpx2.Response:
-        await asyncio.sleep(60)
-        raise AssertionError
-
     with pytest.raises(ApiError, match="has not answered for 0 s"):
-        _ask("list", never)  # type: ignore[arg-type]
+        _ask("list", never_answering)  # type: ignore[arg-type]
 
 
 def test_endless_lists_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_socket
+from fakes.logs import logging_as_it_was
 from kmod_operator.__main__ import main
 from kmod_operator.deviceplugin.metrics import Metrics
 from kmod_operator.log import JsonLines
@@ -22,7 +23,7 @@ from kmod_operator.settings import SettingError, Settings, read_settings
 from kmod_operator.status_server import Answer, make_application, serve_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _RESOURCE = {"KMOD_RESOURCE": "drivers.example.com/ptemplate"}
 
@@ -88,7 +89,7 @@ def test_what_only_a_device_plugin_can_is_refused_elsewhere(mode: str) -> None:
 def test_the_class_of_devices_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["kmod_operator", "device-class"])
     monkeypatch.setattr("os.environ", _RESOURCE)
-    with _logging_as_it_was():
+    with logging_as_it_was():
         assert main() == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["metadata"]["name"]) == ("DeviceClass", "ptemplate.drivers.example.com")
@@ -102,21 +103,10 @@ def test_a_mode_without_an_api_server_ends_with_a_sentence(
     environment = {"KMOD_MODE": "DRA", "KMOD_NODE": "worker", "KMOD_LISTEN": "0", "KUBECONFIG": "/nowhere"}
     monkeypatch.setattr("os.environ", _RESOURCE | environment)
     pytest_socket.enable_socket()
-    with _logging_as_it_was():
+    with logging_as_it_was():
         assert main() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["message"].startswith("where the API server is, is not known; the file of KUBECONFIG")
-
-
-@contextlib.contextmanager
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    try:
-        yield
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
 
 
 def test_log_lines_are_json() -> None:
@@ -164,7 +154,7 @@ def test_a_wrong_setting_ends_with_a_sentence(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["kmod_operator", "device-plugin"])
     monkeypatch.setattr("os.environ", _RESOURCE | {"KMOD_SOURCE": "nowhere:Class"})
-    with _logging_as_it_was():
+    with logging_as_it_was():
         assert main() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert (

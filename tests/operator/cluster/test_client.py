@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
-from fakes.kube_server import FakeServer, refusal
+from fakes.kube_server import FakeServer, failing, never_answering, refusal
 from kmod_operator.cluster import client as module
 from kmod_operator.cluster.client import Client
 from kmod_operator.cluster.kinds import CONFIG_MAP, NODE, Kind, Scope
@@ -142,24 +142,14 @@ def test_a_group_that_does_not_answer_is_not_absent() -> None:
 
 
 def test_a_server_that_is_not_there_or_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(error: Exception) -> Callable[[httpx2.Request], httpx2.Response]:
-        def answer(_: httpx2.Request) -> httpx2.Response:
-            raise error
-
-        return answer
-
     with pytest.raises(ApiError, match="cannot be reached: no route"):
-        _ask("get", fail(httpx2.ConnectError("no route")))
+        _ask("get", failing(httpx2.ConnectError("no route")))
     with pytest.raises(ApiError, match="has not answered for 10 s"):
-        _ask("get", fail(httpx2.ReadTimeout("")))
-
-    async def never(_: httpx2.Request) -> httpx2.Response:
-        await asyncio.sleep(60)
-        raise AssertionError
+        _ask("get", failing(httpx2.ReadTimeout("")))
 
     monkeypatch.setattr(module, "_LISTS_WITHIN_S", 0.01)
     with pytest.raises(ApiError, match="has not answered for 0 s"):
-        _ask("page", never)
+        _ask("page", never_answering)
 
 
 def test_a_list_that_does_not_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:

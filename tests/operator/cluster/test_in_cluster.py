@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_socket
 from fakes.kube_server import GROUP, FakeServer
+from fakes.logs import logging_as_it_was
 from kmod_operator import in_cluster
 from kmod_operator.__main__ import main
 from kmod_operator.cluster.looker import Looker
@@ -19,7 +19,7 @@ from kmod_operator.in_cluster import explain_node, try_in_cluster
 from kmod_operator.settings import OperatorSettings, SettingError, read_operator_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from kmod_operator.cluster.client import Client
 
@@ -33,17 +33,6 @@ _TEMPLATES = {
     "namespace": "o", "keys": ["-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n"],
     "drivers": {"p": {"namespace": "d", "module": _MODULE, "plugin": [], "rules": [], "resource": ""}},
 }  # fmt: skip
-
-
-@contextlib.contextmanager
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    try:
-        yield
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
 
 
 def test_settings() -> None:
@@ -74,7 +63,7 @@ def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, told: str
 def _main(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> int:
     monkeypatch.setattr("sys.argv", ["kmod_operator", *words])
     monkeypatch.setattr("os.environ", {**_GOOD, **environment})
-    with _logging_as_it_was():
+    with logging_as_it_was():
         return main()
 
 
