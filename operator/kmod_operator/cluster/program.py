@@ -77,20 +77,24 @@ class Operator:
         """Work until told to stop; return 0, or 1 where another program works now."""
         stopped = asyncio.create_task(stop.wait())
         try:
-            if not await self._first(stopped, self.election.acquire()):
-                return 0
-            try:
-                await self._first(stopped, self._work())
-            except BaseExceptionGroup as errors:
-                if errors.split((LostError, MayNotActError))[1] is not None:
-                    raise
-                _LOG.error("it ends: %s", _first_words(errors))
-                return 1
-            return 0
+            code = await self._take_turn(stopped)
         finally:
             stopped.cancel()
             self._indexes.end()
-            await self.election.release()
+        await self.election.release()  # not after an error: what did not end may still act
+        return code
+
+    async def _take_turn(self, stopped: asyncio.Task[Any]) -> int:
+        if not await self._first(stopped, self.election.acquire()):
+            return 0
+        try:
+            await self._first(stopped, self._work())
+        except BaseExceptionGroup as errors:
+            if errors.split((LostError, MayNotActError))[1] is not None:
+                raise
+            _LOG.error("it ends: %s", _first_words(errors))
+            return 1
+        return 0
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -111,7 +115,7 @@ class Operator:
                 working.cancel()
                 await asyncio.wait({working}, timeout=_ENDS_WITHIN_S)
         if not working.done():
-            raise RuntimeError("a part of the operator does not end")  # and the lease is not released: it may still act
+            raise RuntimeError("a part of the operator does not end")
         if working.cancelled():
             return False
         working.result()

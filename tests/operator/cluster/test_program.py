@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 from fakes.kube_server import GROUP, FakeServer, refusal
+from kmod_operator.cluster import program
 from kmod_operator.cluster.cache import Limits
 from kmod_operator.cluster.controller import Controller
 from kmod_operator.cluster.lease import Times
@@ -325,6 +327,34 @@ def test_who_loses_the_lease_ends_with_a_failure() -> None:
 
     assert asyncio.run(asyncio.wait_for(work(), 20)) == 1
     assert bench.server.items[path]["spec"]["holderIdentity"] == "other"
+
+
+def test_a_part_that_does_not_end_keeps_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may still write: another program has to wait until the lease has run out."""
+    monkeypatch.setattr(program, "_ENDS_WITHIN_S", 0.01)
+    bench = _Bench()
+    bench.put_item()
+
+    async def work() -> None:
+        stop, ends = asyncio.Event(), asyncio.Event()
+        bench.operator = Operator(_SETTINGS, _TEMPLATES, bench.server.client, decide=bench.decide, settle_s=0.0)
+
+        async def deaf() -> None:
+            while not ends.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await ends.wait()
+
+        monkeypatch.setattr(bench.operator.controller, "run", deaf)
+        running = asyncio.create_task(bench.operator.run(stop))
+        await bench.until(lambda: bench.operator.election.is_leader)
+        stop.set()
+        with pytest.raises(RuntimeError, match="a part of the operator does not end"):
+            await running
+        ends.set()
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+    lease = bench.server.items["/apis/coordination.k8s.io/v1/namespaces/o/leases/kmod-operator"]
+    assert lease["spec"]["holderIdentity"] == "me"
 
 
 @pytest.mark.parametrize("ticks", range(0, 200, 5))
