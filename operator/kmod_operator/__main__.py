@@ -1,15 +1,13 @@
 """``python -m kmod_operator device-plugin`` runs on each node that has the driver, in whatever mode.
 
 ``operator`` runs once in a cluster: it brings drivers to nodes; ``explain NODE`` says why a node has its driver, or has
-it not. ``device-class`` prints the object by which pods ask for devices as dynamic resources; ``self-test`` proves the
-device plugin's image, and ``self-test operator`` the operator's.
+it not. ``self-test`` proves the device plugin's image, and ``self-test operator`` the operator's.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmod_operator.devices.source import NoSourceError
-from kmod_operator.dra.objects import device_class
 from kmod_operator.kubernetes.errors import ApiError, NoApiError
 from kmod_operator.log import log_to_stderr
 from kmod_operator.settings import SettingError, read_operator_settings, read_settings
@@ -105,12 +102,6 @@ def _explain(asked: argparse.Namespace) -> int:
     return code
 
 
-def _print_class(_: argparse.Namespace) -> int:
-    settings = read_settings(os.environ)
-    print(json.dumps(device_class(settings.resource, settings.driver), indent=2))  # noqa: T201 - it is asked for
-    return 0
-
-
 def _test_itself(asked: argparse.Namespace) -> int:
     passed = asyncio.run(_try_operator() if asked.of == "operator" else _try_plugin())
     _LOG.info("self-test %s", "passed" if passed else "failed")
@@ -140,7 +131,6 @@ _VERBS = {
     "device-plugin": _run_plugin,
     "operator": _run_operator,
     "explain": _explain,
-    "device-class": _print_class,
     "self-test": _test_itself,
 }
 

@@ -1,4 +1,4 @@
-"""Devices as the resource API takes them: names, attributes, slices, claims, objects."""
+"""Devices as the resource API takes them: names, attributes, slices, claims."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from kmod_operator.devices.inventory import Entry, Inventory
 from kmod_operator.devices.model import Description, Device, Health, Version
 from kmod_operator.dra.claims import Allocated, ClaimError, ClaimName, read_allocation
-from kmod_operator.dra.objects import cluster_role, device_class, own_slices_policy
 from kmod_operator.dra.offers import Offer, device_name, offer
-from kmod_operator.dra.pool import Pool, keeps_taints, plan_writes, slice_devices, slice_name, taint_key
+from kmod_operator.dra.pool import Pool, keeps_taints, plan_writes, slice_devices, slice_name
 
 _DRIVER = "ptemplate.drivers.example.com"
 _POOL = Pool(driver=_DRIVER, node="worker", node_uid="u")
@@ -284,23 +283,3 @@ def test_a_claim_has_devices_of_several_drivers() -> None:
 def test_a_claim_that_is_not_ours_or_not_understood_is_refused(claim: Any, words: str) -> None:
     with pytest.raises(ClaimError, match=words):
         read_allocation(claim, _CLAIM, _DRIVER)
-
-
-def test_pods_that_ask_for_the_resource_get_a_device_of_the_class() -> None:
-    found = device_class("drivers.example.com/ptemplate", _DRIVER)
-    assert found["metadata"] == {"name": _DRIVER}
-    assert found["spec"]["extendedResourceName"] == "drivers.example.com/ptemplate"
-    assert found["spec"]["selectors"] == [{"cel": {"expression": f'device.driver == "{_DRIVER}"'}}]
-
-
-def test_the_driver_may_do_what_it_does() -> None:
-    rules = cluster_role("x")["rules"]
-    assert {(rule["resources"][0], *rule["verbs"]) for rule in rules} == {
-        ("nodes", "get"),
-        ("resourceclaims", "get"),
-        ("resourceslices", "list", "create", "update", "delete"),
-    }
-    policy, binding = own_slices_policy("x", namespace="drv", account="dra")
-    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
-    assert "system:serviceaccount:drv:dra" in policy["spec"]["matchConditions"][0]["expression"]
-    assert taint_key(_DRIVER) == f"{_DRIVER}/unhealthy"

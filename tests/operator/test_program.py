@@ -86,16 +86,6 @@ def test_what_only_a_device_plugin_can_is_refused_elsewhere(mode: str) -> None:
         read_settings(_RESOURCE | wrong)
 
 
-def test_the_class_of_devices_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["kmod_operator", "device-class"])
-    monkeypatch.setattr("os.environ", _RESOURCE)
-    with logging_as_it_was():
-        assert main() == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["kind"], found["metadata"]["name"]) == ("DeviceClass", "ptemplate.drivers.example.com")
-    assert found["spec"]["extendedResourceName"] == "drivers.example.com/ptemplate"
-
-
 def test_a_mode_without_an_api_server_ends_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

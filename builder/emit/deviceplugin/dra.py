@@ -1,8 +1,4 @@
-"""What a driver of dynamic resources needs of a cluster: a class of devices, rights, and a limit of them. Pure.
-
-``operator/kmod_operator/dra/objects.py`` says the same, where the program is; neither imports the other, and a test
-holds them equal.
-"""
+"""What a driver of dynamic resources needs of a cluster: a class of devices, rights, and a limit of them. Pure."""
 
 from __future__ import annotations
 

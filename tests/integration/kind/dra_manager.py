@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from kmod_operator.dra.objects import cluster_role, own_slices_policy
 
+from builder.emit.deviceplugin.dra import cluster_role, own_slices_policy
 from integration.kind.client import Refused, wait_until
 from integration.kind.make import make
 from integration.kind.recipe import DRA_MANAGER

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ from kmod_operator.kubernetes.errors import ApiError
 from kmod_operator.modes import has_slices
 from kmod_operator.node.troubles import Troubles
 
+from builder.emit.deviceplugin.dra import device_class
 from integration.kind.api_server import serve_api
 from integration.kind.client import Client, Refused
 from integration.kind.dra_manager import devices_of, make_driver, make_node, slices_of
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kind
 _DRIVER = "ptemplate.drivers.example.com"
-_OPERATOR = Path(__file__).parents[3] / "operator"
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -281,13 +279,11 @@ def test_a_cluster_has_dynamic_resources_or_has_not(
 
 
 def test_the_class_of_devices_is_what_the_api_takes(api_server: ApiServer) -> None:
-    environment = {"PATH": os.environ["PATH"], "KMOD_RESOURCE": "drivers.example.com/ptemplate"}
-    command = [sys.executable, "-m", "kmod_operator", "device-class"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=_OPERATOR, env=environment)
-    applied = api_server.client.apply(json.loads(done.stdout))
+    made = device_class("drivers.example.com/ptemplate", _DRIVER)
+    applied = api_server.client.apply(made)
     assert applied["metadata"]["name"] == _DRIVER
     expression = applied["spec"]["selectors"][0]["cel"]["expression"]
     assert expression == f'device.driver == "{_DRIVER}"'
-    wrong = json.loads(done.stdout.replace("device.driver ==", "device.drivers =="))
+    wrong = json.loads(json.dumps(made).replace("device.driver ==", "device.drivers =="))
     with pytest.raises(Refused, match="undefined field 'drivers'"):
         api_server.client.apply(wrong)
