@@ -96,7 +96,8 @@ def make_operator(facts: OperatorFacts) -> OperatorObjects:
     """Return all objects; equal facts give equal objects.
 
     Raises:
-        UsageError: a driver is one that the operator cannot bring, because of what versions.yaml says.
+        UsageError: a driver is one that the operator cannot bring, or has something that is called as the operator's,
+            because of what versions.yaml says.
     """
     settings = facts.settings
     templates = json.dumps(make_templates(facts), indent=1, sort_keys=True) + "\n"
@@ -108,7 +109,7 @@ def make_operator(facts: OperatorFacts) -> OperatorObjects:
         )
     config = new_object("v1", "ConfigMap", TEMPLATES_NAME, settings) | {"data": {TEMPLATES_KEY: templates}}
     cluster_rules, own_rules = make_cluster_rules(facts), make_own_rules(settings)
-    return OperatorObjects(
+    made = OperatorObjects(
         crd=make_crd(settings, [item.driver.name for item in facts.drivers]),
         namespace=_namespace(facts),
         account=new_object("v1", "ServiceAccount", settings.name, settings),
@@ -130,6 +131,24 @@ def make_operator(facts: OperatorFacts) -> OperatorObjects:
         optional=_optional(facts),
         example=[_example(facts, number) for number in range(len(facts.drivers))],
     )
+    _check_names(made.all)
+    return made
+
+
+def _check_names(objects: _Objects) -> None:
+    """Refuse two objects of one name: that which is applied last would take the place of the other."""
+    seen: set[str] = set()
+    for item in objects:
+        metadata = item["metadata"]
+        called = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+        name = f"{item['kind']} {called}"
+        if name in seen:
+            raise UsageError(
+                f"two objects would be called {name}, and the one that is applied last would take the other's place",
+                hint="give the operator a namespace and name that no driver and component has (operator.namespace, "
+                "operator.name), or change the driver's kmm.namespace in versions.yaml",
+            )
+        seen.add(name)
 
 
 def _namespace(facts: OperatorFacts) -> dict[str, Any]:

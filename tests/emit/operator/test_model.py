@@ -34,6 +34,23 @@ def test_no_two_objects_have_one_name(flavour: Flavour) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("driver", "settings", "words"),
+    [
+        ({"kmm": {"namespace": "kmod-operator"}}, {}, "Namespace kmod-operator"),
+        ({}, {"namespace": "drv"}, "Namespace drv"),
+        ({}, {"name": "drv-plugin"}, "Role drv/drv-plugin"),
+    ],
+)
+def test_what_would_be_there_twice_is_told(driver: dict[str, Any], settings: dict[str, Any], words: str) -> None:
+    """The one that is applied last would take the other's place, and the operator's rights with it."""
+    facts = operator_facts(driver_facts(**driver), settings=settings, flavour=Flavour.OPENSHIFT)
+    with pytest.raises(UsageError, match=f"two objects would be called {words}") as caught:
+        make_operator(facts)
+    assert caught.value.hint is not None
+    assert "operator.namespace" in caught.value.hint
+
+
 def test_two_vendors_operators_stand_beside_each_other() -> None:
     other = _names(settings={"name": "gpu", "group": "gpu.example.org", "kind": "GpuDriver"})
     mine = {name for name in _names() if not name[1]}
