@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from builder.errors import Mistake
 
 _Place = tuple[str | int, ...]
-_SEMANTIC = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z.-]+)?")
+_NUMBER = r"(0|[1-9][0-9]*)"
+# Of semantic versions those that can be in an object's name, as the bundle's is: small letters, none of '-' at an end.
+_WORD = rf"({_NUMBER}|(?=[0-9]*[a-z-])[0-9a-z]([0-9a-z-]*[0-9a-z])?)"
+_SEMANTIC = re.compile(rf"{_NUMBER}(\.{_NUMBER}){{2}}(-{_WORD}(\.{_WORD})*)?")
 
 
 def check_components(config: Config, document: YamlFile, allowed: Sequence[Path]) -> Iterator[Mistake]:
@@ -56,7 +59,7 @@ def check_operator(config: Config, document: YamlFile) -> Iterator[Mistake]:
         place: _Place = ("operator", "component")
         yield document.mistake(place, unknown("component", config.operator.component, components))
     elif not _SEMANTIC.fullmatch(version := config.components[number].version):
-        sentence = f"{version!r} is no version that Operator Lifecycle Manager can compare: three numbers, as in 1.4.0"
+        sentence = f"{version!r} is no version that Operator Lifecycle Manager can compare: as in 1.4.0 or 1.4.0-rc.1"
         yield document.mistake(("components", number, "version"), sentence)
     for index, name in enumerate(config.operator.drivers):
         if name not in drivers:

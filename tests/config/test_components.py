@@ -249,7 +249,9 @@ def test_an_operator_s_defaults(project_dir: Path) -> None:
         ({"group": "example"}, "operator.group"),
         ({"group": "Drivers.example.com"}, "operator.group"),
         ({"group": f"{'a.' * 95}example"}, "operator.group"),
+        ({"group": f"{'a' * 63}.{'b' * 63}.{'c' * 62}"}, "operator.group"),
         ({"kind": "kernelDriver"}, "operator.kind"),
+        ({"kind": "K" * 60}, "operator.kind"),
         ({"plural": "kernel-drivers"}, "operator.plural"),
         ({"documentation": "docs/operator.md"}, "operator.documentation"),
         ({"documentation": "https://example.com/d#part"}, "operator.documentation"),
@@ -263,11 +265,22 @@ def test_an_operator_that_cannot_be_is_told(project_dir: Path, changes: dict[str
     assert any(words in mistake for mistake in _mistakes(project_dir)), _mistakes(project_dir)
 
 
-@pytest.mark.parametrize("version", ["1.0", "v1.0.0", "1.0.0+7", "20250329", "01.0.0"])
+@pytest.mark.parametrize(
+    "version",
+    [
+        "1.0", "v1.0.0", "1.0.0+7", "20250329", "01.0.0", "1.0.0-RC1", "1.0.0-a..b", "1.0.0-01", "1.0.0-rc-.1", "1.0.0--1",
+    ],
+)  # fmt: skip
 def test_a_version_of_the_operator_can_be_compared(project_dir: Path, version: str) -> None:
     _write_operator(project_dir, {"version": version})
     (mistake,) = _mistakes(project_dir)
     assert mistake.startswith(f"components[0].version: '{version}' is no version that Operator Lifecycle Manager")
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "1.4.0-rc.1", "1.4.0-0", "10.20.30-a-b.0x"])
+def test_a_version_before_a_release_is_one(project_dir: Path, version: str) -> None:
+    _write_operator(project_dir, {"version": version})
+    assert _load(project_dir).components[0].version == version
 
 
 def test_an_operator_changes_nothing_that_images_are_made_of(project_dir: Path) -> None:
