@@ -16,6 +16,7 @@ from builder.emit.operator.templates import make_templates
 
 _GOOD = make_templates(operator_facts(driver_facts()))
 _PLACE = "drivers/drv"
+_SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "drv"}}
 
 
 def _changed(path: str, value: Any) -> bytes:
@@ -76,12 +77,19 @@ def test_a_driver_may_lack_what_not_every_driver_has(name: str) -> None:
         (f"{_PLACE}/module/metadata/name", "a/b", "module.metadata.name is 'a/b'"),
         (f"{_PLACE}/module/metadata/namespace", "kube-system", "is in namespace 'kube-system', and not in drv"),
         (f"{_PLACE}/module/metadata/namespace", ..., "is in namespace None, and not in drv"),
-        (f"{_PLACE}/module/spec", "x", r"module\.\.\.spec is 'x', and no mapping"),
+        (f"{_PLACE}/module/spec", "x", r"module\.spec is 'x', and no mapping"),
         (f"{_PLACE}/module/spec/moduleLoader", ..., "moduleLoader is absent"),
+        (f"{_PLACE}/module/spec/selector", ..., r"module\.spec\.selector is absent"),
+        (f"{_PLACE}/module/spec/selector", ["a"], r"module\.spec\.selector is \['a'\], and no mapping"),
+        (f"{_PLACE}/module/spec/selector", {"a": 1}, r"module\.spec\.selector has 1 for 'a', and no text"),
+        (f"{_PLACE}/module/metadata/labels", ["a"], r"module\.metadata\.labels is \['a'\], and no mapping"),
         (f"{_PLACE}/plugin", {}, "plugin is {}, and no list"),
         (f"{_PLACE}/plugin/0/kind", "ClusterRoleBinding", "plugin has a ClusterRoleBinding"),
         (f"{_PLACE}/plugin/0/metadata/namespace", "kube-system", "it has DaemonSets of namespace drv"),
         (f"{_PLACE}/plugin/0/metadata/name", ..., "metadata.name is absent"),
+        (f"{_PLACE}/plugin/0", _SERVICE, "plugin has a Service of v1: it has DaemonSets of namespace drv"),
+        (f"{_PLACE}/plugin/0/spec/template/spec", ..., r"plugin\[0\]\.spec\.template\.spec is absent"),
+        (f"{_PLACE}/plugin/0/spec/selector", 1, r"plugin\[0\]\.spec\.selector is 1, and no mapping"),
         (f"{_PLACE}/rules/0/kind", "Secret", "rules has a Secret"),
         (f"{_PLACE}/rules/0/apiVersion", "v1", "rules has a NodeFeatureRule of v1"),
         (f"{_PLACE}/rules/0/apiVersion", [], r"apiVersion is \[\], and no text"),

@@ -30,7 +30,6 @@ _MOST = 256
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
-_PLUGIN_KINDS = frozenset({("apps/v1", "DaemonSet"), ("v1", "Service")})
 _RULE_KIND = re.compile(r"nfd\.(k8s-sigs|openshift)\.io/v1(alpha1)?")
 
 
@@ -109,13 +108,15 @@ def _driver(name: str, found: Any) -> DriverTemplate:
     module = _object(data.get("module"), f"{where}.module", namespace)
     if (module["apiVersion"], module["kind"]) != ("kmm.sigs.x-k8s.io/v1beta1", "Module"):
         raise TemplateError(f"{where}.module is a {_called(module)}, and no Module of kmm.sigs.x-k8s.io/v1beta1")
-    container = module
-    for step in ("spec", "moduleLoader", "container"):
-        container = _map(container.get(step), f"{where}.module...{step}")
+    _inner(module, f"{where}.module", "spec", "moduleLoader", "container")
+    _texts(_inner(module, f"{where}.module", "spec", "selector"), f"{where}.module.spec.selector")
     plugin, rules = (_objects(data, key, where) for key in ("plugin", "rules"))
-    for item in plugin:
-        if (item["apiVersion"], item["kind"]) not in _PLUGIN_KINDS or item["metadata"].get("namespace") != namespace:
+    for number, item in enumerate(plugin):
+        is_set = (item["apiVersion"], item["kind"]) == ("apps/v1", "DaemonSet")
+        if not is_set or item["metadata"].get("namespace") != namespace:
             raise TemplateError(f"{where}.plugin has a {_called(item)}: it has DaemonSets of namespace {namespace}")
+        for steps in (("spec", "selector"), ("spec", "template", "spec")):
+            _inner(item, f"{where}.plugin[{number}]", *steps)
     for item in rules:
         if item["kind"] != "NodeFeatureRule" or not _RULE_KIND.fullmatch(item["apiVersion"]):
             raise TemplateError(f"{where}.rules has a {_called(item)}: it has NodeFeatureRules")
@@ -137,11 +138,26 @@ def _object(found: Any, where: str, namespace: str = "") -> dict[str, Any]:
         if not isinstance(item.get(key), str):
             raise TemplateError(f"{where}.{key} is {item.get(key)!r:.60}, and no text")
     _text(metadata, "name", f"{where}.metadata.", _NAME)
+    _texts(_map(metadata.get("labels", {}), f"{where}.metadata.labels"), f"{where}.metadata.labels")
     if "namespace" in metadata:
         _text(metadata, "namespace", f"{where}.metadata.", _NAME)
     if namespace and metadata.get("namespace") != namespace:
         raise TemplateError(f"{where} is in namespace {metadata.get('namespace')!r:.60}, and not in {namespace}")
     return item
+
+
+def _inner(item: Mapping[str, Any], where: str, *steps: str) -> Mapping[str, Any]:
+    """Return a mapping in an object, which is there."""
+    for step in steps:
+        where = f"{where}.{step}"
+        item = _map(item.get(step), where)
+    return item
+
+
+def _texts(found: Mapping[str, Any], where: str) -> None:
+    for key, value in found.items():
+        if not isinstance(value, str):
+            raise TemplateError(f"{where} has {value!r:.60} for {key!r:.60}, and no text")
 
 
 def _called(item: Object) -> str:
