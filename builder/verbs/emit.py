@@ -83,7 +83,14 @@ def _tell(session: Session, emitted: Emitted, folder: Path, *, as_json: bool) ->
     for name, content in emitted.files.items():
         file = write_below(folder, name, content)
         session.out.print(str(file), markup=False, soft_wrap=True)
-    for glob in emitted.owned:
-        for old in () if (folder / glob).parent.is_symlink() else folder.glob(glob):
-            if old.relative_to(folder).as_posix() not in emitted.files:
-                old.unlink()
+    _remove_old(folder, emitted)
+
+
+def _remove_old(folder: Path, emitted: Emitted) -> None:
+    """Remove files that were written at an earlier time; a folder that is a link is somebody else's."""
+    there = folder.resolve()
+    for old in {file for glob in emitted.owned for file in folder.glob(glob)}:
+        place = old.relative_to(folder)
+        is_below = old.parent.resolve() == there / place.parent
+        if is_below and place.as_posix() not in emitted.files and (old.is_symlink() or not old.is_dir()):
+            old.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -52,3 +53,33 @@ def test_what_people_should_know_is_said_beside_the_files(tmp_path: Path, capsys
     printed = capsys.readouterr()
     assert json.loads(printed.out)["files"] == {"a.yaml": "a: 1\n"}
     assert printed.err == "left out: x: why\nThe rule [drops] something.\n"
+
+
+def _write(folder: Path, *names: str, owned: tuple[str, ...]) -> None:
+    session: Any = SimpleNamespace(out=Console(file=StringIO()), err=Console(file=StringIO()))
+    _tell(session, Emitted(files=dict.fromkeys(names, "a: 1\n"), owned=owned), folder, as_json=False)
+
+
+def test_a_file_of_an_earlier_time_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("a/x/old.yaml", "a/x/notes.txt", "a/x/folder.yaml/f", "b.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    _write(tmp_path, "a/x/new.yaml", owned=("a/*/*.yaml", "none/*/*.yaml"))
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"a/x/new.yaml", "a/x/notes.txt", "a/x/folder.yaml/f", "b.yaml"}
+
+
+def test_nothing_is_removed_through_a_link(tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs" / "x", tmp_path / "ours"
+    theirs.mkdir(parents=True)
+    ours.mkdir()
+    (theirs / "old.yaml").write_text("x")
+    (ours / "far").symlink_to(theirs.parent)
+    (ours / "near").mkdir()
+    (ours / "near" / "x").symlink_to(theirs)
+    _write(ours, "new.yaml", owned=("far/*/*.yaml", "far/x/*.yaml", "near/*/*.yaml", "near/x/*.yaml"))
+    assert (theirs / "old.yaml").is_file()
+    (tmp_path / "link").symlink_to(ours)
+    (ours / "old.yaml").write_text("x")
+    _write(tmp_path / "link", "new.yaml", owned=("*.yaml",))
+    assert not (ours / "old.yaml").exists(), "where people want them is theirs to say"

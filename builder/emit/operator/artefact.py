@@ -65,8 +65,12 @@ def _emit(order: Order) -> Emitted:
         files=files | {"example.yaml": emit_yaml(*objects.example)},
         left_out=tuple(f"{item.cell}: {item.why}" for item in missing),
         told=tuple(told),
-        owned=("plain/*.yaml", "plain/optional/*.yaml", "bundle/manifests/*.yaml", "chart/templates/*.yaml"),
-    )
+        # Also the catalog: one of an earlier time would offer that time's bundle.
+        owned=(
+            "plain/*.yaml", "plain/optional/*.yaml", "bundle/manifests/*.yaml", "chart/templates/*.yaml",
+            "catalog/*/catalog.yaml", "catalog/catalog.Dockerfile",
+        ),
+    )  # fmt: skip
 
 
 ARTEFACT = Artefact(

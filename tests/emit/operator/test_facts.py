@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -124,6 +125,8 @@ def test_the_artefact_has_all_formats(project: Project, monkeypatch: pytest.Monk
     order.options["bundle"] = (f"quay.test/org/bundle@{_DIGEST}",)  # type: ignore[index]
     again = ARTEFACT.emit(order)
     assert ("catalog/kmod-operator/catalog.yaml" in again.files, again.told) == (True, ())
+    catalog = [name for name in again.files if name.startswith("catalog/")]
+    assert all(any(fnmatchcase(name, glob) for glob in emitted.owned) for name in catalog), "the next run removes them"
 
 
 @pytest.mark.parametrize(
