@@ -54,11 +54,6 @@ def _plugin_of(component: Component) -> DevicePlugin:
 def _read_all(project: Project, components: Sequence[Component]) -> list[PluginFacts]:
     if not components:
         return []
-    if local := [item.name for item in components if item.image_name.startswith(LOCAL)]:
-        raise UsageError(
-            f"component {local[0]} has no image in a registry, and nodes could not pull it",
-            hint="give it an 'image' in versions.yaml",
-        )
     with open_reader(project) as reader:
         return [_read(project, component, reader) for component in components]
 
@@ -73,9 +68,14 @@ def read_component_digest(component: Component, reader: RegistryReader) -> str:
     """Return the digest of the list under which a component is published.
 
     Raises:
-        UsageError: it is not published, or not signed as versions.yaml wants it.
+        UsageError: it goes to no registry, is not published, or not signed as versions.yaml wants it.
         SourceError: the registry refuses or does not answer.
     """
+    if component.image_name.startswith(LOCAL):
+        raise UsageError(
+            f"component {component.name} has no image in a registry, and nodes could not pull it",
+            hint="give it an 'image' in versions.yaml",
+        )
     shared = component_names(component.image_name, component.version, "any")[1]
     name = parse_pullspec(shared)
     found = reader.find(name)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from builder.emit.monitoring.alerts import MonitoringFacts, make_rule
 from builder.emit.monitoring.dashboards import make_console_dashboard, make_dashboard
+from builder.emit.operator.material import choose_drivers
 from builder.emit.operator.naming import name_labels, new_object
 from builder.emit.operator.workload import STATUS_PORT_NAME
-from builder.publish.result import LOCAL
 from builder.writing import emit_json, emit_yaml
 
 if TYPE_CHECKING:
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 def make_monitoring_facts(config: Config, settings: OperatorSettings) -> MonitoringFacts:
     """Return what versions.yaml says that numbers are told apart by."""
     plugins = {item.device_plugin.driver for item in config.components if item.device_plugin}
-    brought = [
-        driver
-        for driver in config.drivers
-        if driver.name in plugins
-        and (driver.name in settings.drivers if settings.drivers else not driver.image_name.startswith(LOCAL))
-    ]
+    brought = [driver for driver in choose_drivers(config, settings) if driver.name in plugins]
     return MonitoringFacts(settings=settings, namespaces=sorted({item.kmm.namespace or item.name for item in brought}))
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from builder.emit.operator.crd import API_VERSION
+from builder.emit.operator.crd import API_VERSION, MIN_KUBE
 from builder.emit.operator.plain import DRIVERS_FILE, emit_plain
-from builder.errors import UsageError
 from builder.writing import emit_yaml
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from builder.emit.operator.material import OperatorFacts
     from builder.emit.operator.model import OperatorObjects
 
-MIN_KUBE = "1.27.0"
-"""OpenShift 4.14's; rules in CEL, by which the API server holds the kind, are there since 1.25."""
 _OLDEST_OPENSHIFT = "4.14"
 _FEATURES = {
     # All images are named by digest, and in relatedImages; nothing else is read from outside.
@@ -232,8 +229,5 @@ def _without_namespace(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dockerfile(labels: dict[str, str], copied: str) -> str:
-    for value in labels.values():
-        if '"' in value or "\n" in value:
-            raise UsageError(f"{value!r} cannot stand in a label of an image")
     lines = "".join(f'LABEL {name}="{value}"\n' for name, value in labels.items())
     return f"FROM scratch\n\n{lines}\n{copied}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from builder.emit.operator.crd import MIN_KUBE
 from builder.emit.operator.plain import CRD_FILE, DRIVERS_FILE, make_plain
 from builder.writing import emit_json, emit_yaml
 
@@ -54,7 +55,7 @@ def _chart(facts: OperatorFacts) -> dict[str, Any]:
         "type": "application",
         "version": facts.version,
         "appVersion": facts.version,
-        "kubeVersion": ">=1.27.0-0",
+        "kubeVersion": f">={MIN_KUBE}-0",
         "home": facts.settings.documentation,
         "maintainers": [facts.maintainer],
     }

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from builder.config.model import OperatorSettings
 
 API_VERSION = "v1alpha1"
+MIN_KUBE = "1.27.0"
+"""OpenShift 4.14's; rules in CEL, by which the API server holds the kind, are there since 1.25."""
 _LABEL = r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$"
 _NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 _MOST_LABELS = 16

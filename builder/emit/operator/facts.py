@@ -8,7 +8,7 @@ from builder.emit.deviceplugin.facts import read_component_digest
 from builder.emit.deviceplugin.files import PluginFacts
 from builder.emit.kmm.facts import make_kmm_facts, registry_tls
 from builder.emit.nfd.facts import read_nfd_facts
-from builder.emit.operator.material import DriverFacts, OperatorFacts
+from builder.emit.operator.material import DriverFacts, OperatorFacts, choose_drivers
 from builder.errors import UsageError
 from builder.host.progress import no_progress
 from builder.publish.reading import open_reader
@@ -65,9 +65,11 @@ def read_operator_facts(
             "images are not signed, and the operator believes only what is", hint="name a key under publish.signer"
         )
     (component,) = [item for item in config.components if item.name == settings.component]
-    wanted = _choose_drivers(config, settings)
+    wanted = choose_drivers(config, settings)
+    _check_drivers(wanted)
     plugins = _find_plugins(config, wanted)
-    digests = _read_digests(project, [component, *plugins.values()])
+    with open_reader(project) as reader:
+        digests = {item.name: read_component_digest(item, reader) for item in (component, *plugins.values())}
     known, left_out = read_nfd_facts(project, selector, progress=progress)
     aliases = {facts.driver.name: facts for facts in known}
     facts = OperatorFacts(
@@ -85,18 +87,13 @@ def read_operator_facts(
     return facts, left_out
 
 
-def _choose_drivers(config: Config, settings: OperatorSettings) -> list[Driver]:
-    named = [item for item in config.drivers if not settings.drivers or item.name in settings.drivers]
-    remote = [item for item in named if not item.image_name.startswith(LOCAL)]
-    if settings.drivers and len(remote) < len(named):
-        local = next(item.name for item in named if item.image_name.startswith(LOCAL))
-        raise UsageError(
-            f"driver {local} has no image in a registry, and nodes could not pull it",
-            hint="give it an 'image' in versions.yaml",
-        )
-    if not remote:
-        raise UsageError("no driver has an image in a registry", hint="give it an 'image' in versions.yaml")
-    return remote
+def _check_drivers(drivers: Sequence[Driver]) -> None:
+    hint = "give it an 'image' in versions.yaml"
+    if not drivers:
+        raise UsageError("no driver has an image in a registry", hint=hint)
+    for item in drivers:
+        if item.image_name.startswith(LOCAL):
+            raise UsageError(f"driver {item.name} has no image in a registry, and nodes could not pull it", hint=hint)
 
 
 def _find_plugins(config: Config, drivers: Sequence[Driver]) -> dict[str, Component]:
@@ -121,16 +118,6 @@ def _find_plugins(config: Config, drivers: Sequence[Driver]) -> dict[str, Compon
             )
         found[plugin.driver] = component
     return found
-
-
-def _read_digests(project: Project, components: Sequence[Component]) -> dict[str, str]:
-    if local := [item.name for item in components if item.image_name.startswith(LOCAL)]:
-        raise UsageError(
-            f"component {local[0]} has no image in a registry, and nodes could not pull it",
-            hint="give it an 'image' in versions.yaml",
-        )
-    with open_reader(project) as reader:
-        return {item.name: read_component_digest(item, reader) for item in components}
 
 
 def _make_driver(

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.errors import UsageError
+from builder.publish.result import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import Component, Driver, OperatorSettings
+    from builder.config.model import Component, Config, Driver, OperatorSettings
     from builder.emit.deviceplugin.files import PluginFacts
     from builder.emit.kmm.files import KmmFacts
 
 _MAINTAINER = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>\s*")
+
+
+def choose_drivers(config: Config, settings: OperatorSettings) -> list[Driver]:
+    """Return the drivers that the operator brings: those that are named, else all that go to a registry."""
+    if settings.drivers:
+        return [item for item in config.drivers if item.name in settings.drivers]
+    return [item for item in config.drivers if not item.image_name.startswith(LOCAL)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +64,8 @@ class OperatorFacts:
     flavour: Flavour = Flavour.OPENSHIFT
     kmm_version: KmmVersion = KmmVersion.V2_6
     registry_ports: Sequence[int] = ()
-    releases: Sequence[str] = field(default_factory=tuple)
+    releases: Sequence[str] = ()
     bundle: str = ""
-    has_index_image: bool = True
 
     @property
     def image(self) -> str:
@@ -83,7 +90,7 @@ class OperatorFacts:
         found = {self.settings.name: self.image}
         for item in self.drivers:
             if item.plugin:
-                found[item.plugin.component.name] = f"{item.plugin.component.image_name}@{item.plugin.digest}"
+                found[item.plugin.component.name] = item.plugin.image
         return found
 
     @property

@@ -31,7 +31,8 @@ from builder.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.emit.operator.material import OperatorFacts
+    from builder.config.model import OperatorSettings
+    from builder.emit.operator.material import DriverFacts, OperatorFacts
 
 # etcd takes 1.5 MiB for a request, and Kubernetes 1 MiB for what is in a ConfigMap.
 _MOST_TEMPLATES = 1_000_000
@@ -129,7 +130,7 @@ def make_operator(facts: OperatorFacts) -> OperatorObjects:
             make_budget(settings),
         ],
         optional=_optional(facts),
-        example=[_example(facts, number) for number in range(len(facts.drivers))],
+        example=[_example(settings, item) for item in facts.drivers],
     )
     _check_names(made.all)
     return made
@@ -189,14 +190,13 @@ def _optional(facts: OperatorFacts) -> tuple[OptionalRole, ...]:
     )
 
 
-def _example(facts: OperatorFacts, number: int) -> dict[str, Any]:
+def _example(settings: OperatorSettings, item: DriverFacts) -> dict[str, Any]:
     """Return the object of a driver as people write it first."""
-    settings, driver = facts.settings, facts.drivers[number].driver
-    index = {"image": f"{driver.image_name}:index"} if facts.has_index_image else {"configMap": f"{driver.name}-index"}
+    driver = item.driver
     spec: dict[str, Any] = {
         "driver": {"name": driver.name, "version": driver.version},
-        "index": index,
-        "devices": {"mode": "DevicePlugin" if facts.drivers[number].plugin else "None"},
+        "index": {"image": f"{driver.image_name}:index"},
+        "devices": {"mode": "DevicePlugin" if item.plugin else "None"},
         "rollout": {"maxUnavailable": "10%"},
         "clusterUpdate": {"policy": "Warn"},
     }

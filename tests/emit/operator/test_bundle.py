@@ -176,7 +176,7 @@ def test_without_a_bundle_there_is_no_catalog() -> None:
     assert emit_catalog(facts, make_operator(facts)) == {}
 
 
-def test_a_word_that_no_label_takes_is_told() -> None:
+def test_a_maintainer_without_an_address_is_told() -> None:
     strange = operator_facts(settings={"name": "kmod-operator"}, component=component("operator", maintainer="nobody"))
     with pytest.raises(UsageError, match="has no address"):
         emit_bundle(strange, make_operator(strange))

@@ -100,8 +100,8 @@ def test_the_example_is_of_the_kind() -> None:
     assert (example["apiVersion"], example["kind"]) == ("drivers.example.com/v1alpha1", "KernelDriver")
     assert example["spec"]["driver"] == {"name": "drv", "version": "1.4.0"}
     assert example["spec"]["index"] == {"image": "quay.test/org/drv:index"}
-    (offline,) = make_operator(operator_facts(driver_facts(plugin=False), has_index_image=False)).example
-    assert (offline["spec"]["index"], offline["spec"]["devices"]) == ({"configMap": "drv-index"}, {"mode": "None"})
+    (without,) = make_operator(operator_facts(driver_facts(plugin=False))).example
+    assert (example["spec"]["devices"], without["spec"]["devices"]) == ({"mode": "DevicePlugin"}, {"mode": "None"})
 
 
 def test_more_than_a_configmap_holds_is_told() -> None:
