@@ -46,6 +46,8 @@ _TRIES = 8
 _MOST_OTHERS = 16
 _AHEAD = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+# Five times in the 35 days after which the alert KmodIndexOld (emit/monitoring) calls people.
+_RENEWED_AFTER = timedelta(days=7)
 
 
 class IndexInTheWayError(FormatError):
@@ -155,7 +157,8 @@ class IndexWriter:
     ) -> WrittenIndex | None:
         """Bring the index to what ``extend`` makes of the one that is there; nothing is written where it says the same.
 
-        None: there is no index, and no image that would be in one.
+        It is made anew when it is a week old, whatever it says: a registry that gives old ones would else be like a
+        vendor who has nothing new. None: there is no index, and no image that would be in one.
 
         Args:
             place: the driver's repository with any tag.
@@ -179,7 +182,7 @@ class IndexWriter:
             if earlier is None and not wanted.images:
                 return None
             newest = max(known, key=lambda item: item.index.made, default=None)
-            if newest is None or not newest.index.says_what(wanted) or self._is_ahead(newest.index):
+            if newest is None or not self._will_do(newest.index, wanted):
                 newest = self._make(name, wanted, earlier)
                 is_new = True
             if standing.digest != newest.digest:
@@ -243,6 +246,11 @@ class IndexWriter:
 
     def _is_ahead(self, index: DriverIndex) -> bool:
         return index.made - self._now() > _AHEAD
+
+    def _will_do(self, index: DriverIndex, wanted: DriverIndex) -> bool:
+        """Tell whether an index says what is wanted, at a time that is believed, and is not so old that people ask."""
+        is_fresh = self._now() - index.made <= _RENEWED_AFTER
+        return index.says_what(wanted) and is_fresh and not self._is_ahead(index)
 
     def _make(self, name: Pullspec, wanted: DriverIndex, earlier: DriverIndex | None) -> TaggedIndex:
         """Write an index under a tag of its own, which nobody has yet; a later second is its time, if need be."""

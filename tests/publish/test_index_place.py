@@ -59,6 +59,17 @@ def test_nothing_new_writes_nothing(site: IndexSite) -> None:
     assert (again.is_new, again.digest, _writes(site)) == (False, first.digest, [])
 
 
+def test_one_that_says_the_same_is_made_anew_after_a_week_so_that_its_age_says_something(site: IndexSite) -> None:
+    """Who holds back newer ones would else be like a vendor who has nothing new."""
+    first = site.write("k1")
+    site.later(days=7)
+    assert site.write("k1").digest == first.digest
+    site.later(seconds=1)
+    again = site.write("k1")
+    assert (again.is_new, again.index.made, again.index.says_what(first.index)) == (True, site.now, True)
+    assert site.read() == again.index
+
+
 def test_a_newer_one_goes_on_from_the_earlier_one(site: IndexSite) -> None:
     site.write("k1")
     site.later(hours=1)
