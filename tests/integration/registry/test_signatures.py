@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import yaml
+from kmod_operator.index.reading import read_index
+from kmod_operator.index.registry import fetch_index
 from programs import need
 
 from integration.conftest import Machine, copy_project
@@ -498,6 +502,26 @@ def test_a_bundle_brings_everything_to_another_registry(
             checked = machine.builder(elsewhere, "verify", item["name"], *key, "--signed-as", site.image)
             assert checked.returncode == 0, checked.stdout
             assert machine.builder(elsewhere, "verify", item["name"], *key).returncode == 16, "it was signed elsewhere"
+        _pull_as_nodes_do(site, mirror, mirror.auth_file(elsewhere), elsewhere / "registries.conf")
+
+
+def _pull_as_nodes_do(site: _Site, mirror: RegistryServer, auth: Path, rules: Path) -> None:
+    """What an operator reads in the site's registry names the vendor's; nodes with a mirror rule find it all the same."""
+    place = f"{mirror.host}/mirror/{site.repository}"
+    content = asyncio.run(fetch_index(f"{place}:index", auth.read_bytes(), plain_http=True))
+    index = read_index(content, [Path(site.signer()["public_key"]).read_text()])
+    names = [item.image for kernels in index.images.values() for item in kernels.values()]
+    assert len(names) == 2
+    rules.write_text(
+        f'[[registry]]\nprefix = "{site.image}"\nlocation = "127.0.0.1:9/nothing"\nmirror-by-digest-only = true\n'
+        f'[[registry.mirror]]\nlocation = "{place}"\ninsecure = true\n'
+    )
+    environment = os.environ | {"CONTAINERS_REGISTRIES_CONF": str(rules), "REGISTRY_AUTH_FILE": str(auth)}
+    for name in names:
+        assert name.startswith(f"{site.image}@")
+        command = ["skopeo", "inspect", "--raw", f"docker://{name}"]
+        found = subprocess.run(command, check=True, capture_output=True, env=environment)
+        assert name.endswith(f"@sha256:{hashlib.sha256(found.stdout).hexdigest()}")
 
 
 def test_a_damaged_bundle_is_not_loaded(site: _Site, cells: list[dict[str, Any]], tmp_path: Path) -> None:
