@@ -215,7 +215,8 @@ class IndexWriter:
         """Return indexes that are newer than the one of the tag, or came while this run was at work.
 
         The first are left by a run that was killed before it moved the tag, or their tag was moved back; the second are
-        those of a run beside this one. What the key did not sign is passed over: anybody who may write can leave it.
+        those of a run beside this one. What the key did not sign is passed over, and so is an index under a later tag
+        than its own: anybody who may write can leave them.
         """
         found = []
         own = self._reader.list_own(name)
@@ -229,7 +230,7 @@ class IndexWriter:
             except IndexInTheWayError as error:
                 _log.debug("%s is passed over: %s", tag, error.message)
                 continue
-            if item is not None and not self._is_ahead(item.index):
+            if item is not None and item.index.tag == tag and not self._is_ahead(item.index):
                 found.append(item)
         return found
 

@@ -184,6 +184,18 @@ def test_strangers_tags_are_passed_over(site: IndexSite) -> None:
     assert site.kernels() == {"k1", "k2"}
 
 
+def test_an_old_index_under_a_newer_tag_brings_nothing_back(site: IndexSite) -> None:
+    """Who may write in the registry has no key, and would have us sign again what was called back."""
+    site.write("k1")
+    old = site.server.manifests[_REPOSITORY, "index"]
+    site.later(hours=1)
+    site.writer().write(INDEX_PLACE, lambda _: index_of("k2"))
+    _put(site, "index-20261127T140000Z", old)
+    site.later(hours=2)
+    site.write("k3")
+    assert site.kernels() == {"k2", "k3"}
+
+
 def test_one_wrong_clock_does_not_freeze_everybody(site: IndexSite) -> None:
     site.now = NOON + timedelta(days=400)
     site.write("k1")
