@@ -33,13 +33,6 @@ _REFUSED_EVICTION_S = 5.0
 _SERVERS_OWN = 500
 
 
-class MayNotActError(Exception):
-    """Another program may work by now; nothing more may be written."""
-
-    def __init__(self) -> None:
-        super().__init__("the lease was not renewed in time: nothing more is written")
-
-
 @dataclass(kw_only=True)
 class Outcome:
     """What came of a decision.
@@ -78,7 +71,7 @@ class Actor:
     Args:
         client: the API server.
         cluster: what is kept of it; what is written is put there at once.
-        may_act: asked before each write.
+        guard: stands before each write, and raises LostError.
     """
 
     def __init__(
@@ -88,10 +81,10 @@ class Actor:
         templates: Templates,
         teller: Teller,
         *,
-        may_act: Callable[[], bool] = lambda: True,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._cluster, self._teller = client, cluster, teller
-        self._may_act = may_act
+        self._guard = guard
         self._digest = f"{templates.group}/applied"
         self._finalizer = f"{templates.group}/{FINALIZER}"
         self._kinds: dict[str, Kind] = {}
@@ -105,7 +98,7 @@ class Actor:
         and nothing is deleted. One node that refuses does not hold up the others.
 
         Raises:
-            MayNotActError: another program may work by now.
+            LostError: another program may work by now.
             ApiError: the vendor's object itself cannot be written.
         """
         if decision.finalizer:
@@ -320,10 +313,6 @@ class Actor:
                 raise ApiError(f"the cluster has no {name} of {api}", status=NOT_FOUND)
             self._kinds[called] = found
         return self._kinds[called]
-
-    def _guard(self) -> None:
-        if not self._may_act():
-            raise MayNotActError
 
 
 def _differing(wanted: Mapping[str, str | None], there: Mapping[str, str]) -> dict[str, str | None]:

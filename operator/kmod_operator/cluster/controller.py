@@ -9,7 +9,8 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from kmod_operator.cluster.acting import MayNotActError, Outcome
+from kmod_operator.cluster.acting import Outcome
+from kmod_operator.cluster.lease import LostError
 from kmod_operator.cluster.queue import Queue
 from kmod_operator.kubernetes.errors import CONFLICT, ApiError
 
@@ -79,7 +80,7 @@ class Controller:
         """Work until cancelled.
 
         Raises:
-            MayNotActError: another program may work by now.
+            LostError: another program may work by now.
         """
         while True:
             self.beat_at = self._clock()
@@ -117,7 +118,7 @@ class Controller:
                 result = await self._work(key, item, done)
             except ApiError as error:
                 result = self._failed(key, str(error), error.wait_s, is_news=error.status != CONFLICT)
-            except MayNotActError:
+            except LostError:
                 raise
             except Exception as error:  # noqa: BLE001 - one object ends no other
                 _LOG.exception("a pass ended", extra={"fields": {"driver": key}})

@@ -12,7 +12,6 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from kmod_operator.cluster.acting import MayNotActError
 from kmod_operator.cluster.cache import State
 from kmod_operator.cluster.following import Followed
 from kmod_operator.cluster.kinds import CONFIG_MAP, SECRET
@@ -69,7 +68,7 @@ class Indexes:
         templates: whose keys are believed.
         changed: called with the name of an object whose index in a registry is another one now.
         fetch: gets an index from a registry: image, and the bytes of a pull secret or None; raises with a sentence.
-        may_act: asked before what is believed is kept.
+        guard: stands before what is believed is kept, and raises LostError.
         waits_s: how long the first answer of a registry is waited for.
     """
 
@@ -81,13 +80,13 @@ class Indexes:
         *,
         changed: Callable[[str], None] = lambda _: None,
         fetch: Callable[[str, bytes | None], Awaitable[bytes]] = fetch_index,
-        may_act: Callable[[], bool] = lambda: True,
+        guard: Callable[[], None] = lambda: None,
         waits_s: float = _FIRST_ANSWER_S,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self._client, self._cluster, self._templates = client, cluster, templates
         self._changed, self._fetch, self._waits_s, self._sleep = changed, fetch, waits_s, sleep
-        self._may_act = may_act
+        self._guard = guard
         self._kept: dict[str, _Kept] = {}
 
     async def look(self, item: Object, *, keeps: bool = True) -> IndexState:
@@ -100,7 +99,7 @@ class Indexes:
         Raises:
             ApiError: what was believed before a restart cannot be read, or what is believed now cannot be kept: who
                 goes on without would take an older index for a newer one.
-            MayNotActError: another program may work by now, and know a newer index.
+            LostError: another program may work by now, and know a newer index.
         """
         name, uid = item["metadata"]["name"], str(item["metadata"].get("uid", ""))
         spec = _map(item.get("spec"))
@@ -215,8 +214,7 @@ class Indexes:
             },
             "binaryData": {_PACKED: packed},
         }
-        if not self._may_act():
-            raise MayNotActError
+        self._guard()
         await self._client.apply(CONFIG_MAP, wanted)
 
 

@@ -33,7 +33,7 @@ def awake_or_not() -> float:
 
 
 class LostError(Exception):
-    """Another program may hold the Lease now; the message is a sentence."""
+    """Another program may hold the Lease now, and nothing more may be written; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +117,17 @@ class Election:
                 raise LostError(f"the lease {self._name} is held by {self.holder}")
 
     def may_act(self) -> bool:
-        """Tell whether nobody else can hold it yet; asked before each write."""
+        """Tell whether nobody else can hold it yet."""
         return self.is_leader and self._clock() < self._renewed_at + self._times.renew_s
+
+    def guard(self) -> None:
+        """Stand before each write.
+
+        Raises:
+            LostError: somebody else may hold it by now.
+        """
+        if not self.may_act():
+            raise LostError(f"the lease {self._name} was not renewed in time: nothing more is written")
 
     async def release(self) -> None:
         """Let another have it at once; one that cannot be released runs out."""

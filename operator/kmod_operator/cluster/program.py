@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from kmod_operator.cluster.acting import Actor, MayNotActError
+from kmod_operator.cluster.acting import Actor
 from kmod_operator.cluster.controller import Controller
 from kmod_operator.cluster.indexes import Indexes
 from kmod_operator.cluster.lease import Election, LostError
@@ -66,11 +66,11 @@ class Operator:
             client, templates, changed=self.controller.changed, restarted=self._restarted, limits=limits
         )
         self._indexes = Indexes(
-            client, self.cluster, templates, changed=self.controller.changed, may_act=self.election.may_act
+            client, self.cluster, templates, changed=self.controller.changed, guard=self.election.guard
         )
         worlds = Worlds(client, self.cluster, templates, self._indexes)
         teller = Teller(client, manager=MANAGER, instance=settings.pod)
-        actor = Actor(client, self.cluster, templates, teller, may_act=self.election.may_act)
+        actor = Actor(client, self.cluster, templates, teller, guard=self.election.guard)
         self.controller.connect(self.cluster, worlds, self._indexes, actor)
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -90,7 +90,7 @@ class Operator:
         try:
             await self._first(stopped, self._work())
         except BaseExceptionGroup as errors:
-            if errors.split((LostError, MayNotActError))[1] is not None:
+            if errors.split(LostError)[1] is not None:
                 raise
             _LOG.error("it ends: %s", _first_words(errors))
             return 1

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.kube_server import GROUP, FakeServer, refusal
-from kmod_operator.cluster.acting import Actor, MayNotActError, Outcome
+from kmod_operator.cluster.acting import Actor, Outcome
 from kmod_operator.cluster.at_once import side_by_side
+from kmod_operator.cluster.lease import LostError
 from kmod_operator.cluster.looking import Cluster
 from kmod_operator.cluster.telling import Teller
 from kmod_operator.kubernetes.errors import ApiError
@@ -48,13 +49,17 @@ class _Bench:
         self.server.put(f"{_ITEMS}/x", item)
         self.may_act = True
 
+    def guard(self) -> None:
+        if not self.may_act:
+            raise LostError
+
     def run(self, work: Callable[[_Bench], Any]) -> Any:
         async def both() -> Any:
             client = self.server.client
             self.cluster = Cluster(client, TEMPLATES, changed=lambda _: None)
             self.actor = Actor(
                 client, self.cluster, TEMPLATES, Teller(client, manager="kmod-operator", instance="me"),
-                may_act=lambda: self.may_act,
+                guard=self.guard,
             )  # fmt: skip
             running = asyncio.create_task(self.cluster.run())
             try:
@@ -316,7 +321,7 @@ def test_nothing_is_written_once_another_may_work() -> None:
             Decision(nodes=(bench.change("a", labels={"k": "v"}),)),
             Decision(status={"x": 1}),
         ):
-            with pytest.raises(MayNotActError):
+            with pytest.raises(LostError):
                 await bench.act(decision)
         assert bench.server.writes() == []
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.indexes import STRANGER, VENDOR
 from fakes.kube_server import GROUP, FakeServer, refusal
-from kmod_operator.cluster.acting import MayNotActError
 from kmod_operator.cluster.indexes import Indexes, read_data
+from kmod_operator.cluster.lease import LostError
 from kmod_operator.cluster.looking import Cluster
 from kmod_operator.kubernetes.errors import ApiError
 from kmod_operator.rollout.template import Templates
@@ -175,8 +175,12 @@ def test_who_may_not_act_any_more_keeps_nothing() -> None:
 
     async def work(bench: _Bench) -> None:
         bench.put_map(_NEW)
-        indexes = Indexes(bench.server.client, bench.cluster, _TEMPLATES, may_act=lambda: False)
-        with pytest.raises(MayNotActError, match="the lease was not renewed in time"):
+
+        def guard() -> None:
+            raise LostError("the lease is over")
+
+        indexes = Indexes(bench.server.client, bench.cluster, _TEMPLATES, guard=guard)
+        with pytest.raises(LostError, match="the lease is over"):
             await indexes.look(_item(configMap="i"))
         assert bench.server.writes() == []
 
