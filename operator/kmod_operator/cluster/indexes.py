@@ -35,7 +35,7 @@ _FIRST_ANSWER_S = 2.0
 _LISTED_WITHIN_S = 10.0
 _MOST_BYTES = 8 << 20
 _PLAIN, _PACKED = "index.json", "index.json.gz"
-_MOST_KEPT = 900_000  # what a ConfigMap takes, with room for what else is in it
+_MOST_KEPT = 1 << 20  # what a ConfigMap takes, of bytes before they are written in base64
 
 
 @dataclass(kw_only=True)
@@ -194,7 +194,7 @@ class Indexes:
             return None
 
     async def _keep(self, item: Object, name: str, content: bytes) -> None:
-        packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
+        packed = gzip.compress(content, mtime=0)
         if len(packed) > _MOST_KEPT:
             _LOG.warning("the index is too large to be kept for a restart", extra={"fields": {"driver": name}})
             return
@@ -212,7 +212,7 @@ class Indexes:
                 "labels": {MANAGED_BY: MANAGER},
                 "ownerReferences": [owner],
             },
-            "binaryData": {_PACKED: packed},
+            "binaryData": {_PACKED: base64.b64encode(packed).decode()},
         }
         self._guard()
         await self._client.apply(CONFIG_MAP, wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -104,6 +105,22 @@ def test_an_index_in_a_config_map_is_believed_and_kept_once() -> None:
         assert kept["metadata"]["ownerReferences"][0]["uid"] == "u"
         assert f"{GROUP}/driver" not in kept["metadata"]["labels"], "it would be deleted as not wanted"
         assert len(bench.server.writes()) == 1
+
+    _Bench().run(work)
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(690_000, True), (800_000, False)])
+def test_as_much_is_kept_as_emit_index_writes(size: int, is_kept: bool) -> None:
+    """A ConfigMap takes 1 MiB as it is, and not of what carries it."""
+    content = VENDOR.index(note=random.Random(1).randbytes(size).hex())
+
+    async def work(bench: _Bench) -> None:
+        bench.found = content
+        state = await bench.indexes().look(_item(image="r.example/x:index"))
+        assert (state.index is not None, _LAST in bench.server.items) == (True, is_kept)
+        if is_kept:
+            packed = base64.b64decode(bench.server.items[_LAST]["binaryData"]["index.json.gz"])
+            assert 900_000 < len(packed) <= 1024**2
 
     _Bench().run(work)
 
