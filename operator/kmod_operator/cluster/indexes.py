@@ -44,12 +44,14 @@ class _Kept:
 
     Attributes:
         uid: which object of its name.
+        config_map: the one that is followed; empty: none.
         place: image and pull secret that are followed.
     """
 
     uid: str
     state: IndexState = field(default_factory=IndexState)
     is_read: bool = False
+    config_map: str = ""
     place: tuple[str, str] = ("", "")
     followed: Followed | None = None
 
@@ -135,9 +137,11 @@ class Indexes:
 
     async def _offered(self, name: str, place: Mapping[str, Any], kept: _Kept) -> tuple[bytes | None, str]:
         """Return the bytes that lie there, or why there are none; neither where that is not known yet."""
-        if map_name := str(place.get("configMap") or ""):
+        kept.config_map = str(place.get("configMap") or "")
+        self._cluster.follow_no_others({one.config_map for one in self._kept.values()})
+        if kept.config_map:
             kept.end()
-            return await self._of_map(map_name)
+            return await self._of_map(kept.config_map)
         if image := str(place.get("image") or ""):
             return await self._of_registry(name, image, str(place.get("pullSecret") or ""), kept)
         kept.end()

@@ -87,13 +87,16 @@ class Cluster:
             )  # fmt: skip
         self.index_maps: dict[str, Cache[dict[str, Any]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._following: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Follow all kinds until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for cache in (*self._all(), *self.index_maps.values()):
+            for cache in self._all():
                 tasks.create_task(cache.run())
+            for name, cache in self.index_maps.items():
+                self._following[name] = tasks.create_task(cache.run())
 
     def index_map(self, name: str) -> Cache[dict[str, Any]]:
         """Return what is kept of a ConfigMap of the operator's namespace; it is followed from now on."""
@@ -102,8 +105,15 @@ class Cluster:
             cache = self._cache("v1 ConfigMap", self._tell_all, trimming.trim_data, scope)
             self.index_maps[name] = cache
             if self._tasks is not None:
-                self._tasks.create_task(cache.run())
+                self._following[name] = self._tasks.create_task(cache.run())
         return self.index_maps[name]
+
+    def follow_no_others(self, names: set[str]) -> None:
+        """Follow no ConfigMap but these: each holds a connection."""
+        for name in set(self.index_maps) - names:
+            del self.index_maps[name]
+            if task := self._following.pop(name, None):
+                task.cancel()
 
     def lacks(self) -> str:
         """Return why nothing can be decided yet, or now, as a sentence; empty where all is known."""

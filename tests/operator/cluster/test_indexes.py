@@ -140,6 +140,31 @@ def test_a_restart_forgets_nothing() -> None:
     _Bench().run(work)
 
 
+def test_a_config_map_that_nobody_names_any_more_is_followed_no_more() -> None:
+    """Tools that make files name a ConfigMap anew with each content: each would hold a connection for ever."""
+
+    async def work(bench: _Bench) -> None:
+        indexes = bench.indexes()
+        other = _item(configMap="kept")
+        other["metadata"] = {"name": "y", "uid": "u3"}
+        bench.put_map(_NEW, "kept")
+        await indexes.look(other)
+        for name in ("first", "second", "third"):
+            bench.put_map(_NEW, name)
+            assert (await indexes.look(_item(configMap=name))).trouble == ""
+        await asyncio.sleep(0)
+        assert sorted(bench.cluster.index_maps) == ["kept", "third"]
+        always = len(list(bench.cluster._all()))
+        assert sum("Cache.run" in repr(task) for task in asyncio.all_tasks()) == always + 2
+        indexes.forget("x")
+        bench.put_map(_NEW, "last")
+        await indexes.look({**other, "spec": _item(configMap="last")["spec"]})
+        await asyncio.sleep(0)
+        assert list(bench.cluster.index_maps) == ["last"]
+
+    _Bench().run(work)
+
+
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_an_object_that_was_made_anew_is_another(is_restarted: bool) -> None:
     """What the first one owns is removed some time after it: the second one needs its own."""
