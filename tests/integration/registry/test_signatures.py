@@ -516,10 +516,10 @@ def _pull_as_nodes_do(site: _Site, mirror: RegistryServer, auth: Path, rules: Pa
         f'[[registry]]\nprefix = "{site.image}"\nlocation = "127.0.0.1:9/nothing"\nmirror-by-digest-only = true\n'
         f'[[registry.mirror]]\nlocation = "{place}"\ninsecure = true\n'
     )
-    environment = os.environ | {"CONTAINERS_REGISTRIES_CONF": str(rules), "REGISTRY_AUTH_FILE": str(auth)}
+    environment = os.environ | {"REGISTRY_AUTH_FILE": str(auth)}
     for name in names:
         assert name.startswith(f"{site.image}@")
-        command = ["skopeo", "inspect", "--raw", f"docker://{name}"]
+        command = ["skopeo", "--registries-conf", str(rules), "inspect", "--raw", f"docker://{name}"]
         found = subprocess.run(command, check=True, capture_output=True, env=environment)
         assert name.endswith(f"@sha256:{hashlib.sha256(found.stdout).hexdigest()}")
 
