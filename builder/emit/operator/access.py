@@ -1,9 +1,9 @@
 """What the operator may do, and nothing else. Pure.
 
 It writes by server-side apply. For that the API server asks for 'patch', and where there is no such object yet for
-'create' **with the name**, so that both can be bound to names; a POST has no name yet when it is judged. Roles,
-bindings, accounts, namespaces and security context constraints it may not write at all: who writes those can be
-anything.
+'create' **with the name**, so that both can be bound to names; a POST has no name yet when it is judged. Only the Lease
+is replaced ('update'). Roles, bindings, accounts, namespaces and security context constraints it may not write at all:
+who writes those can be anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from builder.emit.operator.material import DriverFacts, OperatorFacts
 
 _READ = ("get", "list", "watch")
-_WRITE = ("create", "patch", "update", "delete")
+_WRITE = ("create", "patch", "delete")
 LEASE_NAME = "kmod-operator"
 
 _Rules = list[dict[str, Any]]
@@ -28,13 +28,12 @@ def make_cluster_rules(facts: OperatorFacts) -> _Rules:
     settings = facts.settings
     kinds = settings.plural_name
     rules = [
-        _rule(settings.group, [kinds], *_READ, "patch", "update"),
-        _rule(settings.group, [f"{kinds}/status"], "get", "patch", "update"),
-        # OpenShift wants it of those who name an owner that is to wait for what it owns.
-        _rule(settings.group, [f"{kinds}/finalizers"], "update"),
+        _rule(settings.group, [kinds], *_READ, "patch"),
+        _rule(settings.group, [f"{kinds}/status"], "patch"),
         _rule("", ["nodes"], *_READ, "patch"),
-        # Events of what is in no namespace, such as nodes, are kept in 'default'.
-        _rule("events.k8s.io", ["events"], "create", "list", "patch"),
+        # Events of what is in no namespace, such as nodes, are kept in 'default'; a bundle gives no rights in another
+        # namespace than its own, so these are in all.
+        _rule("events.k8s.io", ["events"], "create", "list"),
     ]
     if named := sorted(item.driver.name for item in facts.drivers):
         rules.append(_rule("nfd.k8s-sigs.io", ["nodefeaturerules"], *_READ))
@@ -49,10 +48,10 @@ def make_own_rules(settings: OperatorSettings) -> _Rules:
     """Return what it may in its own namespace: indexes, the last good one, one Secret, and the Lease."""
     return [
         # Indexes are named by people, so no name can stand here.
-        _rule("", ["configmaps"], *_READ, *_WRITE),
+        _rule("", ["configmaps"], *_READ, "create", "patch"),
         _rule("", ["secrets"], "get", names=[settings.pull_secret]),
         _rule("coordination.k8s.io", ["leases"], "create"),
-        _rule("coordination.k8s.io", ["leases"], "get", "patch", "update", names=[LEASE_NAME]),
+        _rule("coordination.k8s.io", ["leases"], "get", "update", names=[LEASE_NAME]),
     ]
 
 
@@ -64,10 +63,9 @@ def make_driver_rules(drivers: Sequence[DriverFacts]) -> _Rules:
         _rule("kmm.sigs.x-k8s.io", ["modules"], *_READ),
         _rule("kmm.sigs.x-k8s.io", ["modules"], *_WRITE, names=modules),
     ]
-    for group, kind in (("apps", "daemonsets"), ("monitoring.coreos.com", "podmonitors")):
-        rules.append(_rule(group, [kind], *_READ))
-        if plugins:
-            rules.append(_rule(group, [kind], *_WRITE, names=plugins))
+    if plugins:
+        for group, kind in (("apps", "daemonsets"), ("monitoring.coreos.com", "podmonitors")):
+            rules += [_rule(group, [kind], *_READ), _rule(group, [kind], *_WRITE, names=plugins)]
     return rules
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.world import ClusterUpdates, Node, Object, Pool
 
 _LOG = logging.getLogger(__name__)
-# What may be made beside what the templates have.
-_MORE_KINDS = (POD_MONITOR_KIND,)
 # For how long what is kept may be old before nothing is decided by it.
 _STALE_S = 60.0
 _OURS = f"{MANAGED_BY}={MANAGER}"
@@ -62,7 +60,7 @@ class Cluster:
         self._limits = limits
         self._owner = f"{templates.group}/driver"
         rules = {kind_of(rule) for driver in templates.drivers.values() for rule in driver.rules}
-        self._optional = {POOL_KIND, VERSION_KIND, *_MORE_KINDS, *rules}
+        self._optional = {POOL_KIND, VERSION_KIND, POD_MONITOR_KIND, *rules}
         trimmer = Trimmer(templates.group, MANAGER)
         self.items: Cache[dict[str, Any]] = self._cache(
             f"{templates.group}/{templates.version} {templates.kind}", self._tell_item,
@@ -195,5 +193,6 @@ def _kinds_of(templates: Templates) -> set[tuple[str, str]]:
     for driver in templates.drivers.values():
         for item in (*driver.plugin, *driver.rules):
             found.add((kind_of(item), str(item["metadata"].get("namespace") or "")))
-        found |= {(name, driver.namespace) for name in _MORE_KINDS}
+        if driver.plugin:
+            found.add((POD_MONITOR_KIND, driver.namespace))
     return found

@@ -60,7 +60,7 @@ def test_the_one_secret_is_named_and_never_listed() -> None:
 def test_what_it_makes_is_named() -> None:
     drivers = [driver_facts(), driver_facts(name="second", plugin=False)]
     rules = make_driver_rules(drivers)
-    write = {"create", "patch", "update", "delete"}
+    write = {"create", "patch", "delete"}
     assert _verbs(rules, "modules") == {(): _READ, ("drv", "second"): write}
     assert _verbs(rules, "daemonsets") == {(): _READ, ("drv-plugin",): write}
     assert _verbs(rules, "podmonitors") == {(): _READ, ("drv-plugin",): write}
@@ -70,8 +70,22 @@ def test_what_it_makes_is_named() -> None:
     }
 
 
-def test_without_a_plugin_nothing_of_one_may_be_written() -> None:
-    assert _verbs(make_driver_rules([driver_facts(plugin=False)]), "daemonsets") == {(): _READ}
+def test_without_a_plugin_there_are_no_rights_to_one() -> None:
+    rules = make_driver_rules([driver_facts(plugin=False)])
+    assert {resource for rule in rules for resource in rule["resources"]} == {"modules"}
+
+
+def test_only_the_lease_is_replaced_and_indexes_are_nobody_s_to_delete() -> None:
+    replaced = [rule["resources"] for rule in _all_rules() if "update" in rule["verbs"]]
+    assert replaced == [["leases"]]
+    assert _verbs(make_own_rules(operator_settings()), "configmaps") == {(): _READ | {"create", "patch"}}
+
+
+def test_of_its_own_kind_it_changes_finalizers_and_the_status() -> None:
+    rules = make_cluster_rules(operator_facts())
+    assert _verbs(rules, "kerneldrivers") == {(): _READ | {"patch"}}
+    assert _verbs(rules, "kerneldrivers/status") == {(): {"patch"}}
+    assert _verbs(rules, "events") == {(): {"create", "list"}}
 
 
 def test_nodes_are_patched_and_never_made_or_removed() -> None:

@@ -1,10 +1,11 @@
-"""The operator with what ``emit operator`` gives it and nothing more."""
+"""The operator with what ``emit operator`` gives it and nothing more; and nothing of that is for nothing."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.indexes import VENDOR
@@ -30,6 +31,24 @@ pytestmark = pytest.mark.kind
 _ACCOUNT = "system:serviceaccount:kmod-operator:kmod-operator"
 _COUNT = 6
 _RULE_API = "nfd.k8s-sigs.io/v1alpha1"
+_MONITOR_API = "monitoring.coreos.com/v1"
+_WRITES = frozenset({"create", "patch", "update", "delete"})
+_Right = tuple[str, str, str]
+
+
+def _monitor_crd() -> dict[str, Any]:
+    """Return Prometheus' kind, of which the fields play no part here."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    group, _, version = _MONITOR_API.partition("/")
+    versions = [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"podmonitors.{group}"},
+        "spec": {
+            "group": group, "names": {"kind": "PodMonitor", "plural": "podmonitors"}, "scope": "Namespaced", "versions": versions,
+        },
+    }  # fmt: skip
 
 
 def _objects() -> OperatorObjects:
@@ -51,9 +70,10 @@ def _kubeconfig(api: ApiServer, file: Path) -> Path:
 
 def _install(client: Client, objects: OperatorObjects) -> None:
     fleets.install(client)
-    for crd in nfd_crds():
+    for crd in [*nfd_crds(), _monitor_crd()]:
         client.apply(crd)
-    wait_until(lambda: client.find(_RULE_API, "NodeFeatureRule") == [], what="NodeFeatureRule")
+    for api, kind in ((_RULE_API, "NodeFeatureRule"), (_MONITOR_API, "PodMonitor")):
+        wait_until(partial(_is_served, client, api, kind), what=kind)
     for item in objects.all:
         client.apply(item)
     (drain,) = objects.optional
@@ -61,7 +81,13 @@ def _install(client: Client, objects: OperatorObjects) -> None:
         client.apply(item)
 
 
-def test_its_rights_are_enough_from_the_first_node_to_the_last_one_that_lets_go(tmp_path: Path) -> None:
+def _is_served(client: Client, api: str, kind: str) -> bool:
+    client.forget_kinds()
+    return client.find(api, kind) == []
+
+
+def test_its_rights_are_enough_and_each_is_used(tmp_path: Path) -> None:
+    """From the first node to the last one that lets go; reading is left out: of three verbs each kind needs some."""
     objects = _objects()
     config = next(item for item in objects.workload if item["kind"] == "ConfigMap")
     (content,) = config["data"].values()
@@ -78,10 +104,13 @@ def test_its_rights_are_enough_from_the_first_node_to_the_last_one_that_lets_go(
         kubeconfig = _kubeconfig(api, tmp_path / "kubeconfig")
         with fleet.working(), run_operator(tmp_path / "run", kubeconfig, json.loads(content)) as operator:
             for version in versions:
-                client.apply(driver_item(version, maxUnavailable=_COUNT, drain=drain))
+                item = driver_item(version, maxUnavailable=_COUNT, drain=drain)
+                client.apply({**item, "spec": item["spec"] | {"monitoring": {"enabled": True}}})
                 wait_until(partial(_is_ready, fleet, version), seconds=90, what=f"{version} on all nodes")
+                fleet.make_pod("node-0000", f"user-of-{version}")
             (rule,) = client.find(_RULE_API, "NodeFeatureRule")
-            assert rule["metadata"]["name"] == DRIVER
+            (monitor,) = client.find(_MONITOR_API, "PodMonitor")
+            assert (rule["metadata"]["name"], monitor["metadata"]["namespace"]) == (DRIVER, NAMESPACE)
             client.delete(driver_item())
             wait_until(partial(_is_gone, fleet), seconds=90, what="the end of the object")
             assert operator.end()[0] == 0
@@ -89,6 +118,37 @@ def test_its_rights_are_enough_from_the_first_node_to_the_last_one_that_lets_go(
     refused = {(one.method, one.path) for one in asked if one.status == 403}
     assert refused == set()
     assert len(asked) > _COUNT, "or nothing was written down"
+    assert _used(tmp_path) == _given(objects)
+
+
+def _used(folder: Path) -> set[_Right]:
+    """Return which writes the operator made, by the server's own record: group, resource, verb."""
+    found = set()
+    for line in (folder / "audit.log").read_text().splitlines():
+        entry = json.loads(line)
+        about, verb = entry.get("objectRef", {}), entry["verb"]
+        resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
+        if verb not in _WRITES or resource == "selfsubjectaccessreviews":
+            continue
+        group = about.get("apiGroup", "")
+        found.add((group, resource, verb))
+        if verb == "patch" and entry["responseStatus"]["code"] == HTTPStatus.CREATED:
+            found.add((group, resource, "create"))
+    return found
+
+
+def _given(objects: OperatorObjects) -> set[_Right]:
+    """Return which writes it has a right to."""
+    roles = [*objects.all, *(item for role in objects.optional for item in role.objects)]
+    bound = [item for item in roles if "rules" in item and item["metadata"]["name"].startswith("kmod-operator")]
+    return {
+        (group, resource, verb)
+        for item in bound
+        for rule in item["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in _WRITES.intersection(rule["verbs"])
+    }
 
 
 def _is_ready(fleet: Fleet, version: str) -> bool:
