@@ -60,19 +60,22 @@ class PluginFacts:
         """The name of its objects that are in no namespace."""
         return f"{self.namespace}-{self.component.name}"
 
+    @property
+    def account(self) -> Account:
+        return Account(
+            name=self.component.name,
+            namespace=self.namespace,
+            cluster_name=self.cluster_name,
+            asks_api=self.asks_api,
+        )
+
 
 def emit_device_plugin(facts: PluginFacts, flavour: Flavour) -> dict[str, str]:
     """Return files by name, in the order in which they are applied; equal facts give equal files.
 
     The namespace and its pull secret are those of ``emit kmm``.
     """
-    account = Account(
-        name=facts.component.name,
-        namespace=facts.namespace,
-        cluster_name=facts.cluster_name,
-        asks_api=facts.asks_api,
-    )
-    files = {ACCESS: emit_yaml(*make_access(account, flavour))}
+    files = {ACCESS: emit_yaml(*make_access(facts.account, flavour))}
     if facts.asks_api:
         files[DYNAMIC] = emit_yaml(*make_dynamic_resources(facts))
     files[DAEMON_SET] = emit_yaml(make_daemon_set(facts))

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from builder.emit.deviceplugin.access import make_access as make_plugin_access
 from builder.emit.kmm.files import make_access, make_namespace
 from builder.emit.operator.access import (
     make_cluster_rules,
@@ -16,7 +17,7 @@ from builder.emit.operator.access import (
 )
 from builder.emit.operator.crd import API_VERSION, make_crd
 from builder.emit.operator.naming import bind, name_labels, new_object
-from builder.emit.operator.templates import make_templates, plugin_access
+from builder.emit.operator.templates import make_templates
 from builder.emit.operator.workload import (
     TEMPLATES_KEY,
     TEMPLATES_NAME,
@@ -169,7 +170,8 @@ def _drivers(facts: OperatorFacts) -> _Objects:
         names.add(item.kmm.namespace)
     for item in facts.drivers:
         found += make_access(item.kmm, facts.flavour)
-        found += plugin_access(item, facts.flavour)
+        if item.plugin:
+            found += make_plugin_access(item.plugin.account, facts.flavour)
     for namespace in sorted(names):
         rules = make_driver_rules([item for item in facts.drivers if item.kmm.namespace == namespace])
         found += bind(facts.settings, facts.settings.name, rules, namespace=namespace)

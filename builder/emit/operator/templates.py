@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from builder.config.model import is_label_value
-from builder.emit.deviceplugin.files import emit_device_plugin, make_daemon_set
+from builder.emit.deviceplugin.files import make_daemon_set
 from builder.emit.kmm.files import make_module
 from builder.emit.kmm.problem import Severity
 from builder.emit.kmm.rules import find_problems
@@ -20,7 +18,6 @@ from builder.emit.operator.crd import API_VERSION
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
-    from builder.emit.kmm.version import Flavour
     from builder.emit.operator.material import DriverFacts, OperatorFacts
 
 FORMAT = 1
@@ -85,12 +82,3 @@ def _make_module(item: DriverFacts, facts: OperatorFacts) -> dict[str, Any]:
                 hint="change the driver's name, or its 'kmm' entry in versions.yaml",
             )
     return module
-
-
-def plugin_access(item: DriverFacts, flavour: Flavour) -> list[dict[str, Any]]:
-    """Return what a device plugin has besides its DaemonSet: account, and what it runs under."""
-    if item.plugin is None:
-        return []
-    files = emit_device_plugin(item.plugin, flavour)
-    found = [thing for text in files.values() for thing in yaml.safe_load_all(text)]
-    return [thing for thing in found if thing["kind"] != "DaemonSet"]
