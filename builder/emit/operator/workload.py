@@ -33,7 +33,10 @@ def make_deployment(facts: OperatorFacts, templates: str) -> dict[str, Any]:
         "serviceAccountName": settings.name,
         "priorityClassName": settings.name,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}},
+        "affinity": {
+            "nodeAffinity": _with_image(facts),
+            "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]},
+        },
         "terminationGracePeriodSeconds": 15,
         "containers": [_container(facts)],
         # Kubelet passes over one that is not there: the operator's image may lie where anybody may read.
@@ -49,6 +52,13 @@ def make_deployment(facts: OperatorFacts, templates: str) -> dict[str, Any]:
             "template": {"metadata": {"labels": dict(labels), "annotations": marks}, "spec": pod},
         }
     }
+
+
+def _with_image(facts: OperatorFacts) -> dict[str, Any]:
+    """Return which nodes there is an image for."""
+    known = {"kubernetes.io/os": ["linux"], "kubernetes.io/arch": [arch.oci for arch in facts.component.arches]}
+    found = [{"key": key, "operator": "In", "values": values} for key, values in known.items()]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": found}]}}
 
 
 def _container(facts: OperatorFacts) -> dict[str, Any]:

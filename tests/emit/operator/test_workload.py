@@ -55,6 +55,15 @@ def test_a_second_pod_waits_elsewhere_and_a_drain_takes_one() -> None:
     assert budget == {"maxUnavailable": 1, "selector": deployment["selector"]}
 
 
+def test_it_goes_to_nodes_that_its_image_is_for() -> None:
+    """In a cluster of several architectures it would wait on the others for an image that there is not."""
+    affinity = make_deployment(operator_facts(), "{}")["spec"]["template"]["spec"]["affinity"]
+    (term,) = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert {item["key"]: item["values"] for item in term["matchExpressions"]} == {
+        "kubernetes.io/os": ["linux"], "kubernetes.io/arch": ["amd64", "arm64"],
+    }  # fmt: skip
+
+
 def test_it_speaks_to_the_api_server_names_and_registries() -> None:
     policy = make_network_policy(operator_facts(registry_ports=[5000]))["spec"]
     ports = {(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]}
