@@ -336,6 +336,26 @@ def test_an_image_that_is_replaced_under_its_version_unloads_nothing() -> None:
     assert read_mappings(fleet.module)[OLD_KERNEL] == "other"
 
 
+def test_another_way_to_load_waits_for_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KMM would unload and load on all nodes at once, whatever the budget is."""
+    fleet = _installed(2)
+    # What the server adds to an object is no other way.
+    fleet.module["spec"]["moduleLoader"]["container"]["imagePullPolicy"] = "IfNotPresent"
+    fleet.turn()
+    assert fleet.condition("Progressing") == ("False", "Arrived")
+    module = json.loads(json.dumps(TEMPLATES.drivers["ptemplate"].module))
+    module["spec"]["moduleLoader"]["container"]["modprobe"]["parameters"] = ["max_dev=8"]
+    driver = dataclasses.replace(TEMPLATES.drivers["ptemplate"], module=module)
+    monkeypatch.setattr("fakes.fleet.TEMPLATES", dataclasses.replace(TEMPLATES, drivers={"ptemplate": driver}))
+    fleet.settle(3)
+    assert "parameters" not in fleet.module["spec"]["moduleLoader"]["container"]["modprobe"]
+    assert fleet.condition("Progressing") == ("False", "LoaderKept")
+    want(fleet, "1.1.0")
+    fleet.settle(100)
+    assert fleet.module["spec"]["moduleLoader"]["container"]["modprobe"]["parameters"] == ["max_dev=8"]
+    assert fleet.condition("Progressing") == ("False", "Arrived")
+
+
 def test_a_version_that_is_not_in_the_index_changes_nothing() -> None:
     fleet = _installed(2)
     want(fleet, "2.0.0")
@@ -442,6 +462,29 @@ def test_a_note_that_is_nonsense_is_as_good_as_none() -> None:
     assert read_progress(json.dumps({"to": "1", "phase": "Done", "since": "2026-01-01T00:00:00"})) is not None
 
 
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1999-01-01T00:00:00Z"])
+def test_a_time_at_the_ends_of_the_calendar_is_no_time(since: str) -> None:
+    """Whoever may write a node's annotations could stop the operator with it."""
+    note = json.dumps({"to": "1.0.0", "phase": "Loading", "since": since, "cordoned": "true"})
+    assert read_progress(note) is None
+    fleet = _installed(1)
+    fleet.change("n0", annotations={NAMES.progress: note})
+    fleet.settle(5)
+    assert _progress(fleet, "n0").phase is Phase.DONE
+
+
+def test_a_step_that_was_begun_in_the_future_takes_too_long_all_the_same() -> None:
+    fleet = _installed(1)
+    fleet.broken.add(("1.1.0", OLD_KERNEL))
+    want(fleet, "1.1.0")
+    fleet.settle(5)
+    fleet.now -= timedelta(days=2)
+    fleet.settle(3)
+    fleet.wait(1000)
+    fleet.settle(3)
+    assert _progress(fleet, "n0").phase is Phase.FAILED
+
+
 def test_a_clock_that_goes_back_ends_no_step_early() -> None:
     fleet = _installed(1)
     fleet.broken.add(("1.1.0", OLD_KERNEL))
@@ -519,6 +562,24 @@ def test_a_pool_that_an_administrator_paused_stays_so_and_warn_holds_none() -> N
     fleet.updates = ClusterUpdates(desired="4.18.9", current="4.18.1")
     fleet.settle(3)
     assert not fleet.pools["worker"].paused
+
+
+def test_a_pool_that_somebody_let_go_is_not_held_again_for_the_same_release() -> None:
+    fleet = _installed(1, clusterUpdate={"policy": "HoldPools"})
+    fleet.updates = ClusterUpdates(desired="4.18.9", current="4.18.1")
+    fleet.settle(3)
+    fleet.pools["worker"] = dataclasses.replace(fleet.pools["worker"], paused=False)
+    fleet.settle(3)
+    assert not fleet.pools["worker"].paused
+    fleet.updates = ClusterUpdates(desired="4.18.10", current="4.18.1")
+    fleet.settle(3)
+    assert fleet.pools["worker"].paused
+
+
+def test_no_release_is_safe_for_nodes_that_nobody_knows() -> None:
+    fleet = make_fleet(0)
+    fleet.updates = ClusterUpdates(desired="4.18.1", current="4.18.1", offered=("4.18.2",))
+    assert fleet.condition("UpdateSafe") == ("Unknown", "ReleaseUnknown")
 
 
 def test_a_held_pool_is_let_go_when_people_no_longer_want_it() -> None:
@@ -628,21 +689,39 @@ def _delete(fleet: Fleet) -> None:
     fleet.item["metadata"]["deletionTimestamp"] = fleet.now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_a_removal_goes_from_pods_to_the_plugin_to_the_driver_and_leaves_nothing() -> None:
-    fleet = _installed(2)
-    _user(fleet, "n0")
-    _delete(fleet)
-    seen = []
-    for _ in range(40):
+def _remove(fleet: Fleet, turns: int = 60) -> list[str]:
+    """Return what goes, in its order."""
+    seen: list[str] = []
+    for _ in range(turns):
         decision = fleet.turn()
         seen += [*(f"evict {pod.name}" for pod in decision.evict), *(name.split()[1] for name in decision.delete)]
         fleet.kmm()
         fleet.wait(5)
         if not decision.finalizer:
             break
-    assert seen[:3] == ["evict job", "DaemonSet", "Module"]
+    return seen
+
+
+def test_a_removal_waits_for_pods_and_goes_from_the_plugin_to_the_driver_and_leaves_nothing() -> None:
+    fleet = _installed(2)
+    _user(fleet, "n0")
+    _delete(fleet)
+    assert _remove(fleet, 20) == []
+    assert "waits for work/job to end" in fleet.item["status"]["conditions"][0]["message"]
+    fleet.pods.clear()
+    assert _remove(fleet)[:2] == ["DaemonSet", "Module"]
     assert (fleet.has_finalizer, fleet.objects, fleet.loaded) == (False, {}, {})
     assert all(not node.annotations and NAMES.wanted_version not in node.labels for node in fleet.nodes.values())
+
+
+def test_a_removal_evicts_who_stays_and_not_while_it_could_come_back() -> None:
+    """As long as there is a plugin, an evicted pod finds a device again, on the same node."""
+    fleet = _installed(2)
+    _user(fleet, "n0")
+    _delete(fleet)
+    assert _remove(fleet, 119) == []
+    assert _remove(fleet)[:3] == ["DaemonSet", "evict job", "Module"]
+    assert (fleet.has_finalizer, fleet.objects) == (False, {})
 
 
 def test_a_removal_does_not_wait_for_ever() -> None:
@@ -654,8 +733,37 @@ def test_a_removal_does_not_wait_for_ever() -> None:
     assert len(fleet.objects) == 4
     assert fleet.condition("Ready") == ("False", "BeingRemoved")
     fleet.wait(601)
-    fleet.settle(20)
+    assert _remove(fleet, 30).count("Module") == 0
+    fleet.wait(900)
+    _remove(fleet)
     assert (fleet.has_finalizer, fleet.objects) == (False, {})
+
+
+def test_a_removal_that_may_not_change_pools_ends() -> None:
+    fleet = _installed(1, clusterUpdate={"policy": "HoldPools"})
+    fleet.updates = ClusterUpdates(desired="4.18.9", current="4.18.1")
+    fleet.settle(3)
+    fleet.rights["hold-pools"] = Known.NO
+    assert fleet.decide().pools == ()
+    _delete(fleet)
+    _remove(fleet)
+    assert (fleet.pools["worker"].paused, fleet.has_finalizer, fleet.objects) == (True, False, {})
+
+
+@pytest.mark.parametrize("driver", [{"name": "other", "version": "1"}, {}])
+def test_nodes_and_pools_are_given_back_also_where_the_driver_is_not_known_any_more(driver: dict[str, str]) -> None:
+    fleet = _installed(1, clusterUpdate={"policy": "HoldPools"})
+    fleet.updates = ClusterUpdates(desired="4.18.9", current="4.18.1")
+    _user(fleet, "n0")
+    fleet.sticky.add("job")
+    want(fleet, "1.1.0")
+    fleet.settle(3)
+    assert (fleet.nodes["n0"].unschedulable, fleet.pools["worker"].paused) == (True, True)
+    fleet.item["spec"]["driver"] = driver
+    _delete(fleet)
+    _remove(fleet)
+    assert (fleet.nodes["n0"].unschedulable, fleet.pools["worker"].paused, fleet.has_finalizer) == (False, False, False)
+    assert NAMES.progress not in fleet.nodes["n0"].annotations
 
 
 def test_a_module_that_does_not_go_ends_the_wait_with_a_warning() -> None:
@@ -682,8 +790,8 @@ def test_a_removal_lets_pools_and_nodes_go() -> None:
     assert fleet.nodes["n0"].unschedulable
     fleet.wait(2)
     _delete(fleet)
-    fleet.wait(601)
-    fleet.settle(20)
+    fleet.pods.clear()
+    _remove(fleet)
     assert (fleet.pools["worker"].paused, fleet.nodes["n0"].unschedulable, fleet.has_finalizer) == (False, False, False)
 
 

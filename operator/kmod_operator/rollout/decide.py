@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_operator.rollout.conditions import Verdict, make_conditions, tell_changes
-from kmod_operator.rollout.decision import Decision, Event, NodeChange
+from kmod_operator.rollout.decision import Decision, Event
+from kmod_operator.rollout.leaving import give_back
+from kmod_operator.rollout.names import Names
 from kmod_operator.rollout.objects import find_unwanted, make_module, make_plugin, make_rules, own
-from kmod_operator.rollout.progress import read_progress
 from kmod_operator.rollout.reasons import Condition
-from kmod_operator.rollout.removal import plan_removal
+from kmod_operator.rollout.removal import clean_nodes, plan_removal
 from kmod_operator.rollout.spec import SpecError, read_spec
-from kmod_operator.rollout.states import NodeState, State
-from kmod_operator.rollout.steps import let_go
 from kmod_operator.rollout.updates import hold_pools
 from kmod_operator.rollout.verdicts import (
     describe_index,
@@ -28,6 +27,7 @@ from kmod_operator.rollout.world import Known
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kmod_operator.rollout.decision import NodeChange, PoolChange
     from kmod_operator.rollout.spec import DriverSpec
     from kmod_operator.rollout.template import DriverTemplate, Templates
     from kmod_operator.rollout.world import Object, World
@@ -44,33 +44,37 @@ def decide(item: Object, templates: Templates, world: World) -> Decision:
     try:
         spec = read_spec(item, templates.group)
     except SpecError as error:
-        return _refuse(item, world, "InvalidSpec", str(error))
+        return _refuse(item, templates.group, world, "InvalidSpec", str(error))
     template = templates.drivers.get(spec.driver)
     if template is None:
         known = ", ".join(sorted(templates.drivers)) or "none"
-        return _refuse(item, world, "UnknownDriver", f"driver {spec.driver} is not one of this operator's: {known}")
+        words = f"driver {spec.driver} is not one of this operator's: {known}"
+        return _refuse(item, templates.group, world, "UnknownDriver", words)
     if spec.is_deleted:
         return _remove(item, spec, template, templates, world)
     view = look(spec, template, templates, world)
     return _carry_on(item, view)
 
 
-def _refuse(item: Object, world: World, reason: str, words: str) -> Decision:
+def _refuse(item: Object, group: str, world: World, reason: str, words: str) -> Decision:
     """Change nothing, and say why; an object that is deleted is not held back."""
     verdicts = [
         Verdict(type=Condition.READY, holds=Known.NO, reason=reason, words=words),
         Verdict(type=Condition.PREREQUISITES_MET, holds=Known.NO, reason=reason, words=words),
     ]
-    is_deleted = bool(item["metadata"].get("deletionTimestamp"))
-    return Decision(
-        status=_status(item, world, verdicts), events=tuple(tell_changes(item, verdicts)), finalizer=not is_deleted
-    )
+    status, events = _status(item, world, verdicts), tuple(tell_changes(item, verdicts))
+    if not item["metadata"].get("deletionTimestamp"):
+        return Decision(status=status, events=events)
+    # Which driver it was is not known, and so not which labels are its: but nodes and pools are given back.
+    names = Names(group=group, item=str(item["metadata"]["name"]), namespace="", module="")
+    nodes, pools = clean_nodes(names, world, keeps_version=True), _let_pools_go(names, world)
+    return Decision(status=status, events=events, nodes=nodes, pools=pools, finalizer=bool(nodes or pools))
 
 
 def _remove(item: Object, spec: DriverSpec, template: DriverTemplate, templates: Templates, world: World) -> Decision:
     names = make_names(spec, template, templates)
     found = plan_removal(spec, template, names, world)
-    pools = hold_pools(world.pools.values(), names, [], None, wanted=False)
+    pools = _let_pools_go(names, world)
     words = f"waits for {found.words}" if found.words else "nothing of it is left"
     verdicts = [Verdict(type=Condition.READY, holds=Known.NO, reason="BeingRemoved", words=words)]
     return Decision(
@@ -91,10 +95,10 @@ def _carry_on(item: Object, view: View) -> Decision:
     objects = _make_objects(view)
     is_able = not view.lacks.reason
     changes = (*view.steps.changes, *_leave_nodes(view)) if is_able else ()
-    pools = hold_pools(
-        world.pools.values(), names, view.nodes, view.next_release,
-        wanted=spec.cluster_updates == "HoldPools" and world.rights.get("hold-pools") is not Known.NO,
-    )  # fmt: skip
+    pools: tuple[PoolChange, ...] = ()
+    if _may_hold(world):
+        wanted = spec.cluster_updates == "HoldPools"
+        pools = hold_pools(world.pools.values(), names, view.nodes, view.next_release, wanted=wanted)
     verdicts = judge(view)
     events = [*tell_changes(item, verdicts), *(_tell(change) for change in changes)]
     events += [Event(reason="PoolHeld" if pool.paused else "PoolLetGo", message=_say(pool)) for pool in pools]
@@ -112,6 +116,15 @@ def _carry_on(item: Object, view: View) -> Decision:
     )
 
 
+def _may_hold(world: World) -> bool:
+    """Tell whether pools may be changed: what is refused would be tried for ever, and hold up everything after it."""
+    return world.rights.get("hold-pools") is not Known.NO
+
+
+def _let_pools_go(names: Names, world: World) -> tuple[PoolChange, ...]:
+    return hold_pools(world.pools.values(), names, [], None, wanted=False) if _may_hold(world) else ()
+
+
 def _make_objects(view: View) -> list[dict[str, Any]]:
     """Return our objects as they are to be: access and rules before the Module, what needs the driver after it."""
     if view.lacks.reason:
@@ -119,7 +132,7 @@ def _make_objects(view: View) -> list[dict[str, Any]]:
     apis = view.world.apis
     objects = make_rules(view.template, apis)
     if view.is_settled:
-        objects.append(make_module(view.spec, view.template, view.mappings, view.version))
+        objects.append(make_module(view.spec, view.template, view.mappings, view.version, view.kept_loader))
     objects += make_plugin(view.spec, view.template, apis)
     return own(objects, view.spec, view.names, view.templates)
 
@@ -127,31 +140,18 @@ def _make_objects(view: View) -> list[dict[str, Any]]:
 def _leave_nodes(view: View) -> list[NodeChange]:
     """Return what becomes of nodes that are selected no more, and still have what we wrote on them."""
     selected = {node.name for node in view.nodes}
-    names = view.names
-    changes = []
-    for node in view.world.nodes.values():
-        if node.name in selected or names.progress not in node.annotations:
-            continue
-        left = NodeState(
-            node=node, state=State.WAITING, progress=read_progress(node.annotations[names.progress]),
-            loaded="", is_loaded=names.ready in node.labels, is_told=names.wanted_version in node.labels, serves=False,
-        )  # fmt: skip
-        change = let_go(left, names, "it is not selected any more")
-        label = {names.wanted_version: None} if names.wanted_version in node.labels else {}
-        changes.append(
-            NodeChange(
-                name=change.name, labels=label, annotations=change.annotations, unschedulable=change.unschedulable,
-                version=change.version, because=change.because,
-            )
-        )  # fmt: skip
-    return changes
+    return [
+        give_back(node, view.names, "it is not selected any more")
+        for node in view.world.nodes.values()
+        if node.name not in selected and view.names.progress in node.annotations
+    ]
 
 
 def _tell(change: NodeChange) -> Event:
     return Event(reason="NodeStep", message=f"{change.name}: {change.because}", about=change.name)
 
 
-def _say(pool: Any) -> str:
+def _say(pool: PoolChange) -> str:
     return f"MachineConfigPool {pool.name} is {'paused' if pool.paused else 'let go'}: {pool.because}"
 
 

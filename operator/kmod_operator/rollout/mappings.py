@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kmod_operator.rollout.states import kmm_kernel
 
@@ -79,7 +79,7 @@ def make_mappings(
 
 def read_mappings(module: Object | None) -> dict[str, str]:
     """Return the images by kernel that a Module has; of another form, none."""
-    container = _container(module)
+    container = find_loader(module)
     found = container.get("kernelMappings")
     return {
         kmm_kernel(str(one["literal"])): str(one["containerImage"])
@@ -90,11 +90,12 @@ def read_mappings(module: Object | None) -> dict[str, str]:
 
 def read_version(module: Object | None) -> str:
     """Return the version that a Module has; empty where it has none."""
-    found = _container(module).get("version")
+    found = find_loader(module).get("version")
     return found if isinstance(found, str) else ""
 
 
-def _container(module: Object | None) -> Mapping[str, object]:
+def find_loader(module: Object | None) -> Mapping[str, Any]:
+    """Return what a Module says of loading: images, version, ``modprobe``; nothing where it is of another form."""
     data: object = module or {}
     for name in ("spec", "moduleLoader", "container"):
         data = data.get(name) if isinstance(data, dict) else None

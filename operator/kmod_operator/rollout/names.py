@@ -45,7 +45,7 @@ class Names:
 
     @property
     def held_by(self) -> str:
-        """Annotation of MachineConfigPools that we paused; its value is the object's name."""
+        """Annotation of MachineConfigPools that we paused: the object's name, a blank, and the release it is about."""
         return f"{self.group}/held-by"
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from kmod_operator.rollout.mappings import find_loader
 from kmod_operator.rollout.names import MANAGED_BY, MANAGER, MODULE_KIND
 from kmod_operator.rollout.world import Known, reference
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.template import DriverTemplate, Templates
     from kmod_operator.rollout.world import Object
 
+# Of a Module's loader, what is decided here and not in the template.
+_OWN = frozenset({"version", "kernelMappings"})
 POD_MONITOR_KIND = "monitoring.coreos.com/v1 PodMonitor"
 
 
@@ -54,10 +57,36 @@ def _monitor(daemon_set: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_module(spec: DriverSpec, template: DriverTemplate, mappings: Mappings, version: str) -> dict[str, Any]:
-    """Return KMM's Module. Version and mappings are in one object, and so in one write, as KMM wants it."""
+def keep_loader(template: DriverTemplate, module: Object | None) -> Mapping[str, Any] | None:
+    """Return how the Module of a cluster loads, where the template would have it otherwise; None where it is the same.
+
+    KMM unloads and loads on all nodes of a version at once where anything of that changes, whatever the budget is.
+    """
+    there = find_loader(module)
+    return there if there and not _holds(find_loader(template.module), there) else None
+
+
+def _holds(wanted: Any, there: Any) -> bool:
+    """Tell whether something says all that is wanted; what the server added to it counts for nothing."""
+    if isinstance(wanted, dict) and isinstance(there, dict):
+        return all(name in there and _holds(value, there[name]) for name, value in wanted.items() if name not in _OWN)
+    return bool(wanted == there)
+
+
+def make_module(
+    spec: DriverSpec,
+    template: DriverTemplate,
+    mappings: Mappings,
+    version: str,
+    loader: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return KMM's Module. Version and mappings are in one object, and so in one write, as KMM wants it.
+
+    ``loader`` is how it is to load instead of what the template says; see ``keep_loader``.
+    """
     module = _copy(template.module)
-    container = module["spec"]["moduleLoader"]["container"]
+    container = _copy(loader or find_loader(template.module))
+    module["spec"]["moduleLoader"]["container"] = container
     container["version"] = version
     container["kernelMappings"] = [{"literal": kernel, "containerImage": image} for kernel, image in mappings.all]
     if spec.selector:

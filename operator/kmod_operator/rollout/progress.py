@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 _LONGEST = 4096
+# Nobody wrote a note at another time, and times at the ends of the calendar can be neither counted with nor written.
+_YEARS = range(2020, 2200)
 
 
 class Phase(StrEnum):
@@ -61,6 +63,8 @@ def read_progress(text: str | None) -> Progress | None:
         said = json.loads(text)
         found = {name: str(value) for name, value in said.items()}
         since = datetime.fromisoformat(found["since"])
+        if since.year not in _YEARS:
+            return None
         return Progress(
             to=found["to"],
             phase=Phase(found["phase"]),

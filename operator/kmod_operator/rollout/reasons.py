@@ -49,6 +49,7 @@ REASONS: Mapping[str, str] = {
     "NodesNotReady": "some nodes do not have the driver yet, or not any more",
     "AllNodesDown": "no selected node is Ready itself",
     "Arrived": "no node is on its way",
+    "LoaderKept": "the operator would load the driver otherwise now (parameters, order): another version brings that",
     "Upgrading": "nodes are on their way, within spec.rollout.maxUnavailable",
     "Paused": "spec.rollout.paused is true: nothing new is begun",
     "BudgetUsed": "as many nodes are on their way, or not well, as may be: mend those that failed",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kmod_operator.rollout.decision import Event, NodeChange
+from kmod_operator.rollout.decision import Event
+from kmod_operator.rollout.leaving import give_back
 from kmod_operator.rollout.objects import is_ours, module_reference
-from kmod_operator.rollout.progress import read_progress
 from kmod_operator.rollout.world import Known
 
 if TYPE_CHECKING:
-    from kmod_operator.rollout.decision import PoolChange
+    from kmod_operator.rollout.decision import NodeChange, PoolChange
     from kmod_operator.rollout.names import Names
     from kmod_operator.rollout.spec import DriverSpec
     from kmod_operator.rollout.template import DriverTemplate
@@ -42,26 +42,23 @@ def plan_removal(spec: DriverSpec, template: DriverTemplate, names: Names, world
     late_s = _seconds_since(spec.deleted_at, world.now)
     loaded = [node for node in world.nodes.values() if names.ready in node.labels]
     drains = spec.drain and world.rights.get("drain") is Known.YES and bool(template.resource)
-    if drains and late_s < spec.drain_timeout_s:
-        users = _find_users(loaded, template.resource, world)
-        if users is None or users:
-            who = "which pods use its devices is not known yet" if users is None else _name(users)
-            return Removal(
-                words=who,
-                evict=tuple(pod for pod in users or () if not pod.is_ending and not pod.is_mirror),
-                pods_of=tuple(node.name for node in loaded),
-                again_after_s=_LOOKS_AGAIN_S,
-            )
+    users = _find_users(loaded, template.resource, world) if drains else []
     ours = {name: item for name, item in world.objects.items() if is_ours(item, names)}
     tells = tuple(sorted(name for name, item in ours.items() if item["kind"] in _TELLS))
+    if tells and users != [] and late_s < spec.drain_timeout_s:
+        return _await_users(users, loaded)
     limit_s = spec.drain_timeout_s + spec.timeout_s
     if tells and late_s < limit_s:
         return Removal(words=f"{', '.join(tells)} to be gone", delete=tells, again_after_s=_LOOKS_AGAIN_S)
+    if users != [] and late_s < limit_s:
+        # Only now: as long as there are devices to be had, a pod that is evicted comes back, and again, and again.
+        evict = tuple(pod for pod in users or () if not pod.is_ending and not pod.is_mirror)
+        return replace(_await_users(users, loaded), evict=evict)
     module = module_reference(names)
     if world.module is not None and is_ours(world.module, names) and late_s < limit_s + spec.timeout_s:
         words = f"KMM to unload the driver of {len(loaded)} nodes"
         return Removal(words=words, delete=(*tells, module), again_after_s=_LOOKS_AGAIN_S)
-    if changes := _clean(names, world):
+    if changes := clean_nodes(names, world):
         return Removal(words="nodes to lose what was written on them", nodes=changes, again_after_s=1.0)
     rest = tuple(sorted({*ours, *([module] if world.module is not None and is_ours(world.module, names) else [])}))
     events: tuple[Event, ...] = ()
@@ -86,27 +83,25 @@ def _find_users(nodes: list[Node], resource: str, world: World) -> list[Pod] | N
     return [pod for pod in pods if pod.resources.get(resource, 0) > 0 and not pod.is_over]
 
 
+def _await_users(users: list[Pod] | None, loaded: list[Node]) -> Removal:
+    who = "which pods use its devices is not known yet" if users is None else _name(users)
+    return Removal(
+        words=who,
+        pods_of=tuple(node.name for node in loaded),
+        # Each look asks for the pods of each of these nodes.
+        again_after_s=max(_LOOKS_AGAIN_S, len(loaded) / 10),
+    )
+
+
 def _name(users: list[Pod]) -> str:
     more = f" and {len(users) - 3} more" if len(users) > 3 else ""  # noqa: PLR2004
     return f"{', '.join(f'{pod.namespace}/{pod.name}' for pod in users[:3])}{more} to end: they use its devices"
 
 
-def _clean(names: Names, world: World) -> tuple[NodeChange, ...]:
-    changes = []
-    for name in sorted(world.nodes):
-        node = world.nodes[name]
-        if names.progress not in node.annotations:
-            continue
-        progress = read_progress(node.annotations[names.progress])
-        cordoned = bool(progress and progress.cordoned and node.unschedulable)
-        changes.append(
-            NodeChange(
-                name=name,
-                labels={names.wanted_version: None} if names.wanted_version in node.labels else {},
-                annotations={names.progress: None},
-                unschedulable=False if cordoned else None,
-                version=node.version,
-                because="the driver is being removed",
-            )
-        )
-    return tuple(changes)
+def clean_nodes(names: Names, world: World, *, keeps_version: bool = False) -> tuple[NodeChange, ...]:
+    """Return what takes everything of ours from all nodes that have any of it."""
+    return tuple(
+        give_back(node, names, "the driver is being removed", keeps_version=keeps_version)
+        for _, node in sorted(world.nodes.items())
+        if names.progress in node.annotations
+    )

@@ -83,6 +83,11 @@ class NodeState:
     left_s: float | None = None
 
     @property
+    def is_cordoned(self) -> bool:
+        """Whether it is us who made it unschedulable."""
+        return self.progress is not None and self.progress.cordoned
+
+    @property
     def is_begun(self) -> bool:
         """Whether a step was begun on it, if only to another version than is wanted now."""
         return self.progress is not None and self.progress.phase is not Phase.DONE

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kmod_operator.rollout.decision import NodeChange
+from kmod_operator.rollout.leaving import give_back
 from kmod_operator.rollout.progress import Phase, Progress
 from kmod_operator.rollout.states import MOVING, NodeState, State
 from kmod_operator.rollout.world import Known
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.world import Node, Pod
 
 _LOOKS_AT_PODS_S = 5.0
+_CLOCKS_DIFFER_S = 60.0
 _BY_NODES = frozenset({"DaemonSet", "Node"})
 """Controllers that put a pod back onto the very node."""
 
@@ -102,8 +104,8 @@ def _is_draining(change: NodeChange, names: Names) -> bool:
 
 def _next(found: NodeState, order: Order) -> NodeChange | None:
     """Return what a node does that is on its way, or has arrived; None: nothing, or it waits."""
-    if found.progress and found.progress.cordoned and not found.node.unschedulable and found.state in MOVING:
-        return _forget_cordon(found, found.progress, order)
+    if note := _mend_note(found, order):
+        return _change(found, order, note, "its note is set right: somebody made it schedulable, or a clock was wrong")
     match found.state:
         case State.READY:
             return _arrive(found, order)
@@ -113,54 +115,63 @@ def _next(found: NodeState, order: Order) -> NodeChange | None:
             return _end_unloading(found, order)
         case State.LOADING | State.CHECKING:
             return _await_loading(found, order)
-        case State.UNCOVERED:
-            return let_go(found, order.names, found.words) if found.is_begun else None
+        case State.UNCOVERED if found.is_begun:
+            return give_back(found.node, order.names, found.words, keeps_version=True)
         case _:
             return None
 
 
-def _forget_cordon(found: NodeState, progress: Progress, order: Order) -> NodeChange:
-    """Note that somebody took our cordon away: one that comes now is theirs, and stays."""
+def _mend_note(found: NodeState, order: Order) -> Progress | None:
+    """Return a note of which something is not true any more as it has to be; None where nothing is.
+
+    Where somebody took our cordon away, one that comes now is theirs, and stays. A step that was begun in the future,
+    by the clock of who worked before, would never take too long.
+    """
+    note = found.progress
+    if note is None or found.state is State.NOT_READY:
+        return None
+    if note.cordoned and not found.node.unschedulable and found.state in MOVING:
+        return replace(note, cordoned=False)
+    if (note.since - order.now).total_seconds() > _CLOCKS_DIFFER_S:
+        return replace(note, since=order.now)
+    return None
+
+
+def _note(found: NodeState, order: Order, phase: Phase, reason: str = "") -> Progress:
+    return Progress(to=order.target.version, phase=phase, since=order.now, cordoned=found.is_cordoned, reason=reason)
+
+
+def _change(
+    found: NodeState,
+    order: Order,
+    note: Progress,
+    because: str,
+    *,
+    labels: Mapping[str, str | None] | None = None,
+    unschedulable: bool | None = None,
+) -> NodeChange:
     return NodeChange(
         name=found.node.name,
-        annotations={order.names.progress: replace(progress, cordoned=False).dump()},
+        labels=labels or {},
+        annotations={order.names.progress: note.dump()},
+        unschedulable=unschedulable,
         version=found.node.version,
-        because="somebody made it schedulable while it was on its way, and it is left so",
+        because=because,
     )
 
 
 def _arrive(found: NodeState, order: Order) -> NodeChange | None:
-    begun = found.progress
-    if begun and begun.to == order.target.version and begun.phase is Phase.DONE and not begun.cordoned:
+    done = replace(_note(found, order, Phase.DONE), cordoned=False)
+    if found.progress and replace(found.progress, since=order.now) == done:
         return None
-    done = Progress(to=order.target.version, phase=Phase.DONE, since=order.now)
-    return NodeChange(
-        name=found.node.name,
-        annotations={order.names.progress: done.dump()},
-        unschedulable=_uncordon(found),
-        version=found.node.version,
-        because=f"version {order.target.version} is loaded" + (", and its devices are there" if _awaits(order) else ""),
-    )
-
-
-def _awaits(order: Order) -> bool:
-    return bool(order.target.resource)
+    devices = ", and its devices are there" if order.target.resource else ""
+    because = f"version {order.target.version} is loaded{devices}"
+    return _change(found, order, done, because, unschedulable=_uncordon(found))
 
 
 def _uncordon(found: NodeState) -> bool | None:
     """Return what becomes of its being unschedulable when we are done with it: what others did, stays."""
-    return False if found.progress and found.progress.cordoned and found.node.unschedulable else None
-
-
-def let_go(found: NodeState, names: Names, because: str) -> NodeChange:
-    """Return what takes all of ours but labels from a node that is not on its way any more."""
-    return NodeChange(
-        name=found.node.name,
-        annotations={names.progress: None},
-        unschedulable=_uncordon(found),
-        version=found.node.version,
-        because=because,
-    )
+    return False if found.is_cordoned and found.node.unschedulable else None
 
 
 def _users(found: NodeState, order: Order) -> tuple[Pod, ...] | None:
@@ -203,38 +214,34 @@ def _name_pods(users: Sequence[Pod] | None) -> str:
 
 
 def _unload(found: NodeState, order: Order, why: str) -> NodeChange:
-    cordoned = bool(found.progress and found.progress.cordoned)
-    begun = Progress(to=order.target.version, phase=Phase.UNLOADING, since=order.now, cordoned=cordoned)
-    return _change(found, order, begun, f"{why}: version {found.loaded or 'it had'} is unloaded", label=None)
+    because = f"{why}: version {found.loaded or 'it had'} is unloaded"
+    return _change(found, order, _note(found, order, Phase.UNLOADING), because, labels=_label(order, None))
+
+
+def _label(order: Order, version: str | None) -> Mapping[str, str | None]:
+    return {order.names.wanted_version: version}
 
 
 def _end_unloading(found: NodeState, order: Order) -> NodeChange | None:
-    label = found.node.labels.get(order.names.wanted_version)
     if not found.is_loaded:
         return _load(found, order)
     if found.left_s is not None and found.left_s <= 0:
         return _fail(found, order, f"KMM did not unload version {found.loaded} within {order.spec.timeout_s} s")
-    if label is not None and found.progress is not None:  # somebody gave it back
-        return _change(found, order, found.progress, "its version label is taken away again", label=None)
+    if found.is_told and found.progress is not None:  # somebody gave it back
+        because = "its version label is taken away again"
+        return _change(found, order, found.progress, because, labels=_label(order, None))
     return None
 
 
 def _load(found: NodeState, order: Order) -> NodeChange:
-    cordoned = bool(found.progress and found.progress.cordoned)
-    begun = Progress(to=order.target.version, phase=Phase.LOADING, since=order.now, cordoned=cordoned)
-    return _change(found, order, begun, f"version {order.target.version} is loaded", label=order.target.version)
+    because = f"version {order.target.version} is loaded"
+    labels = _label(order, order.target.version)
+    return _change(found, order, _note(found, order, Phase.LOADING), because, labels=labels)
 
 
 def _await_loading(found: NodeState, order: Order) -> NodeChange | None:
     if found.left_s is None:
-        cordoned = bool(found.progress and found.progress.cordoned)
-        begun = Progress(to=order.target.version, phase=Phase.LOADING, since=order.now, cordoned=cordoned)
-        return NodeChange(
-            name=found.node.name,
-            annotations={order.names.progress: begun.dump()},
-            version=found.node.version,
-            because=found.words,
-        )
+        return _change(found, order, _note(found, order, Phase.LOADING), found.words)
     if found.left_s > 0:
         return None
     what = f"it has no allocatable {order.target.resource}" if found.state is State.CHECKING else "KMM did not load it"
@@ -242,28 +249,10 @@ def _await_loading(found: NodeState, order: Order) -> NodeChange | None:
 
 
 def _fail(found: NodeState, order: Order, reason: str, *, keeps_cordon: bool = True) -> NodeChange:
-    cordoned = bool(found.progress and found.progress.cordoned)
-    failed = Progress(
-        to=order.target.version, phase=Phase.FAILED, since=order.now,
-        cordoned=cordoned and keeps_cordon, reason=reason,
-    )  # fmt: skip
-    return NodeChange(
-        name=found.node.name,
-        annotations={order.names.progress: failed.dump()},
-        unschedulable=None if keeps_cordon else _uncordon(found),
-        version=found.node.version,
-        because=reason,
-    )
-
-
-def _change(found: NodeState, order: Order, begun: Progress, because: str, *, label: str | None) -> NodeChange:
-    return NodeChange(
-        name=found.node.name,
-        labels={order.names.wanted_version: label},
-        annotations={order.names.progress: begun.dump()},
-        version=found.node.version,
-        because=because,
-    )
+    note = _note(found, order, Phase.FAILED, reason)
+    if keeps_cordon:
+        return _change(found, order, note, reason)
+    return _change(found, order, replace(note, cordoned=False), reason, unschedulable=_uncordon(found))
 
 
 def _begin(states: Sequence[NodeState], order: Order) -> tuple[list[NodeChange], dict[str, Gate]]:
@@ -286,8 +275,9 @@ def _begin(states: Sequence[NodeState], order: Order) -> tuple[list[NodeChange],
             change, why = None, Gate(reason="BudgetUsed", words=_explain_budget(states, order))
         if change is None:
             waits[found.node.name] = why
-            because = f"it goes on with version {found.loaded}: {why.words}"
-            changes += [let_go(found, order.names, because)] if found.is_begun and found.serves else []
+            if found.is_begun and found.serves:
+                because = f"it goes on with version {found.loaded}: {why.words}"
+                changes.append(give_back(found.node, order.names, because, keeps_version=True))
             continue
         room -= 0 if found.is_unavailable else 1
         changes.append(change)
@@ -312,16 +302,9 @@ def _start(found: NodeState, order: Order) -> tuple[NodeChange | None, Gate]:
             reason="MayNotDrain", words="the operator has no right to drain nodes: apply the role 'drain'"
         )
     cordons = not found.node.unschedulable
-    ours = cordons or bool(found.progress and found.progress.cordoned)
-    begun = Progress(to=order.target.version, phase=Phase.DRAINING, since=order.now, cordoned=ours)
-    change = NodeChange(
-        name=found.node.name,
-        annotations={order.names.progress: begun.dump()},
-        unschedulable=True if cordons else None,
-        version=found.node.version,
-        because=f"it gets version {order.target.version}: pods that use its devices leave it first",
-    )
-    return change, Gate()
+    note = replace(_note(found, order, Phase.DRAINING), cordoned=cordons or found.is_cordoned)
+    because = f"it gets version {order.target.version}: pods that use its devices leave it first"
+    return _change(found, order, note, because, unschedulable=True if cordons else None), Gate()
 
 
 def _explain_budget(states: Sequence[NodeState], order: Order) -> str:

@@ -43,6 +43,9 @@ def judge_release(release: str, index: Index | None, version: str, nodes: Sequen
     """
     if index is None:
         return ReleaseState(release=release, safety=Safety.UNKNOWN, words="there is no index to ask")
+    if not nodes:
+        words = "no node is selected, so which kernels matter is not known"
+        return ReleaseState(release=release, safety=Safety.UNKNOWN, words=words)
     indexed = {kmm_kernel(kernel) for kernel in index.images.get(version, {})}
     variants = {_variant(node.kernel) for node in nodes}
     lacking: list[str] = []
@@ -71,8 +74,8 @@ def hold_pools(
 ) -> tuple[PoolChange, ...]:
     """Return which pools are paused, and which of those that we paused are let go.
 
-    A pool that somebody else paused is left alone, and so is what somebody else let go in spite of us until the next
-    release is judged anew: the annotation is ours, and it goes with the pause.
+    A pool that somebody else paused is left alone, and so is one that somebody let go in spite of us: our annotation
+    says for the sake of which release it was held, and it is not held for that one again.
 
     Args:
         pools: of the cluster.
@@ -81,24 +84,25 @@ def hold_pools(
         next_release: the release that the cluster is on its way to; None: it is on its way to none.
         wanted: whether the driver's object wants pools to be held.
     """
-    is_held = wanted and next_release is not None and next_release.safety is not Safety.SAFE
+    unsafe = next_release if wanted and next_release and next_release.safety is not Safety.SAFE else None
     changes = []
     for pool in pools:
-        ours = pool.annotations.get(names.held_by) == names.item
-        holds = is_held and any(_selects(pool.selector, node.labels) for node in nodes)
-        if holds and not pool.paused and next_release is not None:
-            because = f"release {next_release.release} is on its way: {next_release.words}"
-            changes.append(_change(pool, names, because, paused=True))
-        elif ours and not holds:
-            changes.append(_change(pool, names, "what it waited for has an image now", paused=False))
+        item, _, release = pool.annotations.get(names.held_by, "").partition(" ")
+        is_ours = item == names.item
+        if unsafe and any(_selects(pool.selector, node.labels) for node in nodes):
+            if not pool.paused and not (is_ours and release == unsafe.release):
+                because = f"release {unsafe.release} is on its way: {unsafe.words}"
+                changes.append(_change(pool, names, because, held_for=unsafe.release))
+        elif is_ours:
+            changes.append(_change(pool, names, "what it waited for has an image now, or nobody waits any more"))
     return tuple(changes)
 
 
-def _change(pool: Pool, names: Names, because: str, *, paused: bool) -> PoolChange:
+def _change(pool: Pool, names: Names, because: str, *, held_for: str = "") -> PoolChange:
     return PoolChange(
         name=pool.name,
-        paused=paused,
-        annotations={names.held_by: names.item if paused else None},
+        paused=bool(held_for),
+        annotations={names.held_by: f"{names.item} {held_for}" if held_for else None},
         version=pool.version,
         because=because,
     )

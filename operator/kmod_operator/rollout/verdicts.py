@@ -91,6 +91,8 @@ def _judge_progress(view: View) -> Verdict:
         return told(Known.YES if is_by_itself else Known.NO, view.steps.gate.reason, words)
     if waiting:
         return told(Known.YES, "Upgrading", f"{_names(waiting)} begin with version {view.version}")
+    if view.kept_loader:
+        return told(Known.NO, "LoaderKept")
     return told(Known.NO, "Arrived" if view.states else "NoNodes")
 
 

@@ -6,11 +6,11 @@ What is decided, told and explained is made of the same view.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kmod_operator.rollout.mappings import Mappings, make_mappings, read_mappings, read_version, wanted_kernels
 from kmod_operator.rollout.names import MODULE_KIND, Names
-from kmod_operator.rollout.objects import is_ours
+from kmod_operator.rollout.objects import is_ours, keep_loader
 from kmod_operator.rollout.states import NodeState, Target, find_state, kmm_kernel
 from kmod_operator.rollout.steps import Gate, Order, Steps, take_steps
 from kmod_operator.rollout.updates import ReleaseState, judge_release
@@ -37,6 +37,7 @@ class View:
         states: of selected nodes, by name.
         releases: that are offered, or on their way.
         next_release: the one that the cluster is on its way to.
+        kept_loader: how the Module loads until there is another version; None: as the template has it.
     """
 
     spec: DriverSpec
@@ -53,6 +54,7 @@ class View:
     steps: Steps
     releases: tuple[ReleaseState, ...]
     next_release: ReleaseState | None
+    kept_loader: Mapping[str, Any] | None
 
     @property
     def nodes(self) -> list[Node]:
@@ -85,7 +87,14 @@ def look(spec: DriverSpec, template: DriverTemplate, templates: Templates, world
         lacks=lacks, is_lack_known=is_lack_known,
         states=states, steps=Steps() if lacks.reason else take_steps(states, order),
         releases=releases, next_release=next_release,
+        kept_loader=keep_loader(template, world.module) if _is_in_use(version, world, nodes, names) else None,
     )  # fmt: skip
+
+
+def _is_in_use(version: str, world: World, nodes: list[Node], names: Names) -> bool:
+    """Tell whether the Module has a version already, and nodes have it from there."""
+    has_it = any(node.labels.get(names.ready_version) == version for node in nodes)
+    return has_it and read_version(world.module) == version
 
 
 def select_nodes(spec: DriverSpec, template: DriverTemplate, nodes: Mapping[str, Node]) -> list[Node]:
@@ -151,7 +160,7 @@ def _map_kernels(
         there=there,
         running=[node.kernel for node in nodes if names.ready in node.labels],
         loaded=[node.kernel for node in nodes if node.labels.get(names.ready_version) == version]
-        if read_version(world.module) == version
+        if _is_in_use(version, world, nodes, names)
         else (),
     )
     return mappings, bool(mappings.all)
