@@ -485,6 +485,15 @@ def test_a_step_that_was_begun_in_the_future_takes_too_long_all_the_same() -> No
     assert _progress(fleet, "n0").phase is Phase.FAILED
 
 
+def test_a_node_is_changed_once_in_a_pass_whatever_its_clock_says() -> None:
+    fleet = _installed(1)
+    fleet.now -= timedelta(days=2)
+    want(fleet, "1.1.0")
+    assert [change.name for change in fleet.decide().nodes] == ["n0"]
+    fleet.settle(50)
+    assert _has(fleet, "1.1.0") == ["n0"]
+
+
 def test_a_clock_that_goes_back_ends_no_step_early() -> None:
     fleet = _installed(1)
     fleet.broken.add(("1.1.0", OLD_KERNEL))

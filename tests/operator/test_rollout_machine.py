@@ -70,6 +70,7 @@ class ClusterMachine(RuleBasedStateMachine):
         before = dict(self.fleet.nodes)
         decision = self.fleet.decide()
         unwell = self._unwell(decision)
+        assert len({change.name for change in decision.nodes}) == len(decision.nodes)
         self._check_evictions(decision)
         self.fleet.turn(writes=writes)
         self._check_changes(decision, before, unwell)

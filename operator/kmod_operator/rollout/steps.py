@@ -128,7 +128,8 @@ def _mend_note(found: NodeState, order: Order) -> Progress | None:
     by the clock of who worked before, would never take too long.
     """
     note = found.progress
-    if note is None or found.state is State.NOT_READY:
+    # A node that waits has its note written anew when it begins.
+    if note is None or found.state in {State.NOT_READY, State.WAITING}:
         return None
     if note.cordoned and not found.node.unschedulable and found.state in MOVING:
         return replace(note, cordoned=False)
