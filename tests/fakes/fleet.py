@@ -95,6 +95,8 @@ class Fleet:
     asked: tuple[str, ...] = ()
     told: list[tuple[str, str]] = field(default_factory=list)
     has_finalizer: bool = False
+    has_old_kmm: bool = False
+    """KMM is one that has no label for the version that is loaded."""
     _writes: int = 0
 
     def world(self) -> World:
@@ -193,7 +195,8 @@ class Fleet:
         """Write on a node what is loaded there."""
         found = self.loaded.get(name, "")
         version = found.partition("sha256:")[2].removesuffix(f"-{self.nodes[name].kernel}")
-        labels = {NAMES.ready: "" if found else None, NAMES.ready_version: version if found else None}
+        told = NAMES.worker_version if self.has_old_kmm else NAMES.ready_version
+        labels = {NAMES.ready: "" if found else None, told: version if found else None}
         count = 3 if found and version not in self.dead else 0
         if _merge(self.nodes[name].labels, labels) != self.nodes[name].labels or count != self.devices(name):
             self.change(name, labels=_merge(self.nodes[name].labels, labels), allocatable={RESOURCE: count})

@@ -94,6 +94,18 @@ def test_a_node_that_comes_back_with_another_kernel_gets_the_driver_for_it() -> 
     assert fleet.condition("Ready") == ("True", "AllReady")
 
 
+def test_a_kmm_that_has_no_label_for_the_loaded_version_is_understood() -> None:
+    """Before November 2025: the real one that tests build is of that kind, too."""
+    fleet = make_fleet(2)
+    fleet.has_old_kmm = True
+    fleet.settle(100)
+    assert fleet.condition("Ready") == ("True", "AllReady")
+    want(fleet, "1.1.0")
+    fleet.settle(100)
+    assert fleet.condition("Ready") == ("True", "AllReady")
+    assert [fleet.loaded[name] for name in ("n0", "n1")] == [image("1.1.0", OLD_KERNEL)] * 2
+
+
 def test_a_node_is_drained_before_it_loses_its_driver() -> None:
     fleet = _installed(2)
     _user(fleet, "n0")

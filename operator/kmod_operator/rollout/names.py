@@ -59,6 +59,11 @@ class Names:
         return f"{_KMM}/{self.namespace}.{self.module}.ready"
 
     @property
+    def worker_version(self) -> str:
+        """KMM's own label, by which its worker knows which version to load; it changes only while none is loaded."""
+        return f"beta.{_KMM}/version-worker-pod.{self.namespace}.{self.module}"
+
+    @property
     def ready_version(self) -> str:
-        """Label whose value is the version that KMM loaded."""
+        """Label whose value is the version that KMM loaded; KMM before 2.6 has none."""
         return f"{_KMM}/{self.namespace}.{self.module}.version.ready"

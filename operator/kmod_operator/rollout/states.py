@@ -111,8 +111,7 @@ class _Where:
 def find_state(node: Node, names: Names, target: Target, now: datetime) -> NodeState:
     """Return where a node is."""
     progress = read_progress(node.annotations.get(names.progress))
-    is_loaded = names.ready in node.labels
-    loaded = node.labels.get(names.ready_version, "") if is_loaded else ""
+    is_loaded, loaded = names.ready in node.labels, loaded_version(node, names)
     begun = progress if progress and progress.to == target.version else None
     label = node.labels.get(names.wanted_version)
     has_devices = not target.resource or node.allocatable.get(target.resource, 0) > 0
@@ -131,6 +130,17 @@ def find_state(node: Node, names: Names, target: Target, now: datetime) -> NodeS
         is_told=label is not None, serves=bool(label) and loaded == label and has_devices,
         state=where.state, reason=where.reason, words=where.words, left_s=where.left_s,
     )  # fmt: skip
+
+
+def loaded_version(node: Node, names: Names) -> str:
+    """Return the version that KMM says is loaded on a node; empty where none is, or where it does not say which.
+
+    KMM has a label for it since November 2025. The older ones say it by what their worker was told: that is changed
+    only while nothing is loaded.
+    """
+    if names.ready not in node.labels:
+        return ""
+    return node.labels.get(names.ready_version) or node.labels.get(names.worker_version, "")
 
 
 def _with_label(begun: Progress | None, *, is_loaded: bool, has_devices: bool, target: Target, now: datetime) -> _Where:

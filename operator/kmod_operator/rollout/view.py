@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kmod_operator.rollout.mappings import Mappings, make_mappings, read_mappings, read_version, wanted_kernels
 from kmod_operator.rollout.names import MODULE_KIND, Names
 from kmod_operator.rollout.objects import is_ours, keep_loader
-from kmod_operator.rollout.states import NodeState, Target, find_state, kmm_kernel
+from kmod_operator.rollout.states import NodeState, Target, find_state, kmm_kernel, loaded_version
 from kmod_operator.rollout.steps import Gate, Order, Steps, take_steps
 from kmod_operator.rollout.updates import ReleaseState, judge_release
 from kmod_operator.rollout.world import Known
@@ -93,7 +93,7 @@ def look(spec: DriverSpec, template: DriverTemplate, templates: Templates, world
 
 def _is_in_use(version: str, world: World, nodes: list[Node], names: Names) -> bool:
     """Tell whether the Module has a version already, and nodes have it from there."""
-    has_it = any(node.labels.get(names.ready_version) == version for node in nodes)
+    has_it = any(loaded_version(node, names) == version for node in nodes)
     return has_it and read_version(world.module) == version
 
 
@@ -159,7 +159,7 @@ def _map_kernels(
         wanted=wanted_kernels(index, version, nodes, [*releases, *current]),
         there=there,
         running=[node.kernel for node in nodes if names.ready in node.labels],
-        loaded=[node.kernel for node in nodes if node.labels.get(names.ready_version) == version]
+        loaded=[node.kernel for node in nodes if loaded_version(node, names) == version]
         if _is_in_use(version, world, nodes, names)
         else (),
     )
