@@ -1,4 +1,4 @@
-"""A proxy before the real API server that counts, and does what networks and servers do wrong; watches go through it."""
+"""A proxy before the real API server that does what networks and servers do wrong; watches go through it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,35 +21,12 @@ if TYPE_CHECKING:
 
     from integration.kind.api_server import ApiServer
 
-_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A request that came through."""
-
-    method: str
-    path: str
-    query: str
-    status: int = 0
-
-    @property
-    def is_write(self) -> bool:
-        """Whether it changes something: neither a question about rights, nor the lease that is renewed all the time."""
-        return self.method in _WRITES and not self.path.endswith("selfsubjectaccessreviews") and not self.is_lease
-
-    @property
-    def is_lease(self) -> bool:
-        return "/leases" in self.path
-
 
 class ApiProxy(FaultyProxy):
     """Passes requests on as the server's administrator.
 
     Attributes:
-        asked: all that came through, in its order.
         status: asked before each request, with method and path with its query; a number is the answer.
-        is_silent: watches that are open say nothing any more, and do not end; new ones are answered.
         is_deaf: nothing is answered at all.
     """
 
@@ -61,18 +37,14 @@ class ApiProxy(FaultyProxy):
         (user,) = config["users"]
         self.trust = ssl.create_default_context(cafile=config["clusters"][0]["cluster"]["certificate-authority"])
         self.trust.load_cert_chain(user["user"]["client-certificate"], user["user"]["client-key"])
-        self.asked: list[Asked] = []
         self.status: Callable[[str, str], int] = lambda _method, _path: 0
         self.is_deaf = threading.Event()
         self.silenced: set[int] = set()
         self.streams: set[int] = set()
 
     def silence(self) -> None:
-        """Let the watches that are open say nothing from now on, without an end."""
+        """Let the watches that are open say nothing from now on, without an end; new ones are answered."""
         self.silenced |= self.streams
-
-    def writes(self, since: int = 0) -> list[Asked]:
-        return [one for one in self.asked[since:] if one.is_write]
 
     def kubeconfig(self, file: Path) -> Path:
         """Write what a program needs to come this way."""
@@ -95,7 +67,6 @@ class _ApiHandler(_Handler):
             time.sleep(0.1)
         if status := self.server.status(self.command, self.path):
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self._note(status)
             body = {"kind": "Status", "code": status, "message": "the test says so", "reason": "Test"}
             self.answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
             return
@@ -105,10 +76,6 @@ class _ApiHandler(_Handler):
             self._pass_whole()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815 - http.server's names
-
-    def _note(self, status: int) -> None:
-        parts = urlsplit(self.path)
-        self.server.asked.append(Asked(method=self.command, path=parts.path, query=parts.query, status=status))
 
     def _upstream(self) -> http.client.HTTPSConnection:
         connection = http.client.HTTPSConnection(self.server.upstream, context=self.server.trust, timeout=300)
@@ -125,13 +92,11 @@ class _ApiHandler(_Handler):
             kept = {
                 name: value for name, value in found.getheaders() if name.lower() in {"content-type", "retry-after"}
             }
-            self._note(found.status)
             self.answer(found.status, body, kept)
 
     def _stream(self) -> None:
         with contextlib.closing(self._upstream()) as upstream:
             found = upstream.getresponse()
-            self._note(found.status)
             me = threading.get_ident()
             self.server.streams.add(me)
             self.send_response(found.status)
@@ -174,13 +139,3 @@ def serve_proxy(api: ApiServer) -> Iterator[ApiProxy]:
         proxy.shutdown()
         proxy.server_close()
         thread.join()
-
-
-def summarize(asked: list[Asked]) -> dict[str, int]:
-    """Return how often which kind of request came."""
-    found: dict[str, int] = {}
-    for one in asked:
-        kind = "watch" if "watch=true" in one.query else one.method
-        words = f"{kind} {one.path}"
-        found[words] = found.get(words, 0) + 1
-    return found

@@ -13,7 +13,6 @@ import contextlib
 import json
 import re
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ from fakes.operator_facts import operator_settings
 
 from builder.emit.kmm.version import Flavour, KmmVersion
 from builder.emit.operator.crd import make_crd
-from integration.kind.api_proxy import Asked
 from integration.kind.api_server import write_kubeconfig
 from integration.kind.client import Client, Refused, wait_until
 from integration.kind.kmm import released_crds
@@ -52,12 +50,32 @@ READY = f"{_KMM}/{NAMESPACE}.{DRIVER}.ready"
 READY_VERSION = f"{_KMM}/{NAMESPACE}.{DRIVER}.version.ready"
 _FINALIZER = f"{_KMM}/module-finalizer"
 _TICK_S = 0.2
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _AT_ONCE = 8
 # What a node of a real cluster has beside what matters: fifty images, of long names.
 _IMAGES = [
     {"names": [f"registry.example.com/team/image-{number}@sha256:{'0123456789abcdef' * 4}"], "sizeBytes": 100_000_000}
     for number in range(50)
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request that came through."""
+
+    method: str
+    path: str
+    query: str
+    status: int = 0
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes something: neither a question about rights, nor the lease that is renewed all the time."""
+        return self.method in _WRITES and not self.path.endswith("selfsubjectaccessreviews") and not self.is_lease
+
+    @property
+    def is_lease(self) -> bool:
+        return "/leases" in self.path
 
 
 @dataclass
@@ -67,21 +85,16 @@ class Fleet:
     Attributes:
         broken: pairs of version and kernel that do not load.
         dead: versions that load, and have no devices.
-        slow: nodes on which nothing is loaded or unloaded.
-        delay_s: how long loading and unloading take.
         loaded: what a node has loaded.
     """
 
     client: Client
     broken: set[tuple[str, str]] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
-    slow: set[str] = field(default_factory=set)
-    delay_s: float = 0.0
     devices: int = 4
     loaded: dict[str, str] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     _seen: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _since: dict[str, tuple[str, float]] = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_AT_ONCE))
 
     # What a test does.
@@ -108,7 +121,6 @@ class Fleet:
     def set_kernel(self, name: str, kernel: str) -> None:
         """Boot a node with another kernel: nothing is loaded any more."""
         self.loaded.pop(name, None)
-        self._since.pop(name, None)
         self.client.patch(_node(name), {"metadata": {"labels": {READY: None, READY_VERSION: None}}})
         status = {"nodeInfo": _info(kernel), "allocatable": {RESOURCE: None}, "capacity": {RESOURCE: None}}
         self.client.patch(_node(name), {"status": status}, "status")
@@ -144,7 +156,7 @@ class Fleet:
             name
             for name, item in self.nodes().items()
             if item["metadata"]["labels"].get(READY_VERSION) == version
-            and int(item["status"]["allocatable"].get(RESOURCE, "0")) > 0
+            and item["status"]["allocatable"].get(RESOURCE, "0") != "0"
             and not item["spec"].get("unschedulable")
         ]
 
@@ -232,17 +244,11 @@ class Fleet:
         there = labels.get(READY_VERSION, "") if READY in labels else ""
         told = item["status"]["allocatable"].get(RESOURCE, "0") != "0"
         if wanted == there and (told == (bool(there) and there not in self.dead)):
-            self._since.pop(name, None)
-            return None
-        if name in self.slow:
             return None
         kernel = item["status"]["nodeInfo"]["kernelVersion"]
         if wanted and (wanted, kernel) in self.broken:
             return (name, "") if there else None
-        before, since = self._since.get(name, ("", 0.0))
-        if before != wanted or not since:
-            self._since[name] = (wanted, since := time.monotonic())
-        return (name, wanted) if time.monotonic() - since >= self.delay_s else None
+        return name, wanted
 
     @staticmethod
     def _wanted(item: dict[str, Any], module: dict[str, Any] | None) -> str:

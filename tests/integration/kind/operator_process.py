@@ -33,20 +33,12 @@ class OperatorProcess:
     port: int
 
     @property
-    def rss_kib(self) -> int:
-        """How much memory it has now."""
-        return self._status("VmRSS")
-
-    @property
     def peak_kib(self) -> int:
         """How much memory it had at most."""
-        return self._status("VmHWM")
-
-    def _status(self, name: str) -> int:
         for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
+            if line.startswith("VmHWM:"):
                 return int(line.split()[1])
-        raise AssertionError(name)
+        raise AssertionError("VmHWM")
 
     @property
     def cpu_s(self) -> float:

@@ -17,10 +17,10 @@ import pytest
 from fakes.indexes import STRANGER
 
 from integration.kind import fleet as fleets
-from integration.kind.api_proxy import Asked, serve_proxy
+from integration.kind.api_proxy import serve_proxy
 from integration.kind.api_server import serve_api
 from integration.kind.client import Refused, wait_until
-from integration.kind.fleet import NEW_KERNEL, OLD_KERNEL, OPERATOR_NAMESPACE, Fleet, driver_item, signed_index
+from integration.kind.fleet import NEW_KERNEL, OLD_KERNEL, OPERATOR_NAMESPACE, Asked, Fleet, driver_item, signed_index
 from integration.kind.operator_process import OperatorProcess, run_operator
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from integration.kind.api_server import ApiServer
 
 pytestmark = pytest.mark.kind
-_COUNT, _BUDGET = 12, 3
+_COUNT, _BUDGET, _DEVICES = 12, 3, 4
 _OPERATOR = Path(__file__).parents[3] / "operator"
 _DRAIN = {"enabled": True, "timeoutSeconds": 60}
 
@@ -94,7 +94,8 @@ def site(server: _Site) -> Iterator[_Site]:
     with fleet.working():
         yield server
         fleet.broken.clear()
-        fleet.slow.clear()
+        fleet.dead.clear()
+        fleet.devices = _DEVICES
         _remove_all(server)
 
 
@@ -112,8 +113,11 @@ def _remove_all(site: _Site) -> None:
             if found["metadata"]["name"] != "kube-root-ca.crt":
                 client.delete(item)
     for name, node in site.fleet.nodes().items():
+        if node["status"]["nodeInfo"]["kernelVersion"] != OLD_KERNEL:
+            site.fleet.set_kernel(name, OLD_KERNEL)
+        site.fleet.set_ready(name, ready=True)
         marks = {
-            "labels": {fleets.WANTED: None},
+            "labels": {fleets.WANTED: None, "canary": None},
             "annotations": dict.fromkeys(one for one in node["metadata"].get("annotations", {}) if fleets.GROUP in one),
         }
         item = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
@@ -141,6 +145,14 @@ def test_what_is_so_already_is_not_written_and_a_restart_changes_nothing(site: _
         time.sleep(5)
         assert [one for one in site.asked(since) if one.is_write] == []
         assert 'kmod_reconcile_total{result="done"}' in operator.ask("/metrics")[1]
+
+
+def test_a_thousand_devices_are_devices(site: _Site) -> None:
+    site.fleet.devices = 1000
+    with site.operator():
+        site.wait("1.0.0")
+        told = {node["status"]["allocatable"][fleets.RESOURCE] for node in site.fleet.nodes().values()}
+        assert told == {"1k"}, "that is how the server writes it"
 
 
 def test_what_somebody_did_to_our_objects_is_set_right_by_one_write(site: _Site) -> None:
@@ -204,6 +216,42 @@ def test_killed_again_and_again_it_ends_right_and_never_breaks_the_budget(site: 
     nodes = site.fleet.nodes().values()
     assert not any(node["spec"].get("unschedulable") for node in nodes)
     assert site.client.find("v1", "Pod", fleets.NAMESPACE) == []
+
+
+def test_nodes_that_fail_stop_no_others_and_go_on_when_they_are_mended(site: _Site) -> None:
+    fleet = site.fleet
+    bad, down = "node-0001", "node-0002"
+    fleet.set_kernel(bad, NEW_KERNEL)
+    fleet.broken.add(("2.0.0", NEW_KERNEL))
+    with site.operator():
+        site.wait("1.0.0")
+        fleet.set_ready(down, ready=False)
+        site.want("2.0.0", timeoutSeconds=10)
+        others = sorted(set(fleet.nodes()) - {bad, down})
+        wait_until(lambda: sorted(fleet.ready_with("2.0.0")) == others, seconds=120, what="2.0.0 on all others")
+        wait_until(lambda: site.condition("Degraded") == ("True", "StepFailed"), seconds=30)
+        assert site.condition("Ready")[0] == "False"
+        assert fleet.ready_with("1.0.0") == [down], "it was not touched"
+        assert fleet.nodes()[bad]["spec"]["unschedulable"] is True
+        fleet.set_ready(down, ready=True)
+        fleet.broken.clear()
+        site.wait("2.0.0")
+        wait_until(lambda: site.condition("Degraded") == ("False", "NoFailure"), seconds=30)
+
+
+def test_a_version_without_devices_comes_no_further_than_the_canary(site: _Site) -> None:
+    fleet, canary = site.fleet, "node-0003"
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": canary}}
+    site.client.patch(node, {"metadata": {"labels": {"canary": "yes"}}})
+    fleet.dead.add("2.0.0")
+    with site.operator():
+        site.wait("1.0.0")
+        site.want("2.0.0", timeoutSeconds=10, canary={"nodeSelector": {"canary": "yes"}, "soakSeconds": 0})
+        wait_until(lambda: site.condition("Progressing")[1] == "CanaryFailed", seconds=60)
+        assert site.condition("Ready")[0] == "False"
+        assert sorted(fleet.ready_with("1.0.0")) == sorted(set(fleet.nodes()) - {canary})
+        fleet.dead.clear()
+        site.wait("2.0.0")
 
 
 def test_an_api_server_that_fails_a_fifth_of_the_time_is_only_slower(site: _Site) -> None:
