@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -25,7 +26,6 @@ _MIB = 1024**2
 _GROUPS = Path("/sys/fs/cgroup")
 # Joins groups, then becomes the command: what it starts is born inside.
 _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; done; shift; exec "$@"'
-_NUMBERS = itertools.count()
 _MOST_FILES = 2_000_000
 # Looks are half a second apart: ten seconds.
 _COUNTS_EVERY = 20
@@ -72,12 +72,17 @@ class _Folders:
     """Control groups made by hand, of version 1 or 2."""
 
     def __init__(self, files: dict[Path, dict[str, str]], events: dict[str, tuple[Path, str]]) -> None:
-        self._folders = list(files)
+        self._folders: list[Path] = []
         self._events = events
-        for folder, values in files.items():
-            folder.mkdir()
-            for name, value in values.items():
-                (folder / name).write_text(value)
+        try:
+            for folder, values in files.items():
+                folder.mkdir()
+                self._folders.append(folder)
+                for name, value in values.items():
+                    (folder / name).write_text(value)
+        except OSError:
+            self.close()
+            raise
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -92,6 +97,12 @@ class _Folders:
                 folder.rmdir()
             except OSError:  # something in it is still dying; an empty group costs nothing
                 continue
+
+
+def _new_name() -> str:
+    # Our pid is not enough: pids come again, containers that share this tree count their own, and a group whose last
+    # process was still dying when its compile ended stays behind.
+    return f"kmodsmith-{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def _read_event(file: Path, event: str) -> int:
@@ -114,7 +125,7 @@ class _Version1:
         return "control groups (version 1)"
 
     def make(self, limits: Limits) -> ControlGroup:
-        name = f"kmodsmith-{os.getpid()}-{next(_NUMBERS)}"
+        name = _new_name()
         memory, pids = self.memory / name, self.pids / name
         files = {
             memory: {"memory.limit_in_bytes": str(limits.memory_bytes)},
@@ -135,7 +146,7 @@ class _Version2:
         return "control groups (version 2)"
 
     def make(self, limits: Limits) -> ControlGroup:
-        folder = self.parent / f"kmodsmith-{os.getpid()}-{next(_NUMBERS)}"
+        folder = self.parent / _new_name()
         values = {"memory.max": str(limits.memory_bytes), "pids.max": str(limits.processes), "memory.oom.group": "1"}
         events = {"memory": (folder / "memory.events", "oom_kill"), "processes": (folder / "pids.events", "max")}
         return _Folders({folder: values}, events)

@@ -98,6 +98,18 @@ def test_groups_by_hand_join_bound_and_tell(tmp_path: Path) -> None:
     assert str(folder) in group.prefix
 
 
+def test_groups_that_somebody_left_behind_are_in_nobodys_way(tmp_path: Path) -> None:
+    """Of another container with our pid, or of a compile whose last process took its time to die."""
+    grouping = limits_module._Version2(parent=tmp_path)
+    for _ in range(3):
+        grouping.make(_LIMITS)
+    number = os.getpid()
+    assert len(list(tmp_path.iterdir())) == 3
+    for old in range(50):
+        (tmp_path / f"kmodsmith-{number}-{old}").mkdir()
+    assert grouping.make(_LIMITS).prefix
+
+
 def test_groups_that_do_not_work_are_not_taken(
     fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ import random
 import socket
 import struct
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -24,7 +23,8 @@ _BASIC = "Basic " + base64.b64encode(b"user:secret").decode()
 class FaultyProxy(ThreadingHTTPServer):
     """Passes requests on to ``upstream``; ``fault`` is asked before each, and may answer it itself.
 
-    It asks for tokens that expire after ``token_s`` seconds where that is set, as registries in the cloud do.
+    It asks for tokens that expire after ``token_uses`` requests where that is set, as registries in the cloud do after
+    minutes: by a clock, a slow machine's token would be stale before its first use.
     """
 
     daemon_threads = True
@@ -34,8 +34,9 @@ class FaultyProxy(ThreadingHTTPServer):
         self.upstream = upstream
         self.fault: Callable[[_Handler], bool] = lambda _: False
         self.change_answer: Callable[[_Handler, bytes], bytes] = lambda _, content: content
-        self.token_s = 0.0
-        self.tokens: dict[str, float] = {}
+        self.token_uses = 0
+        self.tokens: dict[str, int] = {}
+        self.lock = threading.Lock()
         self.faults = 0
         self.requests: list[str] = []
 
@@ -64,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         if server.fault(self):
             server.faults += 1
             return
-        if server.token_s and not self._has_token():
+        if server.token_uses and not self._has_token():
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             challenge = f'Bearer realm="http://{server.host}/token",service="test"'
             self.answer(401, b"", {"WWW-Authenticate": challenge})
@@ -78,17 +79,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(401, b"")
             return
         token = f"token-{random.getrandbits(64):x}"
-        self.server.tokens[token] = time.monotonic() + self.server.token_s
+        self.server.tokens[token] = self.server.token_uses
         self.answer(200, json.dumps({"token": token}).encode())
 
     def _has_token(self) -> bool:
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        return self.server.tokens.get(token, 0.0) > time.monotonic()
+        with self.server.lock:
+            left = self.server.tokens.get(token, 0)
+            if left:
+                self.server.tokens[token] = left - 1
+        return left > 0
 
     def _pass_on(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}}
-        if self.server.token_s:
+        if self.server.token_uses:
             headers["Authorization"] = _BASIC
         upstream = http.client.HTTPConnection(self.server.upstream, timeout=60)
         with contextlib.closing(upstream):

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from kmod_operator.settings import SettingError, Settings, read_settings
 from kmod_operator.status_server import Answer, make_application, serve_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _RESOURCE = {"KMOD_RESOURCE": "drivers.example.com/ptemplate"}
 
@@ -178,6 +179,13 @@ def test_answers_are_whole_also_beside_many_who_say_nothing(
     assert capsys.readouterr().err == ""
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose name leaves room for a socket's: pytest's own are named for the run, the worker and the test."""
+    with tempfile.TemporaryDirectory(prefix="ks-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def _run(folder: Path, *words: str, without: str = "") -> subprocess.CompletedProcess[str]:
     """Run the program; ``without``: a package that its image does not have."""
     hidden = f"sys.modules[{without!r}] = None" if without else ""
@@ -190,15 +198,15 @@ def _run(folder: Path, *words: str, without: str = "") -> subprocess.CompletedPr
 
 @pytest.mark.buildah  # it starts a process; nothing of buildah
 @pytest.mark.parametrize("words", [("self-test",), ("self-test", "operator")])
-def test_it_tests_itself(tmp_path: Path, words: tuple[str, ...]) -> None:
-    done = _run(tmp_path, *words)
+def test_it_tests_itself(short_folder: Path, words: tuple[str, ...]) -> None:
+    done = _run(short_folder, *words)
     assert (done.returncode, "self-test passed" in done.stderr) == (0, True), done.stderr
 
 
 @pytest.mark.buildah
-def test_a_device_plugins_image_has_nothing_that_verifies_signatures(tmp_path: Path) -> None:
-    done = _run(tmp_path, "self-test", without="cryptography")
+def test_a_device_plugins_image_has_nothing_that_verifies_signatures(short_folder: Path) -> None:
+    done = _run(short_folder, "self-test", without="cryptography")
     assert (done.returncode, "self-test passed" in done.stderr) == (0, True), done.stderr
-    done = _run(tmp_path, "self-test", "operator", without="cryptography")
+    done = _run(short_folder, "self-test", "operator", without="cryptography")
     told = json.loads(done.stderr)["message"]
     assert (done.returncode, told.startswith("this image is not for self-test: it has no cryptography")) == (2, True)

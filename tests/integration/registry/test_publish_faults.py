@@ -56,7 +56,7 @@ class _Site:
     def calm(self) -> None:
         self.proxy.fault = lambda _: False
         self.proxy.change_answer = lambda _, content: content
-        self.proxy.token_s = 0.0
+        self.proxy.token_uses = 0
 
     def tags(self) -> list[str]:
         """Return the final tags as the server itself has them."""
@@ -195,7 +195,7 @@ def test_a_server_that_serves_other_content_is_not_believed(fresh: _Site) -> Non
 
 
 def test_tokens_that_expire_in_between_are_renewed(fresh: _Site) -> None:
-    fresh.proxy.token_s = 0.06
+    fresh.proxy.token_uses = 3
     fresh.proxy.tokens.clear()
     code, results = fresh.run("publish")
     assert (code, {row["status"] for row in results["cells"]}) == (0, {"published"}), results["cells"][0]["why"]
