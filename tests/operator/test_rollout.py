@@ -964,6 +964,16 @@ def test_docs_have_every_reason_in_the_words_of_the_table() -> None:
         assert f"| `{condition}` |" in text
     for state in State:
         assert f"| {state} |" in text
+    for head, table in (("Reason", REASONS), ("Event", EVENTS)):
+        rows = text.partition(f"| {head} |")[2].partition("\n\n")[0]
+        assert re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE) == list(table), "no other row, in the table's order"
+
+
+def test_no_reason_is_in_the_table_that_is_never_given() -> None:
+    folder = Path(__file__).parents[2] / "operator" / "kmod_operator"
+    files = [file for part in ("rollout", "cluster", "index") for file in (folder / part).glob("*.py")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files if file.name != "reasons.py")
+    assert not [reason for reason in (*REASONS, *EVENTS) if f'"{reason}"' not in text]
 
 
 def test_every_reason_that_is_given_is_in_the_table() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.emit.deviceplugin.access import SELINUX_TYPE, Account, make_access
 from builder.emit.deviceplugin.dra import device_class, own_slices_policy
+from builder.emit.probes import make_probes
 from builder.writing import emit_yaml
 
 if TYPE_CHECKING:
@@ -160,8 +161,7 @@ def _container(facts: PluginFacts) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "env": make_environment(facts),
         "ports": [{"name": _PORT_NAME, "containerPort": _PORT}],
-        "livenessProbe": _probe("/healthz") | {"periodSeconds": 20, "failureThreshold": 3},
-        "readinessProbe": _probe("/readyz") | {"periodSeconds": 5},
+        **make_probes(_PORT_NAME, ready_s=5),
         "resources": make_resources(facts),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -171,7 +171,3 @@ def _container(facts: PluginFacts) -> dict[str, Any]:
         },
         "volumeMounts": [{"name": name, "mountPath": path} for name, path, _ in host_folders(facts)],
     }
-
-
-def _probe(path: str) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": _PORT_NAME}, "timeoutSeconds": 5}

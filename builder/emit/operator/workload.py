@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from builder.emit.operator.naming import name_labels, new_object
+from builder.emit.probes import make_probes
 
 if TYPE_CHECKING:
     from builder.config.model import OperatorSettings
@@ -77,8 +78,7 @@ def _container(facts: OperatorFacts) -> dict[str, Any]:
             {"name": "KMOD_LISTEN", "value": str(_PORT)},
         ],
         "ports": [{"name": STATUS_PORT_NAME, "containerPort": _PORT}],
-        "livenessProbe": _probe("/healthz") | {"initialDelaySeconds": 10, "periodSeconds": 20, "failureThreshold": 3},
-        "readinessProbe": _probe("/readyz") | {"periodSeconds": 10},
+        **make_probes(STATUS_PORT_NAME, ready_s=10),
         "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -88,10 +88,6 @@ def _container(facts: OperatorFacts) -> dict[str, Any]:
         },
         "volumeMounts": [{"name": "templates", "mountPath": _FOLDER, "readOnly": True}],
     }
-
-
-def _probe(path: str) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": STATUS_PORT_NAME}, "timeoutSeconds": 5}
 
 
 def make_service(settings: OperatorSettings) -> dict[str, Any]:
