@@ -123,6 +123,12 @@ def emit(session: nox.Session) -> None:
     _builder(session, "emit")
 
 
+@nox.session
+def explain(session: nox.Session) -> None:
+    """Why does a node of a cluster have its driver, or why not? nox -s explain -- NODE."""
+    _builder(session, "explain")
+
+
 @nox.session(name="lint-kmm")
 def lint_kmm(session: nox.Session) -> None:
     """Check YAML for KMM without a cluster: nox -s lint-kmm -- FILE."""

@@ -14,6 +14,7 @@ import pytest
 import pytest_socket
 from fakes.bench import bench, booting  # noqa: F401 - fixtures
 from fakes.components import parts  # noqa: F401 - fixture
+from fakes.operator_program import operator_program  # noqa: F401 - fixture
 from fakes.project import KERNELS, VERSIONS_YAML, make_source
 from fakes.site import site  # noqa: F401 - fixture
 from fakes.tools import FakeTools

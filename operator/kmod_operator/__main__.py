@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from kmod_operator.devices.source import NoSourceError
 from kmod_operator.kubernetes.errors import ApiError, NoApiError
 from kmod_operator.log import log_to_stderr
-from kmod_operator.settings import SettingError, read_operator_settings, read_settings
+from kmod_operator.settings import SettingError, read_explain_settings, read_operator_settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 _LOG = logging.getLogger(__name__)
 _BAD_SETTING = 2
+_SAVED = "a file or folder of objects that somebody saved, JSON or YAML, instead of a cluster"
 _EPILOG = """Settings come from the environment:
   KMOD_RESOURCE      what pods ask for, like drivers.example.com/ptemplate
   KMOD_SOURCE        the class that knows the devices, module:Class
@@ -41,6 +43,9 @@ of the operator:
   KMOD_NAMESPACE     its own namespace
   KMOD_POD           its own name
   KMOD_LISTEN        as above
+of explain, in the operator's pod or elsewhere (without KMOD_TEMPLATES the cluster says what the operator was made for):
+  KMOD_NAMESPACE     the operator's namespace
+  KUBECONFIG         whose cluster, as kubectl takes it
 """
 
 
@@ -54,7 +59,9 @@ def main() -> int:
     parsers = parser.add_subparsers(dest="verb", required=True)
     verbs = {name: parsers.add_parser(name) for name in _VERBS}
     verbs["explain"].add_argument("node")
-    verbs["explain"].add_argument("--driver", default="", help="one object alone")
+    verbs["explain"].add_argument("--driver", default="", metavar="OBJECT", help="one object of the kind alone")
+    verbs["explain"].add_argument("--from", dest="saved", type=Path, metavar="PLACE", help=_SAVED)
+    verbs["explain"].add_argument("--json", action="store_true", help="for programs")
     verbs["self-test"].add_argument("of", nargs="?", choices=["device-plugin", "operator"], default="device-plugin")
     asked = parser.parse_args()
     log_to_stderr()
@@ -93,13 +100,18 @@ def _run_operator(_: argparse.Namespace) -> int:
 
 
 def _explain(asked: argparse.Namespace) -> int:
-    settings = read_operator_settings({"KMOD_POD": "explain", **os.environ})
-    logging.getLogger().setLevel(logging.WARNING)  # it is people who read this
-    from kmod_operator.in_cluster import explain_node  # noqa: PLC0415
+    settings = read_explain_settings(os.environ)
+    logging.getLogger().setLevel(logging.ERROR)  # it is people who read this
+    from kmod_operator.explaining import explain_node  # noqa: PLC0415
+    from kmod_operator.saved.folder import SavedError  # noqa: PLC0415
 
-    code, lines = asyncio.run(explain_node(settings, asked.node, asked.driver))
-    print("\n".join(lines))  # noqa: T201 - it is asked for
-    return code
+    try:
+        found = asyncio.run(explain_node(settings, asked.node, asked.driver, asked.saved))
+    except SavedError as error:
+        _LOG.error("%s", error)
+        return _BAD_SETTING
+    print(json.dumps(found.as_json()) if asked.json else "\n".join(found.lines()))  # noqa: T201 - it is asked for
+    return 0 if found.found else 1
 
 
 def _test_itself(asked: argparse.Namespace) -> int:

@@ -113,23 +113,44 @@ class OperatorSettings:
     port: int = 8080
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExplainSettings:
+    """Settings of who explains.
+
+    Attributes:
+        namespace: the operator's own.
+        templates: file that says what the operator was made for, in its pod; None elsewhere: the cluster has it.
+    """
+
+    namespace: str
+    templates: Path | None = None
+
+
+def read_explain_settings(environment: Mapping[str, str]) -> ExplainSettings:
+    """Return what is said of the operator that is to be explained, in its pod or elsewhere.
+
+    Raises:
+        SettingError: a value cannot be used, or there is no ``KMOD_NAMESPACE``.
+    """
+    known = _known(environment)
+    templates = _folder(known, "KMOD_TEMPLATES", Path("/"), "file") if "KMOD_TEMPLATES" in known else None
+    return ExplainSettings(namespace=_namespace(known), templates=templates)
+
+
 def read_operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
     """Return what variables that begin with ``KMOD_`` say of the operator.
 
     Raises:
         SettingError: a value cannot be used, or is absent.
     """
-    known = {name: value.strip() for name, value in environment.items() if name.startswith("KMOD_") and value.strip()}
+    known = _known(environment)
     for name, what in (
         ("KMOD_TEMPLATES", "the file that says what the operator was made for"),
-        ("KMOD_NAMESPACE", "the operator's own namespace: metadata.namespace of the pod"),
         ("KMOD_POD", "the pod's own name: metadata.name of the pod"),
     ):
         if name not in known:
             raise SettingError(f"{name} is absent; it is {what}")
-    namespace, pod = known["KMOD_NAMESPACE"], known["KMOD_POD"]
-    if not re.fullmatch(_LABEL, namespace, re.ASCII):
-        raise SettingError(f"KMOD_NAMESPACE is {namespace!r:.300}; it is the name of a namespace")
+    namespace, pod = _namespace(known), known["KMOD_POD"]
     if not (_NODE.fullmatch(pod) and len(pod) <= _LONGEST_NODE):
         raise SettingError(f"KMOD_POD is {pod!r:.300}; it is the name of a pod")
     return OperatorSettings(
@@ -146,7 +167,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingError: a value cannot be used, or there is no ``KMOD_RESOURCE``.
     """
-    known = {name: value.strip() for name, value in environment.items() if name.startswith("KMOD_") and value.strip()}
+    known = _known(environment)
     resource = known.get("KMOD_RESOURCE", "")
     if not _RESOURCE.fullmatch(resource):
         raise SettingError(
@@ -175,6 +196,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if len(os.fsencode(socket)) > _LONGEST_SOCKET:
             raise SettingError(f"KMOD_RESOURCE is too long: the kernel takes no socket of the name {socket}")
     return settings
+
+
+def _known(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value.strip() for name, value in environment.items() if name.startswith("KMOD_") and value.strip()}
+
+
+def _namespace(known: Mapping[str, str]) -> str:
+    namespace = known.get("KMOD_NAMESPACE", "")
+    if not namespace:
+        words = "the operator's own namespace: metadata.namespace of the pod"
+        raise SettingError(f"KMOD_NAMESPACE is absent; it is {words}")
+    if not re.fullmatch(_LABEL, namespace, re.ASCII):
+        raise SettingError(f"KMOD_NAMESPACE is {namespace!r:.300}; it is the name of a namespace")
+    return namespace
 
 
 def _check_mode(settings: Settings) -> None:

@@ -909,7 +909,7 @@ def test_equal_worlds_give_equal_decisions() -> None:
 
 
 def _explain(fleet: Fleet, name: str = "n0") -> str:
-    return " ".join(explain(name, fleet.item, TEMPLATES, fleet.world()))
+    return " ".join(explain(name, fleet.item, TEMPLATES, fleet.world()).sentences)
 
 
 def test_a_node_is_explained_whatever_it_lacks() -> None:

@@ -72,6 +72,7 @@ class Indexes:
         fetch: gets an index from a registry: image, and the bytes of a pull secret or None; raises with a sentence.
         guard: stands before what is believed is kept, and raises LostError.
         waits_s: how long the first answer of a registry is waited for.
+        asks_registries: False: what was kept of an index of a registry is all that is known of it.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Indexes:
         guard: Callable[[], None] = lambda: None,
         waits_s: float = _FIRST_ANSWER_S,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        asks_registries: bool = True,
     ) -> None:
         self._client, self._cluster, self._templates = client, cluster, templates
+        self._asks_registries = asks_registries
         self._changed, self._fetch, self._waits_s, self._sleep = changed, fetch, waits_s, sleep
         self._guard = guard
         self._kept: dict[str, _Kept] = {}
@@ -143,6 +146,8 @@ class Indexes:
             kept.end()
             return await self._of_map(kept.config_map)
         if image := str(place.get("image") or ""):
+            if not self._asks_registries:
+                return None, "" if kept.state.index else f"the operator keeps no index (ConfigMap {name_of_last(name)})"
             return await self._of_registry(name, image, str(place.get("pullSecret") or ""), kept)
         kept.end()
         return None, "spec.index names neither a ConfigMap nor an image"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kmod_operator.cluster.indexes import Indexes
 from kmod_operator.cluster.looking import Cluster
 from kmod_operator.cluster.worlds import Worlds
 from kmod_operator.kubernetes.errors import ApiError
+from kmod_operator.rollout.rights import told_rights
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,12 +26,27 @@ _ANSWERS_WITHIN_S = 60.0
 
 
 class Looker:
-    """Makes pictures of a cluster for people."""
+    """Makes pictures of a cluster for people.
 
-    def __init__(self, client: Client, templates: Templates) -> None:
+    Args:
+        client: the API server.
+        templates: what the operator was made for.
+        outside: whether this is not the operator's pod: then no registry is asked, and what the operator may do is what
+            it said itself.
+        now: the time of day; None: that of this machine.
+    """
+
+    def __init__(
+        self, client: Client, templates: Templates, *, outside: bool = False, now: datetime | None = None
+    ) -> None:
         self._cluster = Cluster(client, templates, changed=lambda _: None)
-        self._indexes = Indexes(client, self._cluster, templates, waits_s=_ANSWERS_WITHIN_S)
-        self._worlds = Worlds(client, self._cluster, templates, self._indexes)
+        self._indexes = Indexes(
+            client, self._cluster, templates, waits_s=_ANSWERS_WITHIN_S, asks_registries=not outside
+        )
+        self._worlds = Worlds(
+            client, self._cluster, templates, self._indexes,
+            now=lambda: now or datetime.now(UTC), rights=told_rights if outside else None,
+        )  # fmt: skip
 
     @contextlib.asynccontextmanager
     async def looking(self, within_s: float) -> AsyncIterator[None]:

@@ -187,6 +187,12 @@ class Cluster:
         self._changed("")
 
 
+def kinds_asked(templates: Templates) -> set[str]:
+    """Return which kinds are asked for, ``group/version Kind``."""
+    own = {f"{templates.group}/{templates.version} {templates.kind}", f"{MODULE_API} Module", POOL_KIND, VERSION_KIND}
+    return own | {name for name, _ in _kinds_of(templates)} | {POD_MONITOR_KIND}
+
+
 def _kinds_of(templates: Templates) -> set[tuple[str, str]]:
     """Return kinds of objects that are made, with the namespace they are in."""
     found: set[tuple[str, str]] = set()

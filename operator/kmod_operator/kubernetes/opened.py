@@ -59,7 +59,9 @@ def _told_where() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        where = "a service account's token in the pod" if "KUBECONFIG" not in os.environ else "the file of KUBECONFIG"
+        where = "the file of KUBECONFIG"
+        if "KUBECONFIG" not in os.environ:
+            where = "a service account's token in a pod, or KUBECONFIG elsewhere,"
         words = f"{type(error).__name__}: {error}"
         raise NoApiError(f"where the API server is, is not known; {where} would say it: {words}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kmod_operator.rollout.reasons import REASONS
@@ -15,23 +16,43 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.world import Node, Object, World
 
 
-def explain(name: str, item: Object, templates: Templates, world: World) -> list[str]:
-    """Return sentences about a node and a driver's object: the first says whether it has the driver."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a node has the driver of one object, or has it not.
+
+    Attributes:
+        state: where the node is, a word of ``State``; or why it is nowhere: ``NoNode``, ``InvalidSpec``,
+            ``UnknownDriver``, ``NotSelected``.
+        sentences: the first says whether it has the driver.
+    """
+
+    state: str
+    sentences: tuple[str, ...]
+
+
+def explain(name: str, item: Object, templates: Templates, world: World) -> Explanation:
+    """Explain a node and a driver's object."""
     node = world.nodes.get(name)
     if node is None:
-        return [f"The cluster has no node {name}; it has {len(world.nodes)} others."]
+        return _nowhere("NoNode", f"The cluster has no node {name}; it has {len(world.nodes)} others.")
     try:
         spec = read_spec(item, templates.group)
     except SpecError as error:
-        return [f"{name} gets nothing: {error}."]
+        return _nowhere("InvalidSpec", f"{name} gets nothing: {error}.")
     template = templates.drivers.get(spec.driver)
     if template is None:
-        return [f"{name} gets nothing: this operator was not made for driver {spec.driver}. {_hint('UnknownDriver')}"]
+        words = f"{name} gets nothing: this operator was not made for driver {spec.driver}. {_hint('UnknownDriver')}"
+        return _nowhere("UnknownDriver", words)
     view = look(spec, template, templates, world)
     found = next((one for one in view.states if one.node.name == name), None)
     if found is None:
-        return [_explain_selector(node, view)]
-    return [_begin(found, view), *_reasons(found, view), *_around(found, view)]
+        return _nowhere("NotSelected", _explain_selector(node, view))
+    sentences = (_begin(found, view), *_reasons(found, view), *_around(found, view))
+    return Explanation(state=str(found.state), sentences=sentences)
+
+
+def _nowhere(state: str, sentence: str) -> Explanation:
+    return Explanation(state=state, sentences=(sentence,))
 
 
 def _hint(reason: str) -> str:

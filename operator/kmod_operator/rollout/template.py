@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.world import Object
 
 FORMAT = 1
+CONFIG_MAP, KEY = "operator-templates", "templates.json"
+"""Where it is in the cluster, in the operator's namespace."""
 LARGEST_BYTES = 4 * 1024 * 1024
 _DEEPEST = 64
 _MOST = 256

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fakes.operator_facts import OPERATOR_DIGEST, operator_facts, operator_settings
+from kmod_operator.rollout import template
 
 from builder.emit.operator.workload import (
+    TEMPLATES_KEY,
+    TEMPLATES_NAME,
     make_budget,
     make_deployment,
     make_network_policy,
@@ -90,3 +93,8 @@ def test_its_priority_is_below_the_cluster_s_own() -> None:
         make_deployment(operator_facts(), "{}")["spec"]["template"]["spec"]["priorityClassName"]
         == found["metadata"]["name"]
     )
+
+
+def test_who_explains_from_elsewhere_finds_the_templates() -> None:
+    """The operator is another distribution, and has the names again."""
+    assert (template.CONFIG_MAP, template.KEY) == (TEMPLATES_NAME, TEMPLATES_KEY)

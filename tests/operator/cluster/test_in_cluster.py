@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_socket
-from fakes.kube_server import GROUP, FakeServer
+from fakes.kube_server import GROUP
 from fakes.logs import logging_as_it_was
-from kmod_operator import in_cluster
 from kmod_operator.__main__ import main
-from kmod_operator.cluster.looker import Looker
-from kmod_operator.in_cluster import explain_node, try_in_cluster
+from kmod_operator.in_cluster import try_in_cluster
 from kmod_operator.settings import OperatorSettings, SettingError, read_operator_settings
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from kmod_operator.cluster.client import Client
 
 _GOOD = {"KMOD_TEMPLATES": "/etc/t.json", "KMOD_NAMESPACE": "kmod-operator", "KMOD_POD": "operator-0"}
 _MODULE = {
@@ -103,53 +94,6 @@ def test_without_a_server_it_ends_with_a_sentence(
 def test_a_node_belongs_to_explain(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         _main(monkeypatch, *words)
-
-
-def _explain(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
-    @contextlib.asynccontextmanager
-    async def opened(_: str) -> AsyncIterator[Client]:
-        yield server.client
-
-    monkeypatch.setattr(in_cluster, "open_client", opened)
-    file = tmp_path / "t.json"
-    file.write_text(json.dumps(_TEMPLATES))
-    settings = OperatorSettings(templates=file, namespace="o", pod="explain")
-    return asyncio.run(asyncio.wait_for(explain_node(settings, *words), 20))
-
-
-def test_a_node_is_explained_for_each_object_or_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = FakeServer()
-    assert _explain(server, tmp_path, monkeypatch, "a") == (
-        1, ["The cluster has no KernelDriver: nothing asks for a driver."],
-    )  # fmt: skip
-    server.put("/api/v1/nodes/a", {"metadata": {"name": "a", "labels": {}}})
-    for name in ("one", "two"):
-        spec = {"driver": {"name": "p", "version": "1"}, "index": {"configMap": "i"}}
-        server.put(f"/apis/{GROUP}/v1alpha1/kerneldrivers/{name}", {"metadata": {"name": name}, "spec": spec})
-    code, lines = _explain(server, tmp_path, monkeypatch, "a")
-    assert (code, [line for line in lines if line.endswith(":")]) == (0, ["one:", "two:"])
-    assert "a is not selected: it lacks the label x=y" in lines[1]
-    code, lines = _explain(server, tmp_path, monkeypatch, "a", "two")
-    assert (code, len(lines)) == (0, 1)
-    assert _explain(server, tmp_path, monkeypatch, "a", "three")[0] == 1
-    assert [path for method, path in server.writes() if "selfsubjectaccessreviews" not in path] == []
-
-
-def test_an_object_that_goes_while_it_is_explained_is_explained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = FakeServer()
-    server.put("/api/v1/nodes/a", {"metadata": {"name": "a", "labels": {}}})
-    spec = {"driver": {"name": "p", "version": "1"}, "index": {"configMap": "i"}}
-    server.put(f"/apis/{GROUP}/v1alpha1/kerneldrivers/one", {"metadata": {"name": "one"}, "spec": spec})
-    real = Looker.world
-
-    async def world(looker: Looker, item: Any, node: str) -> Any:
-        monkeypatch.setattr(looker, "items", dict)
-        return await real(looker, item, node)
-
-    monkeypatch.setattr(Looker, "world", world)
-    assert _explain(server, tmp_path, monkeypatch, "a")[0] == 0
 
 
 def test_the_parts_begin_and_end_without_a_server() -> None:
