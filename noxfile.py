@@ -70,6 +70,12 @@ def boot(session: nox.Session) -> None:
 
 
 @nox.session
+def init(session: nox.Session) -> None:
+    """Put your driver into versions.yaml: nox -s init -- --vendor 'My Company' --source ../driver."""
+    _builder(session, "init")
+
+
+@nox.session
 def plan(session: nox.Session) -> None:
     """Show what would be built, and why."""
     _builder(session, "plan")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from builder.config.components import check_components, check_operator
+from builder.config.license_names import is_license_name
 from builder.config.model import Config, Driver, Group, is_label_value
 from builder.config.tag_rules import image_names
 from builder.config.translate import translate, unknown
@@ -227,10 +227,6 @@ def _check_files(drivers: Mapping[int, Driver], document: YamlFile, allowed: Seq
 _ABSENT = f"cannot be opened: {os.strerror(errno.ENOENT)}"
 
 
-# What files with licences are called: certification wants one, and vendors do not agree on a name.
-_OF_LICENSE = re.compile(r"(?i)licen[cs]e|copying|^gpl|^eula|copyright")
-
-
 def _check_licenses(driver: Driver, document: YamlFile, path: tuple[str | int, ...]) -> Iterator[Mistake]:
     """The default is a name that nobody wrote: of a file that is not there, the key has to be named."""
     is_default = "licenses" not in driver.model_fields_set
@@ -239,7 +235,7 @@ def _check_licenses(driver: Driver, document: YamlFile, path: tuple[str | int, .
         if not (is_default and problem and problem.endswith(_ABSENT)):
             yield from _check_source_file(driver, name, document, (*path, "licenses", index))
             continue
-        found = [file for file in _list_files(driver.source_dir) if _OF_LICENSE.search(file)]
+        found = [file for file in _list_files(driver.source_dir) if is_license_name(file)]
         meant = f"licenses: [{', '.join(found[:3])}]" if found else "licenses: [COPYING]"
         sentence = f"'licenses' is not given, and there is no file {name} in {driver.source}, which is its default"
         advice = "name what is there" if found else "name the files with the driver's licence, which images must hold"

@@ -33,6 +33,7 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
+    "init": Verb(summary="put your driver into versions.yaml, in the place of the sample"),
     "doctor": Verb(summary="is this machine ready?  --install makes it so"),
     "discover": Verb(summary="ask the kernel sources which kernels there are, write versions.lock.yaml"),
     "matrix": Verb(summary="which releases run which kernels, and what is known of each"),

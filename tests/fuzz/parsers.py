@@ -16,7 +16,7 @@ import shlex
 import sqlite3
 import struct
 import tarfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,7 @@ from builder.boot.verdict import Ending, judge_boot
 from builder.components.wheel_lock import read_wheel_lock
 from builder.components.wheels import Wheel, unpack_wheels
 from builder.config.load import load_config
-from builder.config.model import AllowedMessage, BootTest
+from builder.config.model import AllowedMessage, BootTest, Driver
 from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.config.tag_rules import check_tag_rule, image_names
 from builder.config.yamlfile import read_documents
@@ -90,6 +90,10 @@ from builder.image.layer import read_layer_files
 from builder.image.leaks import find_leaks
 from builder.image.manifests import OCI_MANIFEST, make_artifact, make_index, parse_artifact, parse_index, referrer_of
 from builder.image.overlay import ImageFile
+from builder.init.draft import emit_config
+from builder.init.guess import draft_driver
+from builder.init.known import Wish
+from builder.init.look import SourceLook
 from builder.kernel import Arch, parse_kernel_version
 from builder.kmod.kernel_facts import evaluate_vermagic
 from builder.kmod.kernel_object import read_kernel_object
@@ -628,6 +632,48 @@ def _run_dkms(data: bytes, folder: Path) -> None:
     for raw in (KERNEL, _X86):
         recipe.excludes(parse_kernel_version(raw))
     assert recipe.command is not None
+
+
+_MAKEFILE = b"""ifneq ($(KERNELRELEASE),)
+obj-m := drv.o $(MORE) sub/
+drv-objs := a.o \\
+  b.o
+obj-$(CONFIG_DRV) += other.o
+else
+export MORE ?= x.o
+KDIR ?= /lib/modules/$(shell uname -r)/build
+modules clean:
+\t$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_DRV=m $@
+endif
+"""
+_C_SOURCE = b"""// SPDX-License-Identifier: GPL-2.0-only
+#define VERSION "1." __stringify(MINOR)
+#define MINOR 2 /* x */
+static int __init drv_init(void) { if (!card) { return -ENODEV; } return 0; }
+static const struct pci_device_id ids[] = { { PCI_DEVICE(0x1234, MINOR) }, {} };
+MODULE_DEVICE_TABLE(pci, ids);
+MODULE_FIRMWARE("a/b.bin"); MODULE_VERSION(VERSION); MODULE_LICENSE("GPL"); MODULE_DESCRIPTION("A \\"card\\"" " more");
+"""
+
+
+def _draft_of(name: str, text: str) -> None:
+    """What was read is written, and read again, as it will stand in versions.yaml."""
+    is_c = name.endswith(".c")
+    look = SourceLook(
+        folder_name="drv-1.0", names=("drv.c", name), makefiles={} if is_c else {name: text},
+        c_files={name: text} if is_c else {}, words={}, built={},
+    )  # fmt: skip
+    draft = draft_driver(look, Wish(vendor="V"))
+    (driver,) = yaml.safe_load(emit_config(replace(draft, source="drv")))["drivers"]
+    Driver.model_validate({key: tuple(item) if isinstance(item, list) else item for key, item in driver.items()})
+
+
+def _run_makefile(data: bytes, _folder: Path) -> None:
+    _draft_of("Makefile", data.decode(errors="replace"))
+
+
+def _run_c_source(data: bytes, _folder: Path) -> None:
+    _draft_of("drv.c", data.decode(errors="replace"))
 
 
 _KMM = [
@@ -1556,6 +1602,8 @@ PARSERS: tuple[Parser, ...] = (
         make=_bytes,
         run=_run_git_delta,
     ),
+    Parser(name="makefile", samples=lambda: [_MAKEFILE], make=_lines, run=_run_makefile),
+    Parser(name="c-source", samples=lambda: [_C_SOURCE], make=_lines, run=_run_c_source),
     Parser(name="dkms-conf", samples=lambda: [_DKMS], make=_lines, run=_run_dkms),
     Parser(name="kernel-module", samples=_modules, make=_bytes, run=lambda data, _: read_kernel_object(data, "a.ko")),
     Parser(name="module-packing", samples=_packed_modules, make=_bytes, run=_run_packing),

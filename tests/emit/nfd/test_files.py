@@ -201,12 +201,9 @@ def test_the_samples_table_becomes_a_rule_for_the_device_that_its_boot_test_gets
     """From the table in C to the label: what NFD looks for is what the guest of the sample's boot test has."""
     ids = re.findall(r"PCI_DEVICE\(0x(\w+), 0x(\w+)\)", (_ROOT / "kernel-module" / "ptemplate_edu.c").read_text())
     ((vendor, device),) = ids
-    (sample,) = (
-        item
-        for item in load_config(_ROOT / "versions.yaml", today=date(2026, 1, 1)).drivers
-        if item.name == "ptemplate"
-    )
-    assert [DEVICES[name].id for name in sample.boot.devices] == [f"{vendor}:{device}"]
+    drivers = load_config(_ROOT / "versions.yaml", today=date(2026, 1, 1)).drivers
+    for sample in [item for item in drivers if item.name == "ptemplate"]:  # which a fork has replaced
+        assert [DEVICES[name].id for name in sample.boot.devices] == [f"{vendor}:{device}"]
     alias = f"pci:v0000{vendor.upper()}d0000{device.upper()}sv*sd*bc*sc*i*"
     (found,) = _rule(alias)["spec"]["rules"][0]["matchAny"]
     (feature,) = found["matchFeatures"]
