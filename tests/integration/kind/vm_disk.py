@@ -26,6 +26,7 @@ _ENGINE = "var/lib/containerd"
 _OWN = {
     "agent": "usr/local/bin/vm-agent",
     "agent.service": "etc/systemd/system/vm-agent.service",
+    "crun-here": "usr/local/bin/crun-here",
     "emulated.conf": "etc/systemd/system.conf.d/emulated.conf",
 }
 # Images of a control plane go, with all names that they have: an engine looks at each of its images when it starts. Layers of
@@ -88,7 +89,8 @@ def _adapt(root: Path) -> None:
     for name, place in _OWN.items():
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(_FILES / name, root / place)
-    (root / "usr/local/bin/vm-agent").chmod(0o755)
+    for name in ("agent", "crun-here"):
+        (root / _OWN[name]).chmod(0o755)
     link = root / _WANTED
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to("../vm-agent.service")
@@ -96,11 +98,11 @@ def _adapt(root: Path) -> None:
     base = root / "etc/containerd/cri-base.json"
     spec = json.loads(base.read_text())
     del spec["hooks"]
-    # Debian's crun takes no other, and containerd of today writes a newer one; what it does not know of it, it passes over.
-    spec["ociVersion"] = "1.0.2"
     base.write_text(json.dumps(spec))
     settings = root / "etc/containerd/config.toml"
     text = settings.read_text()
     assert "SystemdCgroup = true" in text
     # runc begins itself anew several times for each step of a container's life, which takes an emulated processor seconds.
-    settings.write_text(text.replace("SystemdCgroup = true", 'SystemdCgroup = false\n    BinaryName = "/usr/bin/crun"'))
+    settings.write_text(
+        text.replace("SystemdCgroup = true", 'SystemdCgroup = false\n    BinaryName = "/usr/local/bin/crun-here"')
+    )
