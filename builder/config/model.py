@@ -487,7 +487,7 @@ class KmmModule(_Model):
     selector: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = {"node-role.kubernetes.io/worker": ""}
     """Labels of the nodes that get the module; all must fit."""
     tolerations: tuple[Toleration, ...] = ()
-    """Taints that those nodes may have."""
+    """Taints that those nodes may have, besides cordons and pressure, for which no driver goes."""
     in_tree_modules_to_remove: tuple[ModuleName, ...] = ()
     """Modules of the kernel itself that are unloaded before."""
     pull_secret: Name | None = None

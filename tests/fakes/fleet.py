@@ -185,11 +185,17 @@ class Fleet:
             if node.ready is not Known.YES:
                 continue
             mapped, label = mappings.get(node.kernel), node.labels.get(NAMES.wanted_version)
-            if self.module is None or not mapped or label is None:
+            if self.module is None or not mapped or label is None or (node.unschedulable and not self._tolerated):
                 self.loaded.pop(name, None)
             elif label == version:
                 self.loaded[name] = mapped if (version, node.kernel) not in self.broken else ""
             self._tell(name)
+
+    @property
+    def _tolerated(self) -> bool:
+        """Whether KMM's Module may be on nodes that are cordoned: from others KMM takes it, and brings none to them."""
+        found = {one.get("key") for one in self.module["spec"].get("tolerations", ())}
+        return "node.kubernetes.io/unschedulable" in found
 
     def _tell(self, name: str) -> None:
         """Write on a node what is loaded there."""

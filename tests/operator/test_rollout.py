@@ -693,10 +693,28 @@ def test_tolerations_and_labels_are_those_of_the_object() -> None:
     fleet.label("n0", gpu="yes")
     objects = {item["kind"]: item for item in fleet.decide().apply}
     assert objects["Module"]["spec"]["selector"] == {"gpu": "yes"}
-    assert objects["Module"]["spec"]["tolerations"] == tolerations
+    *always, said = objects["Module"]["spec"]["tolerations"]
+    assert said == tolerations[0]
+    assert all(one["key"].startswith("node.kubernetes.io/") for one in always)
     assert objects["DaemonSet"]["spec"]["template"]["spec"]["tolerations"] == tolerations
     fleet.settle()
     assert _has(fleet, "1.0.0") == ["n0"]
+
+
+def test_a_cordoned_node_keeps_its_driver_and_gets_the_next() -> None:
+    """A cordon is a taint, and from a node with one that the Module does not tolerate KMM takes the driver."""
+    fleet = _installed(2, rollout={"maxUnavailable": 1})
+    fleet.change("n0", unschedulable=True)
+    fleet.settle()
+    assert _has(fleet, "1.0.0") == ["n0", "n1"]
+    want(fleet, "1.1.0")
+    fleet.settle()
+    assert _has(fleet, "1.1.0") == ["n0"], "people drained it; the other one waits for them"
+    assert fleet.nodes["n0"].unschedulable
+    module = fleet.module
+    module["spec"]["tolerations"] = [one for one in module["spec"]["tolerations"] if "unsched" not in one["key"]]
+    fleet.kmm()
+    assert _has(fleet, "1.1.0") == [], "or the test could not fail"
 
 
 def test_a_monitor_is_made_where_it_is_wanted_and_can_be() -> None:

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 _API = "kmm.sigs.x-k8s.io"
 _DOCKERFILE_KEY = "dockerfile"  # KMM looks for no other
 FORMAT_VERSION = 1
+_PASSING = ("unschedulable", "disk-pressure", "memory-pressure", "pid-pressure")
+TOLERATIONS = tuple(
+    {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": "NoSchedule"} for name in _PASSING
+)
+"""What a node may have that keeps its driver.
+
+KMM unloads a driver from a node with a taint that is not tolerated (internal/node/node.go, IsNodeSchedulable), and to
+cordon a node is to taint it: the driver went while pods still used its devices, and no cordoned node got a new one. Of
+pressures KMM itself says so since January 2026.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +141,8 @@ def make_module(facts: KmmFacts, version: KmmVersion, flavour: Flavour) -> dict[
     }
     if facts.plugin:
         spec["devicePlugin"] = make_kmm_plugin(facts.plugin, version)
-    if settings.tolerations:
-        spec["tolerations"] = [item.model_dump(exclude_defaults=True) for item in settings.tolerations]
+    said = [item.model_dump(exclude_defaults=True) for item in settings.tolerations]
+    spec["tolerations"] = [*TOLERATIONS, *(item for item in said if item not in TOLERATIONS)]
     if settings.pull_secret:
         spec["imageRepoSecret"] = {"name": settings.pull_secret}
     return _object(f"{_API}/v1beta1", "Module", facts.driver.name, facts.namespace) | {"spec": spec}

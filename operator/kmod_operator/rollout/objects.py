@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 # Of a Module's loader, what is decided here and not in the template.
 _OWN = frozenset({"version", "kernelMappings"})
+# From a node with a taint that its Module does not tolerate KMM takes a driver at once, and brings none to it. Cordons
+# are taints, people's and our own, and under one a node is drained and gets its new version.
+_PASSING = ("unschedulable", "disk-pressure", "memory-pressure", "pid-pressure")
+_TOLERATIONS = [
+    {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": "NoSchedule"} for name in _PASSING
+]
 POD_MONITOR_KIND = "monitoring.coreos.com/v1 PodMonitor"
 
 
@@ -91,8 +97,8 @@ def make_module(
     container["kernelMappings"] = [{"literal": kernel, "containerImage": image} for kernel, image in mappings.all]
     if spec.selector:
         module["spec"]["selector"] = dict(spec.selector)
-    if spec.tolerations:
-        module["spec"]["tolerations"] = [dict(one) for one in spec.tolerations]
+    said = spec.tolerations or module["spec"].get("tolerations", ())
+    module["spec"]["tolerations"] = [*_TOLERATIONS, *(dict(one) for one in said if one not in _TOLERATIONS)]
     return module
 
 

@@ -234,6 +234,7 @@ class Fleet:
             status = item["status"]
             self._seen[name] = {
                 "metadata": {"labels": item["metadata"]["labels"]},
+                "spec": {"unschedulable": item["spec"].get("unschedulable", False)},
                 "status": {"allocatable": status.get("allocatable", {}), "nodeInfo": status["nodeInfo"]},
             }
 
@@ -257,6 +258,9 @@ class Fleet:
         labels, kernel = item["metadata"]["labels"], item["status"]["nodeInfo"]["kernelVersion"]
         if not module["spec"]["selector"].items() <= labels.items():
             return ""
+        keys = {one.get("key") for one in module["spec"].get("tolerations", ())}
+        if item["spec"]["unschedulable"] and "node.kubernetes.io/unschedulable" not in keys:
+            return ""  # IsNodeSchedulable of internal/node/node.go: a cordon is a taint
         container = module["spec"]["moduleLoader"]["container"]
         if not any(_fits(mapping, kernel) for mapping in container.get("kernelMappings", ())):
             return ""
