@@ -51,9 +51,8 @@ class Vendor:
             certificate: of who signs, with the key beside it; nothing: nobody does.
             ordered: whether nodes are upgraded by their labels.
         """
-        project = self._project(name, kernels, version, certificate, ordered=ordered)
-        inside = dataclasses.replace(self.machine, prefix=())
-        inside = inside.with_environment({"SSL_CERT_FILE": str(self.registry.authority_file)})
+        project = self.make_project(name, kernels, version, certificate, ordered=ordered)
+        inside = self.inside
         for machine, verb in ((self.machine, "build"), (inside, "publish")):
             code, results = machine.tell(project, verb)
             assert code == 0, results
@@ -62,9 +61,16 @@ class Vendor:
         assert done.returncode == 0, done.stderr
         return output / "ptemplate"
 
-    def _project(
+    @property
+    def inside(self) -> Machine:
+        """The machine in the cluster's network: it reaches the registry, and not Debian's archive."""
+        inside = dataclasses.replace(self.machine, prefix=())
+        return inside.with_environment({"SSL_CERT_FILE": str(self.registry.authority_file)})
+
+    def make_project(
         self, name: str, kernels: Sequence[str], version: str, certificate: Path | None, *, ordered: bool
     ) -> Path:
+        """Return the folder of a project with the sample driver, for kernels of nodes."""
         folder = self.folder / f"{name}-{version}"
         folder.mkdir()
         project = copy_project(folder)

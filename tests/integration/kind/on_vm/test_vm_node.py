@@ -3,119 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builder.plan.project import open_project
-from builder.signing.certificates import read_certificate
 from integration.buildah.test_sign import make_certificate
-from integration.conftest import copy_project
 from integration.kind.client import wait_until
-from integration.kind.cluster import failure_dir
-from integration.kind.kmm_operator import WORKER, fill_authorities
-from integration.kind.make import make, say
-from integration.kind.node_image import make_node_image
-from integration.kind.recipe import CLUSTER
-from integration.kind.registry_in_cluster import Registry, trust_files
+from integration.kind.kmm_operator import fill_authorities
+from integration.kind.make import say
+from integration.kind.on_vm.asking import PATIENCE_S, say_in_pod
 from integration.kind.rollout import KMM_API, apply_texts, loaded_on, set_label, worker_log, worker_pods
-from integration.kind.vm_disk import make_disk
 from integration.kind.vm_driver import NODE_LABEL, Vendor
-from integration.kind.vm_kernel import NodeKernel, prepare_kernels
-from integration.kind.vm_node import NODE, VmError, VmNode, choose_accelerator, in_cluster, node_files, plugged
+from integration.kind.vm_node import NODE, VmNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from integration.conftest import Machine
-    from integration.kind.client import Client
-    from integration.kind.cluster import Cluster
+    from integration.kind.vm_kernel import NodeKernel
 
 pytestmark = pytest.mark.kind
-_PATIENCE_S = 900.0  # a guest in software emulation on a busy machine
-
-
-@pytest.fixture(scope="session")
-def here(cluster: Cluster) -> Cluster:
-    """The cluster that was made here: a node of somebody else's is not ours to start."""
-    if cluster.world is None:
-        pytest.skip("virtual machines join clusters that are made here only")
-    return cluster
-
-
-@pytest.fixture(scope="module")
-def project(machine: Machine, lock_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = copy_project(tmp_path_factory.mktemp("kernels"))
-    (folder / "versions.lock.yaml").write_text(lock_text)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def kernels(machine: Machine, project: Path) -> list[NodeKernel]:
-    """Two kernels of the lock, the one that a node begins with and the next."""
-    fetch = [*machine.prefix, sys.executable, "-m", "integration.kind.vm_kernel", str(project)]
-    subprocess.run(fetch, check=True)
-    return prepare_kernels(project)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the vendor's own signer, which nodes trust; its key is beside it."""
-    return make_certificate(tmp_path_factory.mktemp("signer"), "vendor")[1]
-
-
-@pytest.fixture(scope="module")
-def vendor(machine: Machine, lock_text: str, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Vendor:
-    return Vendor(folder=tmp_path_factory.mktemp("vendor"), machine=machine, lock_text=lock_text, registry=registry)
-
-
-@pytest.fixture(scope="module")
-def node(
-    request: pytest.FixtureRequest, here: Cluster, operator: Cluster, kernels: list[NodeKernel], project: Path, registry: Registry, certificate: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[VmNode]:  # fmt: skip
-    """A node with the first kernel, in a cluster with KMM; its kernel trusts the vendor."""
-    assert here.world is not None
-    base = make_disk(here.world, make_node_image(here.world, make(CLUSTER)), [WORKER])
-    folder = tmp_path_factory.mktemp("vm")
-    disk = folder / "disk.img"
-    subprocess.run(["cp", "--sparse=always", str(base), str(disk)], check=True)
-    trust = trust_files(registry.host, registry.authority_file)
-    with plugged(here) as (address, gateway):
-        found = VmNode(
-            cluster=here,
-            folder=folder,
-            disk=disk,
-            kernel=kernels[0],
-            certificates=[read_certificate(certificate)],
-            files=node_files(here, address, gateway) | {f"node/{path}": data for path, data in trust.items()},
-            pull_secret=registry.pull_secret,
-            accelerator=choose_accelerator(open_project(project).cache_dir / "boot" / "acceleration.json"),
-        )
-        begun = time.monotonic()
-        try:
-            with in_cluster(found):
-                found.wait_for_ready()
-                say(f"a virtual machine was ready after {time.monotonic() - begun:.0f} s ({found.accelerator})")
-                yield found
-                say(f"the virtual machine took {found.peak_mib} MiB; its disk {disk.stat().st_blocks // 2048} MiB")
-                if request.session.testsfailed:
-                    found.describe(failure_dir())
-        except VmError:
-            found.describe(failure_dir())
-            raise
 
 
 def test_it_joins_with_its_kernel_secure_boot_and_lockdown(node: VmNode, kernels: list[NodeKernel]) -> None:
     info = node.cluster.client.get("v1", "Node", NODE)["status"]["nodeInfo"]
     assert info["kernelVersion"] == kernels[0].name
     assert "Secure boot enabled" in node.ask("dmesg")
-    said = _say_in_pod(node, "lockdown", "cat /host/sys/kernel/security/lockdown; uname -r")
+    said = say_in_pod(node, "lockdown", "cat /host/sys/kernel/security/lockdown; uname -r")
     assert said == f"none [integrity] confidentiality\n{kernels[0].name}\n"
 
 
@@ -124,7 +39,7 @@ def test_pods_on_it_reach_the_api_by_its_name(node: VmNode) -> None:
     script = (
         "until (exec 3<>/dev/tcp/kubernetes.default.svc.cluster.local/443); do sleep 1; done 2>/dev/null; echo reached"
     )
-    assert _say_in_pod(node, "reaches", script) == "reached\n"
+    assert say_in_pod(node, "reaches", script) == "reached\n"
 
 
 def test_the_published_module_is_loaded_by_kmm_and_passes_its_smoke_test(
@@ -139,7 +54,7 @@ def test_the_published_module_is_loaded_by_kmm_and_passes_its_smoke_test(
         assert loaded["config"]["containerImage"] == images[kernels[0].name]
         assert loaded["config"]["kernelVersion"] == kernels[0].name
         test = (vendor.folder / "drv-1.0.0" / "project" / "kernel-module" / "smoke-test.sh").read_text()
-        said = _say_in_pod(
+        said = say_in_pod(
             node, "smokes", f"ls -d /sys/module/ptemplate_*; cat /sys/module/ptemplate_char/taint\n{test}"
         )
         # Not of the kernel's own build, and signed by somebody whom it trusts: without that there were an E.
@@ -163,7 +78,7 @@ def test_what_the_vendor_did_not_sign_is_refused_by_the_kernel_and_kmm_says_so(
     files = vendor.release(who, [kernels[0].name], certificate=certificate)
     with applied(node, files, who):
         wait_until(
-            lambda: words in worker_log(node.cluster.client, who), seconds=_PATIENCE_S, what="the worker's complaint"
+            lambda: words in worker_log(node.cluster.client, who), seconds=PATIENCE_S, what="the worker's complaint"
         )
         assert kernel_words in node.ask("dmesg")
         assert not _status(node, who)
@@ -193,13 +108,13 @@ def test_an_ordered_upgrade_swaps_the_module(
             set_label(client, NODE, label, "2.0.0")
             wait_until(
                 lambda: _images(node, "ordered") == [new_images[kernels[0].name]],
-                seconds=_PATIENCE_S,
+                seconds=PATIENCE_S,
                 what="the module of the new version",
             )
             assert node.ask("cat /sys/module/ptemplate_char/version").strip() == "2.0.0"
             assert _times_loaded(node) == before + 1
             wait_until(
-                lambda: _is_labelled(node, "ordered"), seconds=_PATIENCE_S, what="the label of a node that is ready"
+                lambda: _is_labelled(node, "ordered"), seconds=PATIENCE_S, what="the label of a node that is ready"
             )
         finally:
             set_label(client, NODE, label, None)
@@ -211,13 +126,61 @@ def test_a_kubelet_killed_in_the_middle_of_a_load_has_it_loaded_once(
     namespace = "killed-kubelet"
     files = vendor.release(namespace, [kernels[0].name], certificate=certificate)
     with applied(node, files, namespace):
-        wait_until(lambda: worker_pods(node.cluster.client, namespace), seconds=_PATIENCE_S, what="a worker pod")
+        wait_until(lambda: worker_pods(node.cluster.client, namespace), seconds=PATIENCE_S, what="a worker pod")
         before = _times_loaded(node)
         node.ask("kill -9 $(pidof kubelet)")
         wait_for_module(node, namespace)
         assert _is_there(node)
         assert _times_loaded(node) == before + 1
         assert len(_status(node, namespace)) == 1
+
+
+def test_power_taken_in_the_middle_of_a_load_is_a_load_after_it(
+    node: VmNode, vendor: Vendor, kernels: list[NodeKernel], certificate: Path
+) -> None:
+    namespace = "power"
+    files = vendor.release(namespace, [kernels[0].name], certificate=certificate)
+    with applied(node, files, namespace):
+        wait_until(lambda: worker_pods(node.cluster.client, namespace), seconds=PATIENCE_S, what="a worker pod")
+        over = _boot_id(node)
+        node.switch_off()
+        begun = time.monotonic()
+        node.start()
+        node.wait_for_ready(after=over)
+        say(f"ready again after its power was taken: {time.monotonic() - begun:.0f} s")
+        wait_for_module(node, namespace)
+        say(f"and loaded: {time.monotonic() - begun:.0f} s")
+        assert _is_there(node)
+        assert _times_loaded(node) == 1, "in this boot"
+        assert len(_status(node, namespace)) == 1
+
+
+def test_a_node_that_boots_the_next_kernel_finds_its_image_there(
+    node: VmNode, vendor: Vendor, kernels: list[NodeKernel], certificate: Path
+) -> None:
+    """What an update of the cluster does to a node: the image was published and mapped before."""
+    namespace = "update"
+    files = vendor.release(namespace, [kernel.name for kernel in kernels], certificate=certificate)
+    with applied(node, files, namespace) as images:
+        assert len(set(images.values())) == len(kernels) == 2
+        assert wait_for_module(node, namespace)["config"]["containerImage"] == images[kernels[0].name]
+        over = _boot_id(node)
+        node.ask("systemctl --no-block poweroff")
+        node.wait_for_end()
+        node.kernel = kernels[1]
+        begun = time.monotonic()
+        node.start()
+        node.wait_for_ready(after=over)
+        wait_until(
+            lambda: _images(node, namespace) == [images[kernels[1].name]],
+            seconds=PATIENCE_S,
+            what="the module of the next kernel",
+        )
+        wait_until(lambda: _is_labelled(node, namespace), seconds=PATIENCE_S, what="the label of a node that is ready")
+        say(f"from power to the module of the next kernel: {time.monotonic() - begun:.0f} s")
+        assert node.ask("uname -r").strip() == kernels[1].name
+        assert _is_there(node)
+        assert _times_loaded(node) == 1
 
 
 # What the tests above ask for.
@@ -254,16 +217,16 @@ def apply(node: VmNode, files: Path) -> dict[str, str]:
 
 def wait_for_module(node: VmNode, namespace: str) -> dict[str, Any]:
     """Wait until KMM calls a module loaded, and the node ready for it; returns what it says of it."""
-    wait_until(lambda: _status(node, namespace), seconds=_PATIENCE_S, what="a loaded module")
-    wait_until(lambda: _is_labelled(node, namespace), seconds=_PATIENCE_S, what="the label of a node that is ready")
+    wait_until(lambda: _status(node, namespace), seconds=PATIENCE_S, what="a loaded module")
+    wait_until(lambda: _is_labelled(node, namespace), seconds=PATIENCE_S, what="the label of a node that is ready")
     (status,) = _status(node, namespace)
     return status
 
 
 def wait_for_none(node: VmNode, namespace: str) -> None:
     """Wait until KMM has unloaded a module."""
-    wait_until(lambda: not _status(node, namespace), seconds=_PATIENCE_S, what="the end of the module")
-    wait_until(lambda: not _is_labelled(node, namespace), seconds=_PATIENCE_S, what="the end of the label")
+    wait_until(lambda: not _status(node, namespace), seconds=PATIENCE_S, what="the end of the module")
+    wait_until(lambda: not _is_labelled(node, namespace), seconds=PATIENCE_S, what="the end of the label")
     assert not _is_there(node)
 
 
@@ -281,6 +244,10 @@ def _is_labelled(node: VmNode, namespace: str) -> bool:
     return f"kmm.node.kubernetes.io/{namespace}.ptemplate.ready" in labels
 
 
+def _boot_id(node: VmNode) -> str:
+    return str(node.cluster.client.get("v1", "Node", NODE)["status"]["nodeInfo"]["bootID"])
+
+
 def _is_there(node: VmNode) -> bool:
     return node.run("test -d /sys/module/ptemplate_char")[0] == 0
 
@@ -288,41 +255,3 @@ def _is_there(node: VmNode) -> bool:
 def _times_loaded(node: VmNode) -> int:
     """How often the driver has begun in this boot: it says so each time."""
     return len([line for line in node.ask("dmesg").splitlines() if "ptemplate_char: " in line and "devices of" in line])
-
-
-def _say_in_pod(node: VmNode, name: str, script: str) -> str:
-    """Return what a script says in a privileged pod on the node that sees its devices."""
-    client = node.cluster.client
-    image = next(
-        container["image"]
-        for pod in client.find("v1", "Pod", "kube-system")
-        for container in pod["spec"]["containers"]
-        if "kube-proxy" in container["image"]
-    )
-    container = {
-        "name": "main",
-        "image": image,
-        "imagePullPolicy": "Never",
-        "command": ["bash", "-c", script],
-        "securityContext": {"privileged": True},
-        "volumeMounts": [{"name": "host", "mountPath": "/host"}, {"name": "dev", "mountPath": "/dev"}],
-    }
-    volumes = [{"name": "host", "hostPath": {"path": "/"}}, {"name": "dev", "hostPath": {"path": "/dev"}}]
-    spec = {"nodeName": NODE, "restartPolicy": "Never", "containers": [container], "volumes": volumes}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
-    client.apply(pod)
-    try:
-        code = wait_until(partial(_exit_code, client, name), seconds=_PATIENCE_S, what=f"the end of the pod {name}")
-        text = client.text(f"/api/v1/namespaces/default/pods/{name}/log")
-        assert code == "0", text
-        return text
-    finally:
-        client.delete(pod)
-
-
-def _exit_code(client: Client, name: str) -> str:
-    """Return how a pod's container has ended; what is called the pod's phase comes a minute later."""
-    for status in client.get("v1", "Pod", name, "default")["status"].get("containerStatuses", ()):
-        if ended := status["state"].get("terminated"):
-            return str(ended["exitCode"])
-    return ""
