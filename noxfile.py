@@ -118,6 +118,12 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session
+def certify(session: nox.Session) -> None:
+    """What would Red Hat's preflight say of images? nox -s certify -- IMAGE, or of all that is built."""
+    _builder(session, "certify")
+
+
+@nox.session
 def bundle(session: nox.Session) -> None:
     """Write published images into one file, or load it: nox -s bundle -- load FILE --to REGISTRY."""
     _builder(session, "bundle")

@@ -23,8 +23,9 @@ KmodsmithError
 └── CellError            10-17  one cell failed, see FailureClass
 
 Exit 0 means that everything asked for is there and checked; 1 is a defect of kmodsmith itself; 18 means that
-upgrade-check found images missing, 19 that lint found nothing to judge, 20 that cells failed in more than one class,
-130 that somebody interrupted. Only ``builder.__main__`` leaves the process. Pure.
+upgrade-check found images missing, 19 that lint or certify found nothing to judge, 20 that cells failed in more than
+one class, 21 that an image or bundle would be refused certification, 22 that questions of the checklist are open, 130
+that somebody interrupted. Only ``builder.__main__`` leaves the process. Pure.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ EXIT_DEFECT = 1
 EXIT_NOT_READY = 18
 EXIT_NOTHING_TO_JUDGE = 19
 EXIT_SEVERAL_CLASSES = 20
+EXIT_NOT_CERTIFIABLE = 21
+EXIT_OPEN_QUESTIONS = 22
 EXIT_INTERRUPTED = 130
 
 

@@ -32,7 +32,11 @@ def emit_yaml(*objects: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts as every reader takes them for texts."""
+    """Writes texts as every reader takes them for texts, and what stands in two places twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - its signature
+        """Have no anchors and aliases: readers that bound what they read refuse them."""
+        return True
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -12,7 +13,6 @@ from builder.host.places import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 Path_ = tuple[str | int, ...]
 _MOST_BYTES = 1024 * 1024
@@ -58,6 +58,18 @@ def read_documents(file: Path) -> list[YamlFile]:
             tags or duplicate keys. All duplicate keys are reported at once.
     """
     return [item for item in _compose(file, _read_text(file), yaml.compose_all) if item.data is not None]
+
+
+def parse_documents(name: str, content: bytes) -> list[YamlFile]:
+    """Return the documents of what was read already, such as a file of an image; raises as ``read_documents``."""
+    file = Path(name)
+    if len(content) > _MOST_BYTES:
+        raise _single(file, f"is larger than {_MOST_BYTES} bytes")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _single(file, f"is not UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
+    return [item for item in _compose(file, text, yaml.compose_all) if item.data is not None]
 
 
 def read_documents_leniently(file: Path) -> tuple[list[YamlFile], list[Mistake]]:

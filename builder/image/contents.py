@@ -44,6 +44,7 @@ _MOST_LAYERS = 500
 _MOST_HOPS = 40
 # Of programs and shared objects, so much is kept that their machine and the loader that they need can be told.
 _HEAD = 2048
+_CAPABILITIES = f"{XATTR}security.capability"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _CHUNK = 1024**2
@@ -52,6 +53,7 @@ _KEPT = re.compile(
     r".*\.ko(\.xz|\.zst|\.gz)?|(opt|usr)?/?lib/modules/[^/]+/modules\..*"
     r"|((usr/)?(local/)?lib|etc|run)/modprobe\.d/[^/]+\.conf"
     r"|firmware/.*|etc/passwd|var/lib/dpkg/status(\.d/.*)?|(var/lib|usr/lib/sysimage)/rpm/rpmdb\.sqlite"
+    r"|(etc|usr/lib)/os-release|(manifests|metadata)/[^/]+"
 )
 
 
@@ -95,6 +97,10 @@ class ImageContents:
 
     def find(self, path: str) -> ImageFile | None:
         """Return the file at a path, links followed inside the image; None if there is none."""
+        return None if (place := self.follow(path)) is None else self.files.get(place)
+
+    def follow(self, path: str) -> str | None:
+        """Return where a path leads, links followed inside the image; None for links in a circle."""
         parts = [part for part in path.split("/") if part]
         done: list[str] = []
         hops = 0
@@ -112,7 +118,7 @@ class ImageContents:
                 done = [] if file.link.startswith("/") else done
                 continue
             done.append(part)
-        return self.files.get("/".join(done))
+        return "/".join(done)
 
     def below(self, folder: str) -> list[ImageFile]:
         prefix = f"{folder}/"
@@ -245,10 +251,11 @@ class _Seen:
 
 def _describe(member: tarfile.TarInfo, path: str, seen: _Seen, tree: LayerTree) -> ImageFile:
     if member.islnk():  # a hard link is another name of a file, or a link, that came before
-        original = tree.find(_clean_path(member.linkname, path))
+        target = _clean_path(member.linkname, path)
+        original = tree.find(target)
         if original is None:
             raise FormatError(f"{path} is a hard link to {member.linkname}, which is not in its layer")
-        return replace(original, path=path)
+        return replace(original, path=path, twin_of=target, has_capabilities=False)
     return ImageFile(
         path=path,
         mode=stat.S_IMODE(member.mode),
@@ -258,6 +265,7 @@ def _describe(member: tarfile.TarInfo, path: str, seen: _Seen, tree: LayerTree) 
         link=member.linkname if member.issym() else "",
         content=seen.content,
         head=seen.head,
+        has_capabilities=_CAPABILITIES in member.pax_headers,
     )
 
 

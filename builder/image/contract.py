@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import sqlite3
-import struct
 from typing import TYPE_CHECKING
 
 from builder.errors import FormatError
 from builder.image.depmod import INPUTS, check_depmod_data, make_depmod_data
 from builder.image.labels import KERNEL_LABEL, MODULE_ROOT
 from builder.image.leaks import find_setting_leaks
+from builder.image.rpm_database import read_rpm_packages
 from builder.kmod.elf import read_program
 from builder.kmod.finding import Check, Finding
 from builder.kmod.fit import MACHINES, check_modules, check_signatures
@@ -49,8 +48,6 @@ _PROHIBITED = (
 _KERNEL_FILES = re.compile(
     r"boot/vmlinuz.*|(usr/)?lib/modules/[^/]+/(vmlinuz|kernel/.*)|usr/src/kernels/.*|usr/src/linux-headers-.*"
 )
-_RPMTAG_NAME = 1000
-_LARGEST_HEADER = 64 * 1024**2
 
 
 def check_image(
@@ -294,65 +291,9 @@ def _list_packages(image: ImageContents) -> Iterator[str]:
                 f"/{ahead.path} holds changes that its database does not have: whoever installed was killed"
             )
         if database is not None and database.content is not None:
-            yield from read_rpm_names(database.content)
+            yield from (package.name for package in read_rpm_packages(database.content))
         elif image.find(f"{folder}/Packages") or image.find(f"{folder}/Packages.db"):
             raise FormatError("its RPM database is of a kind older than SQLite")
-
-
-def read_rpm_names(database: bytes) -> list[str]:
-    """Return the package names of an rpmdb.sqlite; the format of its headers is that of rpm's lib/header.c.
-
-    The database is hostile: only the plain table ``Packages`` is read, so no view, trigger or function in it runs.
-
-    Raises:
-        FormatError: not a database of that form, or a header in it is damaged.
-    """
-    connection = sqlite3.connect(":memory:")
-    steps = iter(range(len(database) // 8 + 10_000))
-    names, left = [], len(database)
-    try:
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(len(database) + 1, _LARGEST_HEADER))
-        connection.deserialize(_without_log(database))
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA cell_size_check = ON")
-        connection.set_authorizer(_allow_packages)
-        connection.set_progress_handler(lambda: next(steps, None) is None, 100)
-        for (blob,) in connection.execute("SELECT blob FROM main.Packages"):
-            names.append(_read_rpm_name(blob))
-            # Pages that belong to several rows would make a small file endless.
-            left -= len(blob)
-            if left < 0:
-                raise FormatError("its rows hold more than the whole of it")
-    except (sqlite3.Error, MemoryError, OverflowError) as error:
-        raise FormatError(f"it is no database of RPM: {str(error) or type(error).__name__}") from None
-    finally:
-        connection.close()
-    return names
-
-
-def _without_log(database: bytes) -> bytes:
-    """Return a database that does not say that it has a write-ahead log: SQLite opens none in memory that does.
-
-    rpm always leaves that word, also where its log is done (sqlite.org/fileformat2.html, 1.3.3: offsets 18 and 19).
-    """
-    return database[:18] + b"\1\1" + database[20:] if database[18:20] == b"\2\2" else database
-
-
-def _allow_packages(action: int, name: str | None, column: str | None, _: str | None, inside: str | None) -> int:
-    """Tell SQLite what a query may do: read that one column, and not from within a view or trigger."""
-    is_read = action == sqlite3.SQLITE_READ and (name, column) == ("Packages", "blob")
-    return sqlite3.SQLITE_OK if not inside and (is_read or action == sqlite3.SQLITE_SELECT) else sqlite3.SQLITE_DENY
-
-
-def _read_rpm_name(blob: object) -> str:
-    if isinstance(blob, bytes) and len(blob) >= 8:  # noqa: PLR2004 - two counts
-        entries, _ = struct.unpack_from(">II", blob)
-        data = 8 + 16 * entries
-        for number in range(min(entries, (len(blob) - 8) // 16)):
-            tag, _, offset, _ = struct.unpack_from(">IIII", blob, 8 + 16 * number)
-            if tag == _RPMTAG_NAME:
-                return blob[data + offset : data + offset + 256].partition(b"\0")[0].decode(errors="backslashreplace")
-    raise FormatError("a package header of it is damaged")
 
 
 def check_leaks(image: ImageContents) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ class ImageFile:
     """A file of an image. ``link`` is the target of a symbolic link; ``content`` is kept where checks need it.
 
     What is neither file, folder nor link is a device, a pipe or a socket. ``head`` is how a program begins.
+    ``twin_of`` is set where its layer has it as another name (a hard link) of that path; ``has_capabilities`` where its
+    own entry gives it some.
     """
 
     path: str
@@ -45,6 +47,8 @@ class ImageFile:
     link: str = ""
     content: bytes | None = None
     head: bytes = b""
+    twin_of: str = ""
+    has_capabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class LayerTree:
         if name in {"", ".", ".."}:
             raise self._wrong(path, "can be hidden by nobody")
         if _is_hidden(parent, self._hidden, frozenset()):  # some tools name what is below a hidden folder, too
+            self._hidden.add(path)
             return
         where, folder = self._enter(parent)
         hidden = f"{where}/{name}" if where else name

@@ -44,6 +44,7 @@ VERBS: Mapping[str, Verb] = {
     "publish": Verb(summary="put images into their registries, tags last and once", needs_trust=True),
     "audit": Verb(summary="do registries have what was published?"),
     "verify": Verb(summary="check an image of a registry, and all that is said of it, with a public key"),
+    "certify": Verb(summary="would Red Hat's preflight pass the images and the operator's bundle?"),
     "upgrade-check": Verb(summary="are all images there for a release?"),
     "nightly": Verb(summary="discover, build and publish what is missing; safe to run every hour", needs_trust=True),
     "emit": Verb(summary="write files for clusters and hosts: kmm, policy"),

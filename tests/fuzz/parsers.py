@@ -26,6 +26,7 @@ import yaml
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
+from fakes.bundle import CRD_FILE, CSV_FILE, bundle_files
 from fakes.components import make_component_evidence
 from fakes.git import copy_step, delta, insert_step
 from fakes.nfd_facts import PCI_ALIASES, STRANGE_ALIASES, USB_ALIASES, nfd_facts
@@ -52,6 +53,8 @@ from builder.boot.qmp import Conversation
 from builder.boot.script import OwnModule, make_script
 from builder.boot.secure_boot import read_kernel_signers
 from builder.boot.verdict import Ending, judge_boot
+from builder.certify.bundle import judge_bundle
+from builder.certify.bundle_files import make_bundle
 from builder.components.wheel_lock import read_wheel_lock
 from builder.components.wheels import Wheel, unpack_wheels
 from builder.config.load import load_config
@@ -84,12 +87,13 @@ from builder.evidence.records import (
 from builder.host.masking import mask_secrets
 from builder.host.run import Command
 from builder.image.contents import ImageContents, LayerCache, list_modules, read_exported, read_oci_layout
-from builder.image.contract import check_certified, check_packages, read_rpm_names
+from builder.image.contract import check_certified, check_packages
 from builder.image.depmod import check_depmod_data
 from builder.image.layer import read_layer_files
 from builder.image.leaks import find_leaks
 from builder.image.manifests import OCI_MANIFEST, make_artifact, make_index, parse_artifact, parse_index, referrer_of
 from builder.image.overlay import ImageFile
+from builder.image.rpm_database import read_rpm_packages
 from builder.init.draft import emit_config
 from builder.init.guess import draft_driver
 from builder.init.known import Wish
@@ -1044,6 +1048,12 @@ def _rpm_header(name: bytes) -> bytes:
     return header + bytes(16) + name + b"\0"
 
 
+def _run_operator_bundle(data: bytes, _: Path) -> None:
+    """The data as each file of a bundle."""
+    for name in bundle_files():
+        judge_bundle(make_bundle({**bundle_files(), name: data}, [], []), "x")
+
+
 @functools.cache
 def _rpm_databases() -> Sequence[bytes]:
     """A good database, and others whose ``Packages`` is a trap."""
@@ -1661,7 +1671,16 @@ PARSERS: tuple[Parser, ...] = (
         make=mutate.plain_tar_input,
         run=_run_kept_result,
     ),
-    Parser(name="rpm-database", samples=_rpm_databases, make=_rpm_input, run=lambda data, _: read_rpm_names(data)),
+    _json(
+        "operator-bundle",
+        _run_operator_bundle,
+        yaml.safe_load(bundle_files()[CSV_FILE]),
+        yaml.safe_load(bundle_files()[CRD_FILE]),
+    ),
+    Parser(
+        name="operator-bundle-text", samples=lambda: [*bundle_files().values()], make=_lines, run=_run_operator_bundle
+    ),
+    Parser(name="rpm-database", samples=_rpm_databases, make=_rpm_input, run=lambda data, _: read_rpm_packages(data)),
     Parser(
         name="dpkg-status",
         samples=lambda: [b"Package: bash\nStatus: install ok installed\n\nPackage: linux-image-6.1\n"],

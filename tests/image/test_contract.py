@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import struct
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.rpm import rpm_database
 from fakes.samples import (
     DEPMOD_FILES,
     GOOD_ENTRIES,
@@ -23,9 +21,8 @@ from fakes.samples import (
     read_sample_image,
 )
 
-from builder.errors import FormatError
 from builder.image import contract as image_contract
-from builder.image.contract import check_image, read_rpm_names
+from builder.image.contract import check_image
 from builder.image.layout import LayerEntry
 from builder.kmod.finding import Check
 
@@ -63,18 +60,6 @@ _PEM = b"-----BEGIN PRIVATE KEY-----\n" + b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw
 _PKCS8 = bytes.fromhex("308204bd020100300d06092a864886f70d0101010500048204a7")
 
 
-def _rpm_database(*names: str, damage: bytes = b"") -> bytes:
-    """Return a database as rpm leaves it: with the word for a write-ahead log, which is gone."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
-        header = struct.pack(">II", 2, 64) + struct.pack(">IIII", 63, 7, 0, 16) + struct.pack(">IIII", 1000, 6, 16, 1)
-        blobs = [header + b"\0" * 16 + name.encode() + b"\0" for name in names]
-        connection.executemany("INSERT INTO Packages (blob) VALUES (?)", [(blob,) for blob in [*blobs, damage] if blob])
-        connection.commit()
-        database = connection.serialize()
-    return database[:18] + b"\2\2" + database[20:]
-
-
 _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-headers-6.1.0-56-amd64\n"
 
 
@@ -106,8 +91,8 @@ _STATUS = b"Package: bash\nStatus: install ok installed\n\nPackage: linux-header
         (Check.PROHIBITED_PACKAGE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/dpkg/status", content=_STATUS)]),
         (Check.PACKAGES_UNREADABLE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=b"nonsense" * 200)]),
         (Check.PACKAGES_UNREADABLE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/Packages", content=b"bdb")]),
-        (Check.PACKAGES_UNREADABLE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=_rpm_database()), LayerEntry(path="var/lib/rpm/rpmdb.sqlite-wal", content=b"x")]),
-        (Check.PROHIBITED_PACKAGE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=_rpm_database("kernel-core")), LayerEntry(path="var/lib/rpm/rpmdb.sqlite-wal", content=b"")]),
+        (Check.PACKAGES_UNREADABLE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=rpm_database()), LayerEntry(path="var/lib/rpm/rpmdb.sqlite-wal", content=b"x")]),
+        (Check.PROHIBITED_PACKAGE, [*GOOD_ENTRIES, LayerEntry(path="var/lib/rpm/rpmdb.sqlite", content=rpm_database("kernel-core")), LayerEntry(path="var/lib/rpm/rpmdb.sqlite-wal", content=b"")]),
         (Check.KERNEL_FILE, [*GOOD_ENTRIES, LayerEntry(path=f"lib/modules/{KERNEL}/vmlinuz", content=b"MZ")]),
         (Check.KERNEL_FILE, [*GOOD_ENTRIES, LayerEntry(path=f"usr/src/kernels/{KERNEL}/Makefile", content=b"x")]),
         (Check.SECRET_IN_LAYER, [*GOOD_ENTRIES, LayerEntry(path="etc/pki/sign.pem", content=_PEM)]),
@@ -232,33 +217,3 @@ def test_a_secret_that_a_later_layer_deletes_is_still_in_the_image(tmp_path: Pat
     )
     assert image.find("key.pem") is None
     assert _image_codes(image) == {Check.SECRET_IN_LAYER}
-
-
-def test_rpm_database() -> None:
-    assert read_rpm_names(_rpm_database("bash", "kernel-core")) == ["bash", "kernel-core"]
-    with pytest.raises(FormatError, match="damaged"):
-        read_rpm_names(_rpm_database("bash", damage=b"xx"))
-
-
-_ENDLESS = "WITH RECURSIVE c(blob) AS (SELECT x'00' UNION ALL SELECT blob FROM c) SELECT blob FROM c"
-
-
-@pytest.mark.parametrize(
-    "statements",
-    [
-        [f"CREATE VIEW Packages AS {_ENDLESS}"],
-        ["CREATE VIEW Packages AS SELECT zeroblob(900000000) AS blob"],
-        ["CREATE TABLE p (blob BLOB)", "CREATE VIEW Packages AS SELECT blob FROM p"],
-        ["CREATE TABLE Packages (x, blob AS (zeroblob(900000000 + x)))", "INSERT INTO Packages (x) VALUES (1)"],
-        ["CREATE TABLE Packages (blob TEXT)", "INSERT INTO Packages VALUES ('x')"],
-        ["CREATE TABLE Packages (other BLOB)"],
-    ],
-)
-def test_a_database_that_is_a_trap(statements: list[str]) -> None:
-    """Only a plain table is read: what else may be called Packages runs for ever, or takes all memory."""
-    connection = sqlite3.connect(":memory:")
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    with pytest.raises(FormatError, match="no database of RPM|header of it is damaged"):
-        read_rpm_names(connection.serialize())

@@ -151,7 +151,7 @@ def _csv_metadata(facts: OperatorFacts, objects: OperatorObjects) -> dict[str, A
     annotations = {
         "alm-examples": json.dumps(objects.example, indent=2),
         "capabilities": "Seamless Upgrades",
-        "categories": "Drivers and plugins",
+        "categories": "OpenShift Optional",
         "containerImage": facts.image,
         "description": facts.component.summary,
         "olm.skipRange": f"<{facts.version}",

@@ -1,0 +1,7 @@
+"""Certification: what Red Hat's preflight would say of an image or a bundle.
+
+``policies`` has the checks and in which policy they count, ``container`` and ``bundle`` judge (pure), ``subjects``
+reads images out of the container store or a registry, ``submission`` has what partners submit. It may import what is
+above it, up to ``publish``. One more check: a member of ``PolicyCheck``, its rows in ``policies`` and one function in
+``container`` or ``bundle``.
+"""
