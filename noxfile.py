@@ -63,6 +63,19 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def shard(session: nox.Session) -> None:
+    """Carry out one shard of a plan that plan --to sent: nox -s shard -- --plan REF --shard 3."""
+    _make_ready(session)
+    _builder(session, "shard")
+
+
+@nox.session
+def gate(session: nox.Session) -> None:
+    """Tell what came of a plan that many machines carried out: nox -s gate -- --plan REF."""
+    _builder(session, "gate")
+
+
+@nox.session
 def boot(session: nox.Session) -> None:
     """Load what is built on its own kernels, in virtual machines: nox -s boot -- --kernel GLOB."""
     _make_ready(session, "--boot")

@@ -9,6 +9,7 @@ _TREE = ast.parse((Path(__file__).parents[1] / "noxfile.py").read_text())
 # Sessions that run programs of the machine, and what they ask the doctor for.
 _READY = {
     "build": (),
+    "shard": (),
     "boot": ("--boot",),
     "nightly": (),
     "tests": ("--tests",),
@@ -18,7 +19,7 @@ _READY = {
 }
 # Those that read and tell, work on what a build left, or make an environment of Python packages only.
 _WITHOUT = {
-    "init", "plan", "discover", "matrix", "upgrade_check", "publish", "audit", "verify", "certify", "bundle", "emit", "lint_kmm",
+    "init", "plan", "gate", "discover", "matrix", "upgrade_check", "publish", "audit", "verify", "bundle", "emit", "lint_kmm",
     "doctor", "log", "fit", "sign", "keys", "compat", "drift", "schema", "explain", "prune", "lint", "lock", "stubs", "fuzz",
 }  # fmt: skip
 

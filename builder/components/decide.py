@@ -36,10 +36,14 @@ _CHANGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentSelector:
-    """Which component images are meant: globs over names, and architectures; empty: all."""
+    """Which component images are meant: globs over names, and architectures; empty: all.
+
+    ``ids`` are those of items, for who knows exactly which.
+    """
 
     names: tuple[str, ...] = ()
     arches: tuple[Arch, ...] = ()
+    ids: frozenset[str] = frozenset()
 
     def choose(self, components: Sequence[Component]) -> tuple[ComponentItem, ...]:
         """Return the images that are meant, in the order of versions.yaml.
@@ -51,13 +55,14 @@ class ComponentSelector:
             if not any(fnmatchcase(component.name, glob) for component in components):
                 names = ", ".join(component.name for component in components) or "none"
                 raise UsageError(f"no component is called {glob!r}", hint=f"versions.yaml has: {names}")
-        return tuple(
+        items = (
             ComponentItem(declaration=component, arch=arch)
             for component in components
             if not self.names or any(fnmatchcase(component.name, glob) for glob in self.names)
             for arch in component.arches
             if not self.arches or arch in self.arches
         )
+        return tuple(item for item in items if not self.ids or item.id in self.ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from builder.digest import content_id
 from builder.errors import LockFileError
 from builder.plan.decide import UNTRUSTED, Reason
 from builder.sources.debian.source import DebianSource
-from builder.store.images import TOOLKIT_PREFIX, list_images
+from builder.store.images import TOOLKIT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def plan_components(
     declarations = {item.declaration.name: item.declaration for item in items}
     sources = {name: read_component(declaration) for name, declaration in declarations.items()}
     candidates = [_candidate(project, item, sources[item.declaration.name]) for item in items]
-    found = list_images() if images is None else images
+    found = project.list_images() if images is None else images
     plan = plan_of(candidates, evidence=project.journal.components, images=found, force=force)
     return PlannedComponents(plan=plan, sources=sources)
 

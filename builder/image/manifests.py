@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
 MOST_REFERRERS = 10_000
 
@@ -43,7 +43,7 @@ def make_artifact(
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "artifactType": artifact_type,
-            "config": make_descriptor(_EMPTY_TYPE, sha256_of(EMPTY), len(EMPTY)),
+            "config": make_descriptor(EMPTY_TYPE, sha256_of(EMPTY), len(EMPTY)),
             "layers": [make_descriptor(artifact_type, sha256_of(content), len(content))],
             **({"subject": dict(subject)} if subject else {}),
             "annotations": dict(annotations),

@@ -55,13 +55,17 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """What the command line asks for; empty means everything of the group."""
+    """What is asked for; empty means everything of the group. ``cells`` are ids, for who knows exactly which."""
 
     group: str | None = None
     drivers: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     arches: tuple[Arch, ...] = ()
     variants: tuple[Variant, ...] = ()
+    cells: frozenset[str] = frozenset()
+
+    def takes_cell(self, cell: Cell) -> bool:
+        return not self.cells or cell.id in self.cells
 
     def takes_kernel(self, kernel: KernelVersion) -> bool:
         return (
@@ -103,14 +107,17 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
     of_other_kinds = {kernel: why for kernel, why in found.of_other_kinds.items() if selector.takes_kernel(kernel)}
     if not kernels:
         raise _nothing_matches(group_name, of_other_kinds)
-    cells = [_make_cell(driver, kernel, group) for driver in drivers for kernel in kernels]
+    made = [_make_cell(driver, kernel, group) for driver in drivers for kernel in kernels]
+    cells = [cell for cell in made if selector.takes_cell(cell)]
+    if not cells:
+        raise _nothing_matches(group_name, of_other_kinds)
     left_out = {cell.id: entry for cell in cells if (entry := find_left_out(cell, config)) is not None}
     incomplete = _incomplete_kernels(group, kernels, lock)
     for code, kernel, reason in [
         *(("kernel-incomplete", kernel, why) for kernel, why in incomplete if selector.takes_kernel(kernel)),
         *(("release-kind", kernel, why) for kernel, why in of_other_kinds.items()),
     ]:
-        for cell in (_make_cell(driver, kernel, group) for driver in drivers):
+        for cell in filter(selector.takes_cell, (_make_cell(driver, kernel, group) for driver in drivers)):
             left_out[cell.id] = find_left_out(cell, config) or LeftOut(cell=cell, code=code, reason=reason)
     return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
 

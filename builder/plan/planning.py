@@ -102,7 +102,7 @@ def plan_project(
     signers = read_signers(project, selector)
     known = KnownProblems(entries=project.config.known_problems, today=datetime.now(UTC).date())
     tell_once(project, find_complaints_of_plans(project, known))
-    images = list_images()
+    images = project.list_images()
     ids = {name: image.id for name, image in images.items()}
     decide = partial(
         make_plan,

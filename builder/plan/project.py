@@ -23,6 +23,7 @@ from builder.sources.lock_file import LOCK_FILE_NAME, read_lock
 from builder.sources.provider import Workplace
 from builder.sources.table import open_source
 from builder.store.compiled import CompiledResults
+from builder.store.images import list_images
 from builder.store.jail import Jail
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from builder.signing.certificates import SignerIdentity
     from builder.sources.lock import Lock
     from builder.sources.provider import KernelSource
+    from builder.store.images import Image
 
 
 WORK_FOLDER = ".kmodsmith"
@@ -54,7 +56,9 @@ class Project:
     """A folder with a versions.yaml.
 
     ``cache_dir`` is shared by projects and only holds what can be fetched again; ``outside`` are further folders that
-    versions.yaml may name things in; of an ``untrusted`` one nothing is signed, run on the host or published.
+    versions.yaml may name things in; of an ``untrusted`` one nothing is signed, run on the host or published. Without
+    a store (``has_store``), no image is looked for on this machine, as if it had built nothing. A copy (``is_copy``) is
+    what another machine sent: the files of pull secrets that versions.yaml names are read where they are here, too.
     """
 
     file: Path
@@ -63,6 +67,8 @@ class Project:
     build_arch: Arch
     outside: tuple[Path, ...] = ()
     untrusted: bool = False
+    has_store: bool = True
+    is_copy: bool = False
 
     @cached_property
     def told(self) -> set[str]:
@@ -78,7 +84,18 @@ class Project:
 
     @cached_property
     def config(self) -> Config:
-        return load_config(self.file, today=datetime.now(UTC).date(), outside=self.outside, untrusted=self.untrusted)
+        today = datetime.now(UTC).date()
+        config = load_config(self.file, today=today, outside=self.outside, untrusted=self.untrusted)
+        return self._with_own_secrets(config) if self.is_copy else config
+
+    def _with_own_secrets(self, config: Config) -> Config:
+        root, settings = self.file.parent, config.registry
+        here = tuple(name for name in settings.auth_files if (root / Path(name).expanduser()).is_file())
+        return config.model_copy(update={"registry": settings.model_copy(update={"auth_files": here})})
+
+    def list_images(self) -> dict[str, Image]:
+        """Return the images of the container store by full name; none where it has no store."""
+        return list_images() if self.has_store else {}
 
     def distrust(self) -> Project:
         """Return the project with nothing of it trusted, and a work folder that its own files cannot have prepared.

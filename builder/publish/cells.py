@@ -66,10 +66,12 @@ def publish_project(
     *,
     force: Force = NO_FORCE,
     progress: Progress = no_progress,
+    with_lists: bool = True,
 ) -> list[PublishResult]:
     """Publish every selected cell whose image is up to date; what is published already is left alone.
 
-    Results are in the order of the plan; those of tags of several architectures come last.
+    Results are in the order of the plan; those of tags of several architectures come last, unless somebody else writes
+    them (``with_lists``).
 
     Raises:
         UsageError: a cell is to be forced without a reason, or two cells of an architecture would share a tag.
@@ -109,7 +111,8 @@ def publish_project(
                 for number, result in enumerate(pool.map(publish, wanted), start=1):
                     results[result.title] = result
                     progress(number, len(wanted))
-                lists = list(pool.map(publish_list, find_lists(project, selector, boot, names, wanted)))
+                found = find_lists(project, selector, boot, names, wanted) if with_lists else []
+                lists = list(pool.map(publish_list, found))
     return [*(results[decision.cell.id] for decision in planned.plan.decisions), *lists]
 
 
@@ -176,18 +179,23 @@ def find_lists(
     boot: BootOptions,
     names: Mapping[str, ImageNames],
     wanted: Sequence[Decision],
+    *,
+    decisions: Sequence[Decision] | None = None,
 ) -> list[PublishableList]:
     """Return the lists of several architectures that the wanted cells have a part in.
 
     All cells with the name are members but those that are left out for good: lists are final, so one without a cell
-    that is refused today, acknowledged or not, would be in the way when it is built.
+    that is refused today, acknowledged or not, would be in the way when it is built. ``decisions`` are those about all
+    cells of the group, where they are known.
     """
     touched = {name for decision in wanted for name in names[decision.cell.id].shared}
     if not touched:
         return []
-    group = plan_project(project, Selector(group=selector.group, drivers=selector.drivers), boot=boot)
+    if decisions is None:
+        whole = Selector(group=selector.group, drivers=selector.drivers)
+        decisions = plan_project(project, whole, boot=boot).plan.decisions
     members: dict[str, list[Decision]] = {name: [] for name in sorted(touched)}
-    for decision in group.plan.decisions:
+    for decision in decisions:
         if decision.is_left_out_for_good:
             continue
         for name in touched.intersection(names[decision.cell.id].shared):

@@ -32,9 +32,16 @@ _NO_FORCE = Force()
 
 
 def publish_components(
-    project: Project, selector: ComponentSelector, *, force: Force = _NO_FORCE, progress: Progress = no_progress
+    project: Project,
+    selector: ComponentSelector,
+    *,
+    force: Force = _NO_FORCE,
+    progress: Progress = no_progress,
+    with_lists: bool = True,
 ) -> list[PublishResult]:
     """Publish the selected component images that are up to date, then the lists of their architectures.
+
+    Unless somebody else writes these (``with_lists``).
 
     Raises:
         UsageError: one is to be forced without a reason.
@@ -53,7 +60,7 @@ def publish_components(
             item = make_publishable(project, decision)
             results.append(publisher.publish(item, force=force.of(item.title)))
             progress(number, len(wanted))
-        for listed in find_lists(project, wanted):
+        for listed in find_lists(project, wanted) if with_lists else ():
             forced = force.of(listed.title, *(member.title for member in listed.members))
             results.append(publisher.publish_list(listed, force=forced))
     return results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from builder.evidence.clusters import cluster
@@ -12,7 +13,7 @@ from builder.show.table import failures_of
 from builder.writing import emit_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from builder.build.result import CellResult
     from builder.components.decide import ComponentPlan
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
-def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int, components: ComponentPlan | None = None) -> str:
-    """Return the plan; ``predicted_s`` is null while there are no recorded timings."""
+def emit_plan_json(
+    plan: Plan,
+    predicted_s: float | None,
+    workers: int,
+    components: ComponentPlan | None = None,
+    *,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """Return the plan; ``predicted_s`` is null while there are no recorded timings, ``more`` is put beside the rest."""
     counts = Counter(decision.action for decision in plan.decisions)
     return emit_json(
         {
@@ -33,6 +41,7 @@ def emit_plan_json(plan: Plan, predicted_s: float | None, workers: int, componen
             "workers": workers,
             "cells": [_decision(decision) for decision in plan.decisions],
             "components": [describe_component_decision(item) for item in (components.decisions if components else ())],
+            **more,
         }
     )
 

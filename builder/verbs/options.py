@@ -122,7 +122,7 @@ def _distrust(context: click.Context, _option: click.Parameter, wanted: bool, *,
             hint="run it where versions.yaml was reviewed; see docs/security.md",
         )
     context.obj = replace(session, project=session.project.distrust())
-    if context.info_name not in {"plan", "build", "boot"}:
+    if context.info_name not in {"plan", "build", "shard", "boot"}:
         return
     session.err.print(
         "untrusted: no host command, no key and no secret is used; images stay unsigned, are named "

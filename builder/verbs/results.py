@@ -21,16 +21,24 @@ _NO_COMPONENTS = ComponentReport()
 
 
 def tell_results(
-    session: Session, report: BuildReport, *, as_json: bool | None, images: ComponentReport = _NO_COMPONENTS
+    session: Session,
+    report: BuildReport,
+    *,
+    as_json: bool | None,
+    images: ComponentReport = _NO_COMPONENTS,
+    is_kept: bool = False,
 ) -> int:
-    """Print results (not if ``as_json`` is None), write them to the work folder, and return the exit code."""
+    """Print results (not if ``as_json`` is None), write them to the work folder, and return the exit code.
+
+    Those of a run that did nothing are written only where somebody takes them from there (``is_kept``).
+    """
     project = session.project
     as_text = emit_results_json(
         report.results, run_id=report.run_id or images.run_id, wall_s=report.wall_s + images.wall_s,
         components=images.results,
     )  # fmt: skip
     # A run of another selection may have written them last, and whoever reads them after this one believes them.
-    if report.run_id or images.run_id or any(result.decision.failed for result in report.results):
+    if is_kept or report.run_id or images.run_id or any(result.decision.failed for result in report.results):
         (project.work_dir / "results.json").write_text(as_text)
         (project.work_dir / "junit.xml").write_text(emit_junit(report.results, images.results))
     if as_json:

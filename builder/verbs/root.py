@@ -39,6 +39,8 @@ VERBS: Mapping[str, Verb] = {
     "matrix": Verb(summary="which releases run which kernels, and what is known of each"),
     "plan": Verb(summary="what would be built, and why"),
     "build": Verb(summary="build it"),
+    "shard": Verb(summary="carry out one shard of a plan that was sent to a registry"),
+    "gate": Verb(summary="what came of a plan that many machines carried out"),
     "boot": Verb(summary="load what is built on its own kernels, in virtual machines"),
     "log": Verb(summary="show the build log of a cell"),
     "publish": Verb(summary="put images into their registries, tags last and once", needs_trust=True),

@@ -45,6 +45,7 @@ def test_newest_takes_one_of_each_series_and_variant(project_dir: Path) -> None:
         (Selector(group="all", arches=(Arch.AARCH64,)), 1),
         (Selector(group="all", variants=(Variant.RT,)), 1),
         (Selector(group="all", drivers=("de*",)), 6),
+        (Selector(group="all", cells=frozenset({"demo-1.2.0/6.1.0-9-amd64", "demo-1.2.0/another"})), 1),
     ],
 )
 def test_selectors(project_dir: Path, selector: Selector, expected: int) -> None:
@@ -56,6 +57,7 @@ def test_selectors(project_dir: Path, selector: Selector, expected: int) -> None
     [
         (Selector(group="al"), "no group 'al'", "did you mean 'all'?"),
         (Selector(drivers=("demmo",)), "no driver matches demmo", "did you mean 'demo'?"),
+        (Selector(cells=frozenset({"demo-1.2.0/7"})), "no kernel of group 'few' matches", "plan"),
         (Selector(kernels=("7.*",)), "no kernel of group 'few' matches", "plan"),
     ],
 )
