@@ -89,9 +89,15 @@ def check_key_place(name: str, signer: KeyPlace, sources: Iterable[Path]) -> Non
                 )
 
 
+KEY_SOCKET = "KMODSMITH_KEY_SOCKET"
+"""Environment variable: keys are asked for there, whatever versions.yaml says of where they are on other machines."""
+
+
 @contextlib.contextmanager
 def open_key(name: str, signer: KeyPlace) -> Iterator[Key]:
     """Open the way to a signer's key, and close it in the end; the key itself is not tried yet.
+
+    Where this machine has no keys and asks another process (``KEY_SOCKET``), that is the way to all of them.
 
     Raises:
         SignerError: versions.yaml is not trusted, or the key cannot be reached.
@@ -100,6 +106,16 @@ def open_key(name: str, signer: KeyPlace) -> Iterator[Key]:
         raise SignerError(
             "untrusted", f"signer {name}: versions.yaml is not trusted (--untrusted), so no key is opened"
         )
+    if place := os.environ.get(KEY_SOCKET):
+        yield choose_backend("socket").open(KeyRequest(signer=name, way="socket", place=place))
+        return
+    with open_own_key(name, signer) as key:
+        yield key
+
+
+@contextlib.contextmanager
+def open_own_key(name: str, signer: KeyPlace) -> Iterator[Key]:
+    """Open a key that this machine has, as its entry says. Errors are those of ``open_key``."""
     way, place = signer.way
     request = KeyRequest(
         signer=name,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from builder.signing.backends.key import Key
     from builder.signing.public_key import PublicKey
 
-_NAME = "of images"
+IMAGE_SIGNER = "of images"
+"""What the one signer of images is called beside those of modules, which have names of versions.yaml."""
 _CHALLENGE = b"kmodsmith asks whether this key belongs to this public key"
 
 
@@ -40,7 +41,8 @@ class OpenImageSigner:
         if not self.key.accepts(signature, content):
             raise SignerError(
                 "key-mismatch",
-                f"signer {_NAME}: the private key does not belong to the public key of SHA-256 {self.key.fingerprint}",
+                f"signer {IMAGE_SIGNER}: the private key does not belong to the public key of SHA-256 "
+                f"{self.key.fingerprint}",
                 hint="clusters that trust the public key would refuse the images",
             )
         return signature
@@ -80,8 +82,8 @@ def open_image_signer(config: Config) -> Iterator[OpenImageSigner | None]:
     if key is None or entry is None:
         yield None
         return
-    check_key_place(_NAME, entry, [driver.source_dir for driver in config.drivers])
-    with open_key(_NAME, entry) as private:
+    check_key_place(IMAGE_SIGNER, entry, [driver.source_dir for driver in config.drivers])
+    with open_key(IMAGE_SIGNER, entry) as private:
         signer = OpenImageSigner(key, private)
         signer.sign(_CHALLENGE)
         yield signer

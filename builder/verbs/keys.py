@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +15,9 @@ from builder.show.proof import emit_signing_log
 from builder.signing.certificates import read_named_identities
 from builder.signing.create import create_development_key, create_image_key, emit_enrolment
 from builder.signing.log import SigningLog
+from builder.signing.served import ServeWish, open_served, split_pairs
+from builder.signing.serving import KeyServer, ServeBounds, open_socket
+from builder.signing.serving import serve as serve_keys
 from builder.writing import emit_json
 
 if TYPE_CHECKING:
@@ -105,6 +111,82 @@ def show(session: Session, *, name: str, folder: Path | None, as_json: bool) -> 
         session.out.file.write(emit_json(facts))
     else:
         session.out.print(emit_enrolment(identity), markup=False, soft_wrap=True)
+
+
+@keys.command()
+@click.option(
+    "--socket",
+    "place",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where it listens; steps that sign have the same path in KMODSMITH_KEY_SOCKET.",
+)
+@click.option(
+    "--key",
+    "named",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Private key of signer NAME of versions.yaml; repeatable. No versions.yaml is needed.",
+)
+@click.option("--images", type=_FILE, metavar="FILE", help="Private key of publish.signer.")
+@click.option(
+    "--signer",
+    "signers",
+    multiple=True,
+    metavar="NAME",
+    help="Serve signer NAME as this project's versions.yaml says (PKCS#11, command); repeatable.",
+)
+@click.option(
+    "--passphrase",
+    "passphrases",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="File with the passphrase of a --key; of --images: images=FILE.",
+)
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    type=click.IntRange(min=0),
+    help="Number of a user that may ask; default: this one.",
+)
+@click.option("--group-may-read", is_flag=True, help="Key files may be open to their group, as Secrets in pods are.")
+@click.option(
+    "--most", type=click.IntRange(min=1), default=ServeBounds().most, show_default=True, help="Signatures in all."
+)
+@click.pass_obj
+def serve(
+    session: Session, *, place: Path, named: tuple[str, ...], images: Path | None, signers: tuple[str, ...],
+    passphrases: tuple[str, ...], users: tuple[int, ...], group_may_read: bool, most: int,
+) -> int:  # fmt: skip
+    """Sign for other processes of this machine that must not have keys: in a pod, a sidecar of the step that builds.
+
+    Keys are tried when it begins, each is held by a process of its own, and none is ever given away: who may connect
+    gets signatures of digests, within bounds, and each is told as a line of JSON. Runs until it is ended (SIGTERM);
+    exit codes: 0 then, 9 a key cannot be used, 5 somebody serves there already.
+
+    \b
+    keys serve --socket /run/keys/sock --key vendor=/keys/vendor.pem --images /keys/images.key --user 1000
+    KMODSMITH_KEY_SOCKET=/run/keys/sock kmodsmith shard --plan "$PLAN" --shard 0
+    """
+    wish = ServeWish(
+        keys=split_pairs(named, "--key"), images=images, signers=signers,
+        passphrases=split_pairs(passphrases, "--passphrase"), group_may_read=group_may_read,
+    )  # fmt: skip
+    config = session.project.config if signers else None
+    with open_served(wish, config) as held, open_socket(place.absolute(), is_shared=bool(users)) as listener:
+        allowed = frozenset(users) or frozenset({os.getuid()})
+        server = KeyServer(held, allowed, bounds=ServeBounds(most=most), tell=lambda said: _tell(session, said))
+        _tell(session, {"serving": str(place), "signers": sorted(held), "users": sorted(allowed)})
+        with contextlib.suppress(KeyboardInterrupt):
+            serve_keys(listener, server)
+    return 0
+
+
+def _tell(session: Session, said: dict[str, object]) -> None:
+    line = json.dumps({"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **said})
+    session.out.file.write(f"{line}\n")
+    session.out.file.flush()
 
 
 @keys.command("log")

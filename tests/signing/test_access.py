@@ -11,6 +11,7 @@ from builder.config.model import KeyPlace
 from builder.errors import SignerError
 from builder.signing import access
 from builder.signing.access import check_key_place, open_key
+from builder.signing.backends.socket import SocketKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,3 +103,19 @@ def test_a_pin_in_a_driver_source_is_refused(form: str, tmp_path: Path) -> None:
         with pytest.raises(SignerError, match="lies in the driver source"):
             check_key_place("release", KeyPlace(pkcs11=uri), [tmp_path / "src"])
         check_key_place("release", KeyPlace(pkcs11=uri), [tmp_path / "other"])
+
+
+def test_where_keys_are_served_they_are_asked_for_there(held: type[_Held], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever versions.yaml says of files that this machine does not have."""
+    monkeypatch.setenv(access.KEY_SOCKET, "/run/keys/sock")
+    with open_key("vendor", KeyPlace(key_file="/gone/vendor.pem")) as key:
+        assert isinstance(key, SocketKey)
+    assert held.opened is None
+
+
+def test_a_socket_opens_nothing_that_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(access.KEY_SOCKET, "/run/keys/sock")
+    place = KeyPlace(key_file="/k/a.key")
+    place._is_forbidden = True
+    with pytest.raises(SignerError, match="not trusted"), open_key("vendor", place):
+        pass

@@ -42,6 +42,7 @@ class Backend:
 # The first that takes a request opens it.
 BACKENDS = (
     Backend("command", "command", is_held=False),
+    Backend("socket", "socket", is_held=False),
     Backend("pkcs11", "pkcs11"),
     Backend("cosign", "key_file", marks=(b"ENCRYPTED SIGSTORE PRIVATE KEY", b"ENCRYPTED COSIGN PRIVATE KEY")),
     Backend("file", "key_file"),
