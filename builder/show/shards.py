@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from builder.show.table import format_duration, make_table
 from builder.writing import count
 
@@ -48,6 +50,18 @@ def emit_plan_sent(document: PlanDocument, name: str) -> Iterator[str]:
     if document.shards:
         yield f"next  python -m builder shard --plan {name} --shard 0, ... on any machine, then"
     yield f"      python -m builder gate --plan {name}"
+
+
+def emit_progress(document: PlanDocument, done: Mapping[int, tuple[str, str]]) -> RenderableType:
+    """Return how far a plan is, a row for each shard; ``done`` are times and sentences of those that left evidence."""
+    table = make_table("shard", "arch", "images", "about", "done", "what came of it")
+    for shard in document.shards:
+        finished, summary = done.get(shard.number, ("", "no evidence yet"))
+        table.add_row(
+            str(shard.number), shard.arch, str(len(_items(shard))), format_duration(shard.predicted_s), finished,
+            Text(summary, style="" if finished else "dim"),
+        )  # fmt: skip
+    return table
 
 
 def emit_missing(missing: Mapping[int, str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from fakes.plans import make_plan
 
 from builder.kernel import Arch
 from builder.shards.document import PlannedShard
-from builder.show.shards import describe_shards, emit_missing, emit_plan_sent, emit_shards_table
+from builder.show.shards import describe_shards, emit_missing, emit_plan_sent, emit_progress, emit_shards_table
 
 _NAME = "oci:quay.test/plans@sha256:0"
 
@@ -39,3 +39,9 @@ def test_a_plan_without_work_says_so() -> None:
 def test_missing_evidence_is_told_in_order() -> None:
     told = [*emit_missing({7: "shard 7 left no evidence", 2: "shard 2 left no evidence"})]
     assert [line.partition(":")[0] for line in told] == ["shard 2 left no evidence", "shard 7 left no evidence"]
+
+
+def test_progress_shows_what_came_of_each_shard() -> None:
+    text = shown(emit_progress(make_plan(), {1: ("2026-01-01T00:01:00Z", "1 failed; exit 11")}))
+    assert "no evidence yet" in text
+    assert "1 failed; exit 11" in text

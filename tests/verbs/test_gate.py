@@ -76,3 +76,33 @@ def test_a_plan_that_is_not_there_is_told(bench: Bench, registry: FakeRegistry) 
     code, _, err = bench.run("gate", "--plan", f"oci:quay.test/plans@sha256:{'0' * 64}")
     assert code == 7
     assert "Traceback" not in err
+
+
+def test_watching_tells_each_shard_once_and_then_judges(
+    bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    numbers = [1]
+    _shard(bench, name, 0)
+    monkeypatch.setattr("builder.shards.watching.sleep", lambda _: _shard(bench, name, numbers.pop()))
+    code, _, err = bench.run("--work-dir", str(tmp_path / "gate"), "gate", "--plan", name, "--watch")
+    assert code == 0
+    assert "shard 1: 2 built; exit 0" in err
+    assert not numbers
+
+
+def test_who_stops_watching_is_told_how_to_come_back(bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builder.shards.watching.sleep", interrupt)
+    code, _, err = bench.run("gate", "--plan", name, "--watch")
+    assert code == 130
+    assert f"the shards go on; look again: python -m builder gate --plan {name} --watch" in err
+
+
+def test_watching_ends_when_it_was_told_to(bench: Bench, name: str) -> None:
+    code, _, err = bench.run("gate", "--plan", name, "--watch", "--for", "0")
+    assert code == 17
+    assert "shard 0 left no evidence" in err
+    code, _, err = bench.run("gate", "--plan", name, "--for", "3")
+    assert (code, "--for is for --watch" in err) == (2, True)
