@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,7 +35,8 @@ from builder.store.jail import evict, find_rooms, remove_room
 from builder.store.result_folder import remove_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -147,18 +149,18 @@ def _make_workshop(
         jail=project.jail,
         timeout_s=settings.timeout_minutes * 60.0,
         retries=settings.retries,
-        project_commit=_read_project_commit(project, drivers),
+        project_commit=read_project_commit(
+            project, [item.driver.declaration.containerfile_file for item in drivers.values()]
+        ),
     )
 
 
-def _read_project_commit(project: Project, drivers: Mapping[str, StagedDriver]) -> SourceCommit | None:
+def read_project_commit(project: Project, containerfiles: Iterable[Path]) -> SourceCommit | None:
     """Return the commit of what the project itself says about a build: what it wants, and what was resolved."""
+    if project.is_copy:
+        return project.commits.get("project")
     root = project.file.parent
-    named = [
-        project.file,
-        project.lock_file,
-        *(item.driver.declaration.containerfile_file for item in drivers.values()),
-    ]
+    named = [project.file, project.lock_file, *containerfiles]
     names = [
         file.relative_to(root).as_posix() for file in named if file.is_relative_to(root) and ".." not in file.parts
     ]
@@ -167,7 +169,10 @@ def _read_project_commit(project: Project, drivers: Mapping[str, StagedDriver]) 
 
 def _stage_drivers(project: Project, plan: Plan) -> dict[str, StagedDriver]:
     names = {decision.cell.driver for decision in plan.work}
-    return {name: project.drivers[name].stage(project.work_dir / "sources") for name in names}
+    staged = {name: project.drivers[name].stage(project.work_dir / "sources") for name in names}
+    if not project.is_copy:
+        return staged
+    return {name: replace(item, commit=project.commits.get(f"driver {name}")) for name, item in staged.items()}
 
 
 def _open_booter(

@@ -119,5 +119,10 @@ def _try(decision: ComponentDecision, workshop: ComponentWorkshop) -> ComponentE
 def _read_commits(decision: ComponentDecision, workshop: ComponentWorkshop) -> tuple[SourceCommit, ...]:
     said = decision.item.declaration
     source = workshop.staged[said.name].source
-    commit = read_commit("source", said.source_dir, source.tree.files)
+    project = workshop.project
+    commit = (
+        project.commits.get(f"component {said.name}")
+        if project.is_copy
+        else read_commit("source", said.source_dir, source.tree.files)
+    )
     return (commit,) if commit else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -27,9 +27,10 @@ from builder.store.images import list_images
 from builder.store.jail import Jail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from builder.config.model import Config
+    from builder.drivers.commit import SourceCommit
     from builder.drivers.source import DriverSource
     from builder.image.packed import Packing
     from builder.kernel import KernelVersion
@@ -58,7 +59,8 @@ class Project:
     ``cache_dir`` is shared by projects and only holds what can be fetched again; ``outside`` are further folders that
     versions.yaml may name things in; of an ``untrusted`` one nothing is signed, run on the host or published. Without
     a store (``has_store``), no image is looked for on this machine, as if it had built nothing. A copy (``is_copy``) is
-    what another machine sent: the files of pull secrets that versions.yaml names are read where they are here, too.
+    what another machine sent: the files of pull secrets that versions.yaml names are read where they are here, too, and
+    ``commits`` are those that the other machine found, by ``driver NAME``, ``component NAME`` and ``project``.
     """
 
     file: Path
@@ -69,6 +71,7 @@ class Project:
     untrusted: bool = False
     has_store: bool = True
     is_copy: bool = False
+    commits: Mapping[str, SourceCommit] = field(default_factory=dict)
 
     @cached_property
     def told(self) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from builder.drivers.commit import Dirty  # noqa: TC001 - pydantic reads annotations
 from builder.errors import FormatError
 from builder.foreign import Parsed, parse_json
 from builder.image.manifests import dump
@@ -69,6 +70,16 @@ class PlannedItem(Parsed):
     image: _Text = ""
 
 
+class PlannedCommit(Parsed):
+    """Which commit files were taken from, see ``builder.drivers.commit``: another machine has no repository to ask."""
+
+    name: _Text
+    commit: Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
+    dirty: Dirty
+    repository: _Text = ""
+    path: _Text = ""
+
+
 class PlannedShard(Parsed):
     """What one machine of an architecture does; ``predicted_s`` are seconds."""
 
@@ -91,6 +102,8 @@ class PlanDocument(Parsed):
     is_guessed: bool = False
     """Whether the predictions rest on nothing that was recorded."""
     selection: PlanSelection
+    commits: Annotated[dict[_Id, PlannedCommit], Field(max_length=10_000)] = Field(default_factory=dict)
+    """By ``driver NAME``, ``component NAME`` and ``project``; what lies in no repository is not in it."""
     cells: Annotated[tuple[PlannedItem, ...], Field(max_length=_MOST_CELLS)] = ()
     components: Annotated[tuple[PlannedItem, ...], Field(max_length=_MOST_CELLS)] = ()
     shards: Annotated[tuple[PlannedShard, ...], Field(max_length=MOST_SHARDS * len(Arch))] = ()

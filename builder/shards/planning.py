@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import __version__
+from builder.build.equipment import read_project_commit
 from builder.components.decide import ComponentPlan, ComponentSelector
 from builder.components.planning import plan_components
+from builder.drivers.git import read_commit
+from builder.drivers.tree import read_tree
 from builder.errors import FormatError, SourceError, UsageError
 from builder.kernel import Arch
 from builder.plan.decide import WANTING, Action, Elsewhere, Plan, Reason
@@ -26,7 +29,7 @@ from builder.publish.elsewhere import find_elsewhere
 from builder.publish.reading import open_reader
 from builder.publish.result import LOCAL
 from builder.pullspec import parse_pullspec
-from builder.shards.document import PlanDocument, PlannedItem, PlannedShard, PlanSelection
+from builder.shards.document import PlanDocument, PlannedCommit, PlannedItem, PlannedShard, PlanSelection
 from builder.shards.grouping import Costs, WorkItem, group_work, measure_costs
 from builder.shards.snapshot import read_snapshot, write_snapshot
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from builder.components.decide import ComponentDecision
+    from builder.drivers.commit import SourceCommit
     from builder.plan.decide import Decision
     from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
@@ -122,6 +126,7 @@ def plan_shards(project: Project, selection: PlanSelection, wish: ShardWish) -> 
         boot=wish.boot,  # type: ignore[arg-type] # pydantic checks it
         is_guessed=costs.is_guessed,
         selection=selection,
+        commits=_read_commits(project, selection),
         cells=tuple(_describe(item.decision.cell.id, item.decision) for item in placed),
         components=tuple(_describe(item.item.id, item) for item in images.decisions),
         shards=tuple(shards),
@@ -295,6 +300,22 @@ def _divide(most: int, work: Mapping[Arch, int]) -> dict[Arch, int]:
         largest = max(shares, key=lambda arch: (shares[arch], arch))
         shares[largest] -= 1
     return shares
+
+
+def _read_commits(project: Project, selection: PlanSelection) -> dict[str, PlannedCommit]:
+    """Return which commits a project's files were taken from, for provenance: they travel without repositories."""
+    found: dict[str, SourceCommit | None] = {}
+    drivers = project.drivers.values() if selection.has_cells else ()
+    for driver in drivers:
+        files = [*driver.tree.files, *driver.tests.files]
+        said = driver.declaration
+        found[f"driver {said.name}"] = read_commit("source", said.source_dir, files)
+    components = project.config.components if selection.has_components else ()
+    for component in components:
+        files = [*read_tree(component.source_dir).files]
+        found[f"component {component.name}"] = read_commit("source", component.source_dir, files)
+    found["project"] = read_project_commit(project, [item.declaration.containerfile_file for item in drivers])
+    return {name: PlannedCommit(**asdict(commit)) for name, commit in found.items() if commit}
 
 
 def _describe(name: str, decision: Decision | ComponentDecision) -> PlannedItem:

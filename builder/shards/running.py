@@ -14,6 +14,7 @@ from builder.build.runs import BuildReport, build_project
 from builder.components.planning import plan_components
 from builder.components.result import ComponentReport
 from builder.components.runs import build_project_components
+from builder.drivers.commit import SourceCommit
 from builder.errors import UsageError
 from builder.plan.decide import UNTRUSTED, Action
 from builder.plan.planning import BootOptions, plan_project
@@ -52,7 +53,8 @@ def open_planned(project: Project, plan: FetchedPlan, registry: PlanRegistry) ->
     untrusted = plan.document.untrusted or project.untrusted
     # What a stranger's code left must not be found by a build that signs: a folder of its own, as without a plan.
     work_dir = project.work_dir / UNTRUSTED if untrusted and not project.untrusted else project.work_dir
-    found = replace(open_project(root, work_dir), cache_dir=project.cache_dir, is_copy=True)
+    commits = {name: SourceCommit(**item.model_dump()) for name, item in plan.document.commits.items()}
+    found = replace(open_project(root, work_dir), cache_dir=project.cache_dir, is_copy=True, commits=commits)
     return found.distrust() if untrusted else found
 
 

@@ -62,6 +62,8 @@ def _edit(**changes: Any) -> bytes:
         (_edit(shards__1__cells=["demo-1/stranger"]), "demo-1/stranger, which is not in the plan"),
         (_edit(cells__1__key=""), "has no key there"),
         (_edit(shards__0__components=["demo-1/b"]), "which is not in the plan"),
+        (_edit(commits={"project": {"name": "project", "commit": "HEAD", "dirty": "no"}}), "commit"),
+        (_edit(commits={"project": {"name": "project", "commit": "a" * 40, "dirty": "perhaps"}}), "dirty"),
         (_edit(shards=[{"number": 0, "arch": "x86_64"}] * 300), "shards"),
     ],
 )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fakes.git import GitRepository
 
 from builder.components.decide import ComponentSelector
+from builder.drivers.commit import Dirty
 from builder.errors import UsageError
 from builder.kernel import Arch
 from builder.plan.decide import Action, Reason
@@ -20,6 +22,8 @@ from builder.shards.document import ShardWish
 from builder.shards.planning import as_on_a_new_machine, find_whole, place_cells, plan_shards, select
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fakes.bench import Bench
     from fakes.components import Parts
     from fakes.registry import FakeRegistry
@@ -156,3 +160,21 @@ def test_shares_follow_the_work_and_nobody_gets_none() -> None:
         Arch.AARCH64: 1, Arch.S390X: 1, Arch.X86_64: 2,
     }  # fmt: skip
     assert divide(64, {}) == {}
+
+
+def _commit(folder: Path) -> str:
+    repository = GitRepository(folder)
+    return repository.commit()
+
+
+@pytest.mark.usefixtures("registry")
+def test_commits_travel_with_the_plan(bench: Bench) -> None:
+    commit = _commit(bench.folder)
+    found = plan_shards(open_project(bench.folder), _FEW, _WISH).document.commits
+    assert {name: (item.name, item.commit, item.dirty) for name, item in found.items()} == {
+        "driver demo": ("source", commit, Dirty.NO),
+        "project": ("project", commit, Dirty.NO),
+    }
+    (bench.folder / "src" / "demo.c").write_text("int other;\n")
+    found = plan_shards(open_project(bench.folder), _FEW, _WISH).document.commits
+    assert (found["driver demo"].dirty, found["project"].dirty) == (Dirty.YES, Dirty.NO)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.git import GitRepository
 from fakes.plans import KEY, make_plan, open_plans, push_sample
 from fakes.registry import FakeRegistry
 from rich.console import Console
@@ -116,3 +117,20 @@ def test_component_images_are_made_once(parts: Parts) -> None:
 def test_a_shard_that_is_not_there_is_told() -> None:
     with pytest.raises(FormatError):
         make_plan().shard(9)
+
+
+@pytest.mark.usefixtures("registry")
+def test_provenance_tells_the_commits_of_the_plan(bench: Bench, tmp_path: Path) -> None:
+    """There is no repository on the machine that builds."""
+    commit = GitRepository(bench.folder).commit()
+    server = FakeRegistry()
+    project = open_project(bench.folder)
+    document = plan_shards(project, _FEW, _WISH).document
+    plan = push_sample(
+        server, tmp_path, bench.folder, **{name: getattr(document, name) for name in type(document).model_fields}
+    )
+    copy = open_planned(open_project(tmp_path / "empty", tmp_path / "work"), plan, open_plans(server, tmp_path))
+    run_shard(copy, document, document.shard(0), Console(file=io.StringIO()), jobs=1)
+    commits = [item.commits for item in copy.reread().journal.cells.values()]
+    assert len(commits) == 2
+    assert {(item.name, item.commit) for each in commits for item in each} == {("source", commit), ("project", commit)}

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from programs import give_up
 
-from integration.conftest import Machine, copy_project, open_machine
+from integration.conftest import ROOT, Machine, copy_project, open_machine
 from integration.faulty_proxy import FaultyProxy, serve_faults
 from integration.registry_server import RegistryServer, serve_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.buildah, pytest.mark.archive]
 
@@ -224,3 +226,67 @@ def test_a_registry_that_goes_away_makes_nothing_green(site: _Relay) -> None:
         code, _, err = site.run(number, "shard", plan, "--shard", str(number))
         assert code == 0, err
     assert site.run(10, "gate", plan)[0] == 0
+
+
+@contextlib.contextmanager
+def _sidecar(site: _Relay, *arguments: str) -> Iterator[tuple[Path, list[str]]]:
+    """Serve keys as the sidecar of a pod does; gives the socket, and what it told when it has ended."""
+    told: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="kms-") as folder:
+        place = Path(folder, "sock")
+        command = [sys.executable, "-m", "builder", "keys", "serve", "--socket", str(place), *arguments]
+        process = subprocess.Popen(
+            command, env=site.machines[0].environment, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["serving"] == str(place)
+        yield place, told
+        process.terminate()
+        out, _ = process.communicate(timeout=60)
+        told += out.splitlines()
+        assert process.returncode == 0
+
+
+def test_a_sidecar_signs_what_a_shard_builds(site: _Relay) -> None:
+    """Neither key lies where versions.yaml says that it does while the shard is at work; the laptop has them there again."""
+    site.use("3.0.3")
+    made = site.laptop.builder(site.project, "keys", "create", "--folder", str(site.folder))
+    assert made.returncode == 0, made.stderr
+    key = site.folder / "development.key"
+    file = site.project / "versions.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["signers"] = {"vendor": {"certificate": "certificates/development.pem", "key_file": str(key)}}
+    settings["groups"]["laptop"]["signers"] = ["vendor"]
+    settings["groups"] = {"laptop": settings["groups"]["laptop"]}
+    file.write_text(yaml.safe_dump(settings))
+    kernel = ("--kernel", "6.12*cloud*")
+    code, planned = site.laptop.tell(site.project, "plan", *kernel, "--to", f"{site.proxy.host}/plans")
+    assert code == 0, planned
+    plan = planned["artifact"]
+
+    code, _, err = site.run(0, "gate", plan)
+    assert code == 17
+    hidden = {name: name.rename(name.with_suffix(".hidden")) for name in (key, site.folder / "images.key")}
+    code, _, err = site.run(0, "shard", plan, "--shard", "0")
+    assert (code, "cannot be read" in err) == (9, True), (
+        "without a sidecar nothing is signed, and nothing is made unsigned"
+    )
+    with _sidecar(site, "--key", f"vendor={hidden[key]}", "--images", str(hidden[site.folder / "images.key"])) as (
+        place,
+        told,
+    ):
+        machine = site.machines[0].with_environment({"KMODSMITH_KEY_SOCKET": str(place)})
+        signing = replace(site, machines=(machine, machine))
+        code, shard, err = signing.run(0, "shard", plan, "--shard", "0")
+        assert code == 0, err
+        code, gate, err = signing.run(10, "gate", plan)
+        assert code == 0, err
+    for name, place in hidden.items():
+        place.rename(name)
+    signed = [json.loads(line) for line in told]
+    assert {line["signer"] for line in signed if "signed" in line} == {"vendor", "of images"}
+    assert not any("refused" in line for line in signed)
+    assert key.read_text().splitlines()[1] not in "".join(told)
+    laptop = site.laptop.tell(site.project, "build", *kernel)
+    assert laptop[0] == 0
+    assert _digests(gate) == _digests(shard) == _digests(laptop[1]), "signed elsewhere, and the same bytes"
