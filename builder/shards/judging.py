@@ -25,7 +25,7 @@ from builder.publish.index import publish_indexes
 from builder.publish.result import LOCAL, PublishResult, PublishStatus
 from builder.shards.planning import as_on_a_new_machine, cells_of, components_of, place_cells
 from builder.shards.running import check_keys
-from builder.shards.telling import cell_result, image_result
+from builder.shards.telling import cell_result, image_result, no_evidence, shard_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from builder.build.result import CellResult
     from builder.components.decide import ComponentDecision
     from builder.components.result import ComponentResult
+    from builder.errors import Failure
     from builder.plan.decide import Decision
     from builder.plan.project import Project
     from builder.publish.publisher import Publisher
@@ -216,14 +217,15 @@ def _tell(
         own = {*shard.cells, *shard.components}
         rows |= {row.id: row for row in (*found.evidence.cells, *found.evidence.components) if row.id in own}
 
-    def absent(name: str) -> str:
+    def absent(name: str) -> Failure | None:
         number = document.shard_of(name)
         if number is None:
-            return ""
-        if number in missing:
-            return missing[number]
-        error = collected.found[number].evidence.error
-        return f"shard {number} made nothing of it: {error}" if error else f"shard {number} tells nothing of it"
+            return None
+        return (
+            no_evidence(missing[number])
+            if number in missing
+            else shard_failure(number, collected.found[number].evidence)
+        )
 
     def end(decision: Decision) -> CellResult:
         name = decision.cell.id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from builder.build.result import CellResult, Status, result_without_work
 from builder.components.result import ComponentResult
 from builder.components.result import result_without_work as image_without_work
-from builder.errors import Failure, FailureClass
+from builder.errors import Failure, FailureClass, SignerError
 from builder.plan.decide import Action
 from builder.publish.result import PublishStatus
 from builder.shards.evidence import EvidenceRow, FailureRow
@@ -81,7 +81,7 @@ def _failure_of(row: EvidenceRow | None) -> Failure | None:
 
 
 def find_lack(
-    row: EvidenceRow | None, published: PublishResult | None, absent: str, *, is_published: bool
+    row: EvidenceRow | None, published: PublishResult | None, absent: Failure | None, *, is_published: bool
 ) -> Failure | None:
     """Return why an image that was to be made is not there; None where it is.
 
@@ -90,7 +90,7 @@ def find_lack(
     Args:
         row: what its shard left about it.
         published: what its registry says, where it was asked.
-        absent: why there is no evidence, where a shard was to make it; else empty.
+        absent: what there is instead of evidence, where a shard was to make it; else None.
         is_published: whether the plan wants it in a registry.
     """
     if published is not None and published.status in THERE:
@@ -99,11 +99,8 @@ def find_lack(
         return failure
     if published is not None and published.status is PublishStatus.UNKNOWN:
         return Failure(failure_class=FailureClass.INFRASTRUCTURE, code="registry-unknown", detail=published.why)
-    if row is None and absent:
-        return Failure(
-            failure_class=FailureClass.INFRASTRUCTURE, code="no-evidence", detail=absent,
-            hint="run that shard again: it goes on where it was",
-        )  # fmt: skip
+    if row is None and absent is not None:
+        return absent
     if is_published:
         detail = (row.why if row else "") or (published.why if published else "") or "it is not in its registry"
         return Failure(failure_class=FailureClass.PUBLISH, code="not-published", detail=detail)
@@ -112,8 +109,35 @@ def find_lack(
     return Failure(failure_class=FailureClass.INFRASTRUCTURE, code="not-made", detail=row.why or f"it is {row.status}")
 
 
+def no_evidence(detail: str) -> Failure:
+    """Return the failure of what a shard tells nothing of."""
+    return Failure(
+        failure_class=FailureClass.INFRASTRUCTURE,
+        code="no-evidence",
+        detail=detail,
+        hint="run that shard again: it goes on where it was",
+    )
+
+
+def shard_failure(number: int, evidence: ShardEvidence) -> Failure:
+    """Return the failure of what a shard was to make that could not begin, or told nothing of it."""
+    if not evidence.error:
+        return no_evidence(f"shard {number} tells nothing of it")
+    classes = {kind.exit_code: kind for kind in FailureClass} | {SignerError.exit_code: FailureClass.SIGN}
+    return Failure(
+        failure_class=classes.get(evidence.exit_code, FailureClass.INFRASTRUCTURE),
+        code="shard-failed",
+        detail=f"shard {number} made nothing of it: {evidence.error}",
+    )
+
+
 def cell_result(
-    decision: Decision, row: EvidenceRow | None, published: PublishResult | None, absent: str, *, is_published: bool
+    decision: Decision,
+    row: EvidenceRow | None,
+    published: PublishResult | None,
+    absent: Failure | None,
+    *,
+    is_published: bool,
 ) -> CellResult:
     """Return how a cell ended, as if it had been built here."""
     if decision.action in {Action.EXCLUDE, Action.REFUSE}:
@@ -138,7 +162,7 @@ def image_result(
     decision: ComponentDecision,
     row: EvidenceRow | None,
     published: PublishResult | None,
-    absent: str,
+    absent: Failure | None,
     *,
     is_published: bool,
 ) -> ComponentResult:

@@ -13,7 +13,7 @@ from builder.errors import FailureClass
 from builder.plan.decide import Action, Reason
 from builder.publish.result import PublishResult, PublishStatus
 from builder.shards.evidence import EvidenceRow
-from builder.shards.telling import cell_result, cell_rows, find_lack, summarize
+from builder.shards.telling import cell_result, cell_rows, find_lack, no_evidence, shard_failure, summarize
 
 _DIGEST = f"sha256:{'c' * 64}"
 
@@ -32,12 +32,12 @@ def test_results_come_back_as_they_were() -> None:
     rows = {row.id: row for row in cell_rows(RESULTS, [])}
     for result in RESULTS:
         decision = result.decision
-        back = cell_result(decision, rows[decision.cell.id], None, "", is_published=False)
+        back = cell_result(decision, rows[decision.cell.id], None, None, is_published=False)
         assert (back.status, back.failure, back.duration_s) == (result.status, result.failure, (
             0.0 if result.status in {Status.REFUSED, Status.EXCLUDED} else result.duration_s
         ))  # fmt: skip
     assert exit_code_of(
-        [cell_result(item.decision, rows[item.decision.cell.id], None, "", is_published=False) for item in RESULTS]
+        [cell_result(item.decision, rows[item.decision.cell.id], None, None, is_published=False) for item in RESULTS]
     ) == exit_code_of(RESULTS)
 
 
@@ -66,14 +66,19 @@ def test_results_come_back_as_they_were() -> None:
 def test_what_is_there_counts_and_not_what_is_said(
     row: EvidenceRow | None, published: PublishStatus | None, absent: str, *, is_published: bool, code: str | None
 ) -> None:
-    found = find_lack(row, _published(published) if published else None, absent, is_published=is_published)
+    found = find_lack(
+        row,
+        _published(published) if published else None,
+        no_evidence(absent) if absent else None,
+        is_published=is_published,
+    )
     assert (found.code if found else None) == code
 
 
 def test_what_the_driver_left_out_there_is_left_out_here() -> None:
     decision = make_cell_result("6.1.0-9-amd64", Status.BUILT).decision
     row = EvidenceRow(id=decision.cell.id, status="excluded", why="dkms.conf does not want it")
-    found = cell_result(decision, row, _published(PublishStatus.NOT_BUILT), "", is_published=True)
+    found = cell_result(decision, row, _published(PublishStatus.NOT_BUILT), None, is_published=True)
     assert (found.status, found.decision.action, found.failure) == (Status.EXCLUDED, Action.EXCLUDE, None)
     assert found.decision.explanation == "dkms.conf does not want it"
 
@@ -81,7 +86,7 @@ def test_what_the_driver_left_out_there_is_left_out_here() -> None:
 def test_what_nobody_answered_is_no_toolkit_s_fault() -> None:
     decision = make_cell_result("6.1.0-9-amd64", Status.BUILT).decision
     refused = replace(decision, action=Action.REFUSE, reason=Reason.REGISTRY_UNKNOWN)
-    found = cell_result(refused, None, None, "", is_published=True)
+    found = cell_result(refused, None, None, None, is_published=True)
     assert exit_code_of([found]) == FailureClass.INFRASTRUCTURE.exit_code
 
 
@@ -90,3 +95,20 @@ def test_a_summary_is_short_and_names_the_first_cause() -> None:
     evidence = make_evidence(_DIGEST, cells=cell_rows([RESULTS[0], failed], []), exit_code=11)
     assert summarize(evidence) == "1 built, 1 failed; demo-1.0.0/6.1.0-10-amd64: compiler-error; exit 11"
     assert summarize(make_evidence(_DIGEST, cells=())) == "nothing to do; exit 0"
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "failure_class", "said"),
+    [
+        (9, "the key cannot be read", FailureClass.SIGN, "shard-failed"),
+        (17, "no disk", FailureClass.INFRASTRUCTURE, "shard-failed"),
+        (2, "another kmodsmith", FailureClass.INFRASTRUCTURE, "shard-failed"),
+        (0, "", FailureClass.INFRASTRUCTURE, "no-evidence"),
+    ],
+)
+def test_a_shard_that_could_not_begin_has_its_own_class(
+    code: int, error: str, failure_class: FailureClass, said: str
+) -> None:
+    found = shard_failure(3, make_evidence(_DIGEST, cells=(), exit_code=code, error=error))
+    assert (found.failure_class, found.code) == (failure_class, said)
+    assert error in found.detail
