@@ -10,7 +10,8 @@ import click
 
 from builder.emit.artefact import Order
 from builder.emit.artefacts import ARTEFACTS
-from builder.host.places import write_below
+from builder.errors import EXIT_NOT_READY, EXIT_OK, FormatError
+from builder.host.places import open_regular, write_below
 from builder.plan.matrix import Selector
 from builder.verbs.options import as_click, make_selector, with_selectors, with_trust
 from builder.verbs.session import Session, show_progress
@@ -46,12 +47,15 @@ def emit() -> None:
 
 
 def _make_command(name: str, artefact: Artefact) -> click.Command:
-    def run(session: Session, /, *, output: Path, as_json: bool, **options: Any) -> None:
+    def run(session: Session, /, *, output: Path, as_json: bool, check: bool, **options: Any) -> int:
         selector = make_selector(options) if artefact.selects else Selector()
         with show_progress(session.err, artefact.waits_for) as progress:
             order = Order(project=session.project, selector=selector, progress=progress, options=options)
             emitted = artefact.emit(order)
+        if check:
+            return _compare(session, emitted, output, as_json=as_json)
         _tell(session, emitted, output, as_json=as_json)
+        return EXIT_OK
 
     decorated: Callable[..., Any] = click.pass_obj(run)
     own: tuple[Callable[..., Any], ...] = (
@@ -62,6 +66,10 @@ def _make_command(name: str, artefact: Artefact) -> click.Command:
         ),
         click.option(
             "--json", "as_json", is_flag=True, help="Print the files' names and contents as JSON; writes nothing."
+        ),
+        click.option(
+            "--check", is_flag=True,
+            help="Write nothing; name the files that are others than would be written. Exit codes: 0 none, 18 some.",
         ),
     )  # fmt: skip
     for option in reversed(own):
@@ -86,11 +94,46 @@ def _tell(session: Session, emitted: Emitted, folder: Path, *, as_json: bool) ->
     _remove_old(folder, emitted)
 
 
+def _compare(session: Session, emitted: Emitted, folder: Path, *, as_json: bool) -> int:
+    """Say which files are not as they would be written; returns the exit code."""
+    found = {name: why for name, content in emitted.files.items() if (why := _find_difference(folder / name, content))}
+    found |= {old.relative_to(folder).as_posix(): "left from before" for old in _find_old(folder, emitted)}
+    if as_json:
+        session.out.file.write(emit_json({"format": 1, "stale": found}))
+    else:
+        for name, why in found.items():
+            session.out.print(f"{folder / name}: {why}", markup=False, soft_wrap=True)
+    if found:
+        session.err.print("the same command without --check writes them", markup=False, soft_wrap=True)
+    return EXIT_NOT_READY if found else EXIT_OK
+
+
+def _find_difference(file: Path, content: str) -> str:
+    """Return in words what is the matter with a file; empty where nothing is."""
+    try:
+        with open_regular(file, most=max(len(content.encode()), 1)) as stream:
+            return "" if stream.read() == content.encode() else "not what would be written"
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except FormatError as error:
+        return f"not what would be written: it {error.message}"
+
+
 def _remove_old(folder: Path, emitted: Emitted) -> None:
-    """Remove files that were written at an earlier time; a folder that is a link is somebody else's."""
+    """Remove files that were written at an earlier time."""
+    for old in _find_old(folder, emitted):
+        old.unlink()
+
+
+def _find_old(folder: Path, emitted: Emitted) -> list[Path]:
+    """Return files that were written at an earlier time; a folder that is a link is somebody else's."""
     there = folder.resolve()
-    for old in {file for glob in emitted.owned for file in folder.glob(glob)}:
+    found = []
+    for old in sorted({file for glob in emitted.owned for file in folder.glob(glob)}):
         place = old.relative_to(folder)
         is_below = old.parent.resolve() == there / place.parent
         if is_below and place.as_posix() not in emitted.files and (old.is_symlink() or not old.is_dir()):
-            old.unlink()
+            found.append(old)
+    return found

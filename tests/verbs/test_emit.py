@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from builder.emit.artefact import Emitted
-from builder.verbs.emit import _tell
+from builder.verbs.emit import _compare, _tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +83,47 @@ def test_nothing_is_removed_through_a_link(tmp_path: Path) -> None:
     (ours / "old.yaml").write_text("x")
     _write(tmp_path / "link", "new.yaml", owned=("*.yaml",))
     assert not (ours / "old.yaml").exists(), "where people want them is theirs to say"
+
+
+def _check(folder: Path, emitted: Emitted, *, as_json: bool = False) -> tuple[int, str]:
+    out = StringIO()
+    session: Any = SimpleNamespace(out=Console(file=out, width=200), err=Console(file=StringIO()))
+    return _compare(session, emitted, folder, as_json=as_json), out.getvalue()
+
+
+def test_files_that_are_not_what_would_be_written_are_named(tmp_path: Path) -> None:
+    emitted = Emitted(files={"a.yaml": "a: 1\n", "sub/b.yaml": "b: 1\n"}, owned=("*.yaml",))
+    assert _check(tmp_path, emitted)[0] == 18
+    _write(tmp_path, *emitted.files, owned=())
+    (tmp_path / "sub" / "b.yaml").write_text("b: 1\n")
+    assert _check(tmp_path, emitted) == (0, "")
+    assert json.loads(_check(tmp_path, emitted, as_json=True)[1]) == {"format": 1, "stale": {}}
+    (tmp_path / "sub" / "b.yaml").write_text("b: 2\n")
+    (tmp_path / "old.yaml").touch()
+    code, out = _check(tmp_path, emitted, as_json=True)
+    assert (code, json.loads(out)["stale"]) == (
+        18,
+        {"sub/b.yaml": "not what would be written", "old.yaml": "left from before"},
+    )
+    assert (tmp_path / "old.yaml").exists(), "nothing is written, and nothing removed"
+    assert (tmp_path / "sub" / "b.yaml").read_text() == "b: 2\n"
+
+
+def test_what_is_no_file_or_endless_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").write_text("x" * 100)
+    (tmp_path / "c").symlink_to("/dev/zero")
+    code, out = _check(tmp_path, Emitted(files=dict.fromkeys("abc", "x")))
+    assert code == 18
+    assert len(out.splitlines()) == 3
+    assert "100" not in out
+
+
+def test_an_artefact_is_checked_by_an_option(bench: Bench, tmp_path: Path) -> None:
+    _use_images(bench, tmp_path / "private")
+    target = ("emit", "policy", "--output", str(tmp_path / "deploy"))
+    code, out, err = bench.run(*target, "--check")
+    assert (code, "policy.json: missing" in out, "without --check" in err) == (18, True, True)
+    assert not (tmp_path / "deploy").exists()
+    assert bench.run(*target)[0] == 0
+    assert bench.run(*target, "--check")[:2] == (0, "")
