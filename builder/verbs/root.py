@@ -49,8 +49,9 @@ VERBS: Mapping[str, Verb] = {
     "certify": Verb(summary="would Red Hat's preflight pass the images and the operator's bundle?"),
     "upgrade-check": Verb(summary="are all images there for a release?"),
     "nightly": Verb(summary="discover, build and publish what is missing; safe to run every hour", needs_trust=True),
-    "emit": Verb(summary="write files for clusters and hosts: kmm, policy"),
     "explain": Verb(summary="why does a node of a cluster have its driver, or why not?", needs_trust=True),
+    "emit": Verb(summary="write files for clusters and hosts: kmm, policy, tekton"),
+    "submit": Verb(summary="start a pipeline on the cluster that this is a pod of", needs_trust=True),
     "lint": Verb(summary="check YAML for KMM without a cluster"),
     "bundle": Verb(
         summary="one file of images for sites without a network; bundle load brings it in", needs_trust=True
