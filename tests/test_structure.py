@@ -248,6 +248,7 @@ _WITHOUT_TESTS = frozenset(
         "builder.emit.nfd.artefact",
         "builder.emit.operator.artefact",
         "builder.emit.policy.artefact",
+        "builder.emit.tekton.artefact",
         "builder.emit.kmm.problem",  # makes a warning of its arguments
         "builder.host.progress",  # does nothing
     ]

@@ -1,4 +1,4 @@
-"""What component images in versions.yaml must agree on with each other, with drivers, and with the disk."""
+"""What component images, the operator and pipelines in versions.yaml must agree on with the rest, and with the disk."""
 
 from __future__ import annotations
 
@@ -64,6 +64,16 @@ def check_operator(config: Config, document: YamlFile) -> Iterator[Mistake]:
     for index, name in enumerate(config.operator.drivers):
         if name not in drivers:
             yield document.mistake(("operator", "drivers", index), unknown("driver", name, drivers))
+
+
+def check_tekton(config: Config, document: YamlFile) -> Iterator[Mistake]:
+    """Yield what is wrong with what pipelines on a cluster are said to be of."""
+    if config.tekton is None:
+        return
+    for key in ("group", "release_group"):
+        name = getattr(config.tekton, key)
+        if name is not None and name not in config.groups:
+            yield document.mistake(("tekton", key), unknown("group", name, config.groups))
 
 
 def _check_places(

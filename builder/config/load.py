@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from builder.config.components import check_components, check_operator
+from builder.config.components import check_components, check_operator, check_tekton
 from builder.config.license_names import is_license_name
 from builder.config.model import Config, Driver, Group, is_label_value
 from builder.config.tag_rules import image_names
@@ -62,6 +62,7 @@ def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrus
         *_check_files(dict(enumerate(config.drivers)), document, [file.parent, *outside]),
         *check_components(config, document, [file.parent, *outside]),
         *check_operator(config, document),
+        *check_tekton(config, document),
         *_check_dates(config, document, today),
     ]:
         raise ConfigError(mistakes)

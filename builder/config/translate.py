@@ -35,6 +35,9 @@ from builder.config.model import (
     RegistrySettings,
     Reuse,
     Signer,
+    TektonResources,
+    TektonSettings,
+    TektonTimes,
     Toleration,
     ToolkitImage,
     Wheels,
@@ -194,6 +197,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "known_problems": KnownProblem,
     "build": BuildSettings,
     "operator": OperatorSettings,
+    "tekton": TektonSettings,
 }
 
 
@@ -210,6 +214,8 @@ _INNER_MODELS: dict[str, type[BaseModel]] = {
     "reuse": Reuse,
     "toolkits": ToolkitImage,
     "timeouts": BootTimeouts,
+    "minutes": TektonTimes,
+    "resources": TektonResources,
     "allow": AllowedMessage,
     "wheels": Wheels,
     "device_plugin": DevicePlugin,

@@ -35,4 +35,5 @@ ARTEFACTS: Mapping[str, Row] = {
         module="builder.emit.operator.artefact",
     ),
     "policy": Row(summary="what lets only signed images run", module="builder.emit.policy.artefact"),
+    "tekton": Row(summary="pipelines that carry out the same plan on a cluster", module="builder.emit.tekton.artefact"),
 }

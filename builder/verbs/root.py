@@ -49,8 +49,8 @@ VERBS: Mapping[str, Verb] = {
     "certify": Verb(summary="would Red Hat's preflight pass the images and the operator's bundle?"),
     "upgrade-check": Verb(summary="are all images there for a release?"),
     "nightly": Verb(summary="discover, build and publish what is missing; safe to run every hour", needs_trust=True),
-    "explain": Verb(summary="why does a node of a cluster have its driver, or why not?", needs_trust=True),
     "emit": Verb(summary="write files for clusters and hosts: kmm, policy, tekton"),
+    "explain": Verb(summary="why does a node of a cluster have its driver, or why not?", needs_trust=True),
     "submit": Verb(summary="start a pipeline on the cluster that this is a pod of", needs_trust=True),
     "lint": Verb(summary="check YAML for KMM without a cluster"),
     "bundle": Verb(

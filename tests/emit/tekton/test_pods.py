@@ -1,0 +1,42 @@
+"""Pieces of pods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.tekton_facts import tekton_facts
+
+from builder.emit.tekton.pods import make_fetch, make_script, make_signers, make_step, make_volumes
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def test_scripts_stop_at_the_first_mistake() -> None:
+    script = make_script(tekton_facts(), "x", ["false", "true"], {})["script"]
+    assert script == "#!/bin/sh\nset -eu\nfalse\ntrue\n"
+
+
+def test_what_is_written_goes_into_volumes() -> None:
+    step = make_step(tekton_facts(), "x", ["a"])
+    mounts = [mount["mountPath"] for mount in step["volumeMounts"]]
+    for variable in step["env"]:
+        assert any(variable["value"].startswith(f"{place}/") for place in mounts), variable
+
+
+@pytest.mark.parametrize("said", [{}, {"signers": ("a",)}, {"signs_images": True}], ids=str)
+def test_the_signer_serves_the_keys_that_there_are(said: dict[str, Any]) -> None:
+    facts = tekton_facts(**said)
+    names = [item["name"] for item in make_volumes(facts, signs=True)]
+    assert ("keys" in names) == bool(make_signers(facts)) == bool(said)
+
+
+def test_a_revision_and_an_address_are_no_options_of_git() -> None:
+    script = make_fetch(tekton_facts())["script"]
+    assert 'fetch --quiet --depth 1 -- "$REPO_URL" "$REVISION"' in script
+
+
+def test_disks_are_bounded() -> None:
+    volumes = {item["name"]: item for item in make_volumes(tekton_facts(), builds=True)}
+    assert volumes["work"]["emptyDir"] == volumes["store"]["emptyDir"] == {"sizeLimit": "40Gi"}
