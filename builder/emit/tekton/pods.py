@@ -126,7 +126,7 @@ def make_signers(facts: TektonFacts) -> list[_Dict]:
         return []
     keys = [f'--key {name}="$HOME"/{name}.pem' for name in facts.signers]
     images = ['--images "$HOME"/images.pem'] if facts.signs_images else []
-    words = [f"exec {PROGRAM} keys serve --socket {_SOCKET}", *keys, *images, '--uid "$(id -u)"']
+    words = [f"exec {PROGRAM} keys serve --socket {_SOCKET}", *keys, *images]
     lines = ["umask 077", f'cp {_KEYS}/*.pem "$HOME"', " ".join(words)]
     step = make_script(facts, "signer", lines, {})
     mounts = [
