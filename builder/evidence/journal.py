@@ -7,6 +7,7 @@ it was at. The last line about a cell counts; a torn last line (``builder.host.l
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -27,9 +28,12 @@ from builder.foreign import parse_with, read_json
 from builder.host.line_file import LineFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
+
+Record = CellEvidence | BootEvidence | ComponentEvidence | PublishEvidence
 
 
 def make_run_id(prefix: str = "") -> str:
@@ -111,25 +115,49 @@ class Journal:
                 hint="make room, and run the same command again: it goes on from what is recorded",
             ) from error
 
+    def records(self) -> Iterator[Record]:
+        """Yield everything on record, oldest first, as the file has it now; what was read before is read again."""
+        for line in self._lines.read():
+            with contextlib.suppress(FormatError):  # told when the journal was opened
+                if (found := _parse(line)) is not None:
+                    yield found
+
     def _read(self) -> None:
         for number, line in enumerate(self._lines.read(), start=1):
             try:
-                if line.startswith(b'{"type":"cell"'):
-                    evidence = parse_with(_CELL, read_json(line, "it"), "evidence of a cell")
-                    self.cells[evidence.cell] = evidence
-                elif line.startswith(b'{"type":"boot"'):
-                    self._keep_boot(parse_with(_BOOT, read_json(line, "it"), "evidence of a boot test"))
-                elif line.startswith(b'{"type":"component"'):
-                    component = parse_with(_COMPONENT, read_json(line, "it"), "evidence of a component")
-                    self.components[component.component] = component
-                elif line.startswith(b'{"type":"publish"'):
-                    published = parse_with(_PUBLISH, read_json(line, "it"), "evidence of a publish")
-                    self.published[published.name] = published
+                found = _parse(line)
             except FormatError as error:
                 _log.warning("%s:%d: unreadable line passed over: %s", self._file, number, error.message)
+                continue
+            match found:
+                case CellEvidence():
+                    self.cells[found.cell] = found
+                case BootEvidence():
+                    self._keep_boot(found)
+                case ComponentEvidence():
+                    self.components[found.component] = found
+                case PublishEvidence():
+                    self.published[found.name] = found
 
 
 _CELL = TypeAdapter(CellEvidence)
 _BOOT = TypeAdapter(BootEvidence)
 _COMPONENT = TypeAdapter(ComponentEvidence)
 _PUBLISH = TypeAdapter(PublishEvidence)
+
+
+def _parse(line: bytes) -> Record | None:
+    """Return what a line is evidence of; None where it is of a run itself, or of what a later version records.
+
+    Raises:
+        FormatError: it is not what it says.
+    """
+    if line.startswith(b'{"type":"cell"'):
+        return parse_with(_CELL, read_json(line, "it"), "evidence of a cell")
+    if line.startswith(b'{"type":"boot"'):
+        return parse_with(_BOOT, read_json(line, "it"), "evidence of a boot test")
+    if line.startswith(b'{"type":"component"'):
+        return parse_with(_COMPONENT, read_json(line, "it"), "evidence of a component")
+    if line.startswith(b'{"type":"publish"'):
+        return parse_with(_PUBLISH, read_json(line, "it"), "evidence of a publish")
+    return None

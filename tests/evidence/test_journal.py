@@ -27,6 +27,24 @@ def test_the_last_word_about_a_cell_counts(tmp_path: Path) -> None:
     assert again.cells == journal.cells == {"one": make_evidence("one", "new"), "two": make_evidence("two")}
 
 
+def test_everything_on_record_is_there_oldest_first_and_what_cannot_be_read_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "journal.jsonl"
+    journal = Journal(file)
+    journal.note("run-started", run="r")
+    journal.record(make_evidence("one", "old"))
+    journal.record_component(make_component_evidence())
+    with file.open("a") as stream:
+        stream.write('{"type":"cell","cell":5}\n{"type":"later"}\n')
+    journal.record(make_evidence("one", "new"))
+    again = Journal(file)
+    wanted = [make_evidence("one", "old"), make_component_evidence(), make_evidence("one", "new")]
+    assert list(again.records()) == wanted
+    assert caplog.text.count("unreadable line passed over") == 1
+    assert list(Journal(tmp_path / "absent").records()) == []
+
+
 def test_a_torn_last_line_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "journal.jsonl"
     Journal(file).record(make_evidence("one"))
