@@ -180,6 +180,12 @@ def log(session: nox.Session) -> None:
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """Write pages of all that is on record, to look at and to send on: site/index.html."""
+    _builder(session, "site")
+
+
+@nox.session
 def fit(session: nox.Session) -> None:
     """Prove that an image's modules would load on its kernel: nox -s fit -- IMAGE."""
     _builder(session, "fit")

@@ -21,7 +21,7 @@ _READY = {
 _WITHOUT = {
     "init", "plan", "gate", "discover", "matrix", "upgrade_check", "publish", "audit", "verify", "certify", "bundle", "emit",
     "lint_kmm",
-    "doctor", "log", "fit", "sign", "keys", "compat", "drift", "schema", "explain", "prune", "lint", "lock", "stubs", "fuzz",
+    "doctor", "log", "site", "fit", "sign", "keys", "compat", "drift", "schema", "explain", "prune", "lint", "lock", "stubs", "fuzz",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ _HOUSE = _ROOT / "builder"
 # From the ground up: a package imports packages before it, and itself.
 _PACKAGES = (
     "", "host", "kmod", "config", "image", "drivers", "store", "registry", "signing", "sources", "evidence", "plan",
-    "boot", "doctor", "build", "components", "publish", "certify", "shards", "emit", "init", "show", "verbs", "__main__",
+    "boot", "doctor", "build", "components", "publish", "certify", "shards", "emit", "init", "show", "site", "verbs", "__main__",
 )  # fmt: skip
 # What a pure module may not name: the world, and time.
 _WORLD = frozenset(

@@ -43,6 +43,7 @@ VERBS: Mapping[str, Verb] = {
     "gate": Verb(summary="what came of a plan that many machines carried out"),
     "boot": Verb(summary="load what is built on its own kernels, in virtual machines"),
     "log": Verb(summary="show the build log of a cell"),
+    "site": Verb(summary="write pages of all that is on record, to look at and to send on"),
     "publish": Verb(summary="put images into their registries, tags last and once", needs_trust=True),
     "audit": Verb(summary="do registries have what was published?"),
     "verify": Verb(summary="check an image of a registry, and all that is said of it, with a public key"),

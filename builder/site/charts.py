@@ -1,0 +1,156 @@
+"""Charts as SVG: sizes by attributes and colours by classes, because pages allow no style but site.css. Pure.
+
+Every chart has a table beside it, and a sentence for those who do not see it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_WIDTH, _HEIGHT = 720, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 28, 34
+_BAR_WIDTH = 1000
+_MOST_LABELS = 12
+_STEPS = (1, 2, 2.5, 5, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A part of a whole: its class in site.css, its word, and how much it is."""
+
+    kind: str
+    word: str
+    amount: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A line of a chart, a value for each place on the axis; None where nothing was measured."""
+
+    kind: str
+    word: str
+    values: Sequence[float | None]
+
+
+def emit_bar(shares: Sequence[Share], *, sentence: str) -> Markup:
+    """Return one bar that is divided; as wide as its place."""
+    total = sum(share.amount for share in shares)
+    parts, left = [], 0.0
+    for share in shares:
+        width = _BAR_WIDTH * share.amount / total if total else 0
+        parts.append(
+            Markup('<rect class="f-{}" x="{}" y="0" width="{}" height="10"><title>{}</title></rect>').format(
+                share.kind, _round(left), _round(width), f"{share.word}: {share.amount:g}"
+            )
+        )
+        left += width
+    head = Markup('<svg class="bar" viewBox="0 0 {} 10" preserveAspectRatio="none" role="img" aria-label="{}">')
+    return head.format(_BAR_WIDTH, sentence) + _join(parts) + Markup("</svg>")
+
+
+def emit_lines(labels: Sequence[str], lines: Sequence[Series], *, unit: str, sentence: str) -> Markup:
+    """Return lines over places that are in order, such as months."""
+    axis = _Axis(max((value for line in lines for value in line.values if value is not None), default=0.0))
+    parts = [axis.emit(unit), _emit_labels(labels)]
+    for line in lines:
+        points = [
+            (_place(number, len(labels)), axis.place(value))
+            for number, value in enumerate(line.values)
+            if value is not None
+        ]
+        path = " ".join(f"{_round(x)},{_round(y)}" for x, y in points)
+        parts.append(Markup('<polyline class="l-{}" points="{}"/>').format(line.kind, path))
+        parts += [
+            Markup('<circle class="p-{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>').format(
+                line.kind, _round(x), _round(y), f"{line.word}: {value:.1f} {unit}"
+            )
+            for (x, y), value in zip(points, (item for item in line.values if item is not None), strict=True)
+        ]
+    return _frame(parts, sentence)
+
+
+def emit_columns(labels: Sequence[str], stacks: Sequence[Series], *, unit: str, sentence: str) -> Markup:
+    """Return columns, each of which is a pile of values."""
+    sums = [sum(line.values[number] or 0.0 for line in stacks) for number in range(len(labels))]
+    axis = _Axis(max(sums, default=0.0))
+    width = min(44.0, (_WIDTH - _LEFT - _RIGHT) / max(1, len(labels)) * 0.7)
+    parts = [axis.emit(unit), _emit_labels(labels)]
+    for number in range(len(labels)):
+        bottom = 0.0
+        for line in stacks:
+            value = line.values[number] or 0.0
+            if not value:
+                continue
+            top = axis.place(bottom + value)
+            parts.append(
+                Markup('<rect class="f-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
+                    line.kind, _round(_place(number, len(labels)) - width / 2), _round(top), _round(width),
+                    _round(axis.place(bottom) - top), f"{labels[number]}, {line.word}: {value:.1f} {unit}",
+                )
+            )  # fmt: skip
+            bottom += value
+    return _frame(parts, sentence)
+
+
+class _Axis:
+    """The upright axis, from nothing to a round number that nothing is above."""
+
+    def __init__(self, most: float) -> None:
+        self._step = _round_step(most / 4) if most > 0 else 1.0
+        self._lines = max(1, math.ceil(most / self._step))
+        self._most = self._step * self._lines
+
+    def place(self, value: float) -> float:
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self._most
+
+    def emit(self, unit: str) -> Markup:
+        parts = []
+        for number in range(self._lines + 1):
+            value = self._step * number
+            height = _round(self.place(value))
+            parts.append(
+                Markup(
+                    '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text class="tick end" x="{}" y="{}">{}</text>'
+                ).format(_LEFT, _WIDTH - _RIGHT, height, height, _LEFT - 8, _round(self.place(value) + 4), f"{value:g}")
+            )
+        return _join(parts) + Markup('<text class="tick" x="0" y="10">{}</text>').format(unit)
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(step * power for step in _STEPS if step * power >= rough * (1 - 1e-9))
+
+
+def _place(number: int, places: int) -> float:
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (number + 0.5) / max(1, places)
+
+
+def _emit_labels(labels: Sequence[str]) -> Markup:
+    every = math.ceil(len(labels) / _MOST_LABELS) if labels else 1
+    return _join(
+        Markup('<text class="tick mid" x="{}" y="{}">{}</text>').format(
+            _round(_place(number, len(labels))), _HEIGHT - 12, label
+        )
+        for number, label in enumerate(labels)
+        if number % every == 0
+    )
+
+
+def _frame(parts: Iterable[Markup], sentence: str) -> Markup:
+    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">')
+    return head.format(_WIDTH, _HEIGHT, sentence) + _join(parts) + Markup("</svg>")
+
+
+def _join(parts: Iterable[Markup]) -> Markup:
+    return Markup("").join(escape(part) for part in parts)
+
+
+def _round(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
