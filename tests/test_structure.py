@@ -287,5 +287,14 @@ def test_real_tests_lie_with_the_tool_that_they_need() -> None:
     """A folder a tool: who has no QEMU, or changed how images are published, knows what to run."""
     root = Path(__file__).parent / "integration"
     folders = {file.relative_to(root).parts[:-1] for file in root.rglob("test_*.py")}
-    assert folders == {("archive",), ("buildah",), ("kind",), ("kind", "on_vm"), ("qemu",), ("registry",), ("tekton",)}
+    assert folders == {
+        ("archive",),
+        ("buildah",),
+        ("kind",),
+        ("kind", "on_vm"),
+        ("qemu",),
+        ("registry",),
+        ("site",),
+        ("tekton",),
+    }
     assert all(ast.get_docstring(ast.parse((root.joinpath(*folder) / "__init__.py").read_text())) for folder in folders)

@@ -49,6 +49,7 @@ TEST_TOOLS = (
         debian="qemu-user-static",
         fedora="qemu-user-static-aarch64",
     ),
+    Tool(name="chromium", purpose="shows the pages of the site", debian="chromium", fedora="chromium"),
     Tool(name="skopeo", purpose="reads images as others would", debian="skopeo", fedora="skopeo"),
     Tool(name="podman", purpose="pulls images as others would", debian="podman", fedora="podman"),
     Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),

@@ -9,7 +9,7 @@ from builder.errors import UsageError
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Reason
 from builder.publish.result import LOCAL
-from builder.site.facts import CellState, SiteCell, CellStep, is_built, is_unproven
+from builder.site.facts import CellState, CellStep, SiteCell, is_built, is_unproven
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -17,7 +17,7 @@ from builder.evidence.records import (
     SelfTest,
 )
 from builder.kernel import Arch, Variant, parse_kernel_version
-from builder.site.facts import CellState, SiteCell, SiteDriver, SiteFacts, CellStep
+from builder.site.facts import CellState, CellStep, SiteCell, SiteDriver, SiteFacts
 from builder.sources.listing import KernelRow, ReleaseRow
 from builder.sources.release import ReleaseState
 

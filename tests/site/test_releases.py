@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fakes.site_facts import facts_of, make_cell, make_kernel, make_release
 
 from builder.site.facts import CellState, SiteCell
-from builder.site.releases import ReleaseNews, Outlook, tell_releases
+from builder.site.releases import Outlook, ReleaseNews, tell_releases
 
 if TYPE_CHECKING:
     from builder.sources.listing import ReleaseRow

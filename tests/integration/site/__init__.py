@@ -1,0 +1,1 @@
+"""Pages in a real Chromium, driven by Playwright and judged by axe-core."""
