@@ -137,6 +137,12 @@ def certify(session: nox.Session) -> None:
 
 
 @nox.session
+def checklist(session: nox.Session) -> None:
+    """Are the questions answered that are asked of a vendor before certification? nox -s checklist -- --write."""
+    _builder(session, "checklist")
+
+
+@nox.session
 def bundle(session: nox.Session) -> None:
     """Write published images into one file, or load it: nox -s bundle -- load FILE --to REGISTRY."""
     _builder(session, "bundle")

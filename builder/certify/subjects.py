@@ -74,7 +74,7 @@ class _Judge:
     def read_remote(self, registry: Registry, name: Pullspec, manifest: Manifest) -> ImageContents:
         """Read an image of a registry by its digest: its configuration, and those of its layers that are not known."""
         if manifest.config is None:
-            raise FormatError(f"{name} is a list of images again")
+            raise FormatError(f"{name} is a list of images, and one of them is needed")
         with tempfile.TemporaryDirectory(prefix="certify-") as scratch:
             folder = Path(scratch)
             (folder / "manifest.json").write_bytes(registry.manifest_bytes(name))
@@ -149,6 +149,17 @@ def _certify_remote(project: Project, judge: _Judge, text: str, *, plain_http: b
             yield judge.judge(replace(contents, name=str(member)), place, tags=[] if name.is_pinned else [str(name)])
 
 
+def read_remote_image(project: Project, name: Pullspec, layers: LayerCache) -> ImageContents:
+    """Return an image of a registry by its digest.
+
+    Raises:
+        FormatError: it is none, or a list of several.
+        SourceError: the registry refuses, or gives no answer.
+    """
+    with _open(project, name.host, plain_http=False) as registry:
+        return _Judge(policy=None, layers=layers).read_remote(registry, name, registry.manifest(name))
+
+
 def _depends_on_tags(name: Pullspec) -> bool:
     return name.is_pinned or name.reference == "latest"
 
@@ -182,7 +193,7 @@ def certify_built(
         CommandError: the container store cannot.
     """
     judge = _Judge(policy=policy)
-    wanted, left_out = _list_built(project, selector, components)
+    wanted, left_out = list_built(project, selector, components)
     found = []
     with hold_store():
         for number, (stored, names, digest, owner) in enumerate(wanted, start=1):
@@ -195,7 +206,7 @@ def certify_built(
 _Wanted = tuple[str, tuple[str, ...], str, str]
 
 
-def _list_built(
+def list_built(
     project: Project, selector: Selector | None, components: ComponentSelector | None
 ) -> tuple[list[_Wanted], list[LeftOutCell]]:
     """Return images as name in the store, names for people, digest in registries and owner; and what is not built."""

@@ -48,6 +48,7 @@ VERBS: Mapping[str, Verb] = {
     "audit": Verb(summary="do registries have what was published?"),
     "verify": Verb(summary="check an image of a registry, and all that is said of it, with a public key"),
     "certify": Verb(summary="would Red Hat's preflight pass the images and the operator's bundle?"),
+    "checklist": Verb(summary="are the questions answered that are asked of a vendor before certification?"),
     "upgrade-check": Verb(summary="are all images there for a release?"),
     "nightly": Verb(summary="discover, build and publish what is missing; safe to run every hour", needs_trust=True),
     "emit": Verb(summary="write files for clusters and hosts: kmm, policy, tekton"),

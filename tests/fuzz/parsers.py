@@ -55,6 +55,7 @@ from builder.boot.secure_boot import read_kernel_signers
 from builder.boot.verdict import Ending, judge_boot
 from builder.certify.bundle import judge_bundle
 from builder.certify.bundle_files import make_bundle
+from builder.certify.checklist import read_checklist
 from builder.components.wheel_lock import read_wheel_lock
 from builder.components.wheels import Wheel, unpack_wheels
 from builder.config.load import load_config
@@ -1048,6 +1049,19 @@ def _rpm_header(name: bytes) -> bytes:
     return header + bytes(16) + name + b"\0"
 
 
+_CHECKLIST = f"""questions:
+  firmware:
+    evidence: [{{image: 'quay.io/a/b@sha256:{"a" * 64}', says: none}}]
+  kubelet: {{answer: x, by: Jo, on: 2026-11-01, valid_days: 30}}
+  appearance: {{}}
+""".encode()
+
+
+def _run_checklist(data: bytes, folder: Path) -> None:
+    (folder / "checklist.yaml").write_bytes(data)
+    read_checklist(folder / "checklist.yaml", today=dt.date(2026, 11, 27))
+
+
 def _run_operator_bundle(data: bytes, _: Path) -> None:
     """The data as each file of a bundle."""
     for name in bundle_files():
@@ -1671,6 +1685,7 @@ PARSERS: tuple[Parser, ...] = (
         make=mutate.plain_tar_input,
         run=_run_kept_result,
     ),
+    Parser(name="checklist", samples=lambda: [_CHECKLIST], make=_lines, run=_run_checklist),
     _json(
         "operator-bundle",
         _run_operator_bundle,
