@@ -26,6 +26,7 @@ _CRD = {
     "metadata": {"name": "drivers.drivers.example.com"},
     "spec": {
         "group": "drivers.example.com",
+        "scope": "Cluster",
         "names": {"kind": "Driver", "plural": "drivers"},
         "versions": [{"name": "v1", "served": True, "storage": True}],
     },
@@ -72,7 +73,7 @@ _CSV: dict[str, Any] = {
                                 "spec": {
                                     "serviceAccountName": "operator",
                                     "containers": [
-                                        {"image": IMAGE, "env": [{"name": "RELATED_IMAGE_DRIVER", "value": IMAGE}]}
+                                        {"name": "operator", "image": IMAGE, "env": [{"name": "RELATED_IMAGE_DRIVER", "value": IMAGE}]}
                                     ],
                                 }
                             }
