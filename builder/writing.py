@@ -21,6 +21,14 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def about(seconds: float) -> str:
+    """Return a time that is not known to the second: ``about 40 s``, ``about 12 min``, ``about 3 h 20 min``."""
+    if seconds < 90:  # noqa: PLR2004 - of a minute and a half, seconds are still told
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 90 else f"about {minutes // 60} h {minutes % 60:02d} min"  # noqa: PLR2004
+
+
 def emit_json(data: object) -> str:
     """Return a document that ends with its line."""
     return json.dumps(data, indent=2) + "\n"

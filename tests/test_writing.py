@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from builder.writing import count, emit_json, emit_yaml
+from builder.writing import about, count, emit_json, emit_yaml
 
 
 def test_json_is_a_document_of_its_own() -> None:
@@ -46,3 +46,14 @@ def test_keys_keep_their_order() -> None:
 @pytest.mark.parametrize(("number", "words"), [(0, "0 cells"), (1, "1 cell"), (2, "2 cells")])
 def test_a_count_has_the_number_that_it_says(number: int, words: str) -> None:
     assert count(number, "cell") == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "about 5 s"), (42.0, "about 40 s"), (89.0, "about 90 s"), (91.0, "about 2 min"), (725.0, "about 12 min"),
+        (5399.0, "about 1 h 30 min"), (12_000.0, "about 3 h 20 min"),
+    ],
+)  # fmt: skip
+def test_times_that_are_not_known_to_the_second(seconds: float, words: str) -> None:
+    assert about(seconds) == words

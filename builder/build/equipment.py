@@ -22,6 +22,7 @@ from builder.host.disk import Demand, check_disk, check_writable
 from builder.host.locks import hold_project
 from builder.plan.decide import Action, Plan
 from builder.plan.planning import kernels_by_source
+from builder.plan.prediction import TimeToGo
 from builder.signing.access import OpenSigner, open_signers
 from builder.signing.certificates import check_certificate
 from builder.signing.log import SigningLog
@@ -85,9 +86,14 @@ def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOp
         check_disk(_disk_demands(project, planned, toolkits, booter))
         for source, kernels in kernels_by_source(planned.plan).items():
             toolkits[source].prefetch(kernels)
-        reporter = held.enter_context(choose_reporter(err, len(planned.plan.work)))
+        reporter = held.enter_context(choose_reporter(err, _time_to_go(planned)))
         bases = open_bases(project, lambda item: toolkits[item.cell.source].ensure_runtime(item.cell.kernel.arch), held)
         yield _make_workshop(project, planned, reporter, toolkits, signers, bases=bases, drivers=drivers, booter=booter)
+
+
+def _time_to_go(planned: Planned) -> TimeToGo:
+    cells = [decision.cell.id for decision in planned.plan.work]
+    return TimeToGo(seconds=planned.seconds, cells=cells, workers=planned.workers)
 
 
 def clear_leftovers(project: Project, say: Callable[[str], None]) -> None:

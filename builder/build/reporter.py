@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 from builder.build.result import Status
+from builder.writing import about
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from builder.build.result import CellResult
     from builder.errors import Failure
     from builder.plan.decide import Decision
+    from builder.plan.prediction import TimeToGo
 
 
 class Reporter(Protocol):
@@ -43,9 +45,10 @@ class Reporter(Protocol):
 class _Base:
     """What both forms share: counting, and one line per finished cell."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, time_to_go: TimeToGo) -> None:
         self._console = console
-        self._total = total
+        self._time_to_go = time_to_go
+        self._total = len(time_to_go.cells)
         self._done = 0
         self._guard = threading.RLock()
 
@@ -61,7 +64,8 @@ class _Base:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def cell_started(self, decision: Decision) -> None:
-        """Only the live picture shows running cells."""
+        with self._guard:
+            self._time_to_go.start(decision.cell.id, time.monotonic())
 
     def cell_stage(self, decision: Decision, stage: str) -> None:
         """Only the live picture shows stages."""
@@ -71,8 +75,18 @@ class _Base:
 
     def cell_finished(self, result: CellResult) -> None:
         with self._guard:
-            self._done += 1
-            self.say(self._line(result))
+            self._count(result)
+            to_go = self._to_go(before=", ") if result.failure is None else ""
+            self.say(f"{self._line(result)}{to_go}")
+
+    def _count(self, result: CellResult) -> None:
+        self._done += 1
+        self._time_to_go.finish(result.decision.cell.id, time.monotonic())
+
+    def _to_go(self, *, before: str = "") -> str:
+        """Return how long it will probably still take; empty where nothing tells, or nothing is left."""
+        left_s = self._time_to_go.left_s(time.monotonic()) if self._done < self._total else None
+        return "" if left_s is None else f"{before}{about(left_s)} to go"
 
     def _line(self, result: CellResult) -> str:
         width = len(str(self._total))
@@ -89,14 +103,14 @@ class PlainReporter(_Base):
 class LiveReporter(_Base):
     """A progress bar with the cells that run now below it."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        super().__init__(console, total)
+    def __init__(self, console: Console, time_to_go: TimeToGo) -> None:
+        super().__init__(console, time_to_go)
         self._running: dict[str, tuple[str, float]] = {}
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=console,
+            TextColumn("{task.fields[to_go]}"), console=console,
         )  # fmt: skip
-        self._task = self._progress.add_task("building", total=total)
+        self._task = self._progress.add_task("building", total=self._total, to_go="")
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
@@ -116,7 +130,7 @@ class LiveReporter(_Base):
         with self._guard:
             self._running.pop(result.decision.cell.id, None)
             self._progress.advance(self._task)
-            self._done += 1
+            self._count(result)
             if result.status is Status.FAILED:
                 self.say(self._line(result))
 
@@ -124,11 +138,12 @@ class LiveReporter(_Base):
         picture = Table.grid(padding=(0, 1))
         picture.add_row(self._progress)
         with self._guard:
+            self._progress.update(self._task, to_go=self._to_go())
             for cell, (stage, since) in self._running.items():
                 picture.add_row(f"  {cell}  {stage} {time.monotonic() - since:.0f} s")
         return picture
 
 
-def choose_reporter(console: Console, total: int) -> LiveReporter | PlainReporter:
+def choose_reporter(console: Console, time_to_go: TimeToGo) -> LiveReporter | PlainReporter:
     """Return the live picture for a terminal, plain lines for anything else."""
-    return LiveReporter(console, total) if console.is_terminal else PlainReporter(console, total)
+    return LiveReporter(console, time_to_go) if console.is_terminal else PlainReporter(console, time_to_go)

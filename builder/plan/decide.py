@@ -6,7 +6,6 @@ whatever machine and by whatever run it was made; evidence of the last build say
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -30,7 +29,6 @@ UNTRUSTED = "untrusted"
 # Part of every boot key: a change in what is tested makes old passes worth nothing.
 BOOT_FORMAT = "3"
 # Finding a toolkit in the store takes no time worth recording; anything above this was making one.
-_TOOLKIT_WAS_MADE_S = 0.5
 _COMPILE_STAGE = "compile"
 _MOST_PACKAGES = 4
 
@@ -505,52 +503,3 @@ def _refuse_shared_names(decisions: Sequence[Decision]) -> None:
                 f"{other} and {decision.cell.id} would both be named {decision.image}",
                 hint="give the drivers different 'image' names in versions.yaml",
             )
-
-
-def predict_seconds(
-    plan: Plan,
-    history: Iterable[CellEvidence],
-    *,
-    missing_toolkits: int,
-    workers: int,
-    boots: Iterable[BootEvidence] = (),
-) -> float | None:
-    """Predict the wall time of a plan from recorded builds; None while nothing comparable was recorded.
-
-    Args:
-        plan: what would be done.
-        history: evidence of earlier builds, of any driver.
-        missing_toolkits: how many toolkits have to be made first.
-        workers: how many cells are worked on at once.
-        boots: evidence of earlier boot tests.
-    """
-    work = plan.of(Action.BUILD, Action.BOOT)
-    if not work:
-        return 0.0
-    building = [decision.cell.driver for decision in work if decision.action is Action.BUILD]
-    compiles = _predict_builds(building, history, missing_toolkits=missing_toolkits)
-    seconds = [item.seconds for item in boots]
-    booting = sum(bool(decision.boot_key) for decision in plan.work)
-    if compiles is None or (booting and not seconds):
-        return None
-    return (compiles + (booting * statistics.median(seconds) if booting else 0.0)) / min(workers, len(work))
-
-
-def _predict_builds(drivers: Sequence[str], history: Iterable[CellEvidence], *, missing_toolkits: int) -> float | None:
-    """Predict the seconds that one worker would need to build a cell of each driver."""
-    if not drivers:
-        return 0.0
-    by_driver: dict[str, list[float]] = {}
-    toolkits: list[float] = []
-    for item in history:
-        if item.outcome is not CellOutcome.BUILT or _COMPILE_STAGE not in item.timings:
-            continue
-        by_driver.setdefault(item.driver, []).append(item.timings[_COMPILE_STAGE] + item.timings.get("assemble", 0.0))
-        if item.timings.get("toolkit", 0.0) > _TOOLKIT_WAS_MADE_S:
-            toolkits.append(item.timings["toolkit"])
-    if not by_driver:
-        return None
-    overall = statistics.median(seconds for times in by_driver.values() for seconds in times)
-    medians = {driver: statistics.median(times) for driver, times in by_driver.items()}
-    toolkit = statistics.median(toolkits) if toolkits else 0.0
-    return sum(medians.get(driver, overall) for driver in drivers) + missing_toolkits * toolkit

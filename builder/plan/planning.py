@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from builder.config.yamlfile import read_yaml
 from builder.errors import ConfigError, LockFileError, UsageError
 from builder.host.memory import available_memory
-from builder.plan.decide import WANTING, Action, Elsewhere, Plan, make_plan, predict_seconds
+from builder.plan.decide import WANTING, Action, Elsewhere, Plan, make_plan
 from builder.plan.known import OF_KERNELS, KnownProblems, describe_known, find_idle_known_bad
 from builder.plan.matrix import Selector, find_name_takers, make_matrix
+from builder.plan.prediction import predict_cells, wall_seconds
 from builder.plan.project import BootWish
 from builder.store.images import (
     Image,
@@ -25,7 +26,7 @@ from builder.store.images import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from builder.config.model import Group
     from builder.kernel import KernelVersion
@@ -42,13 +43,17 @@ FindElsewhere = Callable[["Project", Sequence["Decision"]], dict[str, Elsewhere]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A plan with the state of the store that it was made from, and what it will probably cost."""
+    """A plan with the state of the store that it was made from, and what it will probably cost.
+
+    ``seconds`` are those of each cell that there is work for; empty where nothing is recorded.
+    """
 
     plan: Plan
     signers: Sequence[SignerIdentity]
     images: dict[str, Image]
     workers: int
     predicted_s: float | None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +126,16 @@ def plan_project(
     if elsewhere and not force and (missing := plan.of(*WANTING)):
         plan = decide(elsewhere=elsewhere(project, missing))
     workers = choose_workers(project, plan, jobs)
-    predicted_s = predict_seconds(
+    seconds = predict_cells(
         plan,
         project.journal.cells.values(),
         missing_toolkits=len(_toolkit_names(project, plan) - images.keys()),
-        workers=workers,
         boots=project.journal.boots.values(),
     )
-    return Planned(plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s)
+    predicted_s = None if seconds is None else wall_seconds(seconds.values(), workers)
+    return Planned(
+        plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s, seconds=seconds or {}
+    )
 
 
 def check_names_apart(project: Project, group: str) -> None:

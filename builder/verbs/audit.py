@@ -23,8 +23,13 @@ def audit(session: Session, /, *, as_json: bool, **selectors: Any) -> int:
     missing: a tag is not there. different: it stands for another image than was published, or for one of other inputs
     than there are now, or an index lacks published cells. unsigned: it lacks a signature by the key of
     publish.signer, or a statement. waiting: a tag of several architectures, whose images are not all there. extra:
-    nobody here knows the tag. unknown: no answer. Exit codes: 0 as it should be, or a list waits only for what
-    versions.yaml acknowledges, 16 not.
+    nobody here knows the tag. unknown: no answer.
+
+    \b
+    audit
+    audit --group openshift-418 --driver mydriver --json
+
+    Exit codes: 0 as it should be, or a list waits only for what versions.yaml acknowledges; 16 not.
     """
     with show_progress(session.err, "tags compared") as progress:
         audits = audit_project(session.project, make_selector(selectors), progress=progress)

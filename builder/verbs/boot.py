@@ -54,6 +54,9 @@ def boot(
     boot                                       the default group
     boot --kernel '6.12*' --variant rt
     boot --kernel 6.1.0-56-amd64 --mode plain  without Secure Boot: twice as fast
+
+    Exit codes: 0 all passed; 10 an image is not built, or has no kernel to boot; 15 a driver failed; 17 guests did not
+    come up, so nothing is known; 20 cells failed in several of these ways.
     """
     options = BootOptions(mode=mode, acceleration=accel, os_image=os_image)
     report = boot_project(session.project, make_selector(selectors), session.err, jobs=jobs, boot=options)

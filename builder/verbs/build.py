@@ -46,7 +46,16 @@ def build(
 
     Results are also written to results.json and junit.xml in the work folder. Killed or interrupted, the same
     command goes on where it was. What failed to compile, and would fail again because nothing of it changed, is told
-    with its date and not compiled again. Exit codes: 0 all there, 10-17 cells failed in one class, 20 in several.
+    with its date and not compiled again. How long it will still take is told by what earlier runs took.
+
+    \b
+    build                                  the default group
+    build --group debian --driver mydriver
+    build --kernel '6.12*' --boot never
+    build --retry-failed --jobs 2
+
+    Exit codes: 0 all there; where cells failed in one class 10 toolkit, 11 compile, 12 symbol, 13 fit, 14 signature,
+    15 boot, 17 infrastructure; 20 in several.
     """
     elsewhere: FindElsewhere | None = None
     if unless_published:

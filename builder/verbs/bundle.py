@@ -35,6 +35,8 @@ def bundle(context: click.Context, /, *, output: Path, as_json: bool, **selector
     \b
     bundle --group openshift-418 --output mydriver-1.4.0.tar
     bundle load mydriver-1.4.0.tar --to registry.site.example:5000/mirror
+
+    Exit codes: 0 all that is published is in the file; 2 nothing is.
     """
     if context.invoked_subcommand is not None:
         return
@@ -63,7 +65,12 @@ def load(session: Session, *, file: Path, target: str, plain_http: bool, as_json
 
     quay.io/mycompany/mydriver:TAG becomes REGISTRY/mycompany/mydriver:TAG. Names that stand for another image are left
     alone. Killed or interrupted, the same command goes on. Signatures say the first name: check with
-    'verify REGISTRY/... --signed-as quay.io/mycompany/mydriver'. Exit codes: 0 all there, 16 not.
+    'verify REGISTRY/... --signed-as quay.io/mycompany/mydriver'.
+
+    \b
+    bundle load mydriver-1.4.0.tar --to registry.site.example:5000/mirror
+
+    Exit codes: 0 all there; 16 not.
     """
     with show_progress(session.err, "parts sent") as progress:
         loaded = load_bundle(session.project, file, target, plain_http=plain_http, progress=progress)

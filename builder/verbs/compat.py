@@ -27,6 +27,8 @@ def compat(session: Session, /, *, as_json: bool, **selectors: Any) -> None:
 
     \b
     compat --group debian --arch x86_64 --variant standard
+
+    Exit codes: 0 it is told, whether they would load or not.
     """
     verdicts = compare_kernels(session.project, make_selector(selectors))
     if as_json:

@@ -26,14 +26,15 @@ def discover(
     """Ask the kernel sources which kernels there are, and write versions.lock.yaml.
 
     For OpenShift: update graph, release payloads, toolkits and operating systems, by registry metadata alone; no oc, no
-    image is pulled. Releases that the lock knows are not read again. What cannot be read keeps the older answer, and
-    the exit code is 7, unless known_problems of versions.yaml name it; each source has its own outcome, whatever ends
-    another one. A kernel leaves the lock only for a reason that is printed, and many at once only with --accept-loss.
-    One whose packages are not all there is left out with the reason.
+    image is pulled. Releases that the lock knows are not read again. What cannot be read keeps the older answer; each
+    source has its own outcome, whatever ends another one. A kernel leaves the lock only for a reason that is printed,
+    and many at once only with --accept-loss. One whose packages are not all there is left out with the reason.
 
     \b
     discover
     discover --source openshift --refresh
+
+    Exit codes: 0 all was read, or known_problems of versions.yaml name what was not; 7 something was not.
     """
     options = DiscoverOptions(refresh=refresh, newest_toolkits=newest_toolkits, accept_loss=accept_loss)
     with show_progress(session.err, "releases read") as progress:

@@ -35,6 +35,13 @@ def doctor(session: Session, *, install: bool, boot: bool, tests: bool, e2e: boo
 
     What boot tests need is looked at where versions.yaml wants them (build.boot), for the default group. A certificate
     of a signer that expires within 30 days, or may not sign, is a warning.
+
+    \b
+    doctor
+    doctor --install --boot
+    doctor --json
+
+    Exit codes: 0 it can; 6 something is missing.
     """
     cache_dir = session.project.cache_dir
     arches = tuple(BOOT_TOOLS) if boot or tests else booted_arches(session.project)

@@ -30,6 +30,8 @@ def drift(session: Session, /, *, before: str, after: str, as_json: bool, **sele
 
     \b
     drift --group debian 6.1.0-55-amd64 6.1.0-56-amd64
+
+    Exit codes: 0 it is told, whether anything differs or not.
     """
     drifts = compare_two(session.project, make_selector(selectors), before, after)
     if as_json:

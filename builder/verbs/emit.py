@@ -13,6 +13,7 @@ from builder.emit.artefacts import ARTEFACTS
 from builder.errors import EXIT_NOT_READY, EXIT_OK, FormatError
 from builder.host.places import open_regular, write_below
 from builder.plan.matrix import Selector
+from builder.verbs.exit_codes import with_exit_codes
 from builder.verbs.options import as_click, make_selector, with_selectors, with_trust
 from builder.verbs.session import Session, show_progress
 from builder.writing import emit_json
@@ -33,6 +34,7 @@ class _Artefacts(click.Group):
         if cmd_name in ARTEFACTS and cmd_name not in self.commands:
             command = _make_command(cmd_name, import_module(ARTEFACTS[cmd_name].module).ARTEFACT)
             with_trust(command, needs_trust=False)
+            with_exit_codes(command)
             self.add_command(command)
         return super().get_command(ctx, cmd_name)
 
@@ -43,7 +45,17 @@ class _Artefacts(click.Group):
 
 @click.group(cls=_Artefacts)
 def emit() -> None:
-    """Write files for clusters and hosts."""
+    """Write files for clusters and hosts; each artefact has a help of its own.
+
+    \b
+    emit kmm --group openshift
+    emit operator --help
+
+    Exit codes: 0 all is written; 2 there is nothing to write.
+    """
+
+
+_EXIT_CODES = "Exit codes: 0 written, and what was left out is told; 2 there is nothing to write."
 
 
 def _make_command(name: str, artefact: Artefact) -> click.Command:
@@ -76,7 +88,7 @@ def _make_command(name: str, artefact: Artefact) -> click.Command:
         decorated = option(decorated)
     if artefact.selects:
         decorated = with_selectors(decorated)
-    return click.command(name, help=artefact.help)(decorated)
+    return click.command(name, help=f"{artefact.help}\n{_EXIT_CODES}")(decorated)
 
 
 def _tell(session: Session, emitted: Emitted, folder: Path, *, as_json: bool) -> None:

@@ -32,13 +32,15 @@ def explain(session: Session, *, node: str, driver: str, saved: Path | None, as_
     The operator's program says it, by the code by which it decides in clusters; it is run here with the packages of its
     lock, and reads the cluster of your kubeconfig (KUBECONFIG, else ~/.kube/config). Nothing is written, no Secret read
     and no registry asked: index and rights are those that the operator told of itself. docs/operator.md says how a
-    cluster is saved. Exit codes: 0 the node has all that it is to have, 18 it has not, 19 no object asks for a driver
-    there, 7 the API server does not answer, 2 there is no kubeconfig or no operator.
+    cluster is saved.
 
     \b
     explain worker-3
     explain worker-3 --driver ptemplate --json
     explain worker-3 --from must-gather/
+
+    Exit codes: 0 the node has all that it is to have; 18 it has not; 19 no object asks for a driver there; 7 the API
+    server does not answer; 2 there is no kubeconfig or no operator.
     """
     config = session.project.config
     settings = read_operator_settings(config)

@@ -58,6 +58,8 @@ def fit(
     \b
     fit localhost/ptemplate:1.0.0-6.12.117_deb12-amd64
     fit oci:build/image --kernel-files /lib/modules/6.1.0-56-amd64 --certificate vendor.pem
+
+    Exit codes: 0 they would; 13 a module or the image does not fit; 14 a signature is missing or wrong.
     """
     proof = fit_image(session.project, image, kernel_files=kernel_files, modules=modules, certificates=certificates)
     if as_json:

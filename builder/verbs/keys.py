@@ -29,7 +29,15 @@ _FILE = click.Path(path_type=Path)
 
 @click.group()
 def keys() -> None:
-    """Make a development key, show what administrators need, read the signing log."""
+    """Make a development key, show what administrators need, read the signing log.
+
+    \b
+    keys create
+    keys show development --write enrolment
+    keys log
+
+    Exit codes: those of the verb below.
+    """
 
 
 @keys.command()
@@ -54,6 +62,13 @@ def create(session: Session, *, name: str | None, kind: str, folder: Path, image
     """Make a private key and a certificate for development; both say so, and groups can forbid it.
 
     Production keys are made where they are kept: in an HSM, a KMS, or by your security team.
+
+    \b
+    keys create                  a key that signs modules
+    keys create --images         one that signs images
+    keys create --name nightly --kind ecdsa
+
+    Exit codes: 0 it is made; 2 there is one already, which stays.
     """
     project = session.project.file.parent
     if images:
@@ -92,7 +107,14 @@ def create(session: Session, *, name: str | None, kind: str, folder: Path, image
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_obj
 def show(session: Session, *, name: str, folder: Path | None, as_json: bool) -> None:
-    """Show the certificate of signer NAME, and how administrators make nodes trust it (mokutil)."""
+    """Show the certificate of signer NAME, and how administrators make nodes trust it (mokutil).
+
+    \b
+    keys show development
+    keys show development --write enrolment
+
+    Exit codes: 0 it is shown; 9 it cannot be read.
+    """
     identity = read_named_identities(session.project.config, [name])[0]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +215,14 @@ def _tell(session: Session, said: dict[str, object]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON.")
 @click.pass_obj
 def signing_log(session: Session, *, as_json: bool) -> None:
-    """Print what was signed, when, by whom, after checking that no line was changed or removed."""
+    """Print what was signed, when, by whom, after checking that no line was changed or removed.
+
+    \b
+    keys log
+    keys log --json
+
+    Exit codes: 0 the log is whole; 8 a line was changed or removed.
+    """
     entries = SigningLog(session.project.work_dir / "signing.jsonl").read()
     if as_json:
         session.out.file.write(emit_json(entries))

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def lint() -> None:
-    """Check files that people wrote."""
+    """Check files that people wrote.
+
+    \b
+    lint kmm module.yaml
+
+    Exit codes: those of the verb below.
+    """
 
 
 @lint.command("kmm")
@@ -40,12 +46,13 @@ def lint_kmm(
 
     Unknown fields (a cluster drops them silently), fields newer than KMM, kernelMappings with RE2's own semantics and
     in KMM's order, variables, modprobe, signing, tolerations, host paths, name lengths, and what the same files have of
-    Secrets, ConfigMaps and NodeFeatureRules. Objects in Lists, Policies and ManifestWorks are looked into. Exit codes:
-    0 nothing refused, 3 errors, 19 there was nothing to judge.
+    Secrets, ConfigMaps and NodeFeatureRules. Objects in Lists, Policies and ManifestWorks are looked into.
 
     \b
     lint kmm module.yaml --kmm 2.7
     lint kmm module.yaml --kernel 5.14.0-427.68.1.el9_4.x86_64+rt
+
+    Exit codes: 0 nothing is refused; 3 errors; 19 there was nothing to judge.
     """
     documents = []
     mistakes: list[Mistake] = []

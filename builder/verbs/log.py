@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 @click.argument("cell", required=False)
 @click.pass_obj
 def log(session: Session, cell: str | None) -> None:
-    """Print the build log of a cell (its id, or a kernel); without one, of the last cell that failed."""
+    """Print the build log of a cell (its id, or a kernel); without one, of the last cell that failed.
+
+    \b
+    log
+    log mydriver-1.4.0/6.1.0-56-amd64
+    log 6.1.0-56-amd64
+
+    Exit codes: 0 it is printed; 2 there is no such log.
+    """
     cells = session.project.journal.cells
     wanted = [item for item in cells.values() if cell in {item.cell, item.kernel}] if cell else [
         item for item in cells.values() if item.failure

@@ -47,6 +47,8 @@ def matrix(session: Session, /, *, by: str, as_json: bool, **filters: Any) -> No
     States: complete (toolkit and node name the same kernel), unconfirmed (only one of them is known), toolkit-differs,
     no-toolkit, kernel-unknown, unreachable, malformed, withdrawn (no channel has it any more;
     shown only if asked for).
+
+    Exit codes: 0 it is shown; 4 there is no lock yet: discover makes it.
     """
     check_sources(session.project.config, filters["sources"])
     view = View(

@@ -26,9 +26,14 @@ def nightly(session: Session, /, *, jobs: int | None, retry_failed: bool, as_jso
     """Discover, then build, prove, sign, boot and publish what is missing, and report how fresh it is.
 
     Safe to run every hour: where nothing changed, nothing is done. What came of it is in nightly.json, results.json and
-    junit.xml of the work folder. Exit codes: as build; 16 if an image that is wanted is not in its registry in the end,
-    or waits for one that is not: each is named; 7 if all was done but a source did not answer. known_problems of
-    versions.yaml are told and decide none of them.
+    junit.xml of the work folder. known_problems of versions.yaml are told and decide no exit code.
+
+    \b
+    nightly
+    nightly --group openshift-418
+
+    Exit codes: as build; 16 if an image that is wanted is not in its registry in the end, or waits for one that is not:
+    each is named; 7 if all was done but a source did not answer.
     """
     project = session.project
     with show_progress(session.err, "releases read") as progress:

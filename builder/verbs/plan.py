@@ -76,6 +76,8 @@ def plan(
     plan --kernel '6.12*' --variant rt
     plan --component device-plugin
     plan --group debian --to quay.io/mycompany/plans --shards 8
+
+    Exit codes: 0 it is shown, whatever there is to do.
     """
     if repository is not None:
         wish = ShardWish(

@@ -21,6 +21,11 @@ def prune(session: Session, *, dry_run: bool) -> None:
     """Remove toolkits, cells, component images and compile results that versions.yaml needs no more.
 
     Other projects that share the store make theirs again when they need them.
+
+    \b
+    prune
+
+    Exit codes: 0 they are removed; 5 another run uses the store.
     """
     names = prune_project(session.project, dry_run=dry_run, further=partial(names_needed, session.project))
     for name in names:

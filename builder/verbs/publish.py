@@ -40,13 +40,14 @@ def publish(
     written last, and never moved: another image under the same tag is a conflict, unless it was made of the same inputs
     elsewhere and is signed, or holds the very files of the one that is here. Last comes each driver's signed index,
     which operators in clusters believe: REPOSITORY:index, the one tag that moves. Killed or interrupted, the same
-    command goes on. Secrets come from podman login, or registry.auth_files. Exit codes: 0 all there, or a list waits
-    for other machines, 16 not.
+    command goes on. Secrets come from podman login, or registry.auth_files.
 
     \b
     publish
     publish --group openshift-418 --driver mydriver
     publish --force 'mydriver-1.4.0/*' --reason 'the key of 1.4.0 leaked'
+
+    Exit codes: 0 all there, or a list waits for other machines; 16 not.
     """
     force = Force(cells=forced, reason=reason)
     chosen = choose_components(session.project, selectors, components)

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from builder import __version__
+from builder.verbs.exit_codes import with_exit_codes
 from builder.verbs.options import with_trust
 from builder.verbs.session import PIPE_WIDTH, Session
 
@@ -81,6 +82,7 @@ class Verbs(click.Group):
             word = cmd_name.replace("-", "_")
             command: click.Command = getattr(import_module(f"builder.verbs.{word}"), word)
             with_trust(command, needs_trust=VERBS[cmd_name].needs_trust)
+            with_exit_codes(command)
             self.add_command(command, cmd_name)
         return super().get_command(ctx, cmd_name)
 

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 @click.option("--write", is_flag=True, help="Write versions.schema.json and docs/versions-yaml.md.")
 @click.pass_obj
 def schema(session: Session, *, write: bool) -> None:
-    """Print the JSON schema of versions.yaml, or write it and the reference page."""
+    """Print the JSON schema of versions.yaml, or write it and the reference page.
+
+    \b
+    schema
+    schema --write
+
+    Exit codes: 0 it is printed or written.
+    """
     if not write:
         session.out.file.write(emit_schema())
         return

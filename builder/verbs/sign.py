@@ -45,6 +45,8 @@ def sign(
     \b
     sign --signer release build/out/*.ko
     sign --signer release localhost/mydriver:1.0-KERNEL --tag localhost/mydriver:1.0-KERNEL-signed
+
+    Exit codes: 0 all have exactly these signatures; 9 a signer may not or cannot sign; 8 a file is no module.
     """
     if tag is None:
         done = sign_targets(session.project, signers, [Path(target) for target in targets], replace=replace)

@@ -27,11 +27,13 @@ def upgrade_check(
     of publish.signer. absent: nothing has the name. stale: it was made of other inputs. unsigned, other-key: it has no
     signature, or none by that key for this name. unknown: no answer. disputed: several payloads are served as VERSION.
     withdrawn: no channel has it any more. known-bad: so says versions.yaml; what 'exclude' or the driver leaves out is
-    not-wanted, and counts as ready. Exit codes: 0 all ready, 18 not, 2 there never was such a release.
+    not-wanted, and counts as ready.
 
     \b
     upgrade-check 4.18.12
     upgrade-check 4.18.12 --arch x86_64 --json
+
+    Exit codes: 0 all ready; 18 not; 2 there never was such a release.
     """
     rows = check_upgrade(session.project, version, drivers=drivers, arches=tuple(map(Arch, arches)))
     if as_json:

@@ -56,12 +56,14 @@ def verify(
     image, its kernel, toolkit and architecture; the bill of materials must list the very modules that are in the
     layers; fit, module signatures and boot test must have been passed; what is waived is told. Of a component image,
     provenance and Python packages are compared, and its self-test must have been passed. Of a list of images, each is
-    checked. Of a driver's index, its own signature is. Exit codes: 0 all is right, 16 not, 7 no answer.
+    checked. Of a driver's index, its own signature is.
 
     \b
     verify quay.io/mycompany/mydriver:1.4.0-5.14.0-427.68.1.el9_4.x86_64
     verify quay.io/mycompany/mydriver@sha256:... --key vendor.pub --require-boot signed
     verify quay.io/mycompany/mydriver@sha256:... --key vendor.pub --without boot
+
+    Exit codes: 0 all is right; 16 not; 7 no answer.
     """
     verification = verify_image(
         session.project, image, key_files, without=without, require_boot=require_boot, signed_as=signed_as,

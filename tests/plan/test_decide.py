@@ -18,7 +18,6 @@ from builder.plan.decide import (
     Plan,
     Reason,
     make_plan,
-    predict_seconds,
 )
 from builder.plan.matrix import Cell, LeftOut
 
@@ -186,26 +185,6 @@ def test_what_is_booted_and_why(
     assert (decision.action, decision.reason) == (action, reason)
     assert decision.boot_key == ("boot-1" if action in {Action.BOOT, Action.BUILD} else "")
     assert decision.boot_key or decision.action in {Action.SKIP, Action.TAG}
-
-
-def test_boots_count_in_the_prediction() -> None:
-    plan = make_plan([_candidate(boot_key="b")], evidence={}, images={})
-    history = [_evidence(timings={"compile": 2.0, "assemble": 0.5})]
-    boots = [_boot_evidence(seconds=8.0), _boot_evidence(seconds=10.0), _boot_evidence(seconds=9.0)]
-    assert predict_seconds(plan, history, missing_toolkits=0, workers=1) is None
-    assert predict_seconds(plan, history, missing_toolkits=0, workers=1, boots=boots) == pytest.approx(11.5)
-
-
-def test_prediction_from_recorded_timings() -> None:
-    plan = make_plan([_candidate()], evidence={}, images={})
-    history = [
-        _evidence(timings={"toolkit": 6.0, "compile": 2.0, "assemble": 0.5}),
-        _evidence(timings={"toolkit": 0.0, "compile": 2.0, "assemble": 0.5}),
-    ]
-    assert predict_seconds(plan, history, missing_toolkits=0, workers=2) == pytest.approx(2.5)
-    assert predict_seconds(plan, history, missing_toolkits=1, workers=2) == pytest.approx(8.5)
-    assert predict_seconds(plan, [], missing_toolkits=0, workers=2) is None
-    assert predict_seconds(Plan(decisions=()), history, missing_toolkits=0, workers=1) == 0.0
 
 
 def test_what_another_machine_published_is_left_alone() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 from builder.__main__ import run_cli
+from builder.errors import EXIT_NOT_READY, EXIT_NOTHING_TO_JUDGE, EXIT_OK, EXIT_SEVERAL_CLASSES, FailureClass
+from builder.verbs.exit_codes import COMMON
 from builder.verbs.root import VERBS, root
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from fakes.bench import Bench
@@ -23,6 +29,51 @@ def test_every_verb_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> No
     assert f"{name} [OPTIONS]" in printed
     assert "--untrusted" in printed
     assert "--help" in printed
+
+
+def _all_commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every verb, and every verb below one, by the words that call it."""
+    context = click.Context(root)
+    for name in VERBS:
+        verb = root.get_command(context, name)
+        assert verb is not None
+        yield name, verb
+        if isinstance(verb, click.Group):
+            for inner in verb.list_commands(context):
+                command = verb.get_command(context, inner)
+                assert command is not None
+                yield f"{name} {inner}", command
+
+
+_COMMANDS = dict(_all_commands())
+
+
+def _examples(command: click.Command) -> list[list[str]]:
+    """Return the examples of a help: blocks that are not wrapped, each line a command and perhaps, far behind, what it does."""
+    blocks = re.findall(r"\x08\n(.*?)(?:\n\n|\Z)", inspect.cleandoc(command.help or "") + "\n\n", re.DOTALL)
+    return [shlex.split(line.partition("   ")[0]) for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_help_teaches_by_examples_that_exist(name: str) -> None:
+    examples = _examples(_COMMANDS[name])
+    assert examples, "it has none"
+    for words in examples:
+        path = next((place for place in (" ".join(words[:2]), words[0]) if place in _COMMANDS), "")
+        assert path == name or path.startswith(f"{name} ") or isinstance(_COMMANDS[name], click.Group), words
+        known = {option for item in _COMMANDS[path].params for option in (*item.opts, *item.secondary_opts)}
+        assert {word for word in words if word.startswith("-")} <= known | {"--help"}, words
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_help_names_exit_codes_that_exist(name: str) -> None:
+    text = " ".join((_COMMANDS[name].help or "").split())
+    (told,) = re.findall(r"Exit codes: (.*?)(?:\.(?: |$))", text)
+    assert told.startswith(("0 ", "as build", "those of the verb below"))
+    several = {EXIT_OK, EXIT_NOT_READY, EXIT_NOTHING_TO_JUDGE, EXIT_SEVERAL_CLASSES}
+    codes = {failure.exit_code for failure in FailureClass} | several | COMMON.keys()
+    assert {int(code) for code in re.findall(r"(?:^|[;,] |class )(\d+) ", told)} <= codes
+    assert "130 interrupted" in (_COMMANDS[name].epilog or "")
 
 
 def test_help_lists_every_verb_with_its_summary(capsys: pytest.CaptureFixture[str]) -> None:

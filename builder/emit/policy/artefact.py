@@ -9,6 +9,10 @@ _HELP = """What lets clusters and hosts run only images that publish.signer sign
 
 policy.json and registries.d.yaml are for /etc/containers of podman and CRI-O hosts; clusterimagepolicy.yaml is for
 OpenShift, whose machine config operator writes both. Images of other repositories are left alone.
+
+\b
+emit policy
+emit policy --output deploy/policy
 """
 
 
