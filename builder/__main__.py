@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+_PROGRAM = "kmodsmith"
+_COMPLETE = "_KMODSMITH_COMPLETE"
+
+
 def main() -> NoReturn:
     sys.exit(run_cli(sys.argv[1:]))
 
@@ -29,7 +33,9 @@ def run_cli(arguments: list[str]) -> int:
     errors = Console(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result = root.main(args=arguments, prog_name="python -m builder", standalone_mode=False)
+        # A shell completes the words of a program, and that has a name of its own.
+        program = _PROGRAM if _COMPLETE in os.environ else "python -m builder"
+        result = root.main(args=arguments, prog_name=program, complete_var=_COMPLETE, standalone_mode=False)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:

@@ -12,6 +12,7 @@ import click
 from builder.errors import UsageError
 from builder.kernel import Arch, Variant
 from builder.plan.matrix import Selector
+from builder.verbs.completion import complete_drivers, complete_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
 
 
 SELECTORS = (
-    click.option("--group", help="Group of kernels from versions.yaml; default: its default_group."),
-    click.option("--driver", "drivers", multiple=True, metavar="GLOB", help="Only these drivers; repeatable."),
+    click.option(
+        "--group",
+        help="Group of kernels from versions.yaml; default: its default_group.",
+        shell_complete=complete_groups,
+    ),
+    click.option(
+        "--driver",
+        "drivers",
+        multiple=True,
+        metavar="GLOB",
+        help="Only these drivers; repeatable.",
+        shell_complete=complete_drivers,
+    ),
     click.option(
         "--kernel",
         "kernels",
