@@ -184,12 +184,13 @@ def serve(
     """Sign for other processes of this machine that must not have keys: in a pod, a sidecar of the step that builds.
 
     Keys are tried when it begins, each is held by a process of its own, and none is ever given away: who may connect
-    gets signatures of digests, within bounds, and each is told as a line of JSON. Runs until it is ended (SIGTERM);
-    exit codes: 0 then, 9 a key cannot be used, 5 somebody serves there already.
+    gets signatures of digests, within bounds, and each is told as a line of JSON. Runs until it is ended (SIGTERM).
 
     \b
     keys serve --socket /run/keys/sock --key vendor=/keys/vendor.pem --images /keys/images.key --user 1000
-    KMODSMITH_KEY_SOCKET=/run/keys/sock kmodsmith shard --plan "$PLAN" --shard 0
+
+    Whoever signs has KMODSMITH_KEY_SOCKET=/run/keys/sock in its environment. Exit codes: 0 it was ended; 9 a key cannot be
+    used; 5 somebody serves there already.
     """
     wish = ServeWish(
         keys=split_pairs(named, "--key"), images=images, signers=signers,

@@ -67,8 +67,7 @@ def plan(
 
     With --to, what the registries of the drivers lack is cut into shards by the time that it will take, and the plan
     goes into a registry with all files of the project that it needs. 'shard' carries out one shard, on any machine, and
-    'gate' tells what came of all: docs/many-machines.md. What this machine has built does not count then. Exit codes:
-    0; 2 the project cannot be sent (files outside of it, secrets in it); 3, 4 versions.yaml, lock; 7 a registry.
+    'gate' tells what came of all: docs/many-machines.md. What this machine has built does not count then.
 
     \b
     plan                             the default group
@@ -77,7 +76,8 @@ def plan(
     plan --component device-plugin
     plan --group debian --to quay.io/mycompany/plans --shards 8
 
-    Exit codes: 0 it is shown, whatever there is to do.
+    Exit codes: 0 it is shown, whatever there is to do, or sent; 2 the project cannot be sent: files lie outside of it, or
+    secrets in it; 7 a registry does not answer.
     """
     if repository is not None:
         wish = ShardWish(
