@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from builder.errors import printable
 from builder.init.result import StartKind
 from builder.show.table import make_table
 from builder.writing import count, emit_json
@@ -38,10 +39,10 @@ def emit_start(start: Start, *, dry_run: bool) -> Iterator[RenderableType]:
     if draft.guesses:
         table = make_table("guessed", "value", "because of")
         for guess in draft.guesses:
-            table.add_row(guess.key, Text(guess.value), Text(guess.why))
+            table.add_row(guess.key, _text(guess.value), _text(guess.why))
         yield table
     for note in draft.notes:
-        yield Text(f"note: {note}")
+        yield _text(f"note: {note}")
     if start.changes:
         yield _emit_changes(start)
     if draft.questions:
@@ -49,8 +50,8 @@ def emit_start(start: Start, *, dry_run: bool) -> Iterator[RenderableType]:
             f"{count(len(draft.questions), 'question')} open; the first build runs without an answer:", style="bold"
         )
         for number, question in enumerate(draft.questions, 1):
-            yield Text(f"  {number}. {question.text}")
-            yield Text(f"     {_path(question, draft.name)}   until then: {question.stands}")
+            yield _text(f"  {number}. {question.text}")
+            yield _text(f"     {_path(question, draft.name)}   until then: {question.stands}")
     if dry_run:
         yield Text(f"versions.yaml would have:\n{start.entry.rstrip()}")
         yield Text("nothing was written (--dry-run)", style="bold")
@@ -66,10 +67,15 @@ def _path(question: OpenQuestion, driver: str) -> str:
     return question.key if is_whole else f"drivers[{driver}].{question.key}"
 
 
+def _text(words: str) -> Text:
+    """Return words that may be a stranger's, as every terminal can show them."""
+    return Text(printable(words))
+
+
 def _emit_changes(start: Start) -> RenderableType:
     table = make_table("file", "where", "before", "after")
     for change in start.changes:
-        table.add_row(change.file, change.place, Text(change.before), Text(change.after))
+        table.add_row(change.file, change.place, _text(change.before), _text(change.after))
     return table
 
 

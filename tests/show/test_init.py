@@ -19,7 +19,7 @@ _DRAFT = DriverDraft(
         OpenQuestion(key="image", text="Where?", stands="here"),
         OpenQuestion(key="operator.documentation", text="And?", stands="there"),
     ),
-    notes=("line 1: passed over",),
+    notes=("line 1: passed over", "\udcff\x1b[31m.c is a link"),
 )  # fmt: skip
 _CHANGE = NameChange(file="versions.yaml", place="drivers", before="ptemplate", after="card")
 _START = Start(
@@ -38,7 +38,7 @@ def _text(start: Start, *, dry_run: bool = False) -> str:
 def test_people_read_guesses_questions_changes_and_what_is_next() -> None:
     text = _text(_START)
     for words in (
-        "obj-m in [red]Kbuild:1", "note: line 1: passed over", "2 questions open", "drivers[card].image", "ptemplate",
+        "obj-m in [red]Kbuild:1", "note: line 1: passed over", "\\udcff\\x1b[31m.c", "2 questions open", "drivers[card].image", "ptemplate",
         "     operator.documentation   until then: there", "pipx run nox -s build -- --driver card",
     ):  # fmt: skip
         assert words in text
