@@ -189,8 +189,8 @@ def serve(
     \b
     keys serve --socket /run/keys/sock --key vendor=/keys/vendor.pem --images /keys/images.key --user 1000
 
-    Whoever signs has KMODSMITH_KEY_SOCKET=/run/keys/sock in its environment. Exit codes: 0 it was ended; 9 a key cannot be
-    used; 5 somebody serves there already.
+    Whoever signs has KMODSMITH_KEY_SOCKET=/run/keys/sock in its environment. Exit codes: 0 it was ended; 9 a key
+    cannot be used; 5 somebody serves there already.
     """
     wish = ServeWish(
         keys=split_pairs(named, "--key"), images=images, signers=signers,

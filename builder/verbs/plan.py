@@ -76,8 +76,8 @@ def plan(
     plan --component device-plugin
     plan --group debian --to quay.io/mycompany/plans --shards 8
 
-    Exit codes: 0 it is shown, whatever there is to do, or sent; 2 the project cannot be sent: files lie outside of it, or
-    secrets in it; 7 a registry does not answer.
+    Exit codes: 0 it is shown, whatever there is to do, or sent; 2 the project cannot be sent: files lie outside of it,
+    or secrets in it; 7 a registry does not answer.
     """
     if repository is not None:
         wish = ShardWish(
