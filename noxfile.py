@@ -166,6 +166,12 @@ def lint_kmm(session: nox.Session) -> None:
     _builder(session, "lint", "kmm")
 
 
+@nox.session(name="lint-operator")
+def lint_operator(session: nox.Session) -> None:
+    """Check a bundle of an operator that anybody wrote: nox -s lint-operator -- FOLDER."""
+    _builder(session, "lint", "operator")
+
+
 @nox.session
 def nightly(session: nox.Session) -> None:
     """Discover, then build what is missing; safe to run every hour."""

@@ -39,6 +39,13 @@ def test_text_stays_text_for_every_reader(text: str) -> None:
     assert written.removeprefix("value: ").strip()[0] in "'\"|", "Go's decoder reads more plain words as something else"
 
 
+def test_what_is_there_twice_is_written_twice() -> None:
+    same = {"a": ["x"]}
+    text = emit_yaml({"one": same, "other": same})
+    assert "&" not in text
+    assert yaml.safe_load(text) == {"one": same, "other": same}
+
+
 def test_keys_keep_their_order() -> None:
     assert emit_yaml({"b": 1, "a": 2}, {"c": 3}) == "b: 1\na: 2\n---\nc: 3\n"
 

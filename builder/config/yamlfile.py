@@ -72,23 +72,27 @@ def parse_documents(name: str, content: bytes) -> list[YamlFile]:
     return [item for item in _compose(file, text, yaml.compose_all) if item.data is not None]
 
 
-def read_documents_leniently(file: Path) -> tuple[list[YamlFile], list[Mistake]]:
+def read_documents_leniently(file: Path, *, follow: bool = True) -> tuple[list[YamlFile], list[Mistake]]:
     """Read what can be read of a file: a key that is given twice hides nothing but itself.
+
+    Args:
+        file: it.
+        follow: whether it may be a link; in a folder that a stranger made it is none.
 
     Returns:
         The documents, and all mistakes of the file; of one that is no YAML there are only these.
     """
     mistakes: list[Mistake] = []
     try:
-        documents = _compose_all(file, _read_text(file), yaml.compose_all, mistakes)
+        documents = _compose_all(file, _read_text(file, follow=follow), yaml.compose_all, mistakes)
     except ConfigError as error:
         return [], list(error.mistakes)
     return [item for item in documents if item.data is not None], mistakes
 
 
-def _read_text(file: Path) -> str:
+def _read_text(file: Path, *, follow: bool = True) -> str:
     try:
-        with open_regular(file, most=_MOST_BYTES) as stream:
+        with open_regular(file, most=_MOST_BYTES, follow=follow) as stream:
             content = stream.read(_MOST_BYTES)
         return content.decode("utf-8")
     except FormatError as error:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
-def emit_lint(result: LintResult) -> str:
-    """Return a line for each finding, as compilers write them, and a line that counts."""
+def emit_lint(result: LintResult, what: str = "KMM") -> str:
+    """Return a line for each finding, as compilers write them, and a line that counts objects of ``what``."""
     lines = [
         f"{item.mistake.file}:{item.mistake.line}:{item.mistake.column}: {item.severity}: "
         f"{f'{item.field}: ' if item.field else ''}{item.mistake.message} [{item.code}]"
@@ -30,7 +30,7 @@ def emit_lint(result: LintResult) -> str:
     if result.is_empty:
         seen = ", ".join(f"{number} {kind}" for kind, number in sorted(result.others.items())) or "no object at all"
         parts = f"nothing to judge; there is {seen}"
-    return "\n".join([*lines, f"{count(result.objects, 'object')} of KMM: {parts}"])
+    return "\n".join([*lines, f"{count(result.objects, 'object')} of {what}: {parts}"])
 
 
 def emit_choices(choices: Sequence[ImageChoice]) -> RenderableType:
@@ -41,7 +41,7 @@ def emit_choices(choices: Sequence[ImageChoice]) -> RenderableType:
     return table
 
 
-def emit_lint_json(result: LintResult, choices: Sequence[ImageChoice]) -> str:
+def emit_lint_json(result: LintResult, choices: Sequence[ImageChoice] = ()) -> str:
     findings = [
         {
             "file": str(item.mistake.file),

@@ -55,7 +55,7 @@ VERBS: Mapping[str, Verb] = {
     "emit": Verb(summary="write files for clusters and hosts: kmm, policy, tekton"),
     "explain": Verb(summary="why does a node of a cluster have its driver, or why not?", needs_trust=True),
     "submit": Verb(summary="start a pipeline on the cluster that this is a pod of", needs_trust=True),
-    "lint": Verb(summary="check YAML for KMM without a cluster"),
+    "lint": Verb(summary="check YAML for KMM, and bundles of operators, without a cluster"),
     "bundle": Verb(
         summary="one file of images for sites without a network; bundle load brings it in", needs_trust=True
     ),

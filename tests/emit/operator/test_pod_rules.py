@@ -1,0 +1,16 @@
+"""Pods are pinned, without privilege, and asked how they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.operator_bundles import Mutation, check_told, mutations_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("mutation", mutations_of("pod_rules"), ids=lambda mutation: mutation.id)
+def test_a_mistake_is_told_where_it_is(mutation: Mutation, tmp_path: Path) -> None:
+    check_told(mutation, tmp_path)
