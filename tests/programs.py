@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 # Tests with one of these marks use more than this process and its files.
-REAL_MARKS = frozenset({"buildah", "archive", "bench", "kind", "preflight", "tekton", "browser"})
+REAL_MARKS = frozenset({"buildah", "archive", "bench", "kind", "preflight", "tekton", "browser", "long"})
 # Of Debian's essential packages, but umount, which comes with mount, and apt-config.
 _EVERYWHERE = {
     "apt-config", "bash", "chmod", "chroot", "cp", "du", "ldconfig", "ldd", "ls", "nice", "sh", "sha256sum", "umount", "uname",

@@ -126,7 +126,7 @@ def _rule(group: str, resource: str, *verbs: str) -> dict[str, Any]:
 MUTATIONS: tuple[Mutation, ...] = (
     # The ClusterServiceVersion: names, words.
     _error(CSV, (), GONE, "no-csv", "Error", place="", told_in="manifests"),
-    _error(CSV, ("spec", "version"), "1.4", "csv-version", "Error"),
+    _error(CSV, ("spec", "version"), "1.4", "csv-version"),
     _error(CSV, ("spec", "version"), GONE, "csv-version", "Error"),
     _error(CSV, ("spec", "replaces"), "Kmod Operator", "csv-name", "Error"),
     _error(CSV, ("spec", "replaces"), "kmod-operator.v1.4.0", "csv-name"),
@@ -134,14 +134,14 @@ MUTATIONS: tuple[Mutation, ...] = (
     _warning(CSV, ("metadata", "name"), "kmod-operator-1.4.0", "csv-name", "Warning"),
     _warning(CSV, ("metadata", "name"), "kmod-operator.v1.3.9", "csv-name"),
     _error(CSV, ("spec", "relatedImage"), [], "unknown-field"),
-    _warning(CSV, ("spec", "displayName"), GONE, "csv-words", "Warning"),
-    _warning(CSV, ("spec", "description"), "", "csv-words", "Warning"),
+    _error(CSV, ("spec", "displayName"), GONE, "csv-words", "Error"),
+    _warning(CSV, ("spec", "description"), "", "csv-words"),
     _error(CSV, ("spec", "provider"), GONE, "csv-words", "Error"),
     _error(CSV, ("spec", "maintainers", 0), {"name": "A"}, "csv-words", "Error"),
     _error(CSV, ("spec", "maintainers", 0, "email"), "nobody", "csv-words", "Error"),
     _error(CSV, ("spec", "links", 0), {"name": "A"}, "csv-words", "Error"),
     _error(CSV, ("spec", "links", 0, "url"), "nowhere", "csv-words", "Error"),
-    _warning(CSV, ("spec", "keywords"), GONE, "no-keywords", "Warning"),
+    _warning(CSV, ("spec", "keywords"), GONE, "no-keywords"),
     _warning(CSV, ("spec", "minKubeVersion"), GONE, "min-kube-version", "Warning"),
     _error(CSV, ("spec", "minKubeVersion"), "1.27", "min-kube-version", "Error"),
     # How it is installed.
@@ -154,7 +154,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         CSV, ("spec", "installModes"), [{"type": "OwnNamespace", "supported": True}], "install-modes",
     ),
     _error(CSV, ("spec", "install", "strategy"), "helm", "install"),
-    _error(CSV, (*_INSTALL, "deployments"), [], "install", "Error", place="spec.install.spec"),
+    _error(CSV, (*_INSTALL, "deployments"), [], "install", place="spec.install.spec"),
     # Annotations.
     _error(CSV, (*_NOTES, "capabilities"), "Autopilot", "capabilities", "Error"),
     _error(CSV, (*_NOTES, "categories"), "Drivers and plugins", "categories", "Error"),
@@ -167,7 +167,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     _warning(CSV, (*_NOTES, "features.operators.openshift.io/disconnected"), GONE, "features"),
     _warning(CSV, (*_NOTES, "features.operators.openshift.io/proxy-aware"), "yes", "features"),
     # Its parts.
-    _error(CSV, (*_OWNED, "name"), "other.drivers.example.com", "owned-absent", "Error"),
+    _error(CSV, (*_OWNED, "name"), "other.drivers.example.com", "owned-absent"),
     _error(CSV, (*_OWNED, "name"), "nogroup", "owned-name", "Error", place=
            "spec.customresourcedefinitions.owned[0]"),
     _error(CSV, (*_OWNED, "version"), "v7", "owned-version", "Error"),
@@ -244,7 +244,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     _error(CRD, (*_VERSION, "storage"), False, "crd-versions", "Error", place="spec.versions"),
     _warning(CRD, (*_VERSION, "served"), False, "crd-versions", place="spec.versions"),
     _error(CRD, (*_VERSION, "name"), "V 1", "crd-versions", "Error", place="spec.versions[0]"),
-    _error(CRD, (*_VERSION, "schema"), GONE, "structural", "Error", place="spec.versions[0]"),
+    _error(CRD, (*_VERSION, "schema"), GONE, "structural", place="spec.versions[0]"),
     _error(CRD, (*_SCHEMA, "type"), "array", "structural", place=_AT),
     _error(CRD, (*_FIELDS, "x"), {"description": "no type"}, "structural"),
     _error(CRD, (*_FIELDS, "x"), {"type": "list"}, "structural",
@@ -267,7 +267,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     _error(CRD, ("spec", "conversion"), {"strategy": "Webhook"}, "conversion", "Error"),
     _error(CRD, ("apiVersion",), "apiextensions.k8s.io/v1beta1", "removed-api", "Error"),
     # What catalogs read.
-    _error(ANNOTATIONS, (), GONE, "no-annotations", "Error", place=""),
+    _error(ANNOTATIONS, (), GONE, "no-annotations", place=""),
     _error(ANNOTATIONS, ("annotations", f"{_LABEL}mediatype.v1"), "helm+v3", "annotation"),
     _error(ANNOTATIONS, ("annotations", f"{_LABEL}manifests.v1"), "yaml/", "annotation"),
     _error(ANNOTATIONS, ("annotations", f"{_LABEL}package.v1"), GONE, "annotation", place="annotations"),

@@ -100,9 +100,10 @@ def _check_name(name: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_people(spec: Mapping[str, Any]) -> Iterator[Problem]:
     """Check what people read."""
-    for name in ("displayName", "description"):
-        if not str(spec.get(name) or "").strip():
-            yield warn(("spec", name), "csv-words", f"spec.{name} is absent: consoles have nothing to show")
+    if not str(spec.get("displayName") or "").strip():
+        yield Problem(path=("spec", "displayName"), code="csv-words", message="spec.displayName is absent")
+    if not str(spec.get("description") or "").strip():
+        yield warn(("spec", "description"), "csv-words", "spec.description is absent: catalogs have nothing to show")
     if not str(as_mapping(spec.get("provider")).get("name") or "").strip():
         yield Problem(path=("spec", "provider"), code="csv-words", message="spec.provider.name is absent")
     for name in ("icon", "keywords", "maintainers", "links", "maturity"):
