@@ -68,3 +68,9 @@ def _find_inside(document: YamlFile, value: Any, place: Path) -> Iterator[Kubern
 def as_mapping(value: Any) -> Mapping[str, Any]:
     """Return what is a mapping; anything else that somebody wrote in its place has nothing in it."""
     return value if isinstance(value, dict) else {}
+
+
+def numbered(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield entries of a list with their numbers, each as a mapping; anything else has none."""
+    for number, one in enumerate(value if isinstance(value, list) else ()):
+        yield number, as_mapping(one)

@@ -11,7 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from builder.emit.kmm.documents import as_mapping
+from builder.emit.kmm.documents import as_mapping, numbered
 from builder.emit.kmm.problem import Problem, warn
 from builder.emit.operator.access_rules import check_rules
 from builder.emit.operator.bundle_rules import owned_of
@@ -124,7 +124,7 @@ def _check_pairs(
     spec: Mapping[str, Any], word: str, second: str, form: re.Pattern[str], what: str
 ) -> Iterator[Problem]:
     """Check a list whose entries have a name and something else."""
-    for number, one in _numbered(spec.get(word)):
+    for number, one in numbered(spec.get(word)):
         path, value = ("spec", word, number), one.get(second)
         if not one.get("name") or not value:
             yield Problem(path=path, code="csv-words", message=f"an entry of {word} has a name and a {second}")
@@ -134,7 +134,7 @@ def _check_pairs(
 
 def _check_modes(spec: Mapping[str, Any]) -> Iterator[Problem]:
     path = ("spec", "installModes")
-    modes = [(number, one.get("type"), one.get("supported")) for number, one in _numbered(spec.get("installModes"))]
+    modes = [(number, one.get("type"), one.get("supported")) for number, one in numbered(spec.get("installModes"))]
     if not modes:
         yield Problem(
             path=path, code="install-modes", message="spec.installModes is absent: it can be installed nowhere"
@@ -155,7 +155,7 @@ def _check_modes(spec: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(path=path, code="install-modes", message="no mode of installation is supported")
     elif "AllNamespaces" not in good:
         yield warn(path, "install-modes", "AllNamespaces is not supported, and OLM v1 installs in no other way")
-    converts = any(one.get("conversionCRDs") for _, one in _numbered(spec.get("webhookdefinitions")))
+    converts = any(one.get("conversionCRDs") for _, one in numbered(spec.get("webhookdefinitions")))
     if converts and good != {"AllNamespaces"}:
         words = "a webhook converts kinds, so AllNamespaces has to be the only mode that is supported"
         yield Problem(path=path, code="install-modes", message=words)
@@ -234,7 +234,7 @@ def _check_install(spec: Mapping[str, Any], objects: Sequence[KubernetesObject])
         yield Problem(path=(*path, "strategy") if install else path, code="install", message=words)
     inner = as_mapping(install.get("spec"))
     path = (*path, "spec")
-    deployments = list(_numbered(inner.get("deployments")))
+    deployments = list(numbered(inner.get("deployments")))
     if not deployments:
         yield Problem(path=path, code="install", message="there is no deployment: nothing is run")
     accounts: dict[str, Path] = {}
@@ -265,7 +265,7 @@ def _check_accounts(install: Mapping[str, Any], path: Path, accounts: Mapping[st
     """Check rights, and that those who have them are those who run."""
     named: set[str] = set()
     for word in ("clusterPermissions", "permissions"):
-        for number, one in _numbered(install.get(word)):
+        for number, one in numbered(install.get(word)):
             place = (*path, word, number)
             name = str(one.get("serviceAccountName") or "")
             named.add(name)
@@ -288,9 +288,3 @@ def _check_shared_accounts(accounts: Mapping[str, Path], objects: Sequence[Kuber
         if item.kind == "ServiceAccount" and item.name in accounts:
             words = f"the bundle has a ServiceAccount {item.name}, and OLM makes one of that name itself"
             yield Problem(path=accounts[item.name], code="account-twice", message=words)
-
-
-def _numbered(found: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield entries of a list that are mappings, with their numbers."""
-    for number, one in enumerate(found if isinstance(found, list) else ()):
-        yield number, as_mapping(one)

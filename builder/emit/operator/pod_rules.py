@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from builder.emit.kmm.documents import as_mapping
+from builder.emit.kmm.documents import as_mapping, numbered
 from builder.emit.kmm.problem import Problem, warn
 from builder.errors import FormatError
 from builder.pullspec import parse_pullspec
@@ -28,7 +28,7 @@ def check_pod(template: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     for name in _HOST:
         if pod.get(name) is True:
             yield warn((*place, name), "privileged", f"{name}: the pod sees what belongs to the node")
-    for number, volume in _numbered(pod.get("volumes")):
+    for number, volume in numbered(pod.get("volumes")):
         if "hostPath" in volume:
             where = as_mapping(volume["hostPath"]).get("path")
             yield warn((*place, "volumes", number), "host-path", f"it has the folder {where!r:.100} of the node")
@@ -44,7 +44,7 @@ def check_pod(template: Mapping[str, Any], path: Path) -> Iterator[Problem]:
 
 def _containers(pod: Mapping[str, Any], place: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
     for word in ("containers", "initContainers"):
-        for number, container in _numbered(pod.get(word)):
+        for number, container in numbered(pod.get(word)):
             yield container, (*place, word, number)
 
 
@@ -89,7 +89,7 @@ def check_images(spec: Mapping[str, Any], deployments: Sequence[tuple[Mapping[st
     """Check ``relatedImages``: what mirrors copy has to be all that is run."""
     named: dict[str, int] = {}
     known: set[str] = set()
-    for number, one in _numbered(spec.get("relatedImages")):
+    for number, one in numbered(spec.get("relatedImages")):
         path: Path = ("spec", "relatedImages", number)
         image, name = one.get("image"), one.get("name")
         if not isinstance(image, str) or not image:
@@ -121,12 +121,7 @@ def _run_images(deployments: Sequence[tuple[Mapping[str, Any], Path]]) -> Iterat
         for container, path in _containers(pod, (*place, "spec", "template", "spec")):
             if isinstance(container.get("image"), str):
                 yield container["image"], (*path, "image")
-            for number, variable in _numbered(container.get("env")):
+            for number, variable in numbered(container.get("env")):
                 value = variable.get("value")
                 if str(variable.get("name")).startswith(_RELATED) and isinstance(value, str):
                     yield value, (*path, "env", number, "value")
-
-
-def _numbered(found: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, one in enumerate(found if isinstance(found, list) else ()):
-        yield number, as_mapping(one)

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
-from grpclib.server import Server, Stream
 
 from kmod_operator.kubelet_api import deviceplugin_v1beta1_pb2 as api
 from kmod_operator.kubelet_api.deviceplugin_v1beta1_grpc import DevicePluginBase, RegistrationStub
+from kmod_operator.node.rpc import SocketServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from grpclib.server import Stream
 
     from kmod_operator.devices.model import DeviceNode, Mount
 
@@ -77,25 +79,11 @@ class Calls(Protocol):
         """Return the devices that are best; raises RefusedError."""
 
 
-class PluginServer:
+class PluginServer(SocketServer):
     """Answers kubelet on a socket."""
 
     def __init__(self, calls: Calls) -> None:
-        self._server = Server([_Handler(calls)])
-
-    async def start(self, socket: Path) -> None:
-        """Listen; whatever lies there is replaced, also a link.
-
-        Raises:
-            OSError: it cannot be made there.
-        """
-        socket.unlink(missing_ok=True)  # noqa: ASYNC240 - at once, and before anybody is served
-        await self._server.start(path=str(socket))
-
-    async def stop(self) -> None:
-        """Listen no more, and end what is open."""
-        self._server.close()
-        await self._server.wait_closed()
+        super().__init__([_Handler(calls)])
 
 
 class _Handler(DevicePluginBase):

@@ -12,8 +12,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from grpclib.server import Server, Stream
-
 from kmod_operator.dra.claims import ClaimError, ClaimName
 from kmod_operator.kubelet_api import dra_health_v1_pb2 as health_api
 from kmod_operator.kubelet_api import dra_v1_pb2 as api
@@ -21,12 +19,13 @@ from kmod_operator.kubelet_api import pluginregistration_v1_pb2 as registration_
 from kmod_operator.kubelet_api.dra_health_v1_grpc import DRAResourceHealthBase
 from kmod_operator.kubelet_api.dra_v1_grpc import DRAPluginBase
 from kmod_operator.kubelet_api.pluginregistration_v1_grpc import RegistrationBase
+from kmod_operator.node.rpc import SocketServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from grpclib.const import Handler
+    from grpclib.server import Stream
 
 _LOG = logging.getLogger(__name__)
 # Kubelet takes the first that it knows.
@@ -71,25 +70,11 @@ class DriverCalls(Protocol):
         """Yield all devices, and when they were looked at: at once, after each change and now and then."""
 
 
-class DriverServer:
+class DriverServer(SocketServer):
     """Answers kubelet on one socket: there it finds us, and there it asks."""
 
     def __init__(self, calls: DriverCalls, driver: str) -> None:
-        self._server = Server([_Registration(calls, driver), _Plugin(calls), _Health(calls)])
-
-    async def start(self, socket: Path) -> None:
-        """Listen; whatever lies there is replaced, also a link.
-
-        Raises:
-            OSError: it cannot be made there.
-        """
-        socket.unlink(missing_ok=True)  # noqa: ASYNC240 - at once, and before anybody is served
-        await self._server.start(path=str(socket))
-
-    async def stop(self) -> None:
-        """Listen no more, and end what is open."""
-        self._server.close()
-        await self._server.wait_closed()
+        super().__init__([_Registration(calls, driver), _Plugin(calls), _Health(calls)])
 
 
 class _Registration(RegistrationBase):
