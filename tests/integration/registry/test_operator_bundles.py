@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.preflight
 
-_SOURCES = Path(__file__).parent / "engines" / "operator-bundles"
+_SOURCES = Path(__file__).parents[1] / "engines" / "operator-bundles"
 _ICON = ("Warning", "csv.Spec.Icon not specified")
 
 
