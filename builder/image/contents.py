@@ -21,7 +21,7 @@ from builder.foreign import read_json
 from builder.host.places import open_regular
 from builder.host.run import Command, run
 from builder.image.archive import BROKEN, XATTR, read_tar
-from builder.image.leaks import find_leaks
+from builder.image.leaks import OVERLAP, find_leaks
 from builder.image.overlay import Ambiguity, ImageFile, LayerTree, merge_layers
 from builder.kmod.fit import place_modules
 from builder.kmod.packing import is_module
@@ -287,11 +287,12 @@ def _scan(stream: Content, member: tarfile.TarInfo, path: str, *, room: int) -> 
         content = stream.read_all()
         return _Seen(content if keep else None, content[:head_size], tuple(find_leaks(content, path)))
     leaks: list[Leak] = []
-    head = overlap = b""
+    head = part = b""
     while chunk := stream.read(_CHUNK):
         head = head or chunk[:head_size]
-        leaks += find_leaks(overlap + chunk, path)
-        overlap = chunk[-8192:]
+        leaks += find_leaks(part, path, more=True)
+        part = part[-OVERLAP:] + chunk
+    leaks += find_leaks(part, path)
     return _Seen(None, head, tuple(dict.fromkeys(leaks)))
 
 
