@@ -45,9 +45,9 @@ def install_missing(
 def install_commands(tools: Sequence[Tool], family: str) -> list[tuple[str, ...]]:
     """Return the commands that bring tools onto a distribution (family ``debian`` or ``fedora``)."""
     if family == "debian":
-        packages = sorted({tool.debian for tool in tools})
+        packages = sorted({name for tool in tools for name in tool.debian.split()})
         return [("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends", *packages)]
-    return [("dnf", "install", "-y", *sorted({tool.fedora for tool in tools}))]
+    return [("dnf", "install", "-y", *sorted({name for tool in tools for name in tool.fedora.split()}))]
 
 
 def _become_root(readable: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from builder.kernel import Arch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A program that kmodsmith runs: why, from which version on, and the packages that bring it."""
+    """A program that kmodsmith runs: why, from which version on, and the packages that bring it, by spaces."""
 
     name: str
     purpose: str
@@ -49,7 +49,13 @@ TEST_TOOLS = (
         debian="qemu-user-static",
         fedora="qemu-user-static-aarch64",
     ),
-    Tool(name="chromium", purpose="shows the pages of the site", debian="chromium", fedora="chromium"),
+    # The second is what the program needs that drives it, Playwright's own Node.
+    Tool(
+        name="chromium",
+        purpose="shows the pages of the site",
+        debian="chromium libatomic1",
+        fedora="chromium libatomic",
+    ),
     Tool(name="skopeo", purpose="reads images as others would", debian="skopeo", fedora="skopeo"),
     Tool(name="podman", purpose="pulls images as others would", debian="podman", fedora="podman"),
     Tool(name="modinfo", purpose="reads modules as others would", debian="kmod", fedora="kmod"),

@@ -130,10 +130,15 @@ def copy_project(folder: Path) -> Path:
     target.mkdir()
     for name in ("kernel-module", "driver-container"):
         shutil.copytree(ROOT / name, target / name)
-    # Boots take a guest's time, and images beside drivers are not there, nor the operator that is one of them; the tests
-    # that are about them ask for them.
+    # Boots take a guest's time, and images beside drivers are not there, nor the operator that is one of them, nor the
+    # pipelines that run in another; the tests that are about them ask for them.
     text = (ROOT / "versions.yaml").read_text()
-    for title, key in (("Images that run beside", "components"), ("The operator's own words", "operator")):
+    parts = {
+        "Images that run beside": "components",
+        "The operator's own words": "operator",
+        "The same plan on a cluster": "tekton",
+    }
+    for title, key in parts.items():
         text, count = re.subn(rf"(?ms)^# {title}[^\n]*\n(#[^\n]*\n)*{key}:\n.*?(?=^\S)", "", text)
         assert count == 1, key
     assert "boot: changed" in text
