@@ -249,8 +249,8 @@ def tests(session: nox.Session) -> None:
         # Each worker has a container store of its own, so more of them make more toolkits, not less work. Real tests
         # of a file share a lab, a site or a box that takes longer than they do; they come first, fast ones fill up.
         side_by_side = ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "25"]
-        # What takes minutes to build or to run is asked for by its marker; a later -m wins.
-        unless_asked = "not bench and not kind and not preflight and not tekton and not long"
+        # What takes minutes to build or to run, or npm's index, is asked for by its marker; a later -m wins.
+        unless_asked = "not bench and not kind and not preflight and not tekton and not long and not npm"
         arguments = ["-m", unless_asked, *(selection or side_by_side)]
     session.run(_python(session, "dev"), "-m", "pytest", *arguments, external=True)
 

@@ -152,6 +152,7 @@ def test_what_ten_thousand_cells_cost(large_site: Site) -> None:
             print({"thread_s": round(seconds["TaskDuration"], 3), "dom_interactive_ms": round(interactive)})
 
 
+@pytest.mark.npm
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", _NAMES)
 def test_axe_finds_nothing(site: Site, axe: str, name: str, scheme: str) -> None:
@@ -167,6 +168,7 @@ def test_axe_finds_nothing(site: Site, axe: str, name: str, scheme: str) -> None
             ] == []
 
 
+@pytest.mark.npm
 def test_axe_would_find_something(site: Site, axe: str) -> None:
     with site.open(bypass_csp=True) as page:
         page.evaluate("document.querySelector('h1').append(new Image())")
