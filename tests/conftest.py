@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import subprocess
@@ -61,6 +62,7 @@ def _guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     if marks & REAL_MARKS:
         yield
         return
+    assert asyncio._get_running_loop() is None, "a fixture that still lives left its event loop in this thread"
     pytest_socket.disable_socket(allow_unix_socket=True)
     if "fake_tools" not in request.fixturenames:  # waiting for a process with a time-out sleeps, too
         monkeypatch.setattr(subprocess, "Popen", _refuse("start a process"))

@@ -45,8 +45,13 @@ def axe() -> str:
     raise AssertionError("axe-core has no axe.min.js")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Give Chromium to the tests of one file, and no longer.
+
+    Playwright's blocking interface leaves its event loop running in the thread of the tests until it is stopped: kept
+    for the session, it made every test fail that came later in the same worker and starts a loop of its own.
+    """
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=need("chromium"), chromium_sandbox=os.geteuid() != 0)
         yield opened
@@ -91,7 +96,7 @@ class Site:
         assert wrong == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site")
     facts = make_facts()
@@ -104,7 +109,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(folder / "site", browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def large_site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The matrix of ten thousand cells, without their pages."""
     folder = tmp_path_factory.mktemp("large")
