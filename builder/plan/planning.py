@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FindElsewhere = Callable[["Project", Sequence["Decision"]], dict[str, Elsewhere]]
+FindElsewhere = Callable[["Project", Selector, Sequence["Decision"]], dict[str, Elsewhere]]
 """Asks registries for cells that are not built here: ``builder.publish.elsewhere.find_elsewhere``."""
 
 
@@ -124,7 +124,7 @@ def plan_project(
     )
     plan = decide()
     if elsewhere and not force and (missing := plan.of(*WANTING)):
-        plan = decide(elsewhere=elsewhere(project, missing))
+        plan = decide(elsewhere=elsewhere(project, selector, missing))
     workers = choose_workers(project, plan, jobs)
     seconds = predict_cells(
         plan,

@@ -7,9 +7,7 @@ that every machine plans the same. What is recorded here only tells how long wor
 from __future__ import annotations
 
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +17,13 @@ from builder.components.decide import ComponentPlan, ComponentSelector
 from builder.components.planning import plan_components
 from builder.drivers.git import read_commit
 from builder.drivers.tree import read_tree
-from builder.errors import FormatError, SourceError, UsageError
+from builder.errors import UsageError
 from builder.kernel import Arch
 from builder.plan.decide import WANTING, Action, Elsewhere, Plan, Reason
 from builder.plan.matrix import Selector
 from builder.plan.planning import BootOptions, plan_project
-from builder.publish.cells import name_cells
-from builder.publish.elsewhere import find_elsewhere
-from builder.publish.reading import open_reader
+from builder.publish.elsewhere import ask_registries, find_elsewhere
 from builder.publish.result import LOCAL
-from builder.pullspec import parse_pullspec
 from builder.shards.document import PlanDocument, PlannedCommit, PlannedItem, PlannedShard, PlanSelection
 from builder.shards.grouping import Costs, WorkItem, group_work, measure_costs
 from builder.shards.snapshot import read_snapshot, write_snapshot
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
     from builder.drivers.commit import SourceCommit
     from builder.plan.decide import Decision
     from builder.plan.project import Project
-    from builder.publish.reading import RegistryReader
     from builder.pullspec import Pullspec
     from builder.shards.artefact import PlanRegistry
     from builder.shards.document import ShardWish
@@ -159,7 +153,7 @@ def place_cells(
         policy: for boot tests; None: that of versions.yaml.
         publish: whether registries are asked what they have already.
     """
-    elsewhere = partial(find_whole, selection=selection) if publish else None
+    elsewhere = find_elsewhere if publish else None
     boot = BootOptions(when=policy)
     selector = cells_of(selection)
     decisions = plan_project(project, selector, boot=boot, elsewhere=elsewhere).plan.decisions
@@ -180,42 +174,6 @@ def place_cells(
     return list(placed.values())
 
 
-def find_whole(project: Project, decisions: Sequence[Decision], *, selection: PlanSelection) -> dict[str, Elsewhere]:
-    """Return what registries have of cells, as ``find_elsewhere``, but only of those that have all names there.
-
-    A machine that was killed between two names of an image left one without the other, and whoever makes the image
-    again, of the same inputs, completes it.
-    """
-    found = find_elsewhere(project, decisions)
-    names = name_cells(project, cells_of(selection))
-    further = {
-        item.cell.id: [name for name in names[item.cell.id].own if name != item.image]
-        for item in decisions
-        if item.cell.id in found and found[item.cell.id].digest
-    }
-    if not any(further.values()):
-        return found
-
-    with open_reader(project) as reader, ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="names") as pool:
-
-        def look(cell: str) -> Elsewhere | None:
-            return _ask_further(reader, further[cell], found[cell])
-
-        answers = dict(zip(further, pool.map(look, further), strict=True))
-    return {cell: said for cell, known in found.items() if (said := answers.get(cell, known)) is not None}
-
-
-def _ask_further(reader: RegistryReader, names: Iterable[str], known: Elsewhere) -> Elsewhere | None:
-    try:
-        for name in names:
-            there = reader.read_tag(parse_pullspec(name))
-            if there is None or there.digest != known.digest:
-                return None
-    except (SourceError, FormatError) as error:
-        return Elsewhere(problem=error.message)
-    return known
-
-
 def plan_images(
     project: Project, selection: PlanSelection, *, ids: frozenset[str] = frozenset(), publish: bool
 ) -> ComponentPlan:
@@ -223,23 +181,23 @@ def plan_images(
     plan = plan_components(project, components_of(selection, ids)).plan
     if not publish:
         return plan
-    with open_reader(project) as reader, ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="components") as pool:
-        return ComponentPlan(decisions=tuple(pool.map(lambda item: _ask_for_image(reader, item), plan.decisions)))
+    wanted = {item.item.id: (item.key, (item.image,)) for item in plan.decisions if _is_published(item)}
+    found = ask_registries(project, wanted) if wanted else {}
+    return ComponentPlan(decisions=tuple(_leave_alone(item, found.get(item.item.id)) for item in plan.decisions))
 
 
-def _ask_for_image(reader: RegistryReader, decision: ComponentDecision) -> ComponentDecision:
+def _is_published(decision: ComponentDecision) -> bool:
+    return bool(decision.key) and not decision.image.startswith(LOCAL)
+
+
+def _leave_alone(decision: ComponentDecision, said: Elsewhere | None) -> ComponentDecision:
     """Leave alone what its registry has, made of the same inputs and signed, and what nobody can say anything about."""
-    if not decision.key or decision.image.startswith(LOCAL):
+    if said is None:
         return decision
-    place = parse_pullspec(decision.image)
-    try:
-        there = reader.read_tag(place)
-        if there is None or there.key != decision.key or there.is_list or not reader.is_signed(place, there.digest):
-            return decision
-    except (SourceError, FormatError) as error:
-        sentence = f"whether its registry has it is not known: {error.message}"
+    if said.problem:
+        sentence = f"whether its registry has it is not known: {said.problem}"
         return replace(decision, action=Action.REFUSE, reason=Reason.REGISTRY_UNKNOWN, explanation=sentence)
-    sentence = f"its registry has it, made from the same inputs: {there.digest}"
+    sentence = f"its registry has it, made from the same inputs: {said.digest}"
     return replace(decision, action=Action.SKIP, reason=Reason.PUBLISHED, explanation=sentence)
 
 

@@ -21,7 +21,8 @@ from builder.plan.planning import BootOptions, plan_project
 from builder.plan.project import open_project
 from builder.publish.cells import publish_project
 from builder.publish.components import publish_components
-from builder.shards.planning import as_on_a_new_machine, cells_of, components_of, find_whole, plan_images
+from builder.publish.elsewhere import find_elsewhere
+from builder.shards.planning import as_on_a_new_machine, cells_of, components_of, plan_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +115,7 @@ def run_shard(
     Raises: as ``build_project`` and ``publish_project``.
     """
     selector = cells_of(document.selection, frozenset(shard.cells))
-    elsewhere = partial(find_whole, selection=document.selection) if document.publish else None
+    elsewhere = find_elsewhere if document.publish else None
     report, images = BuildReport(results=(), wall_s=0.0, run_id=""), ComponentReport()
     if shard.cells:
         report = build_project(

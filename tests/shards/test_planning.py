@@ -17,9 +17,10 @@ from builder.plan.decide import Action, Reason
 from builder.plan.matrix import Selector
 from builder.plan.planning import plan_project
 from builder.plan.project import open_project
+from builder.publish.elsewhere import find_elsewhere
 from builder.shards import planning as module
 from builder.shards.document import ShardWish
-from builder.shards.planning import as_on_a_new_machine, find_whole, place_cells, plan_shards, select
+from builder.shards.planning import as_on_a_new_machine, cells_of, place_cells, plan_shards, select
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def test_no_answer_about_a_further_name_is_no_answer(bench: Bench, registry: Fak
     registry.faults.append(refuse)
     project = as_on_a_new_machine(open_project(bench.folder))
     decisions = [item.decision for item in place_cells(project, _FEW, "never")]
-    found = find_whole(project, decisions, selection=_FEW)
+    found = find_elsewhere(project, cells_of(_FEW), decisions)
     assert [bool(found[item.cell.id].problem) for item in decisions] == [
         item.cell.kernel.raw == "6.1.0-10-amd64" for item in decisions
     ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fakes.bench import Bench
     from fakes.components import Parts
+    from fakes.registry import FakeRegistry
 
     from builder.boot.stage import BootReport, BootRequest
 
@@ -161,3 +162,22 @@ def test_a_component_that_fails_is_told_and_has_its_exit_code(parts: Parts) -> N
     assert parts.bench.run("build")[0] == 13, "of cells that are well and an image that is not"
     parts.bench.break_kernel("6.1.0-10-amd64", "a.c:1: error: x")
     assert parts.bench.run("build", "--force")[0] == 20
+
+
+def test_what_a_killed_machine_published_under_one_of_two_names_is_made_again(
+    bench: Bench, registry: FakeRegistry
+) -> None:
+    """Else a night on a new machine would call it published, and nobody ever would complete it."""
+    with (bench.folder / "versions.yaml").open("a") as file:
+        file.write("publish: {tags: [version-kernel, kernel]}\n")
+    bench.offer_with_keys()
+    bench.build("--boot", "never")
+    assert bench.run("publish")[0] == 0
+    build = ("--work-dir", str(bench.folder.parent / "new"), "build", "--unless-published", "--boot", "never", "--json")
+    (bench.store / "names").write_text("")
+    code, out, _ = bench.run(*build)
+    assert (code, {item["status"] for item in json.loads(out)["cells"]}) == (0, {"skipped"})
+    del registry.manifests["demo", "6.1.0-10-amd64"]
+    (bench.store / "names").write_text("")
+    code, out, _ = bench.run(*build)
+    assert {item["kernel"] for item in json.loads(out)["cells"] if item["status"] != "skipped"} == {"6.1.0-10-amd64"}
