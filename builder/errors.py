@@ -76,6 +76,12 @@ class Failure:
     hint: str | None = None
     location: str | None = None
 
+    def __post_init__(self) -> None:
+        # Whoever tells it in tables and files need not think of what a driver's compile, a guest or a registry wrote.
+        for name in ("code", "detail", "hint", "location"):
+            if text := getattr(self, name):
+                object.__setattr__(self, name, printable(text))
+
 
 _EXIT_CODES = {
     FailureClass.TOOLKIT: 10,
@@ -98,8 +104,12 @@ _LONG_WORD = re.compile(r"(\S{200})\S{800,}")
 
 def printable(text: str) -> str:
     """Return text with escapes in place of what a terminal would obey or could not show; endless words are cut."""
-    escaped = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-    return _LONG_WORD.sub(r"\1...", escaped)
+    return _LONG_WORD.sub(r"\1...", escape_controls(text))
+
+
+def escape_controls(text: str) -> str:
+    """Return text with escapes in place of what a terminal would obey or could not show."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class KmodsmithError(Exception):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder import errors
-from builder.errors import ConfigError, FailureClass, FormatError, KmodsmithError, Mistake
+from builder.errors import ConfigError, Failure, FailureClass, FormatError, KmodsmithError, Mistake
 
 
 def _all_classes(base: type[KmodsmithError]) -> list[type[KmodsmithError]]:
@@ -44,3 +44,10 @@ def test_what_others_wrote_steers_no_terminal_and_fills_no_screen() -> None:
     error = FormatError("a\x1b[2Jb \ud800 \u202e\x00\r \n\t" + "x" * 5000, hint="h\x07")
     assert error.message == "a\\x1b[2Jb \\ud800 \\u202e\\x00\\r \n\t" + "x" * 200 + "..."
     assert (str(error), error.hint) == (error.message, "h\\x07")
+
+
+def test_no_failure_steers_a_terminal() -> None:
+    said = "\x1b]0;x\x07"
+    failure = Failure(failure_class=FailureClass.COMPILE, code=said, detail=said, hint=said, location=said)
+    assert {failure.code, failure.detail, failure.hint, failure.location} == {"\\x1b]0;x\\x07"}
+    assert Failure(failure_class=FailureClass.COMPILE, code="c", detail="two\nlines").hint is None

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from builder.drivers.commit import Dirty  # noqa: TC001 - pydantic reads annotations
-from builder.errors import FormatError
+from builder.errors import FormatError, printable
 from builder.foreign import Parsed, parse_json
 from builder.image.manifests import dump
 from builder.kernel import Arch, Variant
@@ -21,8 +21,8 @@ from builder.plan.decide import Action, Reason  # noqa: TC001 - pydantic reads a
 from builder.shards.grouping import MOST_SHARDS
 
 _MOST_CELLS = 100_000
-_Text = Annotated[str, Field(max_length=4096)]
-_Id = Annotated[str, Field(min_length=1, max_length=512)]
+_Text = Annotated[str, Field(max_length=4096), AfterValidator(printable)]
+_Id = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(printable)]
 _Key = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 _Globs = Annotated[tuple[_Text, ...], Field(max_length=1000)]
 _Ids = Annotated[tuple[_Id, ...], Field(max_length=_MOST_CELLS)]

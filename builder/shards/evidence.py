@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from builder.errors import FailureClass  # noqa: TC001 - pydantic reads annotations
+from builder.errors import FailureClass, printable
 from builder.foreign import Parsed, parse_json
 from builder.image.manifests import dump
 
 _MOST_ITEMS = 100_000
-_Text = Annotated[str, Field(max_length=16_384)]
-_Short = Annotated[str, Field(max_length=512)]
+# Registries are strangers, and what shards say ends in terminals.
+_Text = Annotated[str, Field(max_length=16_384), AfterValidator(printable)]
+_Short = Annotated[str, Field(max_length=512), AfterValidator(printable)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.errors import UsageError
+from builder.errors import UsageError, escape_controls
 
 if TYPE_CHECKING:
     from builder.verbs.session import Session
@@ -35,4 +35,6 @@ def log(session: Session, cell: str | None) -> None:
     file = session.project.work_dir / latest.log
     if not file.is_file():
         raise UsageError(f"the log {file} is no longer there")
-    session.out.file.write(file.read_text(errors="replace"))
+    text = file.read_text(errors="replace")
+    # A driver's compile wrote it: what it says to a terminal would be obeyed. Files and other programs get it whole.
+    session.out.file.write(escape_controls(text.replace("\r\n", "\n")) if session.out.is_terminal else text)

@@ -39,3 +39,12 @@ def test_what_is_no_evidence_is_refused(changes: dict[str, Any], words: str) -> 
     with pytest.raises(FormatError, match="it is no evidence of a shard") as caught:
         parse_evidence(json.dumps(data).encode())
     assert words in caught.value.message
+
+
+def test_what_a_registry_says_steers_no_terminal() -> None:
+    said = "\x1b]52;c;cm0=\x07"
+    row = {"id": said, "status": said, "why": said, "log": said, "failure": {"failure_class": "compile", "code": said, "detail": said}}  # fmt: skip
+    data = json.loads(make_evidence(_PLAN).write()) | {"error": said, "cells": [row], "components": [row]}
+    evidence = parse_evidence(json.dumps(data).encode())
+    assert "\\x1b" in evidence.error
+    assert b"\\u001b" not in evidence.write()
