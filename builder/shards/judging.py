@@ -119,7 +119,7 @@ def judge(project: Project, plan: FetchedPlan, collected: Collected) -> Judgemen
     cells = [_as_planned(item, document) for item in cells]
     images = [_image_as_planned(item, document) for item in images]
     if not document.publish:
-        return _tell(document, collected, cells, images, published={}, further=())
+        return _tell(project, document, collected, cells, images, published={}, further=())
     # What registries have counts, and not what a container store here may have; what is written is recorded here.
     reading = replace(project, has_store=False)
     with open_publisher(reading) as publisher, hold_project(project.work_dir):
@@ -128,7 +128,7 @@ def judge(project: Project, plan: FetchedPlan, collected: Collected) -> Judgemen
     results = [item for item in published.values() if item.kernel]
     indexes = publish_indexes(reading, results, NO_FORCE) if cells else []
     further = (*lists, *(item for item in indexes if item.status is not PublishStatus.LEFT_OUT))
-    return _tell(document, collected, cells, images, published=published, further=further)
+    return _tell(project, document, collected, cells, images, published=published, further=further)
 
 
 def _keys(document: PlanDocument, cells: Sequence[Decision], images: Sequence[ComponentDecision]) -> dict[str, str]:
@@ -202,6 +202,7 @@ def _publish_lists(
 
 
 def _tell(
+    project: Project,
     document: PlanDocument,
     collected: Collected,
     cells: Sequence[Decision],
@@ -211,6 +212,7 @@ def _tell(
     further: tuple[PublishResult, ...],
 ) -> Judgement:
     missing = collected.missing(document)
+    drivers = project.drivers if cells else {}
     rows: dict[str, EvidenceRow] = {}
     for number, found in sorted(collected.found.items()):
         shard = document.shards[number]
@@ -230,7 +232,8 @@ def _tell(
     def end(decision: Decision) -> CellResult:
         name = decision.cell.id
         return cell_result(
-            decision, rows.get(name), published.get(name), absent(name), is_published=document.publish
+            decision, rows.get(name), published.get(name), absent(name), is_published=document.publish,
+            may_exclude=drivers[decision.cell.driver].may_exclude,
         )  # fmt: skip
 
     def end_image(decision: ComponentDecision) -> ComponentResult:

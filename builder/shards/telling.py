@@ -138,11 +138,23 @@ def cell_result(
     absent: Failure | None,
     *,
     is_published: bool,
+    may_exclude: bool,
 ) -> CellResult:
-    """Return how a cell ended, as if it had been built here."""
+    """Return how a cell ended, as if it had been built here.
+
+    Args:
+        decision: the plan's.
+        row: what its shard left about it.
+        published: what its registry says, where it was asked.
+        absent: what there is instead of evidence.
+        is_published: whether the plan wants it in a registry.
+        may_exclude: whether the driver's dkms.conf had to be run to tell whether it wants the kernel. Of all others the
+            plan knew, and evidence that says so lies: what is excluded counts as no failure.
+    """
     if decision.action in {Action.EXCLUDE, Action.REFUSE}:
         return result_without_work(decision)
-    if row and row.status in {Status.EXCLUDED, Status.REFUSED} and not (published and published.status in THERE):
+    told = {Status.REFUSED, Status.EXCLUDED} if may_exclude else {Status.REFUSED}
+    if row and row.status in told and not (published and published.status in THERE):
         action = Action.EXCLUDE if row.status == Status.EXCLUDED else Action.REFUSE
         return result_without_work(replace(decision, action=action, explanation=row.why or decision.explanation))
     failure = find_lack(row, published, absent, is_published=is_published)

@@ -78,15 +78,26 @@ def test_what_is_there_counts_and_not_what_is_said(
 def test_what_the_driver_left_out_there_is_left_out_here() -> None:
     decision = make_cell_result("6.1.0-9-amd64", Status.BUILT).decision
     row = EvidenceRow(id=decision.cell.id, status="excluded", why="dkms.conf does not want it")
-    found = cell_result(decision, row, _published(PublishStatus.NOT_BUILT), None, is_published=True)
+    absent = _published(PublishStatus.NOT_BUILT)
+    found = cell_result(decision, row, absent, None, is_published=True, may_exclude=True)
     assert (found.status, found.decision.action, found.failure) == (Status.EXCLUDED, Action.EXCLUDE, None)
     assert found.decision.explanation == "dkms.conf does not want it"
+
+
+@pytest.mark.parametrize(("is_published", "code"), [(True, "not-published"), (False, "not-made")])
+def test_who_is_not_asked_leaves_nothing_out(*, is_published: bool, code: str) -> None:
+    """Else whoever may write evidence would make a plan green without an image."""
+    decision = make_cell_result("6.1.0-9-amd64", Status.BUILT).decision
+    row = EvidenceRow(id=decision.cell.id, status="excluded", why="dkms.conf does not want it")
+    absent = _published(PublishStatus.NOT_BUILT) if is_published else None
+    found = cell_result(decision, row, absent, None, is_published=is_published, may_exclude=False)
+    assert (found.status, found.failure.code if found.failure else "") == (Status.FAILED, code)
 
 
 def test_what_nobody_answered_is_no_toolkit_s_fault() -> None:
     decision = make_cell_result("6.1.0-9-amd64", Status.BUILT).decision
     refused = replace(decision, action=Action.REFUSE, reason=Reason.REGISTRY_UNKNOWN)
-    found = cell_result(refused, None, None, None, is_published=True)
+    found = cell_result(refused, None, None, None, is_published=True, may_exclude=True)
     assert exit_code_of([found]) == FailureClass.INFRASTRUCTURE.exit_code
 
 
