@@ -32,12 +32,15 @@ def test_results_come_back_as_they_were() -> None:
     rows = {row.id: row for row in cell_rows(RESULTS, [])}
     for result in RESULTS:
         decision = result.decision
-        back = cell_result(decision, rows[decision.cell.id], None, None, is_published=False)
+        back = cell_result(decision, rows[decision.cell.id], None, None, is_published=False, may_exclude=True)
         assert (back.status, back.failure, back.duration_s) == (result.status, result.failure, (
             0.0 if result.status in {Status.REFUSED, Status.EXCLUDED} else result.duration_s
         ))  # fmt: skip
     assert exit_code_of(
-        [cell_result(item.decision, rows[item.decision.cell.id], None, None, is_published=False) for item in RESULTS]
+        [
+            cell_result(item.decision, rows[item.decision.cell.id], None, None, is_published=False, may_exclude=True)
+            for item in RESULTS
+        ]
     ) == exit_code_of(RESULTS)
 
 
