@@ -47,6 +47,12 @@ CASES: Mapping[str, AlertCase] = {
         after_min=20,
         labels={"driver": "drv", "kernel": "6.1.0"},
     ),
+    "KmodPoolsHeld": AlertCase(
+        fires={f'kmod_pools_held{{{_OURS}, driver="drv"}}': "1x1500"},
+        silent={f'kmod_pools_held{{{_OURS}, driver="drv"}}': "1x1400 0x100"},
+        after_min=1450,
+        labels={"driver": "drv"},
+    ),
     "KmodIndexNotTrusted": AlertCase(
         fires={f'{_NODES}"ready"}}': "3x30"},
         silent={f'{_NODES}"ready"}}': "3x30", f'kmod_index_info{{{_OURS}, driver="drv", digest="d", signer="s"}}': "1x30"},

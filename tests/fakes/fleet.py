@@ -16,13 +16,12 @@ from kmod_operator.rollout.decide import decide
 from kmod_operator.rollout.mappings import read_mappings, read_version
 from kmod_operator.rollout.names import MODULE_KIND, POOL_KIND, VERSION_KIND, Names
 from kmod_operator.rollout.template import DriverTemplate, Templates
-from kmod_operator.rollout.world import IndexState, Known, Node, Pod, Pool, World, reference
+from kmod_operator.rollout.world import ClusterUpdates, IndexState, Known, Node, Pod, Pool, World, reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kmod_operator.rollout.decision import Decision, NodeChange, PoolChange
-    from kmod_operator.rollout.world import ClusterUpdates
 
 RESOURCE = "drivers.example.com/ptemplate"
 GROUP = "drivers.example.com"
@@ -97,6 +96,8 @@ class Fleet:
     has_finalizer: bool = False
     has_old_kmm: bool = False
     """KMM is one that has no label for the version that is loaded."""
+    rendered: str = ""
+    """Kernel that pools are to have, of the release that is on its way."""
     _writes: int = 0
 
     def world(self) -> World:
@@ -215,6 +216,37 @@ class Fleet:
         self.loaded.pop(name, None)
         self.change(name, kernel=kernel or self.nodes[name].kernel)
         self._tell(name)
+
+    def release(self, version: str, kernel: str) -> None:
+        """Have the cluster be on its way to a release: its pools are to have a kernel."""
+        current = self.updates.current if self.updates else "4.18.1"
+        self.updates = ClusterUpdates(desired=version, current=current)
+        self.apis[VERSION_KIND] = Known.YES
+        self.rendered = kernel
+
+    def mco(self, *names: str) -> list[str]:
+        """Have OpenShift do what it does for pools that are not paused: boot some of their nodes into the kernel.
+
+        Returns the nodes that were booted.
+        """
+        booted = []
+        for pool in list(self.pools.values()):
+            nodes = [node for node in self.nodes.values() if self.pool_of(node) == pool.name]
+            late = [node.name for node in nodes if node.kernel != self.rendered]
+            if not pool.paused and self.rendered and (not names or pool.name in names):
+                for name in late[: int(pool.max_unavailable)]:
+                    self.reboot(name, self.rendered)
+                    booted.append(name)
+            is_behind = any(self.nodes[node.name].kernel != self.rendered for node in nodes)
+            self.pools[pool.name] = dataclasses.replace(pool, behind=Known.YES if is_behind else Known.NO)
+        return booted
+
+    def pool_of(self, node: Node) -> str:
+        """Return the one pool that a node is of: a pool of people's own comes before ``worker``."""
+        found = [
+            name for name, pool in self.pools.items() if pool.selector["matchLabels"].items() <= node.labels.items()
+        ]
+        return next((name for name in sorted(found) if name != "worker"), "worker" if found else "")
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

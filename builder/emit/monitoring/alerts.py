@@ -89,6 +89,14 @@ def _of_updates(ours: str) -> list[Alert]:
             "Ask the vendor for it, or boot those nodes into a kernel that has one.",
         ),
         Alert(
+            name="KmodPoolsHeld",
+            expr=f"max by (driver) (kmod_pools_held{{{ours}}}) > 0",
+            lasting="1d",
+            summary="Pools of machines have been paused for a day.",
+            description="{{ $value }} pools of machines wait for driver {{ $labels.driver }}: paused ones get no new "
+            "certificates. Events of the object say what each waits for.",
+        ),
+        Alert(
             name="KmodIndexNotTrusted",
             expr=f"count by (driver) (kmod_driver_nodes{{{ours}}}) unless on (driver) kmod_index_info{{{ours}}}",
             lasting="15m",

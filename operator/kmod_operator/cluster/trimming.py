@@ -6,6 +6,7 @@ A node of the API has tens of thousands of bytes, of which we need hundreds; equ
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kmod_operator.rollout.world import ClusterUpdates, Known, Node, Pod, Pool
@@ -114,14 +115,25 @@ def trim_pool(item: Mapping[str, Any]) -> Pool:
     return Pool(
         name=metadata["name"],
         paused=spec.get("paused") is True,
+        behind=_is_behind(spec, item.get("status") or {}),
+        max_unavailable=str(spec.get("maxUnavailable") or 1),
         annotations=dict(metadata.get("annotations") or {}),
         selector=dict(spec.get("nodeSelector") or {}),
         version=str(metadata.get("resourceVersion", "")),
     )
 
 
+def _is_behind(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Known:
+    """Tell whether a pool is to have another configuration than all of its nodes have."""
+    wanted, there = ((part.get("configuration") or {}).get("name") for part in (spec, status))
+    if not wanted or not there:
+        return Known.UNKNOWN
+    return Known.NO if wanted == there else Known.YES
+
+
 def is_same_pool(one: Pool, other: Pool) -> bool:
-    return (one.paused, one.annotations, one.selector) == (other.paused, other.annotations, other.selector)
+    """Tell whether two states of a pool differ in nothing but the version."""
+    return replace(one, version="") == replace(other, version="")
 
 
 def trim_updates(item: Mapping[str, Any]) -> ClusterUpdates:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_operator.rollout.conditions import Verdict, make_conditions, tell_changes
 from kmod_operator.rollout.decision import Decision, Event
+from kmod_operator.rollout.holding import Holds, change_pools
 from kmod_operator.rollout.leaving import give_back
 from kmod_operator.rollout.names import Names
 from kmod_operator.rollout.objects import find_unwanted, make_module, make_plugin, make_rules, own
 from kmod_operator.rollout.reasons import Condition
 from kmod_operator.rollout.removal import clean_nodes, plan_removal
 from kmod_operator.rollout.spec import SpecError, read_spec
-from kmod_operator.rollout.updates import hold_pools
 from kmod_operator.rollout.verdicts import (
     describe_index,
     judge,
@@ -91,14 +91,13 @@ def _remove(item: Object, spec: DriverSpec, template: DriverTemplate, templates:
 
 
 def _carry_on(item: Object, view: View) -> Decision:
-    spec, world, names = view.spec, view.world, view.names
+    world, names = view.world, view.names
     objects = _make_objects(view)
     is_able = not view.lacks.reason
     changes = (*view.steps.changes, *_leave_nodes(view)) if is_able else ()
     pools: tuple[PoolChange, ...] = ()
     if _may_hold(world):
-        wanted = spec.cluster_updates == "HoldPools"
-        pools = hold_pools(world.pools.values(), names, view.nodes, view.next_release, wanted=wanted)
+        pools = change_pools(world.pools.values(), names, view.holds, view.coming)
     verdicts = judge(view)
     events = [*tell_changes(item, verdicts), *(_tell(change) for change in changes)]
     events += [Event(reason="PoolHeld" if pool.paused else "PoolLetGo", message=_say(pool)) for pool in pools]
@@ -111,9 +110,13 @@ def _carry_on(item: Object, view: View) -> Decision:
         status=_status(item, world, verdicts, view),
         events=tuple(events),
         pods_of=view.steps.pods_of,
-        again_after_s=view.steps.again_after_s,
+        again_after_s=_first_of(view.steps.again_after_s, view.holds.left_s),
         metrics=measure(view),
     )
+
+
+def _first_of(*seconds: float | None) -> float | None:
+    return min((max(1.0, one) for one in seconds if one is not None), default=None)
 
 
 def _may_hold(world: World) -> bool:
@@ -122,7 +125,7 @@ def _may_hold(world: World) -> bool:
 
 
 def _let_pools_go(names: Names, world: World) -> tuple[PoolChange, ...]:
-    return hold_pools(world.pools.values(), names, [], None, wanted=False) if _may_hold(world) else ()
+    return change_pools(world.pools.values(), names, Holds()) if _may_hold(world) else ()
 
 
 def _make_objects(view: View) -> list[dict[str, Any]]:

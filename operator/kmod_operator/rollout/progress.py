@@ -35,6 +35,7 @@ class Progress:
         since: when the phase began.
         cordoned: whether it is us who made the node unschedulable.
         reason: why it failed.
+        kernel: that it arrived with: with another one it arrives anew.
     """
 
     to: str
@@ -42,6 +43,7 @@ class Progress:
     since: datetime
     cordoned: bool = False
     reason: str = ""
+    kernel: str = ""
 
     def seconds(self, now: datetime) -> float:
         """Return for how long the phase has lasted; nothing where another machine's clock is ahead of ours."""
@@ -52,6 +54,7 @@ class Progress:
         said = {"to": self.to, "phase": self.phase.value, "since": stamp(self.since)}
         said |= {"cordoned": "true"} if self.cordoned else {}
         said |= {"reason": self.reason} if self.reason else {}
+        said |= {"kernel": self.kernel} if self.kernel else {}
         return json.dumps(said, sort_keys=True)
 
 
@@ -71,6 +74,7 @@ def read_progress(text: str | None) -> Progress | None:
             since=since if since.tzinfo else since.replace(tzinfo=UTC),
             cordoned=found.get("cordoned") == "true",
             reason=found.get("reason", ""),
+            kernel=found.get("kernel", ""),
         )
     except (ValueError, AttributeError, KeyError, RecursionError):
         return None

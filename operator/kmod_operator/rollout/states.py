@@ -94,8 +94,10 @@ class NodeState:
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether it takes of what may be unavailable: on its way, or not well."""
+        """Whether it takes of what may be unavailable: on its way, about to be rebooted, or not well."""
         if self.is_begun or self.state in MOVING or self.state in {State.NOT_READY, State.FAILED}:
+            return True
+        if self.node.is_updating:
             return True
         return self.state is State.WAITING and self.is_told and not self.serves
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_operator.rollout.decision import NodeChange
 from kmod_operator.rollout.leaving import give_back
 from kmod_operator.rollout.progress import Phase, Progress
-from kmod_operator.rollout.states import MOVING, NodeState, State
+from kmod_operator.rollout.states import MOVING, NodeState, State, kmm_kernel
 from kmod_operator.rollout.world import Known
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _change(
 
 
 def _arrive(found: NodeState, order: Order) -> NodeChange | None:
-    done = replace(_note(found, order, Phase.DONE), cordoned=False)
+    done = replace(_note(found, order, Phase.DONE), cordoned=False, kernel=kmm_kernel(found.node.kernel))
     if found.progress and replace(found.progress, since=order.now) == done:
         return None
     devices = ", and its devices are there" if order.target.resource else ""
@@ -267,7 +267,7 @@ def _begin(states: Sequence[NodeState], order: Order) -> tuple[list[NodeChange],
         # Who was told to have a version, and has none that works, has nothing to lose: it would take of the budget for
         # ever, and with a budget of one the canary could never begin.
         is_lost = found.is_unavailable and not found.serves
-        if not why.reason and gate.reason and not _is_canary(found.node, order) and not is_lost:
+        if not why.reason and gate.reason and not is_canary(found.node, order.spec) and not is_lost:
             why = gate
         change: NodeChange | None = None
         if not why.reason:
@@ -287,10 +287,13 @@ def _begin(states: Sequence[NodeState], order: Order) -> tuple[list[NodeChange],
 
 def _rank(found: NodeState, order: Order) -> tuple[bool, bool, bool, str]:
     """First who is on the way, or has lost what it had, then the canary, then who has no driver anyhow."""
-    return (not found.is_unavailable, not _is_canary(found.node, order), found.is_loaded, found.node.name)
+    return (not found.is_unavailable, not is_canary(found.node, order.spec), found.is_loaded, found.node.name)
 
 
 def _start(found: NodeState, order: Order) -> tuple[NodeChange | None, Gate]:
+    if found.node.is_updating and not found.is_begun:
+        words = "the cluster is bringing another configuration to it, and reboots it: its turn comes after that"
+        return None, Gate(reason="MachineUpdating", words=words)
     if not found.is_loaded:
         return _load(found, order), Gate()
     if not order.spec.drain:
@@ -321,8 +324,8 @@ def list_some(names: Sequence[str], most: int = 5) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
-def _is_canary(node: Node, order: Order) -> bool:
-    return order.spec.canary is not None and order.spec.canary.selector.items() <= node.labels.items()
+def is_canary(node: Node, spec: DriverSpec) -> bool:
+    return spec.canary is not None and spec.canary.selector.items() <= node.labels.items()
 
 
 def find_gate(states: Sequence[NodeState], order: Order) -> Gate:
@@ -330,7 +333,7 @@ def find_gate(states: Sequence[NodeState], order: Order) -> Gate:
     canary = order.spec.canary
     if canary is None:
         return Gate()
-    nodes = [found for found in states if _is_canary(found.node, order)]
+    nodes = [found for found in states if is_canary(found.node, order.spec)]
     if not nodes:
         return Gate(reason="NoCanary", words="no selected node has the labels of spec.rollout.canary.nodeSelector")
     if failed := [found for found in nodes if found.state is State.FAILED]:
@@ -353,4 +356,5 @@ def _has_arrived(found: NodeState, order: Order) -> bool:
         and begun is not None
         and begun.phase is Phase.DONE
         and begun.to == order.target.version
+        and begun.kernel == kmm_kernel(found.node.kernel)
     )

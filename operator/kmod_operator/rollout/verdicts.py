@@ -86,7 +86,7 @@ def _judge_progress(view: View) -> Verdict:
         more = f"; {len(waiting)} wait: {view.steps.gate.words}" if waiting and view.steps.gate.words else ""
         return told(Known.YES, "Upgrading", f"{_names(moving)} on the way to version {view.version}{more}")
     if waiting and view.steps.gate.reason:
-        is_by_itself = view.steps.gate.reason in {"CanarySoaks", "CanaryOnItsWay"}
+        is_by_itself = view.steps.gate.reason in {"CanarySoaks", "CanaryOnItsWay", "MachineUpdating"}
         words = f"{len(waiting)} nodes wait: {view.steps.gate.words}"
         return told(Known.YES if is_by_itself else Known.NO, view.steps.gate.reason, words)
     if waiting:
@@ -127,6 +127,9 @@ def _judge_prerequisites(view: View) -> Verdict:
         may = rights.get(right, Known.UNKNOWN)
         if wanted and may is not Known.YES:
             return told(may, reason if may is Known.NO else "ApiUnknown")
+    if holds and view.holds.shared:
+        words = f"canaries are in pool {view.holds.shared} together with other nodes: {REASONS['CanarySharesPool']}"
+        return told(Known.YES, "CanarySharesPool", words)
     return told(Known.YES, "AllThere")
 
 
@@ -237,6 +240,8 @@ def measure(view: View) -> Mapping[tuple[str, tuple[tuple[str, str], ...]], floa
             if item.safety is not Safety.UNKNOWN:
                 key = ("kmod_update_target_covered", (driver, ("release", item.release)))
                 found[key] = float(item.safety is Safety.SAFE)
+    if view.spec.cluster_updates == "HoldPools":
+        found["kmod_pools_held", (driver,)] = len(view.holds.because)
     stuck = [one.progress.seconds(view.world.now) for one in view.states if one.progress and one.is_begun]
     found["kmod_upgrade_stuck_seconds", (driver,)] = max(stuck, default=0.0)
     return found

@@ -8,17 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kmod_operator.rollout.mappings import Mappings, make_mappings, read_mappings, read_version, wanted_kernels
+from kmod_operator.rollout.holding import Coming, Holds, find_holds
+from kmod_operator.rollout.mappings import (
+    Mappings,
+    make_mappings,
+    read_mappings,
+    read_version,
+    release_names,
+    wanted_kernels,
+)
 from kmod_operator.rollout.names import MODULE_KIND, Names
 from kmod_operator.rollout.objects import is_ours, keep_loader
 from kmod_operator.rollout.states import NodeState, Target, find_state, kmm_kernel, loaded_version
 from kmod_operator.rollout.steps import Gate, Order, Steps, take_steps
-from kmod_operator.rollout.updates import ReleaseState, judge_release
+from kmod_operator.rollout.updates import ReleaseState, Safety, judge_release
 from kmod_operator.rollout.world import Known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kmod_operator.index.index import Index
     from kmod_operator.rollout.spec import DriverSpec
     from kmod_operator.rollout.template import DriverTemplate, Templates
     from kmod_operator.rollout.world import Node, World
@@ -36,7 +45,8 @@ class View:
         is_lack_known: whether that is so, or could not be found out.
         states: of selected nodes, by name.
         releases: that are offered, or on their way.
-        next_release: the one that the cluster is on its way to.
+        coming: what pools are on their way to; None: nothing, or people want no pool to be held.
+        holds: which pools wait for it.
         kept_loader: how the Module loads until there is another version; None: as the template has it.
     """
 
@@ -53,7 +63,8 @@ class View:
     states: tuple[NodeState, ...]
     steps: Steps
     releases: tuple[ReleaseState, ...]
-    next_release: ReleaseState | None
+    coming: Coming | None
+    holds: Holds
     kept_loader: Mapping[str, Any] | None
 
     @property
@@ -73,7 +84,7 @@ def look(spec: DriverSpec, template: DriverTemplate, templates: Templates, world
     nodes = select_nodes(spec, template, world.nodes)
     lacks, is_lack_known = find_lack(names, world)
     version, hold = _choose_version(spec, world)
-    releases, next_release = _judge_releases(spec, world, nodes)
+    releases, coming = _judge_releases(spec, world, nodes)
     mappings, is_settled = _map_kernels(version, world, nodes, names, [found.release for found in releases])
     target = _make_target(spec, template, version, mappings, nodes, is_settled=is_settled)
     states = tuple(find_state(node, names, target, world.now) for node in nodes)
@@ -81,12 +92,13 @@ def look(spec: DriverSpec, template: DriverTemplate, templates: Templates, world
         spec=spec, names=names, target=target, now=world.now, pods=world.pods,
         can_drain=world.rights.get("drain", Known.UNKNOWN), is_held=lacks if lacks.reason else hold,
     )  # fmt: skip
+    holds = find_holds(world.pools.values(), states, order, coming)
     return View(
         spec=spec, names=names, template=template, templates=templates, world=world,
         version=version, mappings=mappings, is_settled=is_settled and not lacks.reason,
         lacks=lacks, is_lack_known=is_lack_known,
         states=states, steps=Steps() if lacks.reason else take_steps(states, order),
-        releases=releases, next_release=next_release,
+        releases=releases, coming=coming, holds=holds,
         kept_loader=keep_loader(template, world.module) if _is_in_use(version, world, nodes, names) else None,
     )  # fmt: skip
 
@@ -135,14 +147,35 @@ def _choose_version(spec: DriverSpec, world: World) -> tuple[str, Gate]:
 
 def _judge_releases(
     spec: DriverSpec, world: World, nodes: list[Node]
-) -> tuple[tuple[ReleaseState, ...], ReleaseState | None]:
-    updates = world.updates
+) -> tuple[tuple[ReleaseState, ...], Coming | None]:
+    """Return releases that are offered or on their way, and what pools are on their way to.
+
+    The cluster calls an update completed while pools of workers are behind, and those that are paused may be for long.
+    """
+    updates, index = world.updates, world.index.index
     if updates is None:
         return (), None
-    wanted = [updates.desired] if updates.desired and updates.desired != updates.current else []
-    names = dict.fromkeys([*wanted, *updates.offered])
-    found = {name: judge_release(name, world.index.index, spec.version, nodes) for name in names}
-    return tuple(found.values()), found[wanted[0]] if wanted else None
+    is_moving = bool(updates.desired) and updates.desired != updates.current
+    is_behind = any(pool.behind is Known.YES for pool in world.pools.values())
+    wanted = [updates.desired] if updates.desired and (is_moving or is_behind) else []
+    found = {
+        name: judge_release(name, index, spec.version, nodes) for name in dict.fromkeys([*wanted, *updates.offered])
+    }
+    coming = None
+    if wanted and spec.cluster_updates == "HoldPools":
+        kernels = _kernels_of(wanted[0], index, nodes)
+        coming = Coming(release=found[wanted[0]], kernels=kernels, is_moving=is_moving)
+    told = [one for name, one in found.items() if is_moving or name != updates.desired or one.safety is not Safety.SAFE]
+    return tuple(told), coming
+
+
+def _kernels_of(release: str, index: Index | None, nodes: list[Node]) -> frozenset[str] | None:
+    """Return the kernels that nodes may run with a release; None where those of an architecture are not known."""
+    lists = [index.releases.get(name) if index else None for name in release_names([release], {n.arch for n in nodes})]
+    known = [kernels for kernels in lists if kernels is not None]
+    return (
+        frozenset(kmm_kernel(kernel) for kernels in known for kernel in kernels) if len(known) == len(lists) else None
+    )
 
 
 def _map_kernels(

@@ -16,6 +16,11 @@ Object: TypeAlias = "Mapping[str, Any]"
 """An object of the API, as JSON."""
 
 
+DESIRED_CONFIG = "machineconfiguration.openshift.io/desiredConfig"
+CURRENT_CONFIG = "machineconfiguration.openshift.io/currentConfig"
+"""Annotations of OpenShift's nodes: the first is written when a node's turn has come, the other when it is done."""
+
+
 class Known(StrEnum):
     """An answer that can be lacking: unknown is not absent."""
 
@@ -44,6 +49,12 @@ class Node:
     unschedulable: bool = False
     allocatable: Mapping[str, int] = field(default_factory=dict)
     version: str = ""
+
+    @property
+    def is_updating(self) -> bool:
+        """Whether the cluster is bringing another configuration to it, a kernel maybe: it will be rebooted."""
+        wanted = self.annotations.get(DESIRED_CONFIG)
+        return bool(wanted) and wanted != self.annotations.get(CURRENT_CONFIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +105,14 @@ class Pool:
 
     Attributes:
         selector: ``spec.nodeSelector`` as it is (matchLabels, matchExpressions).
+        behind: whether not all of its nodes have the configuration that the pool is to have.
+        max_unavailable: how many of its nodes are updated at once: a number, or a share (``10%``).
     """
 
     name: str
     paused: bool = False
+    behind: Known = Known.UNKNOWN
+    max_unavailable: str = "1"
     annotations: Mapping[str, str] = field(default_factory=dict)
     selector: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""

@@ -136,6 +136,19 @@ def test_of_a_pool_who_paused_it_is_known() -> None:
     assert not trimming.is_same_pool(pool, trimming.trim_pool({"metadata": {"name": "worker"}}))
 
 
+@pytest.mark.parametrize(
+    ("wanted", "there", "behind"),
+    [("r-2", "r-1", Known.YES), ("r-2", "r-2", Known.NO), ("r-2", None, Known.UNKNOWN), (None, None, Known.UNKNOWN)],
+)
+def test_of_a_pool_it_is_known_whether_it_is_behind(wanted: str | None, there: str | None, behind: Known) -> None:
+    parts: list[dict[str, Any]] = [{"configuration": {"name": name}} if name else {} for name in (wanted, there)]
+    pool = trimming.trim_pool({"metadata": {"name": "w"}, "spec": parts[0], "status": parts[1]})
+    assert (pool.behind, pool.max_unavailable) == (behind, "1")
+    other = trimming.trim_pool({"metadata": {"name": "w"}, "spec": {"maxUnavailable": "10%"} | parts[0]})
+    assert other.max_unavailable == "10%"
+    assert not trimming.is_same_pool(pool, other)
+
+
 def test_a_thousand_devices_are_a_thousand() -> None:
     """The API server writes quantities in its own way: 1000 is 1k, and 1500 is 1500."""
     told = {"a": "1k", "b": "1500", "c": "20k", "d": "1M", "e": "1.5k", "f": "1Ki", "g": "1k "}
