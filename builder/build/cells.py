@@ -23,6 +23,7 @@ from builder.evidence.blame import is_worth_another_try
 from builder.evidence.journal import Journal, make_run_id, time_stamp
 from builder.evidence.records import CellEvidence, CellOutcome
 from builder.host.once import Once
+from builder.host.processor import measure
 from builder.host.run import obey, stop_all
 from builder.image.contents import LayerCache
 from builder.image.labels import KEY_LABEL
@@ -134,8 +135,8 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
     started = time.monotonic()
     workshop.reporter.cell_started(decision)
     for attempt in range(workshop.retries + 1):
-        timings: dict[str, float] = {}
-        evidence = _try_cell(decision, workshop, timings)
+        spent = Spent()
+        evidence = _try_cell(decision, workshop, spent)
         if workshop.is_stopping.is_set():  # whatever came of it: its children were stopped
             raise CancelledError
         failure = evidence.failure
@@ -148,7 +149,7 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
         excluded = replace(decision, action=Action.EXCLUDE, reason=Reason.DRIVER_EXCLUDES, explanation=failure.detail)
         return CellResult(
             decision=excluded, status=Status.EXCLUDED, duration_s=time.monotonic() - started, log=evidence.log,
-            timings=timings,
+            timings=spent.seconds, cpu=spent.cpu,
         )  # fmt: skip
     boot = workshop.journal.last_boots.get(decision.cell.id)
     return CellResult(
@@ -158,7 +159,8 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
         digest="" if evidence.failure else evidence.digest,
         failure=evidence.failure,
         log=evidence.log,
-        timings=timings,
+        timings=spent.seconds,
+        cpu=spent.cpu,
         boot=boot if boot and boot.run == workshop.run_id else None,
     )
 
@@ -197,11 +199,25 @@ class _Shown:
     derived: bool = False
 
 
-def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float]) -> CellEvidence:
-    """Try a cell once; ``timings`` gets the seconds of each stage, and those of the image's build are not forgotten."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a cell took by stage, in the order of stages: seconds, and seconds of processors."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_image(cls, known: CellEvidence) -> Spent:
+        """Return what an image took that is there; it may be booted again."""
+        recorded = (known.timings, known.cpu)
+        return cls(*({name: value for name, value in items.items() if name != _BOOT_STAGE} for items in recorded))
+
+
+def _try_cell(decision: Decision, workshop: Workshop, spent: Spent) -> CellEvidence:
+    """Try a cell once; ``spent`` gets the seconds of each stage, and those of the image's build are not forgotten."""
     log_file = workshop.log_file(decision)
     known = _find_known(decision, workshop)
-    before = {name: seconds for name, seconds in known.timings.items() if name != _BOOT_STAGE} if known else {}
+    before = Spent.of_image(known) if known else Spent()
     shown = _Shown()
     if known:
         shown = _Shown(
@@ -214,13 +230,13 @@ def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float])
         log_file.parent.mkdir(parents=True, exist_ok=True)
         if decision.action in {Action.BUILD, Action.ASSEMBLE}:
             log_file.write_bytes(b"")
-            shown = _make_image(decision, workshop, log_file, timings)
+            shown = _make_image(decision, workshop, log_file, spent)
         else:
-            shown = _finish_image(decision, workshop, log_file, timings, shown)
+            shown = _finish_image(decision, workshop, log_file, spent, shown)
     except Exception as error:  # noqa: BLE001 - one cell never stops the others
-        if _BOOT_STAGE in timings and workshop.booter is not None:
+        if _BOOT_STAGE in spent.seconds and workshop.booter is not None:
             log_file = workshop.booter.log_file(decision.cell)
-        failure = describe_failure(error, log_file, stage=next(reversed(timings), ""))
+        failure = describe_failure(error, log_file, stage=next(reversed(spent.seconds), ""))
     return CellEvidence(
         cell=decision.cell.id,
         driver=decision.cell.driver,
@@ -231,7 +247,8 @@ def _try_cell(decision: Decision, workshop: Workshop, timings: dict[str, float])
         run=workshop.run_id,
         finished=time_stamp(),
         started=known.started if known else started,
-        timings=timings if shown.derived else before | timings,
+        timings=spent.seconds if shown.derived else before.seconds | spent.seconds,
+        cpu=spent.cpu if shown.derived else before.cpu | spent.cpu,
         image=decision.image,
         digest=shown.digest,
         stored=shown.stored,
@@ -265,27 +282,25 @@ def _find_known(decision: Decision, workshop: Workshop) -> CellEvidence | None:
     return known if is_finished and known and known.key == decision.key else None
 
 
-def _finish_image(
-    decision: Decision, workshop: Workshop, log_file: Path, timings: dict[str, float], known: _Shown
-) -> _Shown:
+def _finish_image(decision: Decision, workshop: Workshop, log_file: Path, spent: Spent, known: _Shown) -> _Shown:
     """Do what is missing to an image that was made before: its proof on record, its boot test, its names."""
     image = find_image(decision.key_image)
     shown = known
     if not known.modules or known.stored != image.digest:
-        shown, contents = _derive(decision, image, workshop, log_file, timings)
-        _boot(decision, contents, workshop, timings)
+        shown, contents = _derive(decision, image, workshop, log_file, spent)
+        _boot(decision, contents, workshop, spent)
     elif decision.boot_key:
         # Its digest is on record; to work it out again takes its base, which may be gone from here.
-        _boot(decision, replace(read_image(image.id, workshop.layers), digest=known.digest), workshop, timings)
+        _boot(decision, replace(read_image(image.id, workshop.layers), digest=known.digest), workshop, spent)
     _name_image(image, decision, workshop)
     return shown
 
 
 def _derive(
-    decision: Decision, image: Image, workshop: Workshop, log_file: Path, timings: dict[str, float]
+    decision: Decision, image: Image, workshop: Workshop, log_file: Path, spent: Spent
 ) -> tuple[_Shown, ImageContents]:
     """Prove an image whose evidence is not on record; one that does not stand the proof is built by the next run."""
-    with _stage("verify", decision, workshop, timings):
+    with _stage("verify", decision, workshop, spent):
         packing = workshop.bases.packing(decision)
         contents, stored = read_packed(image.id, workshop.layers, packing)
         try:
@@ -328,7 +343,7 @@ def _name_image(image: Image, decision: Decision, workshop: Workshop) -> None:
     name_image(image, decision.key_image, decision.image)
 
 
-def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings: dict[str, float]) -> _Shown:
+def _make_image(decision: Decision, workshop: Workshop, log_file: Path, spent: Spent) -> _Shown:
     """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
     staged = workshop.drivers[decision.cell.driver]
     driver = staged.driver
@@ -337,7 +352,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
     compile_kernel = decision.compile_kernel
     with tempfile.TemporaryDirectory(dir=workshop.work_dir, prefix="cell-") as scratch:
         result = _restore(decision, workshop) if decision.action is Action.ASSEMBLE else None
-        with _stage("toolkit", decision, workshop, timings):
+        with _stage("toolkit", decision, workshop, spent):
             toolkit_image = "" if result else workshop.toolkit_for(decision)
             base_image = workshop.bases.ensure(decision)
             kernel = workshop.facts_for(decision)
@@ -353,30 +368,30 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, timings:
             timeout_s=workshop.timeout_s,
         )
         if result is None:
-            with _stage("compile", decision, workshop, timings):
+            with _stage("compile", decision, workshop, spent):
                 result = _compile_once(decision, workshop, image_build)
-        with _stage("fit", decision, workshop, timings):
+        with _stage("fit", decision, workshop, spent):
             if decision.reused:
                 result = move_modules(result, compile_kernel, final_kernel)
             expected, compiled_for = driver.module_names, str(decision.reused or "")
             judge(prove_result(result, kernel, expected=expected, compiled_for=compiled_for), log_file)
         if workshop.signers:
-            with _stage("sign", decision, workshop, timings):
+            with _stage("sign", decision, workshop, spent):
                 job = SigningJob(
                     signers=workshop.signers, log=workshop.signing_log, cell=decision.cell.id, run=workshop.run_id
                 )
                 result = sign_result(result, job)
-        with _stage("assemble", decision, workshop, timings):
+        with _stage("assemble", decision, workshop, spent):
             if driver.declaration.compress != "none":
                 result = compress_modules(result, final_kernel, driver.declaration.compress)
             tree = Path(scratch, "modules")
             write_result(result, tree)
             image_id = assemble_image(image_build, decision, tree, name=unproven, signers=workshop.identities)
-    with _stage("verify", decision, workshop, timings):
+    with _stage("verify", decision, workshop, spent):
         packing = workshop.bases.packing(decision)
         contents, stored = read_packed(image_id, workshop.layers, packing)
         proof = _prove(decision, contents, workshop, log_file)
-    _boot(decision, contents, workshop, timings)
+    _boot(decision, contents, workshop, spent)
     _name_image(Image(id=image_id, digest=stored), decision, workshop)
     return _show(proof, stored, packing)
 
@@ -405,9 +420,9 @@ def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuil
     return made or _restore(decision, workshop) or compile_here()
 
 
-def _boot(decision: Decision, contents: ImageContents, workshop: Workshop, timings: dict[str, float]) -> None:
+def _boot(decision: Decision, contents: ImageContents, workshop: Workshop, spent: Spent) -> None:
     if decision.boot_key and workshop.booter is not None:
-        with _stage(_BOOT_STAGE, decision, workshop, timings):
+        with _stage(_BOOT_STAGE, decision, workshop, spent):
             workshop.booter.test(decision, contents, workshop.run_id)
 
 
@@ -427,11 +442,13 @@ def _compile_key(decision: Decision) -> str:
 
 
 @contextlib.contextmanager
-def _stage(name: str, decision: Decision, workshop: Workshop, timings: dict[str, float]) -> Iterator[None]:
+def _stage(name: str, decision: Decision, workshop: Workshop, spent: Spent) -> Iterator[None]:
     workshop.go_on()
     workshop.reporter.cell_stage(decision, name)
     started = time.monotonic()
-    try:
-        yield
-    finally:
-        timings[name] = round(time.monotonic() - started, 3)
+    with measure() as meter:
+        try:
+            yield
+        finally:
+            spent.seconds[name] = round(time.monotonic() - started, 3)
+            spent.cpu[name] = round(meter.read(), 3)

@@ -220,7 +220,7 @@ def _open_booter(
 def open_facts(project: Project, source: str, toolkits: Toolkits) -> FactsOfKernels:
     """Return the facts of a source's kernels; a toolkit is made only where they were never extracted."""
     return FactsOfKernels(
-        folder=project.cache_dir / "kernels",
+        folder=project.kernel_facts_dir,
         identity_of=project.kernel_source(source).toolkit_id,
         toolkit_of=toolkits.ensure,
         jail=project.jail,

@@ -52,6 +52,8 @@ class CellResult:
     log: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage, in the order in which this run came through them; of several attempts, of the last."""
+    cpu: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of processors by stage, in the same order."""
     boot: BootEvidence | None = None
     """The boot test of this run; None where there was none, or the guest did not come up."""
 

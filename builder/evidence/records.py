@@ -50,7 +50,8 @@ class ImageEvidence:
     """The latest word about an image that was to be made. ``inputs`` are what its key is made of.
 
     ``digest`` is that of the image in every registry, ``stored`` that of the same image in this container store, which
-    keeps layers unpacked. ``timings`` are seconds by stage.
+    keeps layers unpacked. ``timings`` are seconds by stage, ``cpu`` seconds of processors; empty where an older version
+    recorded it.
     """
 
     key: str
@@ -61,6 +62,7 @@ class ImageEvidence:
     started: str = ""
     """When its image was begun; empty where an older version recorded it."""
     timings: Mapping[str, float] = field(default_factory=dict)
+    cpu: Mapping[str, float] = field(default_factory=dict)
     image: str = ""
     digest: str = ""
     stored: str = ""

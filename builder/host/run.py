@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import CommandError, HostError
 from builder.host.masking import mask_secrets
+from builder.host.processor import note_process, time_of_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -134,6 +135,7 @@ def run(command: Command) -> Outcome:
             except BaseException:
                 _stop(process)
                 raise
+    note_process(process.cpu_s)
     stderr = _tail(command.log_file) if command.log_file else err.decode(errors="replace")
     outcome = Outcome(
         command=command,
@@ -148,7 +150,7 @@ def run(command: Command) -> Outcome:
     return outcome
 
 
-def _communicate(process: subprocess.Popen[bytes], command: Command, deadline: float) -> tuple[bytes, bytes, bool, str]:
+def _communicate(process: _Child, command: Command, deadline: float) -> tuple[bytes, bytes, bool, str]:
     """Feed a child and read what it prints; returns stdout, stderr, if it was too slow, and why else it was stopped.
 
     It is over when the child has ended, not when its pipes are closed: who else holds them may never close them.
@@ -170,7 +172,7 @@ def _communicate(process: subprocess.Popen[bytes], command: Command, deadline: f
     return *_hear_last_words(process, data), False, ""
 
 
-def _hear_last_words(process: subprocess.Popen[bytes], data: bytes | None = None) -> tuple[bytes, bytes]:
+def _hear_last_words(process: _Child, data: bytes | None = None) -> tuple[bytes, bytes]:
     """Return what a child that has ended had printed, as far as it comes at once."""
     out: bytes | None
     err: bytes | None
@@ -247,7 +249,7 @@ class Service:
 class Followed:
     """A running child whose output is read while it comes."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    def __init__(self, process: _Child, errors: IO[bytes]) -> None:
         self._process = process
         self._errors = errors
 
@@ -293,6 +295,7 @@ def follow(command: Command) -> Iterator[Followed]:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                note_process(process.cpu_s)
                 _close_pipes(process)
 
 
@@ -302,6 +305,37 @@ def stop_all() -> None:
         processes = tuple(_live)
     for process in processes:
         _stop(process)
+
+
+class _Child(subprocess.Popen[bytes]):
+    """A child that says how much processor time it took, with all below it that it waited for, once it has ended."""
+
+    cpu_s = 0.0
+
+    def poll(self) -> int | None:
+        self._has_ended(0.0)
+        return super().poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        return super().wait(timeout if self._has_ended(timeout) else 0.0)
+
+    def _has_ended(self, timeout_s: float | None) -> bool:
+        """Tell whether the child ended in time; its time is read before it is waited for, which makes it vanish."""
+        if self.returncode is not None:
+            return True
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except OSError:  # another thread waited for it just now
+            return True
+        try:
+            asked = select.poll()
+            asked.register(descriptor, select.POLLIN)
+            if not asked.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)):
+                return False
+            self.cpu_s = time_of_process(self.pid)
+        finally:
+            os.close(descriptor)
+        return True
 
 
 _orders = threading.local()
@@ -327,12 +361,12 @@ def _is_told_to_stop() -> bool:
     return is_stopping is not None and is_stopping.is_set()
 
 
-_live: set[subprocess.Popen[bytes]] = set()
+_live: set[_Child] = set()
 _live_guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def _registered(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _registered(process: _Child) -> Iterator[None]:
     """Keep a child where ``stop_all`` finds it, also from another thread."""
     with _live_guard:
         _live.add(process)
@@ -360,7 +394,7 @@ def _open_log(command: Command) -> Iterator[IO[bytes] | None]:
 
 def _start(
     command: Command, log: IO[bytes] | None, *, is_service: bool = False, errors: IO[bytes] | None = None
-) -> subprocess.Popen[bytes]:
+) -> _Child:
     check_stop()
     environment = {k: v for k, v in os.environ.items() if _PASSED_ENVIRONMENT.fullmatch(k)}
     if not Path(environment.get("REGISTRY_AUTH_FILE", "/")).exists():
@@ -377,7 +411,7 @@ def _start(
     if guard is not None:
         argv = [guard, "--pdeathsig", "KILL", "--", *argv]
     try:
-        return subprocess.Popen(
+        return _Child(
             argv,
             cwd=command.cwd,
             env=environment,
@@ -397,7 +431,7 @@ def _stderr_of(log: IO[bytes] | None, *, is_service: bool) -> int:
     return subprocess.STDOUT if log is not None else subprocess.PIPE
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: _Child) -> None:
     for number, patience_s in _STOP_STEPS:
         if process.poll() is not None:
             return
@@ -410,7 +444,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _stop_family(process: subprocess.Popen[bytes]) -> None:
+def _stop_family(process: _Child) -> None:
     """Stop a child, and then kill what it started: also what left its process group, or its session."""
     with contextlib.ExitStack() as held:
         # A descriptor stands for the very process, whoever gets its number afterwards.
@@ -455,7 +489,7 @@ def _find_family(leader: int) -> set[int]:
     return family - {leader}
 
 
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+def _close_pipes(process: _Child) -> None:
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             with contextlib.suppress(OSError):

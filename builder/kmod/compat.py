@@ -9,7 +9,7 @@ from builder.kmod.finding import Check
 from builder.kmod.fit import check_modules, find_version_differences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from builder.kmod.fit import PlacedModule
     from builder.kmod.kernel_facts import KernelFacts
@@ -73,6 +73,11 @@ class Drift:
     header: str = ""
     """What the later kernel's headers make of one that it no longer exports, where those of the earlier did not."""
 
+    @property
+    def kind(self) -> str:
+        """One of ``gone``, ``new``, ``changed``."""
+        return {_GONE: "gone", _NEW: "new"}.get(self.change, "changed")
+
 
 _GONE, _NEW = "no longer exported", "newly exported"
 
@@ -109,7 +114,12 @@ def find_drift(modules: Sequence[PlacedModule], before: KernelFacts, after: Kern
     """Return how the symbols that modules use differ between two kernels: first what is gone, last what is new."""
     own = {name for module in modules for name in module.object.exports}
     used = {name for module in modules for name in (*module.object.imports, *module.object.versions)} - own
-    changes = ((name, before.symbols.find(name), after.symbols.find(name)) for name in sorted(used))
+    return compare_symbols(used, before, after)
+
+
+def compare_symbols(names: Iterable[str], before: KernelFacts, after: KernelFacts) -> list[Drift]:
+    """Return how symbols of these names differ between two kernels, in the order of ``find_drift``."""
+    changes = ((name, before.symbols.find(name), after.symbols.find(name)) for name in sorted(set(names)))
     found = [
         Drift(symbol=name, change=change, before=_crc(old), after=_crc(new))
         for name, old, new in changes

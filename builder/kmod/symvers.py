@@ -6,8 +6,20 @@ CRC, name, module (a path without ``.ko``, or ``vmlinux``), kind of export, and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from builder.errors import FormatError
 from builder.kmod.kernel_object import Export, module_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolCounts:
+    """How the symbols of two kernels differ; ``changed`` are those of another type, module, namespace or licence."""
+
+    same: int
+    changed: int
+    gone: int
+    new: int
 
 
 class KernelSymbols:
@@ -29,6 +41,15 @@ class KernelSymbols:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def compare(self, later: KernelSymbols) -> SymbolCounts:
+        """Count what a later kernel's symbols are against these."""
+        ours, theirs = self._lines, later._lines
+        both = ours.keys() & theirs.keys()
+        same = sum(ours[name] == theirs[name] for name in both)
+        return SymbolCounts(
+            same=same, changed=len(both) - same, gone=len(ours) - len(both), new=len(theirs) - len(both)
+        )
 
     def find(self, name: str) -> Export | None:
         line = self._lines.get(name)

@@ -122,7 +122,7 @@ class CellInputs:
     @property
     def compile_key(self) -> str:
         """The key of the compile alone: signers, base image, compression and folder do not matter to it."""
-        return _compile_key(asdict(self))
+        return compile_key_of(asdict(self))
 
 
 # What comes after the compile, and its kernel, which is another one's where modules are reused.
@@ -134,7 +134,8 @@ def _without_nothing(inputs: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in inputs.items() if value or name != "packages"}
 
 
-def _compile_key(inputs: Mapping[str, str]) -> str:
+def compile_key_of(inputs: Mapping[str, str]) -> str:
+    """Return the compile's own key by what evidence says that went into a cell."""
     compiled = {name: value for name, value in _without_nothing(inputs).items() if name not in _NOT_OF_COMPILE}
     return content_id(compiled, inputs.get("compiled_for") or inputs.get("kernel", ""))
 
@@ -356,7 +357,7 @@ def _find_lasting_failures(evidence: Iterable[CellEvidence], compiled: Container
     found: dict[str, CellEvidence] = {}
     for item in sorted(evidence, key=lambda item: item.finished):
         if item.failure and next(reversed(list(item.timings)), "") == _COMPILE_STAGE and would_repeat(item.failure):
-            found[_compile_key(item.inputs)] = item
+            found[compile_key_of(item.inputs)] = item
     return {key: item for key, item in found.items() if key not in compiled}
 
 

@@ -231,13 +231,17 @@ def read_signers(project: Project, selector: Selector) -> tuple[SignerIdentity, 
 
 def choose_workers(project: Project, plan: Plan, jobs: int | None) -> int:
     """Return how many cells to build at once: as asked, else by cores, available memory and work."""
+    return max(1, min(jobs or count_workers(project), len(plan.work)))
+
+
+def count_workers(project: Project) -> int:
+    """Return how many cells this machine would build at once, if there were enough of them."""
     settings = project.config.build
-    wanted = jobs or (settings.jobs if isinstance(settings.jobs, int) else None)
-    if wanted is None:
-        by_memory = available_memory() // (settings.memory_per_job * 1024**2)
-        # One more than there are cores: a cell waits for the disk for a tenth of its time.
-        wanted = min(len(os.sched_getaffinity(0)) + 1, by_memory)
-    return max(1, min(wanted, len(plan.work)))
+    if isinstance(settings.jobs, int):
+        return settings.jobs
+    by_memory = available_memory() // (settings.memory_per_job * 1024**2)
+    # One more than there are cores: a cell waits for the disk for a tenth of its time.
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, by_memory))
 
 
 def kernels_by_source(plan: Plan) -> dict[str, list[KernelVersion]]:

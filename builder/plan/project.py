@@ -160,6 +160,11 @@ class Project:
         )
 
     @property
+    def kernel_facts_dir(self) -> Path:
+        """What was taken out of toolkits to prove modules by, by toolkit identity."""
+        return self.cache_dir / "kernels"
+
+    @property
     def compiled(self) -> CompiledResults:
         return CompiledResults(self.work_dir / "compiled")
 

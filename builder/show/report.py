@@ -99,6 +99,7 @@ def _result(result: CellResult) -> dict[str, Any]:
         "status": result.status,
         "duration_s": round(result.duration_s, 3),
         "timings": dict(result.timings),
+        "cpu": dict(result.cpu),
         "digest": result.digest or None,
         "log": result.log or None,
         "failure": asdict(failure) if failure else None,

@@ -99,11 +99,84 @@ def emit_columns(labels: Sequence[str], stacks: Sequence[Series], *, unit: str, 
     return _frame(parts, sentence)
 
 
+_NAMES, _TALL, _ROW = 264, 120, 20
+_LONGEST_NAME = 36
+_MARK = 5.5
+_MOST_WIDE = 46.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignRow:
+    """A row of signs below columns: its name, what it says when pointed at, and a kind for each column, or none."""
+
+    name: str
+    title: str
+    kinds: Sequence[str]
+
+
+def emit_changes(
+    labels: Sequence[str], stacks: Sequence[Series], rows: Sequence[SignRow], *, unit: str, sentence: str
+) -> Markup:
+    """Return piles of values over places, and below each place the signs of rows: square, cross or plus by kind."""
+    sums = [sum(line.values[number] or 0.0 for line in stacks) for number in range(len(labels))]
+    most = max(sums, default=0.0) or 1.0
+    places = [_NAMES + (_WIDTH - _NAMES - 8) * (number + 0.5) / max(1, len(labels)) for number in range(len(labels))]
+    wide = min(_MOST_WIDE, (_WIDTH - _NAMES - 8) / max(1, len(labels)) * 0.7)
+    parts = [Markup('<text class="tick" x="0" y="{}">{}</text>').format(_TALL - 4, unit)]
+    for number, (label, place) in enumerate(zip(labels, places, strict=True)):
+        bottom = float(_TALL)
+        for line in stacks:
+            height = (_TALL - 22) * (line.values[number] or 0.0) / most
+            if height:
+                bottom -= height
+                parts.append(
+                    Markup('<rect class="f-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
+                        line.kind, _round(place - wide / 2), _round(bottom), _round(wide), _round(height),
+                        f"{label}, {line.word}: {line.values[number]:g}",
+                    )
+                )  # fmt: skip
+        parts.append(_emit_tick(place, bottom - 5, f"{sums[number]:g}"))
+        parts.append(_emit_tick(place, _TALL + 16, label))
+    for number, row in enumerate(rows):
+        parts.append(_emit_row(row, places, _TALL + 38 + _ROW * number))
+    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">')
+    height = _TALL + 28 + _ROW * len(rows)
+    return head.format(_WIDTH, height, sentence) + _join(parts) + Markup("</svg>")
+
+
+def _emit_tick(x: float, y: float, text: str) -> Markup:
+    return Markup('<text class="tick mid" x="{}" y="{}">{}</text>').format(_round(x), _round(y), text)
+
+
+def _emit_row(row: SignRow, places: Sequence[float], y: float) -> Markup:
+    name = row.name if len(row.name) <= _LONGEST_NAME else f"{row.name[: _LONGEST_NAME - 1]}…"
+    parts = [
+        Markup('<line class="grid" x1="0" x2="{}" y1="{}" y2="{}"/>').format(_WIDTH, _round(y + 10), _round(y + 10)),
+        Markup('<text class="name" x="0" y="{}">{}<title>{}</title></text>').format(_round(y + 4), name, row.title),
+    ]
+    for place, kind in zip(places, row.kinds, strict=True):
+        if kind:
+            parts.append(_emit_mark(kind, place, y, f"{row.name}: {kind}"))
+    return _join(parts)
+
+
+def _emit_mark(kind: str, x: float, y: float, title: str) -> Markup:
+    one, other = _round(_MARK), _round(_MARK * 2)
+    shapes = {
+        "gone": f"m-{one}-{one}l{other} {other}m0-{other}l-{other} {other}",
+        "new": f"m-{one} 0h{other}m-{one}-{one}v{other}",
+    }
+    shape = shapes.get(kind, f"m-{one}-{one}h{other}v{other}h-{other}z")
+    return Markup('<path class="k-{}" d="M{} {}{}"><title>{}</title></path>').format(
+        kind, _round(x), _round(y), shape, title
+    )
+
+
 class _Axis:
     """The upright axis, from nothing to a round number that nothing is above."""
 
     def __init__(self, most: float) -> None:
-        self._step = _round_step(most / 4) if most > 0 else 1.0
+        self._step = _round_step(most / 4) if most / 4 > 0 else 1.0
         self._lines = max(1, math.ceil(most / self._step))
         self._most = self._step * self._lines
 

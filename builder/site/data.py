@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from builder.show.quote import describe_quote
 from builder.site.facts import READY, CellState
 from builder.writing import emit_json
 
@@ -99,6 +100,8 @@ def emit_failures_data(facts: SiteFacts, causes: Sequence[Cause], excerpts: Mapp
             "cells": [cell.id for cell in cause.cells],
             "last_good_kernel": cause.last_good or None,
             "first_bad_kernel": cause.kernel or None,
+            "next_good_kernel": cause.next_good or None,
+            "changes": [asdict(item) for item in cause.changes],
         }
         for number, cause in enumerate(causes)
     ]
@@ -106,7 +109,7 @@ def emit_failures_data(facts: SiteFacts, causes: Sequence[Cause], excerpts: Mapp
 
 
 def emit_releases_data(facts: SiteFacts, news: Sequence[ReleaseNews]) -> str:
-    """Return releases with what they change, and kernels."""
+    """Return releases with what they change, kernels, and how these differ from one to the next."""
     releases = [
         {
             "release": item.release,
@@ -123,7 +126,18 @@ def emit_releases_data(facts: SiteFacts, news: Sequence[ReleaseNews]) -> str:
         }
         for item in news
     ]
-    return _emit(facts, {"releases": releases, "kernels": [asdict(row) for row in facts.kernels]})
+    drift = [
+        {
+            "source": lineage.source,
+            "series": lineage.series,
+            "variant": lineage.variant,
+            "arch": lineage.arch,
+            "unknown_kernels": list(lineage.unknown),
+            "steps": [asdict(step) for step in lineage.steps],
+        }
+        for lineage in facts.lineages
+    ]
+    return _emit(facts, {"releases": releases, "kernels": [asdict(row) for row in facts.kernels], "drift": drift})
 
 
 def emit_freshness_data(facts: SiteFacts, arrivals: Arrivals) -> str:
@@ -151,10 +165,14 @@ def _describe_arrival(item: Arrival) -> dict[str, Any]:
 
 
 def emit_trends_data(facts: SiteFacts, trends: Trends) -> str:
-    """Return runs and stages."""
+    """Return runs, stages, and what additions would cost."""
     return _emit(
         facts,
-        {"runs": [asdict(item) for item in trends.runs], "stages": [asdict(item) for item in trends.stages]},
+        {
+            "runs": [asdict(item) for item in trends.runs],
+            "stages": [asdict(item) for item in trends.stages],
+            "quotes": [describe_quote(item) for item in facts.quotes],
+        },
     )
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from builder.evidence.records import BootEvidence, CellEvidence, ComponentEvidence, PublishEvidence
+    from builder.kmod.compat import Drift
+    from builder.plan.quote import Quote
+    from builder.site.drift import Lineage
     from builder.sources.listing import KernelRow, ReleaseRow
 
 
@@ -137,6 +140,13 @@ class SiteFacts:
     publishes: tuple[PublishEvidence, ...] = ()
     missing: tuple[Missing, ...] = ()
     notes: tuple[str, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+    """What one more driver, channel or architecture would cost the groups that are shown."""
+
+    lineages: tuple[Lineage, ...] = ()
+    """How kernels change from one to the next."""
+    changes: Mapping[str, tuple[Drift, ...]] = field(default_factory=dict)
+    """By the first cell of a cause of failure: what the kernel changed of what the compiler complains about."""
 
     @cached_property
     def releases_of(self) -> Mapping[tuple[str, str], tuple[str, ...]]:

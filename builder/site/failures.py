@@ -11,10 +11,11 @@ from builder.site.facts import READY, CellState
 from builder.sources.lock import natural_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from builder.errors import Failure
     from builder.evidence.records import CellEvidence
+    from builder.kmod.compat import Drift
     from builder.site.facts import SiteCell, SiteFacts
 
 _BROKEN = frozenset({CellState.FAILED, CellState.UNKNOWN})
@@ -27,8 +28,10 @@ _QUOTED = re.compile(r"\s*(\d+)?\s*\|")
 class Cause:
     """Cells that failed for one cause, oldest kernel first; ``since`` (UTC) is when the first of them did.
 
-    ``last_good`` is the nearest older kernel of the same series, variant and architecture whose cell of the same driver
-    is green: what changed after it is behind the failure. ``kernel`` is the one that it is compared with.
+    ``last_good`` is the nearest older kernel of the same variant and architecture (of the same series, if one is) whose
+    cell of the same driver is green: what changed after it is behind the failure. ``kernel`` is the one that it is
+    compared with. Where there is none, ``next_good`` is the nearest newer one. ``changes`` are those symbols that the
+    compiler complains about and that differ between the two.
     """
 
     failure: Failure
@@ -36,6 +39,17 @@ class Cause:
     since: str
     last_good: str = ""
     kernel: str = ""
+    next_good: str = ""
+    changes: tuple[Drift, ...] = ()
+
+    @property
+    def before(self) -> str:
+        """The older of the two kernels between which to look; empty where no kernel is known to be good."""
+        return self.last_good or (self.cells[-1].kernel if self.next_good else "")
+
+    @property
+    def after(self) -> str:
+        return self.kernel or self.next_good
 
 
 def find_causes(facts: SiteFacts) -> list[Cause]:
@@ -46,25 +60,24 @@ def find_causes(facts: SiteFacts) -> list[Cause]:
     failures = {name: cell.evidence.failure for name, cell in broken.items() if cell.evidence and cell.evidence.failure}
     history = _by_cell(facts.builds)
     return [
-        _describe(facts.cells, sorted((broken[name] for name in item.cells), key=_age), item.failure, history)
+        _describe(facts, sorted((broken[name] for name in item.cells), key=_age), item.failure, history)
         for item in cluster(failures)
     ]
 
 
 def _describe(
-    cells: Iterable[SiteCell],
-    broken: Sequence[SiteCell],
-    failure: Failure,
-    history: Mapping[str, Sequence[CellEvidence]],
+    facts: SiteFacts, broken: Sequence[SiteCell], failure: Failure, history: Mapping[str, Sequence[CellEvidence]]
 ) -> Cause:
     first = broken[0]
-    good = _find_last_good(cells, first)
+    good = _find_last_good(facts.cells, first)
     return Cause(
         failure=failure,
         cells=tuple(broken),
         since=min(_find_since(history.get(cell.id, ()), failure) or "9" for cell in broken).strip("9"),
         last_good=good,
         kernel=first.kernel if good else "",
+        next_good="" if good else _find_next_good(facts.cells, broken[-1]),
+        changes=facts.changes.get(first.id, ()),
     )
 
 
@@ -92,16 +105,26 @@ def _find_since(history: Sequence[CellEvidence], failure: Failure) -> str:
 
 
 def _find_last_good(cells: Iterable[SiteCell], broken: SiteCell) -> str:
-    def family(cell: SiteCell) -> tuple[str, ...]:
-        return cell.driver, cell.source, cell.series, cell.variant, cell.arch
-
+    """Return the nearest older kernel that is green; one of an older series where its own has none."""
     age = natural_key(broken.kernel)
-    older = [
-        cell.kernel
-        for cell in cells
-        if cell.state in READY and family(cell) == family(broken) and natural_key(cell.kernel) < age
-    ]
-    return max(older, key=natural_key, default="")
+    older = [cell for cell in _find_good(cells, broken) if natural_key(cell.kernel) < age]
+    own = [cell.kernel for cell in older if cell.series == broken.series]
+    return max(own or [cell.kernel for cell in older], key=natural_key, default="")
+
+
+def _find_next_good(cells: Iterable[SiteCell], broken: SiteCell) -> str:
+    """Return the nearest newer kernel that is green; one of a newer series where its own has none."""
+    age = natural_key(broken.kernel)
+    newer = [cell for cell in _find_good(cells, broken) if natural_key(cell.kernel) > age]
+    own = [cell.kernel for cell in newer if cell.series == broken.series]
+    return min(own or [cell.kernel for cell in newer], key=natural_key, default="")
+
+
+def _find_good(cells: Iterable[SiteCell], broken: SiteCell) -> Iterator[SiteCell]:
+    def family(cell: SiteCell) -> tuple[str, ...]:
+        return cell.driver, cell.source, cell.variant, cell.arch
+
+    return (cell for cell in cells if cell.state in READY and family(cell) == family(broken))
 
 
 def find_source_lines(log: str, failure: Failure) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builder.site.charts import Series, Share, emit_bar, emit_columns, emit_lines
+from builder.site.charts import Series, Share, SignRow, emit_bar, emit_changes, emit_columns, emit_lines
+from builder.site.drift import list_used
 from builder.site.facts import READY, CellState, CellStep
 from builder.site.releases import Outlook
 from builder.site.sections import count_states, list_columns, list_minors, make_sections, name_drivers
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from builder.site.addresses import Addresses
+    from builder.site.drift import Lineage
     from builder.site.facts import CellDocuments, SiteCell, SiteFacts
     from builder.site.failures import Cause
     from builder.site.freshness import Arrivals
@@ -116,6 +118,7 @@ class Pages:
             cells.setdefault((cell.source, cell.kernel), []).append(cell)
         return self._render(
             "releases.html", page="releases", groups=groups, cells=cells,
+            lineages=[(item, _emit_lineage(item), list_used(item)) for item in self._facts.lineages],
             arches=sorted({item.arch for item in news} | {row.arch for row in self._facts.kernels}),
             verdicts={
                 verdict: number
@@ -180,6 +183,22 @@ def _emit_work(runs: Sequence[RunTrend]) -> str:
     stacks = [Series(kind=f"w-{kind}", word=kind, values=[float(getattr(run, kind)) for run in runs]) for kind in kinds]
     sentence = f"Cells by what was done in {count(len(runs), 'run')}; the table below has the figures"
     return emit_columns(_labels(runs), stacks, unit="cells", sentence=sentence)
+
+
+def _emit_lineage(lineage: Lineage) -> str:
+    counts = [step.counts for step in lineage.steps]
+    stacks = [
+        Series(kind="k-changed", word="changed", values=[float(item.changed) for item in counts]),
+        Series(kind="k-gone", word="no longer exported", values=[float(item.gone) for item in counts]),
+        Series(kind="k-new", word="newly exported", values=[float(item.new) for item in counts]),
+    ]
+    used, _ = list_used(lineage)
+    rows = [
+        SignRow(name=item.symbol, title=f"{item.symbol}, used by {', '.join(item.drivers)}", kinds=item.kinds)
+        for item in used
+    ]
+    sentence = f"Symbols that changed in {count(len(counts), 'step')} from kernel to kernel; the table has the figures"
+    return emit_changes(lineage.words, stacks, rows, unit="symbols of the kernel that differ", sentence=sentence)
 
 
 def _labels(runs: Sequence[RunTrend]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from builder.foreign import read_json
 from builder.host.places import open_inside
 from builder.plan.matrix import Selector, make_matrix
 from builder.plan.planning import plan_project
+from builder.plan.quoting import quote_groups
 from builder.site.cells import NOTHING, OnRecord, describe_decided, describe_earlier, describe_undecided
 from builder.site.facts import CellDocuments, CellState, Missing, SiteDriver, SiteFacts
+from builder.site.symbols import read_changes, read_lineages
 from builder.sources.listing import View, list_kernels, list_notes, list_releases
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.plan.project import Project
+    from builder.plan.quote import Quote
     from builder.site.facts import SiteCell
 
 # Of a log: its beginning names commands and first errors, its end the last ones.
@@ -90,14 +94,24 @@ def read_facts(project: Project, groups: Sequence[str], *, made: datetime) -> Si
         missing.insert(0, Missing(what="kernels and releases", why=error.message, command="nox -s discover"))
         return replace(facts, cells=_find_earlier(records, {}, error.message), missing=tuple(missing))
     cells = _read_cells(project, groups or tuple(config.groups), records, missing)
-    return replace(
+    found = replace(
         facts,
         kernels=tuple(list_kernels(lock, View())),
         releases=tuple(list_releases(lock, View())),
         cells=tuple(cells.values()),
         missing=tuple(missing),
         notes=tuple(printable(note) for note in list_notes(lock, View())),
+        quotes=tuple(_read_quotes(project, groups or tuple(config.groups))),
+        lineages=read_lineages(project, tuple(cells.values())),
     )
+    changes = read_changes(project, found, lambda cell: read_documents(project.work_dir, cell).build_log)
+    return replace(found, changes=changes)
+
+
+def _read_quotes(project: Project, groups: Sequence[str]) -> Iterator[Quote]:
+    for group in groups:
+        with contextlib.suppress(KmodsmithError):  # why it cannot be planned is told already
+            yield from quote_groups(project, [group])
 
 
 def _read_records(project: Project) -> _Records:

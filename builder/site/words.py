@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from builder.show.quote import describe_amounts, format_size
 from builder.show.table import format_duration
 from builder.site.facts import CellState
 from builder.writing import count
@@ -27,7 +28,6 @@ MEANINGS: Mapping[CellState, str] = {
     CellState.NOT_WANTED: "versions.yaml or the driver leaves it out",
 }
 
-_KIB = 1024
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -50,14 +50,6 @@ def _month(text: str) -> str:
     return f"{_MONTHS[int(number) - 1]} {year}" if number.isdecimal() and 1 <= int(number) <= len(_MONTHS) else text
 
 
-def _size(number: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if number < _KIB or unit == "GiB":
-            return f"{number:.0f} {unit}" if unit == "bytes" or number >= 100 else f"{number:.1f} {unit}"  # noqa: PLR2004
-        number /= _KIB
-    raise AssertionError
-
-
 def _hours(number: float) -> str:
     return f"{number:.1f} h" if number < _DAY_H else f"{number / 24:.1f} days"
 
@@ -66,13 +58,14 @@ def _short(digest: str) -> str:
     return digest.rpartition("sha256:")[2][:12]
 
 
-FILTERS: Mapping[str, Callable[..., str]] = {
+FILTERS: Mapping[str, Callable[..., object]] = {
     "word": _word,
     "time": _time,
     "month": _month,
-    "size": _size,
+    "size": format_size,
     "hours": _hours,
     "short": _short,
     "seconds": format_duration,
     "count": count,
+    "amounts": describe_amounts,
 }

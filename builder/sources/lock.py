@@ -25,7 +25,7 @@ from builder.errors import LockFileError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from builder.kernel import KernelVersion
+    from builder.kernel import Arch, KernelVersion
     from builder.sources.release import Release, Withdrawal
 
 
@@ -101,6 +101,14 @@ class LockedSource(LockedModel):
 
     def incomplete(self) -> Mapping[str, str]:
         """Return the kernels that the source serves, but not all that their toolkits need, with the reason."""
+        return {}
+
+    def list_downloads(self, kernel: KernelVersion, build_arch: Arch) -> Mapping[str, int]:
+        """Return the bytes of all that a kernel's toolkit and the kernel itself are fetched as, by name.
+
+        Empty where the lock does not say that, or has no toolkit for machines of ``build_arch``.
+        """
+        del kernel, build_arch
         return {}
 
     def node_kernel(self, kernel: KernelVersion) -> LockedNodeKernel | None:

@@ -56,12 +56,17 @@ from builder.verbs.session import WIDE, Session
     help="With --to: write results of a Tekton task there.",
 )
 @click.option("--plain-http", is_flag=True, help="With --to: speak to that registry without TLS.")
+@click.option(
+    "--quote",
+    is_flag=True,
+    help="Say what one more driver, channel or architecture would cost the group, by recorded builds.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
 def plan(
     session: Session, /, *, components: tuple[str, ...], force: bool, retry_failed: bool, when: str | None,
     repository: str | None, shards: int | None, run_word: str | None, no_publish: bool, results: Path | None,
-    plain_http: bool, as_json: bool, **selectors: Any,
+    plain_http: bool, quote: bool, as_json: bool, **selectors: Any,
 ) -> None:  # fmt: skip
     """Show what would be built, and why; builds nothing.
 
@@ -69,16 +74,28 @@ def plan(
     goes into a registry with all files of the project that it needs. 'shard' carries out one shard, on any machine, and
     'gate' tells what came of all: docs/many-machines.md. What this machine has built does not count then.
 
+    With --quote, nothing is planned: what one more driver, channel or architecture would cost the group (time,
+    processors, bytes) is worked out from builds that are on record, and where none tells, that is said.
+
     \b
     plan                             the default group
     plan --group debian --json       everything, for a program
     plan --kernel '6.12*' --variant rt
     plan --component device-plugin
     plan --group debian --to quay.io/mycompany/plans --shards 8
+    plan --quote --group debian      what one more driver, channel or architecture would cost
 
     Exit codes: 0 it is shown, whatever there is to do, or sent; 2 the project cannot be sent: files lie outside of it,
     or secrets in it; 7 a registry does not answer.
     """
+    if quote:
+        _quote(
+            session,
+            selectors,
+            as_json=as_json,
+            is_alone=not (components or force or retry_failed or when or repository),
+        )
+        return
     if repository is not None:
         wish = ShardWish(
             shards=shards or MOST_SHARDS, publish=not no_publish, run=run_word or "", boot=when,
@@ -122,6 +139,19 @@ def plan(
     if images.decisions:
         session.out.print(emit_component_plan(images, wide=wide))
         session.out.print(emit_component_plan_summary(images), markup=False, soft_wrap=True)
+
+
+def _quote(session: Session, selectors: dict[str, Any], *, as_json: bool, is_alone: bool) -> None:
+    from builder.plan.quoting import quote_groups  # noqa: PLC0415 - plans need none of it
+    from builder.show.quote import emit_quotes, emit_quotes_json  # noqa: PLC0415
+
+    if not is_alone or any(value for name, value in selectors.items() if name != "group"):
+        raise UsageError("--quote is about a whole group: give it --group and --json, and nothing else")
+    quotes = quote_groups(session.project, [selectors.get("group") or session.project.config.default_group])
+    if as_json:
+        session.out.file.write(emit_quotes_json(quotes))
+    else:
+        session.out.print(emit_quotes(quotes))
 
 
 def _send(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from builder.errors import Failure, FailureClass
@@ -17,6 +18,10 @@ from builder.evidence.records import (
     SelfTest,
 )
 from builder.kernel import Arch, Variant, parse_kernel_version
+from builder.kmod.compat import Drift, DriverDrift
+from builder.kmod.symvers import SymbolCounts
+from builder.plan.quote import Addition, Amount, Quote
+from builder.site.drift import KernelStep, Lineage
 from builder.site.facts import CellState, CellStep, SiteCell, SiteDriver, SiteFacts
 from builder.sources.listing import KernelRow, ReleaseRow
 from builder.sources.release import ReleaseState
@@ -182,7 +187,70 @@ def make_facts(per_series: int = 12, drivers: Sequence[str] = ("gpu", "nic", "fp
         for raw in ("6.1.0-56-amd64", "6.12.117+deb12-rt-amd64")
         for driver in drivers
     ]
-    return facts_of(cells, kernels=kernels, releases=releases, drivers=drivers)
+    found = facts_of(cells, kernels=kernels, releases=releases, drivers=drivers)
+    broken = next((cell.id for cell in cells if cell.state is CellState.FAILED), "")
+    return replace(
+        found,
+        lineages=tuple(_make_lineages(kernels)),
+        quotes=make_quotes(),
+        changes={broken: (make_drift(0),)} if broken else {},
+    )
+
+
+def make_drift(number: int) -> Drift:
+    """Return one of the symbols that drivers use, and what became of it."""
+    symbol, change, before, after = _DRIFTS[number % len(_DRIFTS)]
+    return Drift(symbol=symbol, change=change, before=before, after=after)
+
+
+_DRIFTS = (
+    ("vma_set_flags", "newly exported", "", "0x1f2e3d4c"), ("dma_buf_get", "type changed", "0x11111111", "0x22222222"),
+    ("pci_enable_msi", "no longer exported", "0x33333333", ""), ("__class_create", "type changed", "0x44444444", "0x55555555"),
+    ("a_symbol_with_a_name_that_is_longer_than_any_picture", "moved from vmlinux to drivers/x", "0x1", "0x1"),
+)  # fmt: skip
+
+
+def _make_lineages(kernels: Sequence[KernelRow]) -> Iterable[Lineage]:
+    for _, pattern, _ in _SERIES:
+        names = [
+            row.kernel
+            for row in kernels
+            if row.kernel.startswith(pattern.split("{")[0]) and row.kernel.endswith(".x86_64")
+        ]
+        steps = tuple(make_step(before, after, number) for number, (before, after) in enumerate(pairwise(names)))
+        if steps:
+            series = parse_kernel_version(names[0]).series
+            yield Lineage(
+                source="openshift",
+                series=series,
+                variant="standard",
+                arch="x86_64",
+                steps=steps,
+                unknown=("5.14.0-1.el9.x86_64",),
+            )
+
+
+def make_step(before: str, after: str, number: int = 1) -> KernelStep:
+    counts = SymbolCounts(
+        same=24_000 - 41 * number, changed=41 * number % 130, gone=number % 4 * 3, new=7 * number % 19
+    )
+    symbols = tuple(make_drift(number + place) for place in range(number % 4))
+    return KernelStep(
+        before=before, after=after, counts=counts, drivers={"gpu": DriverDrift(compiled_for=before, symbols=symbols)}
+    )
+
+
+def make_quotes() -> tuple[Quote, ...]:
+    hour = Amount(usual=3600.0, most=5400.0)
+    return (
+        Quote(
+            addition=Addition.DRIVER, group="all", about="one more for the 102 kernels of group all", kernels=102, cells=102, workers=4,
+            wall=hour, cpu=Amount(usual=9000.0, most=11_000.0), fetched=Amount(usual=0.0, most=0.0),
+            stored=Amount(usual=1_045_296.0, most=1_045_296.0), sent=None, basis=("cells take what those on record took: gpu (72 cells)",),
+            unknown=("nothing was published from here: bytes to registries are not known",),
+        ),
+        Quote(addition=Addition.ARCHITECTURE, group="all", about="s390x", kernels=3, cells=9, unknown=("no cell for s390x was built here",)),
+    )  # fmt: skip
 
 
 def _choose_state(number: int, age: int, per_series: int) -> CellState:

@@ -12,6 +12,7 @@ import pytest
 
 from builder.errors import CommandError, HostError
 from builder.host import run as run_module
+from builder.host.processor import measure
 from builder.host.run import Command, Service, kill_processes, obey, run, stop_all
 
 if TYPE_CHECKING:
@@ -209,3 +210,10 @@ def test_a_file_of_passwords_that_no_login_wrote_yet_is_not_named(
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(file))
     fake_tools.add("tool", 'echo "${REGISTRY_AUTH_FILE-nothing}"')
     assert run(Command(argv=("tool",))).stdout.strip() == (str(file) if exists else "nothing")
+
+
+def test_what_a_child_and_all_below_it_took_of_processors_is_measured(fake_tools: FakeTools) -> None:
+    fake_tools.add("tool", "(i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done)")
+    with measure() as meter:
+        assert run(Command(argv=("tool",)))
+        assert 0.02 < meter.read() < 30

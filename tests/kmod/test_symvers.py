@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import FormatError
-from builder.kmod.symvers import KernelSymbols
+from builder.kmod.symvers import KernelSymbols, SymbolCounts
 
 
 def test_symvers() -> None:
@@ -41,3 +41,14 @@ def test_random_symvers_are_read_or_refused(text: str) -> None:
         KernelSymbols(text).find("kfree")
     except FormatError:
         return
+
+
+def test_symbols_of_two_kernels_are_counted_by_what_became_of_them() -> None:
+    before = KernelSymbols(
+        "0x1\ta\tvmlinux\tEXPORT_SYMBOL\t\n0x2\tb\tvmlinux\tEXPORT_SYMBOL\t\n0x3\tc\tvmlinux\tEXPORT_SYMBOL\t\n"
+    )
+    after = KernelSymbols(
+        "0x1\ta\tvmlinux\tEXPORT_SYMBOL\t\n0x2\tb\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x4\td\tvmlinux\tEXPORT_SYMBOL\t\n"
+    )
+    assert before.compare(after) == SymbolCounts(same=1, changed=1, gone=1, new=1)
+    assert before.compare(before) == SymbolCounts(same=3, changed=0, gone=0, new=0)

@@ -10,7 +10,7 @@ from fakes.site_facts import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.site.charts import Series, Share, emit_bar, emit_columns, emit_lines
+from builder.site.charts import Series, Share, SignRow, emit_bar, emit_changes, emit_columns, emit_lines
 
 
 def test_a_bar_is_divided_as_its_shares_are() -> None:
@@ -76,3 +76,40 @@ def test_words_of_others_stay_words(emit: object) -> None:
     assert "<script" not in text
     assert "<img" not in text
     assert "<script" not in emit_bar([Share(kind="k", word=HOSTILE, amount=1)], sentence=HOSTILE)
+
+
+def test_signs_of_rows_stand_below_their_columns_and_differ_in_shape() -> None:
+    stacks = [Series(kind="k-changed", word="changed", values=[4.0, 0.0, 2.0])]
+    rows = [
+        SignRow(name="dma_buf_get", title="used by gpu", kinds=("changed", "", "gone")),
+        SignRow(name="x", title="x", kinds=("new", "", "")),
+    ]
+    root = ET.fromstring(emit_changes(["10", "11", "12"], stacks, rows, unit="symbols", sentence="s"))
+    marks = [
+        (item.get("class"), item.get("d", "").partition("m")[0], item.findtext("title")) for item in root.iter("path")
+    ]
+    assert [(kind, title) for kind, _, title in marks] == [
+        ("k-changed", "dma_buf_get: changed"), ("k-gone", "dma_buf_get: gone"), ("k-new", "x: new"),
+    ]  # fmt: skip
+    assert marks[0][1].split()[0] == marks[2][1].split()[0], "both are of the first column"
+    assert len({item.get("d", "").partition("m")[2] for item in root.iter("path")}) == 3
+    heights = [float(item.get("height", "")) for item in root.iter("rect")]
+    assert (len(heights), heights[0]) == (2, 2 * heights[1])
+
+
+def test_a_long_name_is_cut_in_the_picture_and_whole_when_pointed_at() -> None:
+    name = "a" * 90
+    text = emit_changes(["1"], [], [SignRow(name=name, title=name, kinds=("gone",))], unit="u", sentence="s")
+    root = ET.fromstring(text)
+    (shown,) = [item for item in root.iter("text") if item.get("class") == "name"]
+    assert (len(shown.text or ""), shown.findtext("title")) == (36, name)
+
+
+def test_words_of_others_stay_words_in_rows() -> None:
+    row = SignRow(name=HOSTILE, title=HOSTILE, kinds=(HOSTILE,))
+    text = emit_changes(
+        [HOSTILE], [Series(kind="k", word=HOSTILE, values=[1.0])], [row], unit=HOSTILE, sentence=HOSTILE
+    )
+    assert "<script" not in text
+    assert "<img" not in text
+    assert list(ET.fromstring(emit_changes([], [], [], unit="u", sentence="s")).iter("rect")) == []

@@ -70,6 +70,10 @@ def test_failures_releases_freshness_and_trends(data: dict[str, Any]) -> None:
     assert all(item["p50"] <= item["p95"] for item in data["freshness.json"]["months"])
     assert {item["by"] for item in data["freshness.json"]["late"]} == {None}
     assert {item["stage"] for item in data["trends.json"]["stages"]} >= {"compile", "boot"}
+    assert [item["about"] for item in data["trends.json"]["quotes"]][1] == "s390x"
+    assert data["trends.json"]["quotes"][1]["wall"] is None
+    assert [item["symbol"] for item in cause["changes"]] == ["vma_set_flags"]
+    assert {step["counts"]["changed"] for item in data["releases.json"]["drift"] for step in item["steps"]} > {0}
 
 
 def test_the_document_names_every_key(data: dict[str, Any]) -> None:
@@ -83,6 +87,7 @@ def test_the_document_names_every_key(data: dict[str, Any]) -> None:
         data["index.json"]["cells"], data["index.json"]["components"], data["failures.json"]["causes"],
         data["releases.json"]["releases"], data["releases.json"]["kernels"], data["freshness.json"]["months"],
         data["freshness.json"]["late"], data["trends.json"]["runs"], data["trends.json"]["stages"],
+        data["releases.json"]["drift"],
     ):  # fmt: skip
         keys |= rows[0].keys()
     assert keys - said == set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from fakes.site_facts import BUILD_LOG, COMPILE_ERROR, MADE, facts_of, make_build, make_cell, stamp
+from fakes.site_facts import BUILD_LOG, COMPILE_ERROR, MADE, facts_of, make_build, make_cell, make_drift, stamp
 
 from builder.errors import Failure, FailureClass
 from builder.site.facts import CellState
@@ -55,9 +55,33 @@ def test_the_nearest_older_green_kernel_of_the_same_kind_is_named() -> None:
     assert [(cause.last_good, cause.kernel) for cause in find_causes(facts_of(cells))] == [(_OLD, _BAD)]
     for strange in (
         make_cell(_OLD, CellState.STALE), make_cell(_OLD, driver="nic"), make_cell(_OLD, source="okd"),
-        make_cell(f"{_OLD}+rt"), make_cell(_OLD.replace("x86_64", "aarch64")), make_cell(_OLD.replace("el9_4", "el9_2")),
+        make_cell(f"{_OLD}+rt"), make_cell(_OLD.replace("x86_64", "aarch64")),
     ):  # fmt: skip
-        assert [cause.last_good for cause in find_causes(facts_of([strange, bad]))] == [""]
+        assert [(cause.last_good, cause.before) for cause in find_causes(facts_of([strange, bad]))] == [("", "")]
+
+
+def test_a_kernel_of_an_older_series_is_named_where_the_own_has_none_that_is_green() -> None:
+    bad = make_cell(_BAD, CellState.FAILED)
+    older = "5.14.0-284.90.1.el9_2.x86_64"
+    assert find_causes(facts_of([make_cell(older), bad]))[0].last_good == older
+    assert find_causes(facts_of([make_cell(older), make_cell(_OLD), bad]))[0].last_good == _OLD
+
+
+def test_where_no_older_kernel_is_green_the_nearest_newer_one_is_named() -> None:
+    newest = "5.14.0-427.12.1.el9_4.x86_64"
+    cells = [
+        make_cell(_OLD, CellState.FAILED), make_cell(_BAD, CellState.FAILED), make_cell(newest), make_cell(_NEW),
+    ]  # fmt: skip
+    (cause,) = find_causes(facts_of(cells))
+    assert (cause.last_good, cause.next_good, cause.before, cause.after) == ("", _NEW, _BAD, _NEW)
+    (cause,) = find_causes(facts_of([make_cell(_OLD), make_cell(_BAD, CellState.FAILED), make_cell(_NEW)]))
+    assert (cause.next_good, cause.before, cause.after) == ("", _OLD, _BAD)
+
+
+def test_what_the_kernel_changed_belongs_to_the_cause_of_its_cell() -> None:
+    facts = facts_of([make_cell(_OLD), make_cell(_BAD, CellState.FAILED)])
+    (cause,) = find_causes(replace(facts, changes={make_cell(_BAD).id: (make_drift(0),), "other": (make_drift(1),)}))
+    assert [item.symbol for item in cause.changes] == ["vma_set_flags"]
 
 
 def test_source_lines_are_what_the_compiler_quotes_below_its_error() -> None:

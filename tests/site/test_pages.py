@@ -23,6 +23,7 @@ from fakes.site_facts import (
 
 from builder.drivers.commit import Dirty, SourceCommit
 from builder.evidence.records import FileRecord
+from builder.plan.quote import Addition, Amount, Quote
 from builder.site.addresses import Addresses
 from builder.site.facts import CellDocuments, CellState, Missing, SiteCell, SiteDriver, SiteFacts
 from builder.site.failures import find_causes
@@ -228,6 +229,21 @@ def test_a_cell_tells_what_it_rests_on() -> None:
         f"nox -s verify -- quay.io/vendor/gpu@sha256:{'dc22' * 16} --key vendor.pub", "35.9 s", "did not end", "[    0.0] Linux",
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_trends_say_what_one_more_would_cost_and_of_what_that_is_not_known() -> None:
+    known = Quote(
+        addition=Addition.DRIVER, group="all", about="one more for the 3 kernels of group all", kernels=3, cells=3,
+        wall=Amount(usual=21.0, most=60.0), stored=Amount(usual=2048, most=2048), basis=("of these",),
+    )  # fmt: skip
+    unknown = Quote(addition=Addition.CHANNEL, group="few", about=HOSTILE, unknown=("no channels",))
+    page = _render(replace(_EMPTY, quotes=(known, unknown)))["trends.html"]
+    text = _Reader(page).text
+    for said in ("21.0 s to 1 min 00 s", "2.0 KiB", "of these", "not known: no channels", "group few"):
+        assert said in text, said
+    assert "group all group all" not in text
+    assert "img" not in _Reader(page).tags
+    assert "quote" not in _Reader(_render(_EMPTY)["trends.html"]).ids
 
 
 def test_another_image_was_booted_and_that_is_told() -> None:

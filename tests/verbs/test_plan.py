@@ -71,3 +71,15 @@ def test_force_is_for_component_images_too(parts: Parts) -> None:
     assert (image["action"], image["reason"]) == ("skip", "up-to-date")
     (image,) = json.loads(parts.bench.run("plan", "--json", "--component", "*", "--force")[1])["components"]
     assert (image["action"], image["reason"]) == ("build", "forced")
+
+
+def test_a_quote_is_a_table_and_json_and_stands_alone(bench: Bench) -> None:
+    code, out, _ = bench.run("plan", "--quote")
+    assert code == 0
+    assert "driver (few): one more for the 4 kernels" in out
+    found = json.loads(bench.run("plan", "--quote", "--json", "--group", "all")[1])["quotes"]
+    assert [item["addition"] for item in found] == ["driver", "channel", "architecture"]
+    for more in (("--force",), ("--kernel", "6.1*"), ("--to", "localhost:1/plans"), ("--boot", "never")):
+        code, _, err = bench.run("plan", "--quote", *more)
+        assert code == 2, more
+        assert "--quote is about a whole group" in err

@@ -13,6 +13,8 @@ from builder.sources.lock import BrokenReference, LockedModel, LockedSource, Sha
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from builder.kernel import KernelVersion
+
 
 _WITH = " with "
 
@@ -74,6 +76,14 @@ class LockedDebian(LockedSource):
 
     def incomplete(self) -> Mapping[str, str]:
         return self.left_out
+
+    def list_downloads(self, kernel: KernelVersion, build_arch: Arch) -> Mapping[str, int]:
+        locked = self.kernels[kernel]
+        if build_arch not in locked.toolchains:
+            return {}
+        toolchain = self.package_sets[locked.toolchains[build_arch]]
+        names = {*toolchain, *locked.headers[build_arch], locked.image} - {""}
+        return {name: self.packages[name].size for name in names}
 
     def lines(self) -> Iterator[str]:
         kernels = sorted(self.kernels.items(), key=lambda item: item[0].sort_key)
