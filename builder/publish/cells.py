@@ -38,7 +38,9 @@ from builder.store.images import hold_store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from builder.evidence.records import BootEvidence, CellEvidence
     from builder.host.progress import Progress
+    from builder.kernel import Arch, KernelVersion
     from builder.plan.decide import Decision
     from builder.plan.project import Project
 
@@ -289,25 +291,59 @@ def _why_unproven(project: Project, decision: Decision, digest: str) -> str:
 
 def read_facts(project: Project, decision: Decision, digest: str, names: ImageNames) -> CellFacts:
     """Return what is attested of a cell, from its evidence, versions.yaml and the lock."""
-    cell = decision.cell
-    driver = next(item for item in project.config.drivers if item.name == cell.driver)
-    source = project.kernel_source(cell.source)
-    kernel = decision.compile_kernel
-    own = driver.own_toolkit(kernel)
-    toolkit = (*source.toolkit_inputs(kernel), *([image_input("own-toolkit", own)] if own else []))
-    base = (image_input("base", driver.base_image),) if driver.base_image else source.base_inputs(cell.kernel.arch)
-    boot = project.journal.boots.get(cell.id)
+    boot = project.journal.boots.get(decision.cell.id)
+    return describe_facts(
+        project, project.journal.cells[decision.cell.id], source=decision.cell.source,
+        compile_kernel=decision.compile_kernel, boot=boot if boot and boot.passed and boot.digest == digest else None,
+        repository=names.repository, digest=digest, arch=decision.cell.kernel.arch,
+    )  # fmt: skip
+
+
+def describe_facts(
+    project: Project,
+    evidence: CellEvidence,
+    *,
+    source: str,
+    compile_kernel: KernelVersion,
+    boot: BootEvidence | None,
+    repository: str,
+    digest: str,
+    arch: Arch,
+) -> CellFacts:
+    """Return what is attested of an image of a cell.
+
+    Args:
+        project: its versions.yaml and lock.
+        evidence: of the image.
+        source: name of the kernel source.
+        compile_kernel: that its modules were compiled for, another one where they are reused.
+        boot: the test that this image passed; None where it passed none.
+        repository: where it is published.
+        digest: of the image.
+        arch: its architecture.
+
+    Raises:
+        UsageError: versions.yaml has no such driver.
+        LockFileError: the lock does not have what the image was made of.
+    """
+    driver = next((item for item in project.config.drivers if item.name == evidence.driver), None)
+    if driver is None:
+        raise UsageError(f"versions.yaml has no driver {evidence.driver!r}")
+    opened = project.kernel_source(source)
+    own = driver.own_toolkit(compile_kernel)
+    toolkit = opened.toolkit_inputs(compile_kernel)
+    base = (image_input("base", driver.base_image),) if driver.base_image else opened.base_inputs(arch)
     return CellFacts(
-        evidence=project.journal.cells[cell.id],
-        boot=boot if boot and boot.passed and boot.digest == digest else None,
-        repository=names.repository,
+        evidence=evidence,
+        boot=boot,
+        repository=repository,
         digest=digest,
-        driver_version=cell.driver_version,
-        arch=cell.kernel.arch.oci,
+        driver_version=driver.version,
+        arch=arch.oci,
         vendor=driver.vendor,
         description=driver.description,
-        toolkit=toolkit,
-        packages=() if own else source.build_packages(kernel, driver.build_packages),
+        toolkit=(*toolkit, *([image_input("own-toolkit", own)] if own else [])),
+        packages=() if own else opened.build_packages(compile_kernel, driver.build_packages),
         base=base,
         builder=project.config.publish.builder,
         builder_version=__version__,

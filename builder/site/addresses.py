@@ -70,6 +70,10 @@ class Addresses:
         """Return the log of a cell: kind ``build`` or ``boot``."""
         return f"{self._cells[cell.id]}.{kind}.txt"
 
+    def statement(self, cell: SiteCell, kind: str) -> str:
+        """Return a statement about a cell's image: kind ``provenance``, ``sbom`` or ``tests``."""
+        return f"{self._cells[cell.id]}.{kind}.json"
+
     def depth(self, cell: SiteCell) -> str:
         """Return the way from the page of a cell to the top of the site."""
         return "../" * self._cells[cell.id].count("/")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from builder.kmod.compat import Drift
     from builder.plan.quote import Quote
     from builder.site.drift import Lineage
+    from builder.site.statements import Told
     from builder.sources.listing import KernelRow, ReleaseRow
 
 
@@ -113,7 +114,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellDocuments:
-    """What lies beside a cell's evidence: logs as text, cut where they are long; and the report of its boot test."""
+    """What lies beside a cell's evidence: logs as text, cut where they are long; a report; statements."""
 
     build_log: str = ""
     boot_log: str = ""
@@ -121,6 +122,8 @@ class CellDocuments:
     """Steps as they went: words, exit code, seconds of the guest's clock."""
     boot_facts: Mapping[str, str] = field(default_factory=dict)
     boot_problems: tuple[str, ...] = ()
+    told: Told | None = None
+    """What is attested of its image; None where it is not proven."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +132,8 @@ class SiteFacts:
 
     made: datetime
     builder_version: str
+    image_key: str = ""
+    """File of the public key of who signs images; empty where nobody does."""
     drivers: tuple[SiteDriver, ...] = ()
     kernels: tuple[KernelRow, ...] = ()
     releases: tuple[ReleaseRow, ...] = ()

@@ -12,11 +12,12 @@ from builder.errors import FormatError, KmodsmithError, LockFileError, UsageErro
 from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome, PublishEvidence
 from builder.foreign import read_json
 from builder.host.places import open_inside
+from builder.kernel import parse_kernel_version
 from builder.plan.matrix import Selector, make_matrix
 from builder.plan.planning import plan_project
 from builder.plan.quoting import quote_groups
 from builder.site.cells import NOTHING, OnRecord, describe_decided, describe_earlier, describe_undecided
-from builder.site.facts import CellDocuments, CellState, Missing, SiteDriver, SiteFacts
+from builder.site.facts import CellDocuments, CellState, CellStep, Missing, SiteDriver, SiteFacts
 from builder.site.symbols import read_changes, read_lineages
 from builder.sources.listing import View, list_kernels, list_notes, list_releases
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from builder.plan.project import Project
     from builder.plan.quote import Quote
     from builder.site.facts import SiteCell
+    from builder.site.statements import Told
 
 # Of a log: its beginning names commands and first errors, its end the last ones.
 _MOST_LOG = 64 * 1024**2
@@ -79,6 +81,7 @@ def read_facts(project: Project, groups: Sequence[str], *, made: datetime) -> Si
     facts = SiteFacts(
         made=made,
         builder_version=__version__,
+        image_key=printable(config.publish.signer.public_key.rpartition("/")[2]) if config.publish.signer else "",
         drivers=tuple(
             SiteDriver(name=driver.name, version=driver.version, vendor=driver.vendor, summary=driver.summary)
             for driver in config.drivers
@@ -206,6 +209,29 @@ def read_documents(work_dir: Path, cell: SiteCell) -> CellDocuments:
         boot_facts=_read_words(report.get("facts")),
         boot_problems=tuple(_read_problems(report.get("verdict"))),
     )
+
+
+def read_statements(project: Project, cell: SiteCell) -> Told | None:
+    """Return what is, or will be, attested of a cell's image; None where it is not proven, or not as things are now."""
+    evidence, boot = cell.evidence, cell.boot
+    if CellStep.PROVEN not in cell.steps or evidence is None or not evidence.digest or not cell.source:
+        return None
+    # Bills of materials take long to import, and a site without a proven cell needs none.
+    from builder.publish.attest.statements import make_statements  # noqa: PLC0415
+    from builder.publish.cells import describe_facts  # noqa: PLC0415
+    from builder.site.statements import tell_statements  # noqa: PLC0415
+
+    try:
+        kernel = parse_kernel_version(cell.kernel)
+        facts = describe_facts(
+            project, evidence, source=cell.source, arch=kernel.arch, digest=evidence.digest,
+            compile_kernel=parse_kernel_version(evidence.inputs.get("compiled_for") or cell.kernel),
+            boot=boot if boot and boot.passed and boot.digest == evidence.digest else None,
+            repository=cell.image.rpartition(":")[0],
+        )  # fmt: skip
+        return tell_statements(make_statements(facts))
+    except (KmodsmithError, KeyError, ValueError):  # a journal that somebody changed, or a lock that moved on
+        return None
 
 
 def _read_log(work_dir: Path, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from builder.show.quote import describe_amounts, format_size
@@ -58,6 +59,12 @@ def _short(digest: str) -> str:
     return digest.rpartition("sha256:")[2][:12]
 
 
+def _brief(digest: str) -> str:
+    """Return the beginning of a digest, with its algorithm where that is not SHA-256."""
+    algorithm, _, value = digest.rpartition(":")
+    return value[:12] if algorithm in {"", "sha256"} else f"{algorithm}:{value[:12]}"
+
+
 FILTERS: Mapping[str, Callable[..., object]] = {
     "word": _word,
     "time": _time,
@@ -65,6 +72,8 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "size": format_size,
     "hours": _hours,
     "short": _short,
+    "brief": _brief,
+    "quoted": shlex.quote,
     "seconds": format_duration,
     "count": count,
     "amounts": describe_amounts,

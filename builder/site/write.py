@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.host.swap import new_folder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from builder.host.progress import Progress
     from builder.site.facts import CellDocuments, SiteCell, SiteFacts
+    from builder.site.statements import Told
 
 MARKER = ".kmodsmith-site.json"
 _FORMAT = 1
@@ -44,7 +46,18 @@ class Written:
     size: int
 
 
-def write_site(facts: SiteFacts, folder: Path, *, work_dir: Path, progress: Progress) -> Written:
+State = Callable[["SiteCell"], "Told | None"]
+"""Returns what is attested of a cell's image."""
+
+
+def attest_nothing(cell: SiteCell) -> None:
+    """Return what is attested where nobody could tell."""
+    del cell
+
+
+def write_site(
+    facts: SiteFacts, folder: Path, *, work_dir: Path, progress: Progress, state: State = attest_nothing
+) -> Written:
     """Write the site of facts.
 
     Args:
@@ -52,6 +65,7 @@ def write_site(facts: SiteFacts, folder: Path, *, work_dir: Path, progress: Prog
         folder: where it will be; what is there must be a site, or nothing.
         work_dir: where logs and reports of cells lie.
         progress: is told how many cells were written.
+        state: gives what is attested of a cell.
 
     Raises:
         UsageError: the folder is not a site's.
@@ -59,7 +73,7 @@ def write_site(facts: SiteFacts, folder: Path, *, work_dir: Path, progress: Prog
     """
     files = size = 0
     with new_folder(folder, MARKER) as new:
-        for name, content in render_site(facts, work_dir=work_dir, progress=progress):
+        for name, content in render_site(facts, work_dir=work_dir, progress=progress, state=state):
             file = new / name
             file.parent.mkdir(parents=True, exist_ok=True)
             written = content.encode(errors="replace")
@@ -68,7 +82,9 @@ def write_site(facts: SiteFacts, folder: Path, *, work_dir: Path, progress: Prog
     return Written(folder=folder, files=files, size=size)
 
 
-def render_site(facts: SiteFacts, *, work_dir: Path, progress: Progress) -> Iterator[tuple[str, str]]:
+def render_site(
+    facts: SiteFacts, *, work_dir: Path, progress: Progress, state: State = attest_nothing
+) -> Iterator[tuple[str, str]]:
     """Yield the files of a site by name, from the top of the site; those of cells as they are made."""
     at = Addresses(facts)
     pages = Pages(open_templates(), facts, at)
@@ -93,7 +109,7 @@ def render_site(facts: SiteFacts, *, work_dir: Path, progress: Progress) -> Iter
     yield "trends.html", pages.trends(trends)
     yield "trends.json", emit_trends_data(facts, trends)
     for number, cell in enumerate(facts.cells, start=1):
-        yield from _render_cell(facts, pages, at, cell, read_documents(work_dir, cell))
+        yield from _render_cell(facts, pages, at, cell, replace(read_documents(work_dir, cell), told=state(cell)))
         progress(number, len(facts.cells))
 
 
@@ -101,8 +117,11 @@ def _render_cell(
     facts: SiteFacts, pages: Pages, at: Addresses, cell: SiteCell, documents: CellDocuments
 ) -> Iterator[tuple[str, str]]:
     failure = cell.evidence.failure if cell.evidence else None
-    yield at.page(cell), pages.cell(cell, documents, find_source_lines(documents.build_log, failure) if failure else "")
+    excerpt = find_source_lines(documents.build_log, failure) if failure else ""
+    yield at.page(cell), pages.cell(cell, documents, excerpt)
     yield at.data(cell), emit_cell_data(facts, cell, documents, at)
     for kind, text in (("build", documents.build_log), ("boot", documents.boot_log)):
         if text:
             yield at.log(cell, kind), text
+    for kind, text in documents.told.files.items() if documents.told else ():
+        yield at.statement(cell, kind), text

@@ -10,7 +10,7 @@ import click
 
 from builder.errors import UsageError
 from builder.site.facts import READY
-from builder.site.read import read_facts
+from builder.site.read import read_facts, read_statements
 from builder.site.write import write_site
 from builder.verbs.session import Session, show_progress
 from builder.writing import count, emit_json
@@ -52,7 +52,10 @@ def site(session: Session, /, *, groups: tuple[str, ...], output: Path, made: st
     """
     facts = read_facts(session.project, groups, made=_read_time(made))
     with show_progress(session.err, "cells") as progress:
-        written = write_site(facts, output, work_dir=session.project.work_dir, progress=progress)
+        written = write_site(
+            facts, output, work_dir=session.project.work_dir, progress=progress,
+            state=lambda cell: read_statements(session.project, cell),
+        )  # fmt: skip
     if as_json:
         session.out.file.write(_emit_json(facts, written))
         return

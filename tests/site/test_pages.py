@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.cell_facts import FACTS
 from fakes.site_facts import (
     BUILD_LOG,
     COMPILE_ERROR,
@@ -16,20 +18,24 @@ from fakes.site_facts import (
     facts_of,
     make_boot,
     make_cell,
+    make_drift,
     make_facts,
     make_kernel,
+    make_quotes,
     make_release,
 )
 
 from builder.drivers.commit import Dirty, SourceCommit
 from builder.evidence.records import FileRecord
 from builder.plan.quote import Addition, Amount, Quote
+from builder.publish.attest.statements import make_statements
 from builder.site.addresses import Addresses
 from builder.site.facts import CellDocuments, CellState, Missing, SiteCell, SiteDriver, SiteFacts
 from builder.site.failures import find_causes
 from builder.site.freshness import measure_arrivals
 from builder.site.pages import PAGES, Pages
 from builder.site.releases import tell_releases
+from builder.site.statements import tell_statements
 from builder.site.templates import open_templates
 from builder.site.trends import measure_trends
 
@@ -51,6 +57,7 @@ class _Reader(HTMLParser):
         self.links: list[str] = []
         self.attributes: set[str] = set()
         self.text = ""
+        self.code: list[str] = []
         self._open: list[str] = []
         self.feed(text)
         self.close()
@@ -75,6 +82,8 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self._open[-1:] == ["code"]:
+            self.code.append(data)
 
 
 def _render(facts: SiteFacts, documents: CellDocuments = CellDocuments(), log: str = "") -> dict[str, str]:  # noqa: B008 - frozen
@@ -188,8 +197,10 @@ def test_what_strangers_wrote_is_text_on_every_page() -> None:
     )  # fmt: skip
     documents = CellDocuments(
         build_log=HOSTILE, boot_log=HOSTILE, boot_steps=((HOSTILE, 1, 2.0),), boot_facts={HOSTILE: HOSTILE},
-        boot_problems=(HOSTILE,),
+        boot_problems=(HOSTILE,), told=_poison(tell_statements(make_statements(FACTS))),
     )  # fmt: skip
+    facts = replace(facts, lineages=_poison(make_facts(3).lineages), quotes=_poison(make_quotes()), image_key=HOSTILE,
+                    changes={cells[0].id: (_poison(make_drift(0)),)})  # fmt: skip
     for name, text in _render(facts, documents, HOSTILE).items():
         read = _Reader(text)
         assert "<script>alert" not in text, name
@@ -215,7 +226,7 @@ def test_a_cell_of_which_nothing_is_on_record_says_how_to_build_it() -> None:
     cell = make_cell(_KERNEL, CellState.NOT_BUILT)
     text = _Reader(_render(facts_of([cell]))[f"cells/gpu-1.4.0/{_KERNEL}.html"]).text
     assert "Nothing is on record" in text
-    assert f"nox -s build -- --driver gpu --kernel '{_KERNEL}'" in text
+    assert f"nox -s build -- --driver gpu --kernel {_KERNEL}" in text
 
 
 def test_a_cell_tells_what_it_rests_on() -> None:
@@ -229,6 +240,57 @@ def test_a_cell_tells_what_it_rests_on() -> None:
         f"nox -s verify -- quay.io/vendor/gpu@sha256:{'dc22' * 16} --key vendor.pub", "35.9 s", "did not end", "[    0.0] Linux",
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_a_command_to_copy_is_one_command_whatever_strangers_called_things() -> None:
+    evil = "x'; rm -rf ~; '"
+    cell = make_cell(_KERNEL)
+    published = tuple(replace(item, name=f"quay.io/{evil}:1") for item in cell.published)
+    pages = _render(replace(facts_of([replace(cell, published=published)]), image_key=evil))
+    commands = [text for text in _Reader(pages[f"cells/gpu-1.4.0/{_KERNEL}.html"]).code if "rm -rf" in text]
+    assert len(commands) == 3
+    for text in commands:
+        words = shlex.split(text)
+        assert sum("rm -rf" in word for word in words) == 2, "the image and the key, a word each"
+        assert "rm" not in words
+    lost = replace(make_cell(_KERNEL, CellState.NOT_BUILT), driver=evil)
+    text = "".join(_Reader(_render(facts_of([lost]))[f"cells/gpu-1.4.0/{_KERNEL}.html"]).code)
+    assert "rm" not in shlex.split(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "published", "said"),
+    [
+        ("", True, "Nobody signs images here"),
+        ("images.pub", True, "the statements that publish signed"),
+        ("images.pub", False, "nox -s publish will sign"),
+    ],
+)
+def test_statements_are_tables_and_files(key: str, *, published: bool, said: str) -> None:
+    cell = make_cell(_KERNEL, CellState.PUBLISHED if published else CellState.BOOTED)
+    documents = CellDocuments(told=tell_statements(make_statements(FACTS)))
+    page = _render(replace(facts_of([cell]), image_key=key), documents)[f"cells/gpu-1.4.0/{_KERNEL}.html"]
+    read = _Reader(page)
+    for text in (
+        said,
+        "5 things went into the build",
+        "gcc",
+        "b-c.ko",
+        "device-driver",
+        "1 component only at the build",
+        "module signature",
+        "GPL",
+        "urn:kmodsmith:builder:local",
+    ):
+        assert text in " ".join(read.text.split()), text
+    assert {link.rpartition(".1.el9_4.x86_64.")[2] for link in read.links if link.endswith(".json")} == {
+        "json",
+        "provenance.json",
+        "sbom.json",
+        "tests.json",
+    }
+    assert "{" not in read.text, "no raw JSON"
+    assert "attested" not in _Reader(_render(facts_of([cell]))[f"cells/gpu-1.4.0/{_KERNEL}.html"]).ids
 
 
 def test_trends_say_what_one_more_would_cost_and_of_what_that_is_not_known() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,9 +15,15 @@ from fakes.site_facts import BUILD_LOG, HOSTILE, make_boot, make_build, make_cel
 
 from builder.errors import ConfigError, UsageError
 from builder.evidence.journal import Journal
+from builder.plan.matrix import Selector
+from builder.plan.planning import plan_project
 from builder.plan.project import open_project
+from builder.publish.attest.sbom import SBOM_PREDICATE
+from builder.publish.attest.statements import PROVENANCE_PREDICATE, TEST_PREDICATE, make_statements
+from builder.publish.cells import name_cells
+from builder.publish.cells import read_facts as read_facts_of_cell
 from builder.site.facts import CellState
-from builder.site.read import read_documents, read_facts
+from builder.site.read import read_documents, read_facts, read_statements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +73,33 @@ def test_what_was_built_failed_and_is_published_is_told(bench: Bench) -> None:
         bench.folder / ".kmodsmith", next(cell for cell in facts.cells if cell.kernel == _BROKEN)
     )
     assert "implicit declaration" in documents.build_log
+
+
+def test_of_what_is_proven_statements_are_those_that_publish_makes(bench: Bench) -> None:
+    lock = bench.folder / "versions.lock.yaml"  # what is attested names packages as archives do
+    lock.write_text(re.sub(r"\b(gcc|busybox|headers-[^\s\":]+)", r"\1_1_amd64", lock.read_text()))
+    bench.build()
+    project = open_project(bench.folder)
+    facts = _read(bench.folder)
+    cell = next(cell for cell in facts.cells if cell.kernel == _GOOD)
+    told = read_statements(project, cell)
+    assert told is not None
+    decision = next(
+        item for item in plan_project(project, Selector(group="all")).plan.decisions if item.cell.id == cell.id
+    )
+    names = name_cells(project, Selector(group="all"))[cell.id]
+    signed = make_statements(read_facts_of_cell(project, decision, decision.digest, names))
+    assert told.files["provenance"].encode().strip() == signed[PROVENANCE_PREDICATE]
+    assert told.files["sbom"].encode().strip() == signed[SBOM_PREDICATE]
+    assert told.files["tests"].encode().strip() == signed[TEST_PREDICATE]
+    assert cell.evidence
+    for strange in (
+        replace(cell, steps=()), replace(cell, evidence=None), replace(cell, source=""),
+        replace(cell, evidence=replace(cell.evidence, driver="gone")), replace(cell, source="gone"),
+        replace(cell, evidence=replace(cell.evidence, finished="no time")),
+        replace(cell, evidence=replace(cell.evidence, inputs={"compiled_for": "no kernel"})),
+    ):  # fmt: skip
+        assert read_statements(project, strange) is None
 
 
 def test_a_changed_source_makes_cells_stale(bench: Bench) -> None:
