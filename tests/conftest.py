@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import pytest_socket
 from fakes.bench import bench, booting  # noqa: F401 - fixtures
@@ -26,6 +27,11 @@ from builder.sources.lock_file import write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# What a property is tried with is the same each time, or a commit that passed would fail one day: new inputs are looked
+# for by `--hypothesis-profile default`, and by `nox -s fuzz`.
+hypothesis.settings.register_profile("same", derandomize=True, database=None)
+hypothesis.settings.load_profile("same")
 
 # A plugin of one file, and imported by another that may be collected before: whoever comes first, it is the same.
 pytest.register_assert_rewrite("integration.engines")

@@ -172,11 +172,14 @@ def _emit_mark(kind: str, x: float, y: float, title: str) -> Markup:
     )
 
 
+_LEAST = 1e-9  # of what is drawn; the smallest numbers that there are have no power of ten below them
+
+
 class _Axis:
     """The upright axis, from nothing to a round number that nothing is above."""
 
     def __init__(self, most: float) -> None:
-        self._step = _round_step(most / 4) if most / 4 > 0 else 1.0
+        self._step = _round_step(most / 4) if most > _LEAST else 1.0
         self._lines = max(1, math.ceil(most / self._step))
         self._most = self._step * self._lines
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from fakes.site_facts import HOSTILE
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builder.site.charts import Series, Share, SignRow, emit_bar, emit_changes, emit_columns, emit_lines
@@ -59,6 +59,8 @@ def test_columns_are_piled_up() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.floats(min_value=0, max_value=1e12, allow_nan=False), max_size=40))
+@example([5e-324])
+@example([2e-323])
 def test_no_value_leaves_the_picture(values: list[float]) -> None:
     labels = [str(number) for number in range(len(values))]
     for text in (
