@@ -639,6 +639,16 @@ _LONGEST_RESOURCE = 107 - len("/var/lib/kubelet/device-plugins/") - len(".sock")
 _LONGEST_DRIVER = 63
 
 
+class SmokeTest(_Model):
+    """How a device is tried on a node where the operator has just brought a driver: in a pod that asks for one."""
+
+    command: tuple[Text, ...] = ()
+    """Command in the device plugin's image; exit code 0 means that the device works, and the last line says why not.
+    Default: the image's own `try-devices`, which asks your class (docs/devices.md)."""
+    timeout: Annotated[int, Field(ge=5, le=3600)] = 60
+    """Seconds that it may take, with the pull of the image."""
+
+
 class DevicePlugin(_Model):
     """How a component's image is run: on each node that has the driver, by `emit device-plugin` without privilege."""
 
@@ -671,6 +681,8 @@ class DevicePlugin(_Model):
     """How many pods share a device; more than 1 puts `.shared` behind the resource."""
     memory: Annotated[int, Field(ge=16, le=4096)] = 96
     """MiB of memory that it may use."""
+    smoke_test: SmokeTest | None = None
+    """The operator tries a device of each node with it before the node counts as ready; `{}` takes the defaults."""
 
     @property
     def driver_name(self) -> str:

@@ -35,6 +35,7 @@ from builder.config.model import (
     RegistrySettings,
     Reuse,
     Signer,
+    SmokeTest,
     TektonResources,
     TektonSettings,
     TektonTimes,
@@ -219,6 +220,7 @@ _INNER_MODELS: dict[str, type[BaseModel]] = {
     "allow": AllowedMessage,
     "wheels": Wheels,
     "device_plugin": DevicePlugin,
+    "smoke_test": SmokeTest,
     "parameters": ParameterSet,
     "load": ExpectedLoad,
 }

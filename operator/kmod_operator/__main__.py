@@ -1,7 +1,8 @@
 """``python -m kmod_operator device-plugin`` runs on each node that has the driver, in whatever mode.
 
 ``operator`` runs once in a cluster: it brings drivers to nodes; ``explain NODE`` says why a node has its driver, or has
-it not. ``self-test`` proves the device plugin's image, and ``self-test operator`` the operator's.
+it not. ``try-devices`` runs in a pod that was given a device, and says whether it works. ``self-test`` proves the
+device plugin's image, and ``self-test operator`` the operator's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 from kmod_operator.devices.source import NoSourceError
 from kmod_operator.kubernetes.errors import ApiError, NoApiError
 from kmod_operator.log import log_to_stderr
-from kmod_operator.settings import SettingError, read_explain_settings, read_operator_settings, read_settings
+from kmod_operator.settings import (
+    SettingError,
+    read_explain_settings,
+    read_operator_settings,
+    read_settings,
+    read_source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -114,6 +121,20 @@ def _explain(asked: argparse.Namespace) -> int:
     return 0 if found.found else 1
 
 
+def _try_devices(_: argparse.Namespace) -> int:
+    from kmod_operator.devices.source import load_source  # noqa: PLC0415
+    from kmod_operator.devices.trying import TryError, try_devices  # noqa: PLC0415
+
+    root = Path(os.environ.get("KMOD_ROOT", "/"))
+    try:
+        found = try_devices(load_source(read_source(os.environ), root), root)
+    except TryError as error:
+        _LOG.error("%s", error)
+        return 1
+    _LOG.info("%s: tried, and well", ", ".join(found))
+    return 0
+
+
 def _test_itself(asked: argparse.Namespace) -> int:
     passed = asyncio.run(_try_operator() if asked.of == "operator" else _try_plugin())
     _LOG.info("self-test %s", "passed" if passed else "failed")
@@ -143,6 +164,7 @@ _VERBS = {
     "device-plugin": _run_plugin,
     "operator": _run_operator,
     "explain": _explain,
+    "try-devices": _try_devices,
     "self-test": _test_itself,
 }
 

@@ -161,6 +161,11 @@ def read_operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
     )
 
 
+def read_source(environment: Mapping[str, str]) -> str:
+    """Return which class knows the devices."""
+    return _known(environment).get("KMOD_SOURCE", Settings.source)
+
+
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return what variables that begin with ``KMOD_`` say; those that are absent or empty have a default.
 

@@ -15,11 +15,22 @@ from kmod_operator.index.index import Index, IndexedImage
 from kmod_operator.rollout.decide import decide
 from kmod_operator.rollout.mappings import read_mappings, read_version
 from kmod_operator.rollout.names import MODULE_KIND, POOL_KIND, VERSION_KIND, Names
+from kmod_operator.rollout.smoking import read_smoke_pod
 from kmod_operator.rollout.template import DriverTemplate, Templates
-from kmod_operator.rollout.world import ClusterUpdates, IndexState, Known, Node, Pod, Pool, World, reference
+from kmod_operator.rollout.world import (
+    ClusterUpdates,
+    IndexState,
+    Known,
+    Node,
+    Pod,
+    Pool,
+    SmokePod,
+    World,
+    reference,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kmod_operator.rollout.decision import Decision, NodeChange, PoolChange
 
@@ -69,6 +80,15 @@ TEMPLATES = Templates(
 )  # fmt: skip
 
 
+_SMOKE = _object(
+    "Pod", restartPolicy="Never", activeDeadlineSeconds=60,
+    containers=[{"name": "smoke", "image": "i", "resources": {"limits": {RESOURCE: "1"}}}],
+)  # fmt: skip
+SMOKING = dataclasses.replace(
+    TEMPLATES, drivers={"ptemplate": dataclasses.replace(TEMPLATES.drivers["ptemplate"], smoke=_SMOKE)}
+)
+
+
 @dataclass
 class Fleet:
     """The cluster; ``broken`` are pairs of version and kernel that do not load, ``dead`` versions without devices."""
@@ -96,14 +116,22 @@ class Fleet:
     has_finalizer: bool = False
     has_old_kmm: bool = False
     """KMM is one that has no label for the version that is loaded."""
+    smokes: dict[str, SmokePod] | None = None
+    """Pods of smoke tests, by node; None: the driver has none."""
+    bad: set[str] = field(default_factory=set)
+    """Versions whose devices are there and do not work."""
     rendered: str = ""
     """Kernel that pools are to have, of the release that is on its way."""
+    seen: dict[str, Node] | None = None
+    """Nodes as the operator last heard of them, where its watch says nothing."""
     _writes: int = 0
+    _refused: frozenset[int] = frozenset()
+    _count: int = 0
 
     def world(self) -> World:
         return World(
             now=self.now,
-            nodes=dict(self.nodes),
+            nodes=dict(self.nodes if self.seen is None else self.seen),
             pods={name: tuple(pod for pod in self.pods.values() if pod.node == name) for name in self.asked},
             objects=dict(self.objects),
             module=self.module,
@@ -112,6 +140,7 @@ class Fleet:
             updates=self.updates,
             pools=dict(self.pools),
             rights=self.rights,
+            smokes=None if self.smokes is None else list(self.smokes.values()),
         )
 
     @property
@@ -119,26 +148,45 @@ class Fleet:
         return self.objects.get(f"{MODULE_KIND} drv/ptemplate")
 
     def decide(self) -> Decision:
-        return decide(self.item, TEMPLATES, self.world())
+        return decide(self.item, TEMPLATES if self.smokes is None else SMOKING, self.world())
 
-    def turn(self, *, writes: int | None = None) -> Decision:
-        """Decide, and carry out; ``writes``: no more than that many, as if it was killed then."""
+    def turn(self, *, writes: int | None = None, refused: Sequence[int] = ()) -> Decision:
+        """Decide, and carry out.
+
+        Args:
+            writes: no more than that many, as if it was killed then.
+            refused: which of the writes the server refuses; after an object that it refuses no node is touched.
+        """
         decision = self.decide()
-        self._writes = 10**6 if writes is None else writes
+        self._writes, self._refused, self._count = 10**6 if writes is None else writes, frozenset(refused), 0
         for item in decision.apply:
-            if self.objects.get(reference(item)) != item and self._may_write():
-                self.objects[reference(item)] = item
+            if self.objects.get(reference(item)) == item:
+                continue
+            if not self._may_write():
+                return decision
+            self.objects[reference(item)] = item
         for change in decision.nodes:
             if self._may_write():
                 self._change_node(change)
         for pod in decision.evict:
             if self._may_write() and pod.name not in self.sticky:
                 self.pods.pop(pod.name, None)
+        self._change_smokes(decision)
         for pool in decision.pools:
             if self._may_write():
                 self._change_pool(pool)
         self._end_turn(decision)
         return decision
+
+    def _change_smokes(self, decision: Decision) -> None:
+        for pod in decision.end:
+            if self._may_write() and self.smokes:
+                self.smokes.pop(pod.name, None)
+        for made in decision.start:
+            if self._may_write() and self.smokes is not None:
+                found = read_smoke_pod(made, NAMES.smoke)
+                assert found.node not in {one.node for one in self.smokes.values()}
+                self.smokes[found.name] = found
 
     def _end_turn(self, decision: Decision) -> None:
         for name in decision.delete:
@@ -157,11 +205,23 @@ class Fleet:
 
     def _may_write(self) -> bool:
         self._writes -= 1
-        return self._writes >= 0
+        self._count += 1
+        return self._writes >= 0 and self._count not in self._refused
+
+    def fall_silent(self) -> None:
+        """Have the operator hear nothing of nodes any more; what it writes itself it is answered."""
+        self.seen = dict(self.nodes)
 
     def _change_node(self, change: NodeChange) -> None:
         node = self.nodes[change.name]
+        if self.seen is not None and change.version != node.version:
+            return  # the server refuses it: somebody else wrote meanwhile
         assert change.version == node.version, "a write to a node that is not as it was seen"
+        self._write_node(change, node)
+        if self.seen is not None:
+            self.seen[change.name] = self.nodes[change.name]
+
+    def _write_node(self, change: NodeChange, node: Node) -> None:
         self.nodes[change.name] = dataclasses.replace(
             node,
             labels=_merge(node.labels, change.labels),
@@ -217,6 +277,16 @@ class Fleet:
         self.change(name, kernel=kernel or self.nodes[name].kernel)
         self._tell(name)
 
+    def kubelet(self, *names: str) -> None:
+        """Have pods of smoke tests run to their end, on nodes that are well; on all by default."""
+        for pod in list((self.smokes or {}).values()):
+            node = self.nodes.get(pod.node)
+            if node and node.ready is Known.YES and (not names or pod.node in names) and self.devices(pod.node):
+                is_bad = node.labels.get(NAMES.ready_version) in self.bad
+                phase, words = ("Failed", "exit code 1: it reads nothing") if is_bad else ("Succeeded", "")
+                assert self.smokes is not None
+                self.smokes[pod.name] = dataclasses.replace(pod, phase=phase, words=words)
+
     def release(self, version: str, kernel: str) -> None:
         """Have the cluster be on its way to a release: its pools are to have a kernel."""
         current = self.updates.current if self.updates else "4.18.1"
@@ -254,11 +324,13 @@ class Fleet:
     def settle(self, turns: int = 60, seconds: float = 5) -> Decision:
         """Go on until nothing is written any more."""
         for _ in range(turns):
-            before = (dict(self.nodes), dict(self.objects), dict(self.pods), dict(self.pools))
+            before = (dict(self.nodes), dict(self.objects), dict(self.pods), dict(self.pools), dict(self.smokes or {}))
             decision = self.turn()
             self.kmm()
+            self.kubelet()
             self.wait(seconds)
-            if before == (self.nodes, self.objects, self.pods, self.pools) and decision.again_after_s is None:
+            after = (self.nodes, self.objects, self.pods, self.pools, self.smokes or {})
+            if before == after and decision.again_after_s is None:
                 break
         return self.decide()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from builder.config.model import Component, DevicePlugin, OperatorSettings
+from builder.config.model import Component, DevicePlugin, OperatorSettings, SmokeTest
 from builder.emit.deviceplugin.files import PluginFacts
 from builder.emit.kmm.facts import make_kmm_facts
 from builder.emit.operator.material import DriverFacts, OperatorFacts
@@ -33,12 +33,15 @@ def component(name: str, **changes: Any) -> Component:
     return Component(**(said | changes))
 
 
-def driver_facts(kmm: dict[str, Any] | None = None, *, plugin: bool = True, **driver: Any) -> DriverFacts:
+def driver_facts(
+    kmm: dict[str, Any] | None = None, *, plugin: bool = True, smoke: bool = False, **driver: Any
+) -> DriverFacts:
     settings = {"selector": {"feature.node.kubernetes.io/drv": "true"}, "ordered_upgrade": True, **(kmm or {})}
     made = kmm_facts(settings, **driver).driver
     known = None
     if plugin:
-        said = DevicePlugin(driver=made.name, resource=f"drivers.example.com/{made.name}")
+        resource = f"drivers.example.com/{made.name}"
+        said = DevicePlugin(driver=made.name, resource=resource, smoke_test=SmokeTest() if smoke else None)
         known = PluginFacts(
             component=component(f"{made.name}-plugin", device_plugin=said), driver=made, digest=PLUGIN_DIGEST
         )

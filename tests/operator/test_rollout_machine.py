@@ -27,6 +27,8 @@ from kmod_operator.rollout.states import kmm_kernel
 from kmod_operator.rollout.world import Known, Node, Pod, reference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kmod_operator.rollout.decision import Decision, NodeChange
 
 _NODES = [f"n{number}" for number in range(6)]
@@ -46,8 +48,9 @@ class ClusterMachine(RuleBasedStateMachine):
         self.pod = 0
         self.canary = ""
 
-    @initialize(budget=st.sampled_from([1, 2, "50%"]), canary=st.booleans())
-    def begin(self, budget: int | str, *, canary: bool) -> None:
+    @initialize(budget=st.sampled_from([1, 2, "50%"]), canary=st.booleans(), smoke=st.booleans())
+    def begin(self, budget: int | str, *, canary: bool, smoke: bool) -> None:
+        self.fleet.smokes = {} if smoke else None
         rollout: dict[str, Any] = {"maxUnavailable": budget, "drain": {"enabled": True}}
         if canary:
             rollout["canary"] = {"nodeSelector": {"canary": "yes"}, "soakSeconds": 60}
@@ -62,25 +65,45 @@ class ClusterMachine(RuleBasedStateMachine):
         for _ in range(turns):
             self.operate(None)
             self.fleet.kmm()
+            self.fleet.kubelet()
             self.fleet.wait(10)
 
-    @rule(writes=st.one_of(st.none(), st.integers(0, 8)))
-    def operate(self, writes: int | None) -> None:
-        """The operator decides and acts, and may be killed in between."""
+    @rule(writes=st.one_of(st.none(), st.integers(0, 8)), refused=st.one_of(st.just(()), st.sets(st.integers(1, 8))))
+    def operate(self, writes: int | None, refused: Iterable[int] = ()) -> None:
+        """The operator decides and acts; it may be killed in between, and the server may refuse some of it."""
         before = dict(self.fleet.nodes)
         decision = self.fleet.decide()
         unwell = self._unwell(decision)
         assert len({change.name for change in decision.nodes}) == len(decision.nodes)
         self._check_evictions(decision)
-        self.fleet.turn(writes=writes)
+        self.fleet.turn(writes=writes, refused=tuple(refused))
         self._check_changes(decision, before, unwell)
         budget = read_spec(self.fleet.item, TEMPLATES.group).budget(len(self.fleet.nodes))
-        begun = {change.name for change in decision.nodes if self._begins(change, before[change.name])}
+        made = [change for change in decision.nodes if change.version == before[change.name].version]
+        begun = {change.name for change in made if self._begins(change, before[change.name])}
         assert not begun - unwell or len(begun | unwell) <= budget
+
+    @rule()
+    def the_watch_falls_silent(self) -> None:
+        self.fleet.fall_silent()
+
+    @rule()
+    def the_watch_is_heard_again(self) -> None:
+        """By itself, or because another program takes over, which lists all."""
+        self.fleet.seen = None
 
     @rule(name=_node)
     def kmm_works(self, name: str) -> None:
         self.fleet.kmm(name)
+
+    @rule(name=_node)
+    def kubelet_works(self, name: str) -> None:
+        self.fleet.kubelet(name)
+
+    @rule(version=_version, bad=st.booleans())
+    def devices_work(self, version: str, *, bad: bool) -> None:
+        """Or they are there, and do not."""
+        (self.fleet.bad.discard if not bad else self.fleet.bad.add)(version)
 
     @rule(seconds=st.sampled_from([1, 30, 100, 1000, -500]))
     def time_passes(self, seconds: int) -> None:
@@ -158,7 +181,9 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @invariant()
     def images_are_those_of_the_index_and_none_is_taken_from_who_has_it(self) -> None:
+        silent, self.fleet.seen = self.fleet.seen, None
         decision = self.decided = self.fleet.decide()
+        self.fleet.seen = silent
         index = self.fleet.index.index
         assert index is not None
         believed = {image.image for images in index.images.values() for image in images.values()}
@@ -186,13 +211,32 @@ class ClusterMachine(RuleBasedStateMachine):
             assert node.labels[NAMES.ready_version] == wanted
 
     @invariant()
+    def ready_is_never_said_of_a_device_that_nobody_tried(self) -> None:
+        if self.fleet.smokes is None or self.decided.status["conditions"][0]["status"] != "True":
+            return
+        assert all(self._is_tried(node) for node in self.fleet.nodes.values() if node.ready is Known.YES)
+
+    @invariant()
+    def a_few_pods_try_devices_and_none_on_a_node_twice(self) -> None:
+        nodes = [pod.node for pod in (self.fleet.smokes or {}).values()]
+        assert len(nodes) == len(set(nodes))
+
+    @staticmethod
+    def _is_tried(node: Node) -> bool:
+        """Tell whether a node's note says that it arrived with what it has: that is written when a pod ended well."""
+        note = read_progress(node.annotations.get(NAMES.progress))
+        has = node.labels.get(NAMES.ready_version), kmm_kernel(node.kernel), Phase.DONE
+        return note is not None and (note.to, note.kernel, note.phase) == has
+
+    @invariant()
     def what_an_administrator_cordoned_stays_so(self) -> None:
         assert all(self.fleet.nodes[name].unschedulable for name in self.cordoned)
 
     def teardown(self) -> None:
         """When nothing happens any more, all nodes that can have the version have it, and then nothing is written."""
         fleet = self.fleet
-        for held in (fleet.broken, fleet.dead, fleet.pods, fleet.sticky):
+        fleet.seen = None
+        for held in (fleet.broken, fleet.dead, fleet.bad, fleet.pods, fleet.sticky):
             held.clear()
         fleet.index = dataclasses.replace(fleet.index, index=make_index(dict.fromkeys(_VERSIONS, _KERNELS)))
         fleet.item["spec"]["rollout"].pop("paused", None)
@@ -216,11 +260,14 @@ class ClusterMachine(RuleBasedStateMachine):
     def _unwell(self, decision: Decision) -> set[str]:
         """Nodes that are down, on their way, or do not have what they were told to; not those without an image."""
         found = set()
+        version = self.fleet.item["spec"]["driver"]["version"]
         covered = {one["kernel"] for one in decision.status["kernels"] if one["state"] == "Covered"}
-        for name, node in self.fleet.nodes.items():
+        for name, node in (self.fleet.seen or self.fleet.nodes).items():
             progress = read_progress(node.annotations.get(NAMES.progress))
             label = node.labels.get(NAMES.wanted_version)
             has_it = node.labels.get(NAMES.ready_version) == label and node.allocatable.get(RESOURCE, 0) > 0
+            if self.fleet.smokes is not None and label == version:  # what has an older one is tried with the next
+                has_it &= self._is_tried(node)
             is_begun = progress is not None and progress.phase is not Phase.DONE
             is_lost = label is not None and node.kernel in covered and not has_it
             if node.ready is not Known.YES or is_begun or is_lost:
@@ -235,7 +282,7 @@ class ClusterMachine(RuleBasedStateMachine):
 
     def _check_evictions(self, decision: Decision) -> None:
         for pod in decision.evict:
-            assert self.fleet.nodes[pod.node].unschedulable
+            assert (self.fleet.seen or self.fleet.nodes)[pod.node].unschedulable
             assert pod.resources.get(RESOURCE)
 
     def _check_canary(self, name: str, node: Node, note: Progress) -> None:
@@ -254,6 +301,9 @@ class ClusterMachine(RuleBasedStateMachine):
     def _check_changes(self, decision: Decision, before: dict[str, Any], unwell: set[str]) -> None:
         for change in decision.nodes:
             node = before[change.name]
+            if change.version != node.version:
+                assert self.fleet.seen is not None, "it is refused: somebody else wrote, and nobody told us"
+                continue
             assert node.ready is Known.YES
             if change.unschedulable is False:
                 assert change.name not in self.cordoned

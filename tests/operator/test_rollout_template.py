@@ -14,7 +14,7 @@ from kmod_operator.rollout.template import LARGEST_BYTES, TemplateError, read_te
 
 from builder.emit.operator.templates import make_templates
 
-_GOOD = make_templates(operator_facts(driver_facts()))
+_GOOD = make_templates(operator_facts(driver_facts(smoke=True)))
 _PLACE = "drivers/drv"
 _SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "drv"}}
 
@@ -37,6 +37,7 @@ def test_it_is_read() -> None:
     found = read_templates(json.dumps(_GOOD).encode())
     assert found.drivers["drv"].resource == "drivers.example.com/drv"
     assert found.drivers["drv"].module == _GOOD["drivers"]["drv"]["module"]
+    assert found.drivers["drv"].smoke == _GOOD["drivers"]["drv"]["smoke"]
 
 
 @pytest.mark.parametrize("path", ["later", f"{_PLACE}/later"])
@@ -44,7 +45,7 @@ def test_fields_of_a_later_release_are_left_alone(path: str) -> None:
     assert read_templates(_changed(path, {"a": 1})).group == "drivers.example.com"
 
 
-@pytest.mark.parametrize("name", ["plugin", "rules", "resource"])
+@pytest.mark.parametrize("name", ["plugin", "rules", "smoke"])
 def test_a_driver_may_lack_what_not_every_driver_has(name: str) -> None:
     assert not getattr(read_templates(_changed(f"{_PLACE}/{name}", ...)).drivers["drv"], name)
 
@@ -95,6 +96,17 @@ def test_a_driver_may_lack_what_not_every_driver_has(name: str) -> None:
         (f"{_PLACE}/rules/0/apiVersion", [], r"apiVersion is \[\], and no text"),
         (f"{_PLACE}/resource", "no slash", "resource is 'no slash'"),
         (f"{_PLACE}/resource", None, "resource is None"),
+        (f"{_PLACE}/resource", ..., r"smoke\.spec\.containers has none that asks for a device"),
+        (f"{_PLACE}/smoke", [], r"drivers\.drv\.smoke is \[\], and no mapping"),
+        (f"{_PLACE}/smoke/kind", "Job", "smoke is a Job of v1, and no Pod"),
+        (f"{_PLACE}/smoke/metadata/namespace", "kube-system", "is in namespace 'kube-system', and not in drv"),
+        (f"{_PLACE}/smoke/spec/containers", [], "has none that asks for drivers.example.com/drv"),
+        (f"{_PLACE}/smoke/spec/containers/0", 1, "smoke is 1, and no mapping"),
+        (f"{_PLACE}/smoke/spec/containers/0/resources", ..., "has none that asks for drivers.example.com/drv"),
+        (f"{_PLACE}/smoke/spec/activeDeadlineSeconds", ..., "smoke.spec has no activeDeadlineSeconds"),
+        (f"{_PLACE}/smoke/spec/activeDeadlineSeconds", True, "smoke.spec has no activeDeadlineSeconds"),
+        (f"{_PLACE}/smoke/spec/restartPolicy", "Always", "or a restartPolicy that is not Never"),
+        (f"{_PLACE}/smoke/spec/tolerations", {}, "tolerations is no list"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_place(path: str, value: Any, words: str) -> None:
@@ -129,7 +141,8 @@ _JSON = st.recursive(
     max_leaves=8,
 )
 _PATHS = [
-    "format", "group", "keys", "drivers", _PLACE, *(f"{_PLACE}/{name}" for name in ("module", "plugin", "rules", "resource", "namespace")),
+    "format", "group", "keys", "drivers", _PLACE, *(f"{_PLACE}/{name}" for name in ("module", "plugin", "rules", "resource", "namespace", "smoke")),
+    f"{_PLACE}/smoke/spec", f"{_PLACE}/smoke/spec/containers", f"{_PLACE}/smoke/metadata",
     f"{_PLACE}/module/metadata", f"{_PLACE}/module/spec", f"{_PLACE}/plugin/0", f"{_PLACE}/rules/0", f"{_PLACE}/rules/0/metadata/name",
 ]  # fmt: skip
 

@@ -113,7 +113,13 @@ def _spec(drivers: list[str]) -> _Schema:
                         "DevicePlugin: kubelet is told of them, and a node is ready when they can be had. None: nobody "
                         "is told. Default: DevicePlugin.",
                         "DevicePlugin", "None",
-                    )
+                    ),
+                    "smoke": _choice(
+                        "Run: where a version arrives, a pod tries one device of the node before it counts as ready; "
+                        "nodes that have the version already are not tried. None: nothing is tried. Plays no part "
+                        "where the vendor has no test. Default: Run.",
+                        "Run", "None",
+                    ),
                 },
             ),
             "rollout": _rollout(),

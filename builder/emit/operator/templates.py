@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.config.model import is_label_value
 from builder.emit.deviceplugin.files import make_daemon_set
+from builder.emit.deviceplugin.smoke import make_smoke_pod
 from builder.emit.kmm.files import make_module
 from builder.emit.kmm.problem import Severity
 from builder.emit.kmm.rules import find_problems
@@ -51,12 +52,14 @@ def _make_driver(item: DriverFacts, facts: OperatorFacts) -> dict[str, Any]:
     resource = ""
     if plugin:
         resource = plugin.plugin.resource + (".shared" if plugin.plugin.replicas > 1 else "")
+    smoke = make_smoke_pod(plugin) if plugin else None
     return {
         "namespace": item.kmm.namespace,
         "module": _make_module(item, facts),
         "plugin": [make_daemon_set(plugin)] if plugin else [],
         "rules": [rule],
         "resource": resource,
+        **({"smoke": smoke} if smoke else {}),
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_operator.cluster.at_once import side_by_side
 from kmod_operator.cluster.compare import content_digest, digest, is_as_applied, marked
-from kmod_operator.cluster.kinds import NODE, Kind, name_of, namespace_of
+from kmod_operator.cluster.kinds import NODE, POD, Kind, name_of, namespace_of
 from kmod_operator.kubernetes.errors import CONFLICT, NOT_FOUND, TOO_MANY, ApiError
 from kmod_operator.rollout.decision import Event
 from kmod_operator.rollout.names import MANAGED_BY, MANAGER
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kmod_operator.cluster.telling import Teller
     from kmod_operator.rollout.decision import Decision, NodeChange, PoolChange
     from kmod_operator.rollout.template import Templates
-    from kmod_operator.rollout.world import Object, Pod, World
+    from kmod_operator.rollout.world import Object, Pod, SmokePod, World
 
 _LOG = logging.getLogger(__name__)
 # Objects whose pods have to be gone before they count as gone: what comes after them waits for that.
@@ -106,6 +106,8 @@ class Actor:
         if await self._apply_all(decision, world, done):
             await side_by_side(self._change_node(change, done) for change in decision.nodes)
             await side_by_side(self._evict(pod, done) for pod in decision.evict)
+            await side_by_side(self._end_smoke(pod, done) for pod in decision.end)
+            await side_by_side(self._start_smoke(pod, done) for pod in decision.start)
             for pool in decision.pools:
                 await self._change_pool(pool, done)
             await self._delete_all(decision, world, done)
@@ -215,6 +217,34 @@ class Actor:
                 done.troubles.append(str(error))
             else:
                 done.failed(error)
+
+    async def _end_smoke(self, pod: SmokePod, done: Outcome) -> None:
+        self._guard()
+        try:
+            await self._client.delete(POD, pod.name, pod.namespace, uid=pod.uid)
+        except ApiError as error:
+            if error.status == CONFLICT:  # another pod has its name by now
+                done.look_again(_SOON_S)
+            else:
+                done.failed(error)
+            return
+        done.writes += 1
+
+    async def _start_smoke(self, pod: Object, done: Outcome) -> None:
+        self._guard()
+        try:
+            found = await self._client.create(POD, pod)
+        except ApiError as error:
+            if error.status == CONFLICT:  # the program before us began it, and its watch has not said so yet
+                done.look_again(_SOON_S)
+            else:
+                done.failed(error)
+                done.told.append(Event(reason="ApplyFailed", message=str(error), is_warning=True))
+            return
+        done.writes += 1
+        if (cache := self._cluster.smokes.get(namespace_of(pod))) is not None:
+            cache.written(found)
+        _LOG.info("a smoke test begins", extra={"fields": {"pod": f"{namespace_of(pod)}/{name_of(pod)}"}})
 
     async def _delete_all(self, decision: Decision, world: World, done: Outcome) -> None:
         for name in decision.delete:

@@ -10,7 +10,7 @@ from kmod_operator.cluster import trimming
 from kmod_operator.cluster.cache import Cache, Limits, State
 from kmod_operator.cluster.kinds import Scope
 from kmod_operator.cluster.trimming import Trimmer
-from kmod_operator.rollout.names import MANAGED_BY, MANAGER, MODULE_API, POOL_KIND, VERSION_KIND
+from kmod_operator.rollout.names import MANAGED_BY, MANAGER, MODULE_API, POOL_KIND, VERSION_KIND, smoke_key
 from kmod_operator.rollout.objects import POD_MONITOR_KIND, kind_of
 from kmod_operator.rollout.world import Known, reference
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from kmod_operator.cluster.client import Client
     from kmod_operator.rollout.template import Templates
-    from kmod_operator.rollout.world import ClusterUpdates, Node, Object, Pool
+    from kmod_operator.rollout.world import ClusterUpdates, Node, Object, Pool, SmokePod
 
 _LOG = logging.getLogger(__name__)
 # For how long what is kept may be old before nothing is decided by it.
 _STALE_S = 60.0
+_POD_KIND = "v1 Pod"
 _OURS = f"{MANAGED_BY}={MANAGER}"
 
 
@@ -41,6 +42,7 @@ class Cluster:
         nodes: all nodes.
         modules: KMM's, by namespace of a driver, whoever made them.
         ours: what has our label, by kind and namespace (empty where the kind has none).
+        smokes: pods that try devices, by namespace of a driver that has such a test.
         index_maps: ConfigMaps that hold an index, by name; only those that are asked for.
     """
 
@@ -60,7 +62,7 @@ class Cluster:
         self._limits = limits
         self._owner = f"{templates.group}/driver"
         rules = {kind_of(rule) for driver in templates.drivers.values() for rule in driver.rules}
-        self._optional = {POOL_KIND, VERSION_KIND, POD_MONITOR_KIND, *rules}
+        self._optional = {POOL_KIND, VERSION_KIND, POD_MONITOR_KIND, _POD_KIND, *rules}
         trimmer = Trimmer(templates.group, MANAGER)
         self.items: Cache[dict[str, Any]] = self._cache(
             f"{templates.group}/{templates.version} {templates.kind}", self._tell_item,
@@ -83,6 +85,11 @@ class Cluster:
                 name, self._tell_owner, trimmer.ours, Scope(namespace=namespace, labels=_OURS),
                 same=trimming.is_same_object,
             )  # fmt: skip
+        self.smokes: dict[str, Cache[SmokePod]] = {}
+        for driver in templates.drivers.values():
+            if driver.smoke is not None:
+                scope = Scope(namespace=driver.namespace, labels=f"{_OURS},{smoke_key(templates.group)}")
+                self.smokes[driver.namespace] = self._cache(_POD_KIND, self._tell_smoke, trimmer.smoke_pod, scope)
         self.index_maps: dict[str, Cache[dict[str, Any]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._following: dict[str, asyncio.Task[None]] = {}
@@ -155,6 +162,14 @@ class Cluster:
         yield from (self.items, self.nodes, self.pools, self.updates)
         yield from self.modules.values()
         yield from self.ours.values()
+        yield from self.smokes.values()
+
+    def smokes_of(self, name: str, namespace: str) -> list[SmokePod] | None:
+        """Return pods that try devices for one of the vendor's objects; None where that is not known."""
+        cache = self.smokes.get(namespace)
+        if cache is None or cache.state != State.LISTED:
+            return None
+        return [pod for pod in cache if pod.owner == name]
 
     def _cache(
         self,
@@ -176,6 +191,10 @@ class Cluster:
     def _tell_all(self, *_: Any) -> None:
         self._changed("")
 
+    def _tell_smoke(self, _key: tuple[str, str], before: SmokePod | None, now: SmokePod | None) -> None:
+        pod = now or before
+        self._changed(pod.owner if pod else "")
+
     def _tell_owner(
         self, _key: tuple[str, str], before: Mapping[str, Any] | None, now: Mapping[str, Any] | None
     ) -> None:
@@ -190,7 +209,7 @@ class Cluster:
 def kinds_asked(templates: Templates) -> set[str]:
     """Return which kinds are asked for, ``group/version Kind``."""
     own = {f"{templates.group}/{templates.version} {templates.kind}", f"{MODULE_API} Module", POOL_KIND, VERSION_KIND}
-    return own | {name for name, _ in _kinds_of(templates)} | {POD_MONITOR_KIND}
+    return own | {name for name, _ in _kinds_of(templates)} | {POD_MONITOR_KIND}  # pods are everywhere
 
 
 def _kinds_of(templates: Templates) -> set[tuple[str, str]]:

@@ -9,10 +9,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kmod_operator.rollout.names import smoke_key
+from kmod_operator.rollout.smoking import read_smoke_pod
 from kmod_operator.rollout.world import ClusterUpdates, Known, Node, Pod, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from kmod_operator.rollout.world import SmokePod
 
 _MIRROR = "kubernetes.io/config.mirror"
 _ANNOTATIONS_OF_POOLS = "machineconfiguration.openshift.io/"
@@ -32,6 +36,7 @@ class Trimmer:
     def __init__(self, group: str, manager: str) -> None:
         self._kept = (f"{group}/", _ANNOTATIONS_OF_POOLS)
         self._manager = manager
+        self._smoke = smoke_key(group)
         self._words: dict[str, str] = {}
 
     def node(self, item: Mapping[str, Any]) -> Node:
@@ -55,6 +60,9 @@ class Trimmer:
         metadata = item["metadata"]
         managed = [one for one in metadata.get("managedFields") or () if one.get("manager") == self._manager]
         return {**item, "metadata": {**metadata, "managedFields": managed}}
+
+    def smoke_pod(self, item: Mapping[str, Any]) -> SmokePod:
+        return read_smoke_pod(item, self._smoke)
 
     def _map(self, words: Mapping[str, Any]) -> dict[str, str]:
         return {self._word(key): self._word(value) for key, value in words.items()}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kmod_operator.cluster.indexes import Indexes
     from kmod_operator.cluster.looking import Cluster
     from kmod_operator.rollout.template import Templates
-    from kmod_operator.rollout.world import Object, Pod
+    from kmod_operator.rollout.world import Object, Pod, SmokePod
 
 _LOG = logging.getLogger(__name__)
 _RIGHTS_S = 300.0
@@ -83,6 +83,7 @@ class Worlds:
             index=index,
             updates=cluster.updates.get("version"),
             pools={pool.name: pool for pool in cluster.pools},
+            smokes=self._smokes(item),
             rights=rights,
         )
 
@@ -112,6 +113,10 @@ class Worlds:
         if cache.state == State.FORBIDDEN and cache.kind is not None:
             return await self._client.get_if_there(cache.kind, name, template.namespace)
         return cache.get(name, template.namespace)
+
+    def _smokes(self, item: Object) -> list[SmokePod] | None:
+        template = self._template(item)
+        return self._cluster.smokes_of(item["metadata"]["name"], template.namespace) if template else None
 
     async def _unlisted(self, item: Object) -> dict[str, Object]:
         """Return our objects of kinds that this account may read by name alone."""

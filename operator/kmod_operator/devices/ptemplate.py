@@ -10,6 +10,7 @@ from kmod_operator.devices.model import Description, Device, DeviceNode, Health
 _NAME = re.compile(r"ptemplate-[0-9]{1,4}", re.ASCII)
 _NUMBERS = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
 _READS_BYTES = 64
+_GREETING = b"kmod smoke test"
 
 
 class PtemplateDevices:
@@ -17,6 +18,7 @@ class PtemplateDevices:
 
     def __init__(self, root: Path) -> None:
         self._class = root / "sys" / "class" / "ptemplate"
+        self._devices = root / "dev"
 
     def discover(self) -> list[Device]:
         try:
@@ -35,6 +37,14 @@ class PtemplateDevices:
         if not _NUMBERS.fullmatch(answer):
             return Health(well=False, reason=f"its driver answers {answer!r} where numbers are expected")
         return Health(well=True)
+
+    def try_out(self, device: Device) -> None:
+        """What was written is what is read: for a smoke test, in a container that has this device alone."""
+        file = self._devices / device.id
+        file.write_bytes(_GREETING)
+        answer = file.read_bytes()
+        if answer != _GREETING:
+            raise OSError(f"it gives back {answer[:_READS_BYTES]!r}, and not what was written")
 
     def describe(self, device: Device) -> Description:
         return Description(

@@ -28,6 +28,9 @@ class DeviceSource(Protocol):
     def describe(self, device: Device) -> Description:
         """Return what a container gets with it."""
 
+    # A class may also have ``try_out(device)``: a real try of a device in a container that was given it, which raises
+    # where it does not work. Smoke tests ask for it (``trying.py``).
+
 
 class NoSourceError(Exception):
     """The setting names no class; the message says why."""

@@ -12,6 +12,7 @@ from kmod_operator.rollout.names import Names
 from kmod_operator.rollout.objects import find_unwanted, make_module, make_plugin, make_rules, own
 from kmod_operator.rollout.reasons import Condition
 from kmod_operator.rollout.removal import clean_nodes, plan_removal
+from kmod_operator.rollout.smoking import own_pods
 from kmod_operator.rollout.spec import SpecError, read_spec
 from kmod_operator.rollout.verdicts import (
     describe_index,
@@ -82,6 +83,7 @@ def _remove(item: Object, spec: DriverSpec, template: DriverTemplate, templates:
         nodes=found.nodes,
         evict=found.evict,
         pods_of=found.pods_of,
+        end=tuple(pod for pod in world.smokes or () if not pod.is_ending),
         pools=pools,
         status=_status(item, world, verdicts),
         events=(*tell_changes(item, verdicts), *found.events),
@@ -106,6 +108,8 @@ def _carry_on(item: Object, view: View) -> Decision:
         delete=find_unwanted(world.objects, objects, names) if is_able else (),
         nodes=changes,
         evict=view.steps.evict,
+        end=view.smokes.end if is_able else (),
+        start=own_pods(view.smokes.start, view.spec, view.templates) if is_able else (),
         pools=pools,
         status=_status(item, world, verdicts, view),
         events=tuple(events),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kmod_operator.rollout.world import Object, Pod
+    from kmod_operator.rollout.world import Object, Pod, SmokePod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """All that is to be done now, in this order: objects, nodes, evictions, pools, deletions, status, finalizer.
+    """All that is to be done now: objects, nodes, evictions, smoke tests, pools, deletions, status, the finalizer.
+
+    In this order.
 
     Attributes:
         apply: whole objects as we want them (server-side apply, our field manager), in this order; those that are so
@@ -67,6 +69,8 @@ class Decision:
         delete: references (``world.reference``) of objects of ours that are not wanted any more.
         nodes: changes of nodes.
         evict: pods that have to go from nodes that are drained.
+        end: pods of smoke tests that are not needed any more.
+        start: pods of smoke tests that begin; they are made once, and never changed.
         pools: changes of pools.
         status: of the driver's object, whole; written where it differs.
         events: written where the same was not told before.
@@ -80,6 +84,8 @@ class Decision:
     delete: tuple[str, ...] = ()
     nodes: tuple[NodeChange, ...] = ()
     evict: tuple[Pod, ...] = ()
+    end: tuple[SmokePod, ...] = ()
+    start: tuple[Object, ...] = ()
     pools: tuple[PoolChange, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...] = ()

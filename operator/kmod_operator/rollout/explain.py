@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kmod_operator.rollout.reasons import REASONS
+from kmod_operator.rollout.smoking import by_node
 from kmod_operator.rollout.spec import SpecError, read_spec
 from kmod_operator.rollout.states import MOVING, State, kmm_kernel
 from kmod_operator.rollout.view import View, look
@@ -105,6 +106,10 @@ def _around(found: NodeState, view: View) -> list[str]:
         lines.append(f"Its kernel {found.node.kernel} has the image {image}.")
     elif found.state is not State.UNCOVERED:
         lines.append(f"Whether its kernel {found.node.kernel} has an image is not known.")
+    pod = by_node(view.world.smokes).get(found.node.name) if found.awaits_smoke else None
+    if pod is not None:
+        words = f": {pod.words}" if pod.words else ""
+        lines.append(f"Its smoke test is the pod {pod.namespace}/{pod.name}, try {pod.attempt}, {pod.phase}{words}.")
     if view.world.index.trouble:
         lines.append(f"Of the index: {view.world.index.trouble}. {_hint(view.world.index.trouble_reason)}")
     if found.node.unschedulable:

@@ -17,6 +17,10 @@ POOL_KIND = "machineconfiguration.openshift.io/v1 MachineConfigPool"
 VERSION_KIND = "config.openshift.io/v1 ClusterVersion"
 
 
+def smoke_key(group: str) -> str:
+    return f"{group}/smoke"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
     """Names of one driver in a cluster.
@@ -42,6 +46,11 @@ class Names:
     def progress(self) -> str:
         """Annotation of nodes: how far one is."""
         return f"{self.group}/{self.item}"
+
+    @property
+    def smoke(self) -> str:
+        """Label of pods that try a device, and their annotation that says which node, version and kernel they try."""
+        return smoke_key(self.group)
 
     @property
     def held_by(self) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 _LONGEST = 4096
+_MOST_TRIES = 1000
 # Nobody wrote a note at another time, and times at the ends of the calendar can be neither counted with nor written.
 _YEARS = range(2020, 2200)
 
@@ -36,6 +37,7 @@ class Progress:
         cordoned: whether it is us who made the node unschedulable.
         reason: why it failed.
         kernel: that it arrived with: with another one it arrives anew.
+        tries: smoke tests that failed.
     """
 
     to: str
@@ -44,6 +46,7 @@ class Progress:
     cordoned: bool = False
     reason: str = ""
     kernel: str = ""
+    tries: int = 0
 
     def seconds(self, now: datetime) -> float:
         """Return for how long the phase has lasted; nothing where another machine's clock is ahead of ours."""
@@ -55,6 +58,7 @@ class Progress:
         said |= {"cordoned": "true"} if self.cordoned else {}
         said |= {"reason": self.reason} if self.reason else {}
         said |= {"kernel": self.kernel} if self.kernel else {}
+        said |= {"tries": str(self.tries)} if self.tries else {}
         return json.dumps(said, sort_keys=True)
 
 
@@ -75,6 +79,7 @@ def read_progress(text: str | None) -> Progress | None:
             cordoned=found.get("cordoned") == "true",
             reason=found.get("reason", ""),
             kernel=found.get("kernel", ""),
+            tries=int(found.get("tries", "0")) % _MOST_TRIES,
         )
     except (ValueError, AttributeError, KeyError, RecursionError):
         return None

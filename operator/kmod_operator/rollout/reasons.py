@@ -29,6 +29,7 @@ REASONS: Mapping[str, str] = {
     "KmmAbsent": "the cluster has no Kernel Module Management: install that operator",
     "NfdAbsent": "the cluster has no Node Feature Discovery: install it, or label nodes by hand",
     "ApiUnknown": "the API server did not say which APIs it has: it is asked again",
+    "SmokeTestsUnseen": "pods of smoke tests cannot be listed: apply 30-drivers.yaml of this release",
     "CanarySharesPool": "kernels reach a pool's nodes in no order that is ours: give canaries a pool of their own",
     "ModuleIsAnothers": "a Module of this name was made by somebody else, or for another object: delete one of the two",
     "MayNotDrain": "the operator is to drain nodes, and has no right to: apply the role 'drain'",

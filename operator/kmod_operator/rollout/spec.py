@@ -49,6 +49,7 @@ class DriverSpec:
             cordon (and drain) them.
         cluster_updates: ``Ignore``, ``Warn`` or ``HoldPools``.
         devices: whether the nodes' devices are told to kubelet, and awaited: ``DevicePlugin`` or ``None``.
+        smoke: whether a device of each node is tried when a version arrives, where the driver has a test for it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class DriverSpec:
     selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Object] = ()
     devices: str = "DevicePlugin"
+    smoke: bool = True
     paused: bool = False
     max_unavailable: str = "10%"
     canary: Canary | None = None
@@ -106,6 +108,7 @@ def read_spec(item: Object, group: str) -> DriverSpec:
         selector=_labels(spec, "nodeSelector", "spec."),
         tolerations=_objects(spec, "tolerations", "spec."),
         devices=_choice(devices, "mode", "spec.devices.", ("DevicePlugin", "None")),
+        smoke=_choice(devices, "smoke", "spec.devices.", ("Run", "None")) == "Run",
         paused=_truth(rollout, "paused", "spec.rollout."),
         max_unavailable=_share(rollout),
         canary=_canary(rollout),

@@ -47,6 +47,7 @@ class Target:
         resource: of which a node must have some; empty: no devices are awaited.
         timeout_s: how long a step may take.
         drain_timeout_s: how long draining may take.
+        has_smoke: whether a device is tried on each node where the version arrives.
     """
 
     version: str
@@ -54,6 +55,7 @@ class Target:
     resource: str
     timeout_s: int
     drain_timeout_s: int
+    has_smoke: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class NodeState:
         reason: why it is not well, one word; empty where it is, or on its way.
         words: the same as a sentence.
         left_s: seconds until the step has taken too long; None: nothing is awaited.
+        awaits_smoke: whether all is there, and a smoke test is what it waits for.
     """
 
     node: Node
@@ -81,6 +84,7 @@ class NodeState:
     reason: str = ""
     words: str = ""
     left_s: float | None = None
+    awaits_smoke: bool = False
 
     @property
     def is_cordoned(self) -> bool:
@@ -108,6 +112,7 @@ class _Where:
     reason: str = ""
     words: str = ""
     left_s: float | None = None
+    awaits_smoke: bool = False
 
 
 def find_state(node: Node, names: Names, target: Target, now: datetime) -> NodeState:
@@ -124,13 +129,15 @@ def find_state(node: Node, names: Names, target: Target, now: datetime) -> NodeS
         words = f"kernel {node.kernel} has no image of version {target.version}{kept}"
         where = _Where(State.UNCOVERED, "KernelNotCovered", words)
     elif label == target.version:
-        where = _with_label(begun, is_loaded=loaded == target.version, has_devices=has_devices, target=target, now=now)
+        where = _with_label(
+            begun, node, is_loaded=loaded == target.version, has_devices=has_devices, target=target, now=now
+        )
     else:
         where = _without_label(begun, target, now)
     return NodeState(
         node=node, progress=progress, loaded=loaded, is_loaded=is_loaded,
         is_told=label is not None, serves=bool(label) and loaded == label and has_devices,
-        state=where.state, reason=where.reason, words=where.words, left_s=where.left_s,
+        state=where.state, reason=where.reason, words=where.words, left_s=where.left_s, awaits_smoke=where.awaits_smoke,
     )  # fmt: skip
 
 
@@ -145,17 +152,28 @@ def loaded_version(node: Node, names: Names) -> str:
     return node.labels.get(names.ready_version) or node.labels.get(names.worker_version, "")
 
 
-def _with_label(begun: Progress | None, *, is_loaded: bool, has_devices: bool, target: Target, now: datetime) -> _Where:
+def _with_label(
+    begun: Progress | None, node: Node, *, is_loaded: bool, has_devices: bool, target: Target, now: datetime
+) -> _Where:
     """Say where a node is that was told to have the version."""
-    if is_loaded and has_devices:
+    if is_loaded and has_devices and (not target.has_smoke or _is_tried(begun, node)):
         return _Where(State.READY)
     if begun and begun.phase is Phase.FAILED:
         return _Where(State.FAILED, "StepFailed", begun.reason)
+    if is_loaded and has_devices:
+        is_begun = begun is not None and begun.phase is Phase.LOADING
+        last = f"; try {begun.tries} failed: {begun.reason}" if begun and begun.tries else ""
+        return _Where(State.CHECKING, words=f"{_AWAITS_SMOKE}{last}", awaits_smoke=is_begun)
     state = State.CHECKING if is_loaded else State.LOADING
     if begun and begun.phase is Phase.LOADING:
         return _awaited(state, begun, target.timeout_s, now)
     # It was well before, somebody else gave it the label, or our note of it is gone: from now on it is awaited.
     return _Where(state, words=_AWAITS[state])
+
+
+def _is_tried(begun: Progress | None, node: Node) -> bool:
+    """Tell whether a device of a node was tried with this version and kernel: the note that it arrived comes after."""
+    return begun is not None and begun.phase is Phase.DONE and begun.kernel == kmm_kernel(node.kernel)
 
 
 def _without_label(begun: Progress | None, target: Target, now: datetime) -> _Where:
@@ -173,6 +191,7 @@ def _awaited(state: State, begun: Progress, limit_s: int, now: datetime) -> _Whe
     return _Where(state, words=_AWAITS[state], left_s=limit_s - begun.seconds(now))
 
 
+_AWAITS_SMOKE = "the driver is loaded, its devices are there, and one of them is to be tried by a pod"
 _AWAITS = {
     State.DRAINING: "pods that use its devices are leaving it",
     State.UNLOADING: "KMM is unloading the driver that it had",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_operator.rollout.decision import NodeChange
 from kmod_operator.rollout.leaving import give_back
 from kmod_operator.rollout.progress import Phase, Progress
+from kmod_operator.rollout.smoking import is_try_of
 from kmod_operator.rollout.states import MOVING, NodeState, State, kmm_kernel
 from kmod_operator.rollout.world import Known
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from kmod_operator.rollout.names import Names
     from kmod_operator.rollout.spec import DriverSpec
     from kmod_operator.rollout.states import Target
-    from kmod_operator.rollout.world import Node, Pod
+    from kmod_operator.rollout.world import Node, Pod, SmokePod
 
 _LOOKS_AT_PODS_S = 5.0
 _CLOCKS_DIFFER_S = 60.0
+# Smoke tests that may fail on a node, one after the other, until it has failed.
+_TRIES = 3
 _BY_NODES = frozenset({"DaemonSet", "Node"})
 """Controllers that put a pod back onto the very node."""
 
@@ -62,6 +65,7 @@ class Order:
     Attributes:
         is_held: nothing new is begun, and why, one word and a sentence.
         can_drain: whether the account may.
+        smokes: pods that try devices, by node.
     """
 
     spec: DriverSpec
@@ -71,6 +75,7 @@ class Order:
     pods: Mapping[str, tuple[Pod, ...]]
     can_drain: Known = Known.NO
     is_held: Gate = field(default_factory=Gate)
+    smokes: Mapping[str, SmokePod] = field(default_factory=dict)
 
 
 def take_steps(states: Sequence[NodeState], order: Order) -> Steps:
@@ -241,12 +246,30 @@ def _load(found: NodeState, order: Order) -> NodeChange:
 
 
 def _await_loading(found: NodeState, order: Order) -> NodeChange | None:
+    if found.awaits_smoke:
+        return _end_smoke(found, order)
     if found.left_s is None:
         return _change(found, order, _note(found, order, Phase.LOADING), found.words)
     if found.left_s > 0:
         return None
     what = f"it has no allocatable {order.target.resource}" if found.state is State.CHECKING else "KMM did not load it"
     return _fail(found, order, f"version {order.target.version}: {what} within {order.spec.timeout_s} s")
+
+
+def _end_smoke(found: NodeState, order: Order) -> NodeChange | None:
+    """Return what becomes of a node whose device was tried; None: it was not yet."""
+    pod, version = order.smokes.get(found.node.name), order.target.version
+    if pod is None or not is_try_of(pod, found, version):
+        return None
+    if pod.phase == "Succeeded":
+        return _arrive(found, order)
+    if pod.phase != "Failed":
+        return None
+    why = pod.words or "its pod says nothing"
+    if pod.attempt >= _TRIES:
+        return _fail(found, order, f"version {version}: its smoke test failed {_TRIES} times, the last time: {why}")
+    note = replace(_note(found, order, Phase.LOADING, why), tries=pod.attempt)
+    return _change(found, order, note, f"its smoke test failed, and is tried again: {why}")
 
 
 def _fail(found: NodeState, order: Order, reason: str, *, keeps_cordon: bool = True) -> NodeChange:

@@ -5,7 +5,7 @@ The file that the operator's pod has (``KMOD_TEMPLATES``, JSON)::
     {"format": 1, "group": "drivers.example.com", "version": "v1alpha1", "kind": "KernelDriver",
      "plural": "kerneldrivers", "namespace": "kmod-operator", "keys": ["-----BEGIN PUBLIC KEY-----..."],
      "drivers": {"ptemplate": {"namespace": "ptemplate", "module": {...}, "plugin": [...], "rules": [...],
-                               "resource": "drivers.example.com/ptemplate"}}}
+                               "resource": "drivers.example.com/ptemplate", "smoke": {...}}}}
 
 Accounts, roles, namespaces and security context constraints are in none of it: who makes those could make itself
 anything, so they are applied by an administrator, and the operator has no right to write them.
@@ -50,6 +50,7 @@ class DriverTemplate:
             under, are an administrator's.
         rules: NodeFeatureRules of NFD; none where the driver names no device.
         resource: what pods ask for; empty where the driver has no device plugin.
+        smoke: a pod that asks for one device and tries it; None where the driver has none.
     """
 
     namespace: str
@@ -57,6 +58,7 @@ class DriverTemplate:
     plugin: Sequence[Object] = ()
     rules: Sequence[Object] = ()
     resource: str = ""
+    smoke: Object | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,33 @@ def _driver(name: str, found: Any) -> DriverTemplate:
     resource = data.get("resource", "")
     if not isinstance(resource, str) or (resource and not re.fullmatch(r"[a-z0-9.-]+/[A-Za-z0-9._-]+", resource)):
         raise TemplateError(f"{where}.resource is {resource!r:.60}, and no resource such as drivers.example.com/name")
-    return DriverTemplate(namespace=namespace, module=module, plugin=plugin, rules=rules, resource=resource)
+    smoke = _smoke(data, where, namespace, resource)
+    return DriverTemplate(
+        namespace=namespace, module=module, plugin=plugin, rules=rules, resource=resource, smoke=smoke
+    )
+
+
+def _smoke(data: Mapping[str, Any], where: str, namespace: str, resource: str) -> Object | None:
+    """Return the pod of smoke tests: one that could wait for ever, or asks for no device, would try nothing."""
+    if data.get("smoke") is None:
+        return None
+    where = f"{where}.smoke"
+    pod = _object(data["smoke"], where, namespace)
+    if (pod["apiVersion"], pod["kind"]) != ("v1", "Pod"):
+        raise TemplateError(f"{where} is a {_called(pod)}, and no Pod of v1")
+    spec = _inner(pod, where, "spec")
+    asked = [
+        _map(_map(_map(one, where).get("resources", {}), where).get("limits", {}), where)
+        for one in _list(spec.get("containers"), f"{where}.spec.containers")
+    ]
+    if not resource or not any(resource in limits for limits in asked):
+        raise TemplateError(f"{where}.spec.containers has none that asks for {resource or 'a device'}")
+    limit = spec.get("activeDeadlineSeconds")
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1 or spec.get("restartPolicy") != "Never":
+        raise TemplateError(f"{where}.spec has no activeDeadlineSeconds, or a restartPolicy that is not Never")
+    if not isinstance(spec.get("tolerations", []), list):
+        raise TemplateError(f"{where}.spec.tolerations is no list")
+    return pod
 
 
 def _objects(data: Mapping[str, Any], key: str, where: str) -> tuple[Object, ...]:

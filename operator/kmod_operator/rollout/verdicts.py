@@ -127,6 +127,8 @@ def _judge_prerequisites(view: View) -> Verdict:
         may = rights.get(right, Known.UNKNOWN)
         if wanted and may is not Known.YES:
             return told(may, reason if may is Known.NO else "ApiUnknown")
+    if view.template.smoke and view.spec.smoke and view.world.smokes is None:
+        return told(Known.NO, "SmokeTestsUnseen")
     if holds and view.holds.shared:
         words = f"canaries are in pool {view.holds.shared} together with other nodes: {REASONS['CanarySharesPool']}"
         return told(Known.YES, "CanarySharesPool", words)

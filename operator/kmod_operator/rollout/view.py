@@ -19,6 +19,7 @@ from kmod_operator.rollout.mappings import (
 )
 from kmod_operator.rollout.names import MODULE_KIND, Names
 from kmod_operator.rollout.objects import is_ours, keep_loader
+from kmod_operator.rollout.smoking import Smokes, by_node, plan_smokes
 from kmod_operator.rollout.states import NodeState, Target, find_state, kmm_kernel, loaded_version
 from kmod_operator.rollout.steps import Gate, Order, Steps, take_steps
 from kmod_operator.rollout.updates import ReleaseState, Safety, judge_release
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from kmod_operator.index.index import Index
     from kmod_operator.rollout.spec import DriverSpec
     from kmod_operator.rollout.template import DriverTemplate, Templates
-    from kmod_operator.rollout.world import Node, World
+    from kmod_operator.rollout.world import Node, Object, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class View:
         releases: that are offered, or on their way.
         coming: what pools are on their way to; None: nothing, or people want no pool to be held.
         holds: which pools wait for it.
+        smokes: pods that try devices, to begin and to end.
         kept_loader: how the Module loads until there is another version; None: as the template has it.
     """
 
@@ -65,6 +67,7 @@ class View:
     releases: tuple[ReleaseState, ...]
     coming: Coming | None
     holds: Holds
+    smokes: Smokes
     kept_loader: Mapping[str, Any] | None
 
     @property
@@ -91,6 +94,7 @@ def look(spec: DriverSpec, template: DriverTemplate, templates: Templates, world
     order = Order(
         spec=spec, names=names, target=target, now=world.now, pods=world.pods,
         can_drain=world.rights.get("drain", Known.UNKNOWN), is_held=lacks if lacks.reason else hold,
+        smokes=by_node(world.smokes),
     )  # fmt: skip
     holds = find_holds(world.pools.values(), states, order, coming)
     return View(
@@ -99,6 +103,7 @@ def look(spec: DriverSpec, template: DriverTemplate, templates: Templates, world
         lacks=lacks, is_lack_known=is_lack_known,
         states=states, steps=Steps() if lacks.reason else take_steps(states, order),
         releases=releases, coming=coming, holds=holds,
+        smokes=plan_smokes(states, world.smokes, _smoke_of(spec, template), names, version),
         kept_loader=keep_loader(template, world.module) if _is_in_use(version, world, nodes, names) else None,
     )  # fmt: skip
 
@@ -210,4 +215,9 @@ def _make_target(
         resource="" if spec.devices == "None" else template.resource,
         timeout_s=spec.timeout_s,
         drain_timeout_s=spec.drain_timeout_s,
+        has_smoke=_smoke_of(spec, template) is not None,
     )
+
+
+def _smoke_of(spec: DriverSpec, template: DriverTemplate) -> Object | None:
+    return template.smoke if spec.smoke and spec.devices != "None" else None

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from kmod_operator.index.index import Index
@@ -81,6 +81,38 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SmokePod:
+    """A pod of ours that tries a device of a node.
+
+    Attributes:
+        owner: name of the driver's object.
+        to, kernel: version and kernel that it tries.
+        begun: when the step of the node began in which it does, as the node's note says it.
+        attempt: the how-manieth, from 1.
+        phase: of the pod: ``Pending``, ``Running``, ``Succeeded``, ``Failed``.
+        words: why it is not well, or what it waits for; empty where nothing is said.
+        is_ending: it is being deleted already.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    owner: str
+    node: str
+    to: str
+    kernel: str
+    begun: str
+    attempt: int
+    phase: str = ""
+    words: str = ""
+    is_ending: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.phase in {"Succeeded", "Failed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexState:
     """The index that is believed, or why there is none.
 
@@ -142,6 +174,7 @@ class World:
         index: what is believed.
         updates: None where the cluster has no ClusterVersion, or it cannot be read (see ``apis``).
         pools: by name.
+        smokes: pods that try devices for the driver's object; None: not known.
         rights: whether the account may do what is optional: ``drain``, ``hold-pools``.
     """
 
@@ -154,6 +187,7 @@ class World:
     index: IndexState = field(default_factory=IndexState)
     updates: ClusterUpdates | None = None
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    smokes: Sequence[SmokePod] | None = None
     rights: Mapping[str, Known] = field(default_factory=dict)
 
 

@@ -70,6 +70,11 @@ def test_what_it_makes_is_named() -> None:
     }
 
 
+def test_pods_are_made_where_a_driver_has_a_smoke_test_and_nowhere_else() -> None:
+    assert _verbs(make_driver_rules([driver_facts(smoke=True)]), "pods") == {(): _READ | {"create", "delete"}}
+    assert _verbs(make_driver_rules([driver_facts()]), "pods") == {}
+
+
 def test_without_a_plugin_there_are_no_rights_to_one() -> None:
     rules = make_driver_rules([driver_facts(plugin=False)])
     assert {resource for rule in rules for resource in rule["resources"]} == {"modules"}

@@ -48,6 +48,7 @@ _KMM = "kmm.node.kubernetes.io"
 WANTED = f"{_KMM}/version-module.{NAMESPACE}.{DRIVER}"
 READY = f"{_KMM}/{NAMESPACE}.{DRIVER}.ready"
 READY_VERSION = f"{_KMM}/{NAMESPACE}.{DRIVER}.version.ready"
+SMOKE = f"{GROUP}/smoke"
 _FINALIZER = f"{_KMM}/module-finalizer"
 _TICK_S = 0.2
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -85,7 +86,9 @@ class Fleet:
     Attributes:
         broken: pairs of version and kernel that do not load.
         dead: versions that load, and have no devices.
+        bad: versions whose devices are there, and fail their smoke tests.
         loaded: what a node has loaded.
+        tried: nodes of which a device was tried, and whether that failed.
     """
 
     client: Client
@@ -93,7 +96,9 @@ class Fleet:
     dead: set[str] = field(default_factory=set)
     devices: int = 4
     loaded: dict[str, str] = field(default_factory=dict)
+    bad: set[str] = field(default_factory=set)
     troubles: list[str] = field(default_factory=list)
+    tried: list[tuple[str, bool]] = field(default_factory=list)
     _seen: dict[str, dict[str, Any]] = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_AT_ONCE))
 
@@ -222,7 +227,7 @@ class Fleet:
         is_loaded = any(READY in item["metadata"]["labels"] for item in nodes.values())
         if module is not None and is_ending and not jobs and not is_loaded:
             self.client.patch(module, {"metadata": {"finalizers": None}})
-        self._end_pods()
+        self._end_pods(nodes)
         self._collect()
 
     def _see(self, kind: str, item: dict[str, Any]) -> None:
@@ -277,11 +282,29 @@ class Fleet:
         self.client.patch(_node(name), {"status": status}, "status")
         self.loaded[name] = version
 
-    def _end_pods(self) -> None:
+    def _end_pods(self, nodes: dict[str, dict[str, Any]]) -> None:
         for pod in self.client.find("v1", "Pod", NAMESPACE, resourceVersion="0"):
             if pod["metadata"].get("deletionTimestamp"):
                 path = self.client.path("v1", "Pod", NAMESPACE, pod["metadata"]["name"])
                 self.client.http.request("DELETE", path, json={"gracePeriodSeconds": 0})
+            elif SMOKE in pod["metadata"].get("labels", {}) and pod["status"]["phase"] == "Pending":
+                self._run_smoke(pod, nodes)
+
+    def _run_smoke(self, pod: dict[str, Any], nodes: dict[str, dict[str, Any]]) -> None:
+        """Have a pod that tries a device run to its end, on the node that it asks for; kubelet gives it no other."""
+        affinity = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        (name,) = affinity["nodeSelectorTerms"][0]["matchFields"][0]["values"]
+        node = nodes.get(name)
+        if node is None or node["status"]["allocatable"].get(RESOURCE, "0") == "0":
+            return
+        is_bad = node["metadata"]["labels"].get(READY_VERSION) in self.bad
+        ended = {"exitCode": int(is_bad), "message": "it reads nothing" if is_bad else ""}
+        container = {
+            "name": "smoke", "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": {"terminated": ended},
+        }  # fmt: skip
+        status = {"phase": "Failed" if is_bad else "Succeeded", "containerStatuses": [container]}
+        self.client.patch({"apiVersion": "v1", "kind": "Pod", **pod}, {"status": status}, "status")
+        self.tried.append((name, bool(is_bad)))
 
     def _collect(self) -> None:
         for item in self.client.find("apps/v1", "DaemonSet", NAMESPACE):
@@ -343,8 +366,8 @@ def driver_item(version: str = "1.0.0", name: str = DRIVER, **rollout: Any) -> d
     return {"apiVersion": API, "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
 
-def templates(keys: Iterable[str] = (VENDOR.pem,)) -> dict[str, Any]:
-    """Return what an operator of this fleet is made for, as its file has it."""
+def templates(keys: Iterable[str] = (VENDOR.pem,), *, smoke: bool = False) -> dict[str, Any]:
+    """Return what an operator of this fleet is made for, as its file has it; with a smoke test, where that is asked."""
     container = {"modprobe": {"moduleName": "ptemplate_char"}, "version": "0", "kernelMappings": []}
     module = {
         "apiVersion": MODULE_API, "kind": "Module", "metadata": {"name": DRIVER, "namespace": NAMESPACE},
@@ -366,10 +389,18 @@ def templates(keys: Iterable[str] = (VENDOR.pem,)) -> dict[str, Any]:
         "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
     }  # fmt: skip
     driver = {"namespace": NAMESPACE, "module": module, "plugin": [plugin], "rules": [], "resource": RESOURCE}
+    if smoke:
+        driver["smoke"] = _smoke_pod()
     return {
         "format": 1, "group": GROUP, "version": VERSION, "kind": KIND, "plural": PLURAL,
         "namespace": OPERATOR_NAMESPACE, "keys": list(keys), "drivers": {DRIVER: driver},
     }  # fmt: skip
+
+
+def _smoke_pod() -> dict[str, Any]:
+    container = {"name": "smoke", "image": "i", "resources": {"limits": {RESOURCE: "1"}}}
+    spec = {"restartPolicy": "Never", "activeDeadlineSeconds": 60, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "smoke", "namespace": NAMESPACE}, "spec": spec}
 
 
 def index_map(content: bytes) -> dict[str, Any]:

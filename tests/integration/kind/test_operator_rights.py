@@ -52,7 +52,7 @@ def _monitor_crd() -> dict[str, Any]:
 
 
 def _objects() -> OperatorObjects:
-    driver = driver_facts({"namespace": NAMESPACE, "selector": SELECTOR}, name=DRIVER)
+    driver = driver_facts({"namespace": NAMESPACE, "selector": SELECTOR}, name=DRIVER, smoke=True)
     return make_operator(operator_facts(driver, flavour=Flavour.UPSTREAM, keys=[VENDOR.pem]))
 
 

@@ -17,7 +17,7 @@ from kmod_operator.cluster.telling import Teller
 from kmod_operator.kubernetes.errors import ApiError
 from kmod_operator.rollout.decision import Decision, Event, NodeChange, PoolChange
 from kmod_operator.rollout.template import DriverTemplate, Templates
-from kmod_operator.rollout.world import Pod, World, reference
+from kmod_operator.rollout.world import Pod, SmokePod, World, reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +123,44 @@ def test_all_is_done_in_its_order_and_a_second_time_nothing() -> None:
         again = replace(_everything(bench), evict=())
         assert (await bench.act(again)).writes == 0, bench.server.writes()
         assert bench.server.writes() == []
+
+    _Bench().run(work)
+
+
+_PODS = "/api/v1/namespaces/d/pods"
+_SMOKE: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "smoke-1", "namespace": "d"},
+    "spec": {},
+}
+_OVER = SmokePod(
+    namespace="d", name="smoke-0", uid="u", owner="x", node="a", to="1", kernel="k", begun="", attempt=1
+)  # fmt: skip
+
+
+def test_a_smoke_test_is_begun_once_and_ended_by_what_it_was_seen_as() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.server.put(f"{_PODS}/smoke-0", {"metadata": {"name": "smoke-0", "namespace": "d"}})
+        decision = Decision(start=(_SMOKE,), end=(_OVER,))
+        done = await bench.act(decision)
+        assert (done.troubles, f"{_PODS}/smoke-1" in bench.server.items) == ([], True)
+        bodies = dict(zip(bench.server.asked, bench.server.bodies, strict=True))
+        assert bodies["DELETE", f"{_PODS}/smoke-0"]["preconditions"] == {"uid": "u"}
+        bench.server.refuse = lambda one: refusal(409, "it is there") if one.url.path == _PODS else None
+        done = await bench.act(Decision(start=(_SMOKE,)))
+        assert (done.troubles, done.again_s) == ([], 1.0), "the program before began it"
+
+    _Bench().run(work)
+
+
+def test_a_smoke_test_that_may_not_be_begun_is_told_and_holds_up_nobody() -> None:
+    async def work(bench: _Bench) -> None:
+        bench.server.refuse = lambda one: refusal(403, "no pods") if one.url.path.startswith(_PODS) else None
+        done = await bench.act(Decision(start=(_SMOKE,), end=(_OVER,), status={"x": 1}))
+        assert len(done.troubles) == 2
+        assert [event.reason for event in done.told] == ["ApplyFailed"]
+        assert bench.server.items[f"{_ITEMS}/x"]["status"] == {"x": 1}
 
     _Bench().run(work)
 
