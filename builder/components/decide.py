@@ -36,7 +36,7 @@ _CHANGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentSelector:
-    """Which component images are meant: globs over names, and architectures; empty: all.
+    """Which component images are meant: globs over names, and architectures; empty: all but those ``on_request``.
 
     ``ids`` are those of items, for who knows exactly which.
     """
@@ -58,11 +58,16 @@ class ComponentSelector:
         items = (
             ComponentItem(declaration=component, arch=arch)
             for component in components
-            if not self.names or any(fnmatchcase(component.name, glob) for glob in self.names)
+            if self._names(component)
             for arch in component.arches
             if not self.arches or arch in self.arches
         )
         return tuple(item for item in items if not self.ids or item.id in self.ids)
+
+    def _names(self, component: Component) -> bool:
+        if not self.names:
+            return not component.on_request or bool(self.ids)
+        return any(fnmatchcase(component.name, glob) for glob in self.names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,8 @@ def names_needed(project: Project) -> set[str]:
     What is refused today keeps what was made of it before: unknown is not absent, and most refusals end.
     """
     needed: set[str] = set()
-    for decision in plan_components(project, ComponentSelector()).plan.decisions:
+    everything = ComponentSelector(names=("*",) if project.config.components else ())  # also what is made on request
+    for decision in plan_components(project, everything).plan.decisions:
         said, known = decision.item.declaration, project.journal.components.get(decision.item.id)
         if decision.inputs:
             needed.add(decision.inputs.key_image)

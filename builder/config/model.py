@@ -751,6 +751,8 @@ class Component(_Model):
     """Licence files, relative to versions.yaml; they lie in the build context `licenses`, for /licenses."""
     self_test: tuple[Text, ...] = ()
     """Command that is run in the finished image, as its own user and without network: exit code 0 proves the image."""
+    on_request: bool = False
+    """Built, published and planned only where `--component` names it: for what is large and changes seldom."""
     device_plugin: DevicePlugin | None = None
     """The image is a device plugin's: `emit device-plugin` writes what runs it."""
     labels: dict[Annotated[str, _form(r"^[a-z0-9]([a-z0-9./-]*[a-z0-9])?$", "the name of a label")], Text] = {}
@@ -948,6 +950,10 @@ class TektonSettings(_Model):
     registry_secret: Name = "kmodsmith-registry"  # noqa: S105 - the name of an object
     """Secret (kubernetes.io/dockerconfigjson) that images are pulled and pushed with; pods that build strangers'
     changes do not get it."""
+    authorities: Name | None = None
+    """ConfigMap with the certificates (PEM, key `ca-bundle.crt`) of all authorities that registries, git and kernel
+    sources are trusted by, where those of the builder image are not enough. OpenShift fills one that has the label
+    config.openshift.io/inject-trusted-cabundle: "true"."""
     signing_secret: Name = "kmodsmith-signing"  # noqa: S105 - as above
     """Secret with the private keys: `NAME.pem` for each signer, `images.pem` for publish.signer. Only the container
     that signs sees it."""

@@ -64,11 +64,9 @@ def examine(
         root: below which files of the machine are looked for.
     """
     is_root = (os.geteuid() if user_id is None else user_id) == 0
-    tools = (*TOOLS, *(TEST_TOOLS if tests else ()), *(E2E_TOOLS if e2e else ()))
-    conditions = [_examine_tool(tool) for tool in tools if not (tool.plain_user_only and is_root)]
-    conditions.append(_examine_certificates(root))
-    for arch in sorted(set(boot) & BOOT_TOOLS.keys()):
-        conditions += [_examine_tool(BOOT_TOOLS[arch]), _examine_firmware(arch)]
+    more = (*(TEST_TOOLS if tests else ()), *(E2E_TOOLS if e2e else ()))
+    conditions = examine_tools(user_id=user_id, boot=boot, root=root)
+    conditions += [_examine_tool(tool) for tool in more if not (tool.plain_user_only and is_root)]
     if boot:
         conditions.append(_examine_kvm(cache_dir))
     if find_tool("buildah"):
@@ -76,6 +74,24 @@ def examine(
         conditions.append(_examine_jail())
     room = _E2E_ROOM_BYTES if e2e else _ROOM_BYTES
     return [*conditions, _examine_disk("disk of the cache", cache_dir, room), _examine_memory()]
+
+
+def examine_tools(
+    *, user_id: int | None = None, boot: Collection[Arch] = (), root: Path = Path("/")
+) -> list[Condition]:
+    """Look only at what is installed: that can be told of an image wherever it is run.
+
+    Args:
+        user_id: as for ``examine``.
+        boot: as for ``examine``.
+        root: as for ``examine``.
+    """
+    is_root = (os.geteuid() if user_id is None else user_id) == 0
+    conditions = [_examine_tool(tool) for tool in TOOLS if not (tool.plain_user_only and is_root)]
+    conditions.append(_examine_certificates(root))
+    for arch in sorted(set(boot) & BOOT_TOOLS.keys()):
+        conditions += [_examine_tool(BOOT_TOOLS[arch]), _examine_firmware(arch)]
+    return conditions
 
 
 def _examine_tool(tool: Tool) -> Condition:

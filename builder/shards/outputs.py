@@ -2,6 +2,10 @@
 
 Tekton takes 4096 bytes from all results of a step together (facts: its termination message), so there are digests,
 counts and one sentence in them, and never a list of cells.
+
+Plans and evidence are told in two ways: ``X_ARTIFACT`` for the task behind (``oci:REPOSITORY@DIGEST``), and
+``X_ARTIFACT_URI`` with ``X_ARTIFACT_DIGEST`` for Tekton Chains, whose provenance then names them. No ``IMAGES``: Chains
+would sign with its key what ``publish.signer`` has signed.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ _LONGEST_SENTENCE = 600
 
 def plan_outputs(name: str, document: PlanDocument) -> dict[str, str]:
     """Return what a plan gives to the tasks behind it: where it is, and the shards, for a matrix and its guard."""
-    found = {"PLAN_ARTIFACT": name}
+    found = _artifact("PLAN", name)
     for suffix, arch in (("", None), *((f"-{arch.oci}", arch) for arch in Arch)):
         numbers = document.numbers(arch)
         found[f"shards{suffix}"] = json.dumps(numbers, separators=(",", ":"))
@@ -50,7 +54,13 @@ def evidence_outputs(
         "warnings": warnings,
         "note": sentence,
     }
-    return {"EVIDENCE_ARTIFACT": name, "summary": sentence, "TEST_OUTPUT": json.dumps(told, separators=(",", ":"))}
+    output = json.dumps(told, separators=(",", ":"))
+    return _artifact("EVIDENCE", name) | {"summary": sentence, "TEST_OUTPUT": output}
+
+
+def _artifact(what: str, name: str) -> dict[str, str]:
+    repository, _, digest = name.removeprefix("oci:").rpartition("@")
+    return {f"{what}_ARTIFACT": name, f"{what}_ARTIFACT_URI": repository, f"{what}_ARTIFACT_DIGEST": digest}
 
 
 def write_outputs(folder: Path | None, outputs: Mapping[str, str]) -> None:

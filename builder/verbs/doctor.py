@@ -10,7 +10,7 @@ import click
 
 from builder.doctor.certificates import examine_certificates
 from builder.doctor.condition import State
-from builder.doctor.examine import booted_arches, examine
+from builder.doctor.examine import booted_arches, examine, examine_tools
 from builder.doctor.install import install_missing
 from builder.doctor.tools import BOOT_TOOLS
 from builder.errors import ConfigError, HostError
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 @click.option("--boot", is_flag=True, help="Look also at what boot tests need, of all architectures.")
 @click.option("--tests", is_flag=True, help="Look also at what the project's own tests need.")
 @click.option("--e2e", is_flag=True, help="Look also at what the cluster of those tests needs.")
+@click.option("--tools", is_flag=True, help="Look only at what is installed, and not at what this machine allows.")
 @click.option("--quiet", is_flag=True, help="Print only what is not in order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the conditions as JSON.")
 @click.pass_obj
-def doctor(session: Session, *, install: bool, boot: bool, tests: bool, e2e: bool, quiet: bool, as_json: bool) -> int:
+def doctor(
+    session: Session, *, install: bool, boot: bool, tests: bool, e2e: bool, tools: bool, quiet: bool, as_json: bool
+) -> int:
     """Check whether this machine can build, and say what to do where it cannot.
 
     What boot tests need is looked at where versions.yaml wants them (build.boot), for the default group. A certificate
@@ -45,9 +48,13 @@ def doctor(session: Session, *, install: bool, boot: bool, tests: bool, e2e: boo
     """
     cache_dir = session.project.cache_dir
     arches = tuple(BOOT_TOOLS) if boot or tests else booted_arches(session.project)
-    conditions = examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
+
+    def look() -> list[Condition]:
+        return examine_tools(boot=arches) if tools else examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
+
+    conditions = look()
     if install and install_missing(conditions, say=lambda text: session.err.print(text, markup=False, soft_wrap=True)):
-        conditions = examine(cache_dir, tests=tests, e2e=e2e, boot=arches)
+        conditions = look()
     conditions += _look_at_certificates(session.project)
     if as_json:
         session.out.file.write(emit_json([asdict(condition) for condition in conditions]))

@@ -126,6 +126,14 @@ def test_who_is_chosen(selector: ComponentSelector, ids: list[str]) -> None:
     assert [item.id for item in selector.choose(_BOTH)] == ids
 
 
+def test_what_is_made_on_request_is_made_where_it_is_named_and_only_there() -> None:
+    components = [*_BOTH, declare(name="large", on_request=True)]
+    by_default = {item.declaration.name for item in ComponentSelector().choose(components)}
+    assert by_default == {"plugin", "tools"}
+    for names in (("large",), ("*",)):
+        assert "large" in {item.declaration.name for item in ComponentSelector(names=names).choose(components)}
+
+
 def test_a_name_that_fits_nothing_is_an_error() -> None:
     with pytest.raises(UsageError, match="no component is called 'p'") as caught:
         ComponentSelector(names=("p",)).choose(_BOTH)

@@ -9,7 +9,7 @@ import pytest
 from fakes.ready import add_all_tools, trust_everybody
 
 from builder.doctor.condition import State
-from builder.doctor.examine import examine
+from builder.doctor.examine import examine, examine_tools
 from builder.doctor.tools import E2E_TOOLS, TOOLS
 from builder.host.disk import GIB
 from builder.kernel import Arch
@@ -111,3 +111,18 @@ def test_the_doctor_looks_at_what_boot_tests_need(
     assert "qemu-system-x86_64" not in found
     assert "software emulation" in found["acceleration"].message
     assert not any("qemu" in item.name for item in examine(tmp_path, user_id=0))
+
+
+def test_what_is_installed_is_told_without_asking_what_the_machine_allows(
+    fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    """An image is asked this where it is made: neither its store nor its jail is there yet."""
+    add_all_tools(fake_tools)
+    fake_tools.add("bwrap", "exit 1")
+    found = examine_tools(user_id=0, root=tmp_path)
+    assert {item.name: item.status for item in found}["certificates"] is State.MISSING
+    assert not {"jail", "container store", "memory"} & {item.name for item in found}
+    trust_everybody(tmp_path)
+    assert {item.status for item in examine_tools(user_id=1000, root=tmp_path)} == {State.OK}
+    with_guests = {item.name for item in examine_tools(user_id=0, boot=(Arch.X86_64,), root=tmp_path)}
+    assert {"qemu-system-x86_64", "firmware for x86_64"} <= with_guests

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def test_a_plan_gives_shards_for_a_matrix_and_counts_for_its_guard() -> None:
     found = plan_outputs("oci:quay.test/plans@sha256:0", make_plan())
     assert found["PLAN_ARTIFACT"] == "oci:quay.test/plans@sha256:0"
+    assert (found["PLAN_ARTIFACT_URI"], found["PLAN_ARTIFACT_DIGEST"]) == ("quay.test/plans", "sha256:0")
     assert (found["shards"], found["count"]) == ('["0","1"]', "2")
     assert (found["shards-amd64"], found["count-amd64"]) == ('["0"]', "1")
     assert (found["shards-arm64"], found["count-arm64"]) == ('["1"]', "1")
@@ -39,8 +40,17 @@ def test_konflux_reads_what_came_of_it(code: int, good: int, bad: int, result: s
     assert set(told) == {"result", "timestamp", "namespace", "successes", "failures", "warnings", "note"}
 
 
+def test_chains_is_told_of_evidence_and_of_no_image_that_it_would_sign_once_more() -> None:
+    found = evidence_outputs(
+        "oci:quay.test/plans@sha256:1", summary="s", code=0, good=1, bad=0, warnings=0, finished="t"
+    )
+    assert (found["EVIDENCE_ARTIFACT_URI"], found["EVIDENCE_ARTIFACT_DIGEST"]) == ("quay.test/plans", "sha256:1")
+    assert not [name for name in found if name == "IMAGES" or "IMAGE_" in name]
+
+
 def test_results_stay_below_what_tekton_takes() -> None:
-    found = evidence_outputs("n" * 200, summary="ü" * 5000, code=0, good=1, bad=0, warnings=0, finished="t")
+    name = f"oci:{'n' * 200}@sha256:{'0' * 64}"
+    found = evidence_outputs(name, summary="ü" * 5000, code=0, good=1, bad=0, warnings=0, finished="t")
     assert sum(len(name) + len(text.encode()) for name, text in found.items()) < 3800
 
 

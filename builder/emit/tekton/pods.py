@@ -18,9 +18,12 @@ PROGRAM = "kmodsmith"
 TMP = "/tmp"  # noqa: S108 - of a container, a volume of its pod
 _WORK = "/work"
 SOURCE = f"{_WORK}/source"
-_KEYS, _SOCKET_DIR, _REGISTRY = "/keys", "/run/kmodsmith", "/registry"
+_KEYS, _SOCKET_DIR, _REGISTRY, _TRUST = "/keys", "/run/kmodsmith", "/registry", "/authorities"
 _SOCKET = f"{_SOCKET_DIR}/keys.sock"
 _STORE = "/var/lib/containers"
+_BUNDLE = "ca-bundle.crt"
+# Of kmodsmith and what is written in Go; of git; of pip.
+_TRUSTING = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "PIP_CERT")
 
 # What root of a user namespace of its own needs to make rooms in it (docs/security.md): none of it counts outside.
 CAPABILITIES = (
@@ -41,6 +44,10 @@ def make_step(
 ) -> _Dict:
     """Return a step without privilege: what it writes goes into volumes of the pod."""
     env = {"HOME": f"{_WORK}/home", "XDG_CACHE_HOME": f"{_WORK}/cache", "KMODSMITH_WORK_DIR": f"{_WORK}/kmodsmith"}
+    mounts: list[_Dict] = [{"name": "work", "mountPath": _WORK}, {"name": "tmp", "mountPath": TMP}]
+    if facts.settings.authorities:
+        env |= dict.fromkeys(_TRUSTING, f"{_TRUST}/{_BUNDLE}")
+        mounts.append({"name": "authorities", "mountPath": _TRUST, "readOnly": True})
     step: _Dict = {
         "name": name,
         "image": facts.settings.builder,
@@ -49,7 +56,7 @@ def make_step(
         "env": [{"name": key, "value": value} for key, value in {**env, **(variables or {})}.items()],
         "computeResources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
         "securityContext": plain_rights(),
-        "volumeMounts": [{"name": "work", "mountPath": _WORK}, {"name": "tmp", "mountPath": TMP}],
+        "volumeMounts": mounts,
     }
     return step
 
@@ -181,6 +188,9 @@ def make_volumes(
         {"name": "work", "emptyDir": {"sizeLimit": disk} if builds else {}},
         {"name": "tmp", "emptyDir": {}},
     ]
+    if authorities := facts.settings.authorities:
+        items = [{"key": _BUNDLE, "path": _BUNDLE}]
+        found.append({"name": "authorities", "configMap": {"name": authorities, "items": items}})
     if builds:
         found.append({"name": "store", "emptyDir": {"sizeLimit": disk}})
     if registry:

@@ -48,6 +48,15 @@ _TEST_OUTPUT = {"name": "TEST_OUTPUT", "description": "How it ended, in JSON, as
 _SUMMARY = {"name": "summary", "description": "How it ended, in a sentence."}
 
 
+def _artifact(what: str, name: str) -> list[_Dict]:
+    """Return the results that tell of an artefact: to the task behind, and to Chains (builder/shards/outputs.py)."""
+    return [
+        {"name": f"{what}_ARTIFACT", "description": f"{name}, by digest."},
+        {"name": f"{what}_ARTIFACT_URI", "description": "Its repository, for Tekton Chains."},
+        {"name": f"{what}_ARTIFACT_DIGEST", "description": "Its digest, for Tekton Chains."},
+    ]
+
+
 def make_tasks(facts: TektonFacts) -> dict[str, _Dict]:
     """Return all Tasks by the word that their names end with."""
     tasks = [
@@ -90,7 +99,7 @@ def _plan(facts: TektonFacts, *, discovers: bool) -> _Dict:
     words = ["plan", "--to", settings.repository, "--shards", str(settings.shards), "--run", "$(params.run)"]
     plan = make_step(facts, "plan", [*project_words(), *words, *result_words(), "$(params.selection[*])"])
     results: list[_Dict] = [
-        {"name": "PLAN_ARTIFACT", "description": "The plan, by digest."},
+        *_artifact("PLAN", "The plan"),
         {"name": "count", "description": "Number of shards."},
     ]
     for arch in settings.arches:
@@ -117,7 +126,7 @@ def _shard(facts: TektonFacts) -> _Dict:
     # pod that is lost is.
     step["onError"] = "continue"
     results = [
-        {"name": "EVIDENCE_ARTIFACT", "description": "The evidence, by digest."},
+        *_artifact("EVIDENCE", "The evidence"),
         dict(_SUMMARY),
         dict(_TEST_OUTPUT),
     ]
@@ -142,7 +151,7 @@ def _gate(facts: TektonFacts) -> _Dict:
     words = ["gate", "--plan", "$(params.plan)", *result_words()]
     step = with_signer(facts, with_registry(facts, make_step(facts, "gate", words)))
     results = [
-        {"name": "EVIDENCE_ARTIFACT", "description": "Of the whole run, by digest."},
+        *_artifact("EVIDENCE", "What came of the whole run"),
         dict(_SUMMARY),
         dict(_TEST_OUTPUT),
     ]

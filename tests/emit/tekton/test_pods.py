@@ -37,6 +37,16 @@ def test_a_revision_and_an_address_are_no_options_of_git() -> None:
     assert 'fetch --quiet --depth 1 -- "$REPO_URL" "$REVISION"' in script
 
 
+def test_authorities_reach_every_program_that_speaks_tls() -> None:
+    facts = tekton_facts(authorities="trusted")
+    step = make_step(facts, "x", ["a"])
+    told = {item["name"]: item["value"] for item in step["env"]}
+    assert {told[name] for name in ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "PIP_CERT")} == {"/authorities/ca-bundle.crt"}
+    assert {"name": "authorities", "mountPath": "/authorities", "readOnly": True} in step["volumeMounts"]
+    assert make_volumes(facts)[-1]["configMap"]["name"] == "trusted"
+    assert "authorities" not in str(make_step(tekton_facts(), "x", ["a"])) + str(make_volumes(tekton_facts()))
+
+
 def test_disks_are_bounded() -> None:
     volumes = {item["name"]: item for item in make_volumes(tekton_facts(), builds=True)}
     assert volumes["work"]["emptyDir"] == volumes["store"]["emptyDir"] == {"sizeLimit": "40Gi"}

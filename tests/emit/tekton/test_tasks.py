@@ -106,7 +106,9 @@ def test_a_cell_that_fails_leaves_evidence_and_a_source_that_is_silent_stops_nob
 def test_results_of_a_plan_stay_small() -> None:
     """Tekton takes 4096 bytes of all results of a step together: 64 shards, twice, and the rest."""
     shards = '["' + '","'.join(str(number) for number in range(64)) + '"]'
-    written = {"PLAN_ARTIFACT": "oci:" + "r" * 200 + "@sha256:" + "0" * 64, "shards": shards, "count": "64"}
+    digest = "sha256:" + "0" * 64
+    written = {"PLAN_ARTIFACT": "oci:" + "r" * 200 + "@" + digest, "shards": shards, "count": "64"}
+    written |= {"PLAN_ARTIFACT_URI": "r" * 200, "PLAN_ARTIFACT_DIGEST": digest}
     written |= {f"{key}-{arch}": "64" for key in ("count",) for arch in ("amd64", "arm64", "ppc64le", "s390x")}
     written |= {"shards-amd64": shards}
     assert sum(len(key) + len(value) + 60 for key, value in written.items()) < 4096
@@ -115,4 +117,7 @@ def test_results_of_a_plan_stay_small() -> None:
 def test_words_for_chains_are_its_own() -> None:
     for word in ("plan", "discover"):
         names = {item["name"] for item in _FULL[word]["spec"]["results"]}
-        assert {"CHAINS-GIT_URL", "CHAINS-GIT_COMMIT"} <= names
+        assert {"CHAINS-GIT_URL", "CHAINS-GIT_COMMIT", "PLAN_ARTIFACT_URI", "PLAN_ARTIFACT_DIGEST"} <= names
+    for word in ("shard", "gate"):
+        names = {item["name"] for item in _FULL[word]["spec"]["results"]}
+        assert {"EVIDENCE_ARTIFACT_URI", "EVIDENCE_ARTIFACT_DIGEST"} <= names
