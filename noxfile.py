@@ -76,6 +76,12 @@ def gate(session: nox.Session) -> None:
 
 
 @nox.session
+def follow(session: nox.Session) -> None:
+    """Follow a pipeline on a cluster as one table: nox -s follow -- PIPELINERUN, or -- --start build."""
+    _builder(session, "follow")
+
+
+@nox.session
 def boot(session: nox.Session) -> None:
     """Load what is built on its own kernels, in virtual machines: nox -s boot -- --kernel GLOB."""
     _make_ready(session, "--boot")
@@ -287,6 +293,10 @@ def lock(session: nox.Session) -> None:
     for name, extras in (("requirements", ()), ("requirements-operator", ("--extra", "operator"))):
         more = ("--output-file", f"operator/{name}.lock", "--no-build", *extras, *session.posargs)
         session.run(python, *compile_, *names, *more, "operator/pyproject.toml", external=True)
+    # What the builder image gets: what kmodsmith itself needs, in the versions of its own lock.
+    linux = ("-m", "uv", "pip", "compile", "--quiet", "--generate-hashes", "--python-platform", "x86_64-manylinux_2_34")
+    more = ("--output-file", "builder/requirements.lock", "--no-build", "--constraint", _LOCK.name, *session.posargs)
+    session.run(python, *linux, *names, *more, "pyproject.toml", external=True)
 
 
 @nox.session

@@ -19,7 +19,7 @@ _READY = {
 }
 # Those that read and tell, work on what a build left, or make an environment of Python packages only.
 _WITHOUT = {
-    "init", "plan", "gate", "discover", "matrix", "upgrade_check", "publish", "audit", "verify", "certify", "checklist", "bundle",
+    "init", "plan", "gate", "follow", "discover", "matrix", "upgrade_check", "publish", "audit", "verify", "certify", "checklist", "bundle",
     "emit", "lint_kmm", "lint_operator",
     "doctor", "log", "site", "fit", "sign", "keys", "compat", "drift", "schema", "explain", "prune", "lint", "lock", "stubs", "fuzz",
 }  # fmt: skip

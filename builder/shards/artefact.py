@@ -202,6 +202,15 @@ class PlanRegistry:
             raise FormatError(f"{place}: {error.message}") from None
         return FoundEvidence(name=place.at(sha256_of(content)), evidence=evidence)
 
+    def read_files(self, found: FoundEvidence, *names: str) -> dict[str, bytes]:
+        """Return files that lie beside evidence, by name; those that it does not have are left out.
+
+        Raises: as ``find_evidence``.
+        """
+        manifest = parse_artifact(self._registry.manifest_bytes(found.name))
+        files = _files_of(manifest, EVIDENCE_TYPE, EVIDENCE_FILE)
+        return {name: self._read(found.name, files[name]) for name in names if name in files}
+
     def _read_evidence(self, plan: FetchedPlan, place: Pullspec, content: bytes) -> ShardEvidence:
         manifest = parse_artifact(content)
         files = _files_of(manifest, EVIDENCE_TYPE, EVIDENCE_FILE)

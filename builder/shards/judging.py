@@ -23,6 +23,7 @@ from builder.publish.components import find_lists as find_image_lists
 from builder.publish.components import make_publishable as make_publishable_image
 from builder.publish.index import publish_indexes
 from builder.publish.result import LOCAL, PublishResult, PublishStatus
+from builder.shards.artefact import GATE
 from builder.shards.planning import as_on_a_new_machine, cells_of, components_of, place_cells
 from builder.shards.running import check_keys
 from builder.shards.telling import cell_result, image_result, no_evidence, shard_failure
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from builder.publish.publisher import Publisher
     from builder.shards.artefact import FetchedPlan, FoundEvidence, PlanRegistry
     from builder.shards.document import PlanDocument
-    from builder.shards.evidence import EvidenceRow
+    from builder.shards.evidence import EvidenceRow, ShardEvidence
 
 _AT_ONCE = 16
 
@@ -129,6 +130,38 @@ def judge(project: Project, plan: FetchedPlan, collected: Collected) -> Judgemen
     indexes = publish_indexes(reading, results, NO_FORCE) if cells else []
     further = (*lists, *(item for item in indexes if item.status is not PublishStatus.LEFT_OUT))
     return _tell(project, document, collected, cells, images, published=published, further=further)
+
+
+def retell(project: Project, plan: FetchedPlan, gate: ShardEvidence) -> Judgement:
+    """Say how a plan ended in the words that its gate left, and look at nothing else: for who reads along.
+
+    Raises:
+        UsageError: this kmodsmith makes images of other inputs than the plan says.
+    """
+    document, new = plan.document, as_on_a_new_machine(project)
+    selection = document.selection
+    placed = place_cells(new, selection, document.boot) if selection.has_cells else []
+    cells = [_as_planned(item.decision, document) for item in placed]
+    images = plan_components(new, components_of(selection)).plan.decisions if selection.has_components else ()
+    check_keys(document, _keys(document, cells, images))
+    rows = {row.id: row for row in (*gate.cells, *gate.components)}
+    silent = shard_failure(GATE, gate)
+    results = [
+        cell_result(item, row := rows.get(item.cell.id), None, None if row else silent, is_published=False)
+        for item in cells
+    ]
+    of_images = [
+        image_result(
+            _image_as_planned(item, document),
+            row := rows.get(item.item.id),
+            None,
+            None if row else silent,
+            is_published=False,
+        )
+        for item in images
+    ]
+    build = BuildReport(results=results, wall_s=gate.wall_s, run_id=document.run)
+    return Judgement(build=build, images=ComponentReport(results=of_images))
 
 
 def _keys(document: PlanDocument, cells: Sequence[Decision], images: Sequence[ComponentDecision]) -> dict[str, str]:

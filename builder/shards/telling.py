@@ -119,7 +119,7 @@ def no_evidence(detail: str) -> Failure:
     )
 
 
-def shard_failure(number: int, evidence: ShardEvidence) -> Failure:
+def shard_failure(number: int | str, evidence: ShardEvidence) -> Failure:
     """Return the failure of what a shard was to make that could not begin, or told nothing of it."""
     if not evidence.error:
         return no_evidence(f"shard {number} tells nothing of it")

@@ -42,6 +42,7 @@ VERBS: Mapping[str, Verb] = {
     "build": Verb(summary="build it"),
     "shard": Verb(summary="carry out one shard of a plan that was sent to a registry"),
     "gate": Verb(summary="what came of a plan that many machines carried out"),
+    "follow": Verb(summary="a run of a pipeline on a cluster, as one table", needs_trust=True),
     "boot": Verb(summary="load what is built on its own kernels, in virtual machines"),
     "log": Verb(summary="show the build log of a cell"),
     "site": Verb(summary="write pages of all that is on record, to look at and to send on"),
