@@ -26,6 +26,7 @@ from builder.publish.attachments import AttachmentWriter
 from builder.publish.attest.facts import CellFacts
 from builder.publish.attest.statements import CELL_PREDICATES, make_statements
 from builder.publish.attester import Attester
+from builder.publish.builder_image import find_builder_image
 from builder.publish.publishable import ImageNames, Publishable, PublishableList, Statements
 from builder.publish.publisher import Publisher, PublishTools
 from builder.publish.result import LOCAL, PublishResult, PublishStatus
@@ -347,5 +348,6 @@ def describe_facts(
         base=base,
         builder=project.config.publish.builder,
         builder_version=__version__,
+        builder_image=find_builder_image(),
         recipe={"command": driver.command, "modules": " ".join(driver.modules), "containerfile": driver.containerfile},
     )

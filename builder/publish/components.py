@@ -14,6 +14,7 @@ from builder.host.progress import no_progress
 from builder.plan.decide import Action
 from builder.publish.attest.component_statements import ComponentFacts, make_component_statements
 from builder.publish.attest.statements import CELL_PREDICATES
+from builder.publish.builder_image import find_builder_image
 from builder.publish.cells import Force, open_publisher
 from builder.publish.publishable import ImageNames, Publishable, PublishableList, Statements
 from builder.publish.result import LOCAL, PublishResult, PublishStatus
@@ -138,6 +139,7 @@ def read_component_facts(
         else (),
         builder=project.config.publish.builder,
         builder_version=__version__,
+        builder_image=find_builder_image(),
     )
 
 

@@ -44,6 +44,7 @@ def make_step(
 ) -> _Dict:
     """Return a step without privilege: what it writes goes into volumes of the pod."""
     env = {"HOME": f"{_WORK}/home", "XDG_CACHE_HOME": f"{_WORK}/cache", "KMODSMITH_WORK_DIR": f"{_WORK}/kmodsmith"}
+    env["KMODSMITH_BUILDER_IMAGE"] = facts.settings.builder  # for provenance
     mounts: list[_Dict] = [{"name": "work", "mountPath": _WORK}, {"name": "tmp", "mountPath": TMP}]
     if facts.settings.authorities:
         env |= dict.fromkeys(_TRUSTING, f"{_TRUST}/{_BUNDLE}")

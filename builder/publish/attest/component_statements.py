@@ -53,6 +53,7 @@ class ComponentFacts:
     build: tuple[BuildInput, ...]
     builder: str
     builder_version: str
+    builder_image: tuple[BuildInput, ...] = ()
 
 
 def make_component_statements(facts: ComponentFacts) -> dict[str, bytes]:
@@ -89,7 +90,7 @@ def make_component_provenance(facts: ComponentFacts) -> dict[str, Any]:
                 *(describe_dependency(_describe_wheel(item), "python-package") for item in evidence.wheels),
             ],
         },
-        "runDetails": describe_run(evidence, facts.builder, facts.builder_version),
+        "runDetails": describe_run(evidence, facts.builder, facts.builder_version, facts.builder_image),
     }
 
 

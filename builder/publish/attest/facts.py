@@ -35,3 +35,5 @@ class CellFacts:
     recipe: Mapping[str, str]
     packages: tuple[BuildInput, ...] = ()
     """What was there beside the toolkit while modules were compiled."""
+    builder_image: tuple[BuildInput, ...] = ()
+    """The image that kmodsmith ran in; empty where that was no image."""

@@ -12,7 +12,7 @@ from builder.publish.attest.bundle import SIGNATURE_PREDICATE, make_statement
 from builder.publish.attest.sbom import SBOM_PREDICATE, make_sbom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from builder.drivers.commit import SourceCommit
     from builder.evidence.records import ImageEvidence
@@ -83,7 +83,7 @@ def make_provenance(facts: CellFacts) -> dict[str, Any]:
                 *(describe_dependency(item, "base") for item in facts.base),
             ],
         },
-        "runDetails": describe_run(evidence, facts.builder, facts.builder_version),
+        "runDetails": describe_run(evidence, facts.builder, facts.builder_version, facts.builder_image),
     }
 
 
@@ -97,12 +97,16 @@ def describe_trees(named: str, inputs: Mapping[str, str]) -> list[dict[str, Any]
     ]
 
 
-def describe_run(evidence: ImageEvidence, builder: str, version: str) -> dict[str, Any]:
+def describe_run(
+    evidence: ImageEvidence, builder: str, version: str, image: Sequence[BuildInput] = ()
+) -> dict[str, Any]:
     """Return who built an image and when; of one whose evidence was lost, nobody knows which run it was."""
     started = {"startedOn": evidence.started} if evidence.started else {}
     known = {"invocationId": evidence.run, **started, "finishedOn": evidence.finished}
+    ran_in = [{"name": item.name, "uri": item.uri, "digest": {"sha256": item.sha256}} for item in image]
+    depends = {"builderDependencies": ran_in} if ran_in else {}
     return {
-        "builder": {"id": builder, "version": {"kmodsmith": version}},
+        "builder": {"id": builder, "version": {"kmodsmith": version}, **depends},
         "metadata": {} if evidence.derived else known,
     }
 

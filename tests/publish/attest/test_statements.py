@@ -54,6 +54,13 @@ def test_provenance_names_everything_that_went_in() -> None:
     }
 
 
+def test_the_image_that_kmodsmith_ran_in_is_a_dependency_of_the_builder() -> None:
+    image = BuildInput(name="builder", uri="docker://quay.test/b@sha256:6", sha256="6" * 64)
+    builder = make_provenance(replace(FACTS, builder_image=(image,)))["runDetails"]["builder"]
+    wanted = {"name": "builder", "uri": "docker://quay.test/b@sha256:6", "digest": {"sha256": "6" * 64}}
+    assert builder["builderDependencies"] == [wanted]
+
+
 def test_of_an_image_whose_evidence_was_lost_nobody_says_which_run_built_it() -> None:
     provenance = make_provenance(replace(FACTS, evidence=replace(_EVIDENCE, derived=True)))
     assert provenance["runDetails"]["metadata"] == {}
