@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from builder.emit.tekton.send import send_bundles
 from builder.errors import FailureClass
 from builder.publish.bundle import load_bundle, write_bundle
+from builder.shards.artefact import parse_repository
 from builder.show.publish import emit_bundle_json, emit_loaded_json
 from builder.verbs.options import make_selector, with_selectors
 from builder.verbs.session import Session, show_progress
-from builder.writing import count
+from builder.writing import count, emit_json
 
 
 @click.group(invoke_without_command=True)
@@ -81,3 +83,29 @@ def load(session: Session, *, file: Path, target: str, plain_http: bool, as_json
             why = f": {item.why}" if item.why else ""
             session.out.print(f"{item.status:<9} {item.name}{why}", markup=False, soft_wrap=True)
     return FailureClass.PUBLISH.exit_code if any(item.status == "conflict" for item in loaded) else 0
+
+
+@bundle.command()
+@click.option(
+    "--to", "target", required=True, metavar="REPOSITORY", help="Repository for Tasks and Pipelines, without tag."
+)
+@click.option("--plain-http", is_flag=True, help="Speak to that registry without TLS.")
+@click.option("--json", "as_json", is_flag=True, help="Print the names as JSON.")
+@click.pass_obj
+def tekton(session: Session, *, target: str, plain_http: bool, as_json: bool) -> None:
+    """Send the Tasks and Pipelines of 'emit tekton' as Tekton bundles, for who references them and copies no file.
+
+    Two images, by digest: Tasks, and Pipelines that name the Tasks of the first. Nothing of them is applied to a
+    cluster; accounts and Secrets are ('emit tekton' writes them). Equal settings of versions.yaml give equal digests.
+
+    \b
+    bundle tekton --to quay.io/mycompany/pipelines
+
+    Exit codes: 0 both are there; 2 versions.yaml has no 'tekton'; 7 the registry refuses or does not answer.
+    """
+    sent = send_bundles(session.project, parse_repository(target), plain_http=plain_http)
+    if as_json:
+        session.out.file.write(emit_json({"format": 1, "tasks": sent.tasks, "pipelines": sent.pipelines}))
+        return
+    for word, name in (("tasks", sent.tasks), ("pipelines", sent.pipelines)):
+        session.out.print(f"{word:<10} {name}", markup=False, soft_wrap=True)

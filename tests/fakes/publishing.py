@@ -42,7 +42,14 @@ def registry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     def open_signer(_config: object) -> Iterator[object]:
         yield SIGNER
 
-    for module in ("publish.cells", "publish.index", "publish.reading", "publish.verify", "shards.artefact"):
+    for module in (
+        "publish.cells",
+        "publish.index",
+        "publish.reading",
+        "publish.verify",
+        "shards.artefact",
+        "emit.tekton.send",
+    ):
         monkeypatch.setattr(f"builder.{module}.open_registries", open_pretended)
     for module in ("cells", "index"):
         monkeypatch.setattr(f"builder.publish.{module}.open_image_signer", open_signer)
