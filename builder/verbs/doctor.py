@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--boot", is_flag=True, help="Look also at what boot tests need, of all architectures.")
 @click.option("--tests", is_flag=True, help="Look also at what the project's own tests need.")
 @click.option("--e2e", is_flag=True, help="Look also at what the cluster of those tests needs.")
-@click.option("--tools", is_flag=True, help="Look only at what is installed, and not at what this machine allows.")
+@click.option("--tools", is_flag=True, help="Look only at what is installed; start nothing.")
 @click.option("--quiet", is_flag=True, help="Print only what is not in order.")
 @click.option("--json", "as_json", is_flag=True, help="Print the conditions as JSON.")
 @click.pass_obj

@@ -122,6 +122,7 @@ def test_what_is_installed_is_told_without_asking_what_the_machine_allows(
     found = examine_tools(user_id=0, root=tmp_path)
     assert {item.name: item.status for item in found}["certificates"] is State.MISSING
     assert not {"jail", "container store", "memory"} & {item.name for item in found}
+    assert not fake_tools.calls("buildah"), "no program of an image for another machine can be started"
     trust_everybody(tmp_path)
     assert {item.status for item in examine_tools(user_id=1000, root=tmp_path)} == {State.OK}
     with_guests = {item.name for item in examine_tools(user_id=0, boot=(Arch.X86_64,), root=tmp_path)}
