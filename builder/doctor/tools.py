@@ -75,6 +75,7 @@ E2E_TOOLS = (
     Tool(name="nsenter", purpose="enters the cluster's namespaces", debian="util-linux", fedora="util-linux-core"),
     Tool(name="iptables", purpose="lets nodes reach each other", debian="iptables", fedora="iptables-nft"),
     Tool(name="ip", purpose="plugs a virtual machine into their network", debian="iproute2", fedora="iproute"),
+    Tool(name="git", purpose="is the forge that pipelines fetch from", debian="git", fedora="git-core"),
     Tool(name="mke2fs", purpose="makes a virtual machine's disk", debian="e2fsprogs", fedora="e2fsprogs"),
 )
 

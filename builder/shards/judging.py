@@ -132,7 +132,7 @@ def judge(project: Project, plan: FetchedPlan, collected: Collected) -> Judgemen
     return _tell(project, document, collected, cells, images, published=published, further=further)
 
 
-def retell(project: Project, plan: FetchedPlan, gate: ShardEvidence) -> Judgement:
+def retell(project: Project, plan: FetchedPlan, gate: ShardEvidence, collected: Collected) -> Judgement:
     """Say how a plan ended in the words that its gate left, and look at nothing else: for who reads along.
 
     Raises:
@@ -160,8 +160,13 @@ def retell(project: Project, plan: FetchedPlan, gate: ShardEvidence) -> Judgemen
         )
         for item in images
     ]
-    build = BuildReport(results=results, wall_s=gate.wall_s, run_id=document.run)
+    build = BuildReport(results=results, wall_s=_longest(collected), run_id=document.run)
     return Judgement(build=build, images=ComponentReport(results=of_images))
+
+
+def _longest(collected: Collected) -> float:
+    """Return what the shards took, side by side, in seconds."""
+    return max((found.evidence.wall_s for found in collected.found.values()), default=0.0)
 
 
 def _keys(document: PlanDocument, cells: Sequence[Decision], images: Sequence[ComponentDecision]) -> dict[str, str]:
@@ -275,8 +280,7 @@ def _tell(
             decision, rows.get(name), published.get(name), absent(name), is_published=document.publish
         )  # fmt: skip
 
-    walls = [found.evidence.wall_s for found in collected.found.values()]
-    build = BuildReport(results=[end(item) for item in cells], wall_s=max(walls, default=0.0), run_id=document.run)
+    build = BuildReport(results=[end(item) for item in cells], wall_s=_longest(collected), run_id=document.run)
     return Judgement(
         build=build,
         images=ComponentReport(results=[end_image(item) for item in images]),

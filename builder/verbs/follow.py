@@ -160,7 +160,7 @@ class _Follower:
             if found:
                 gate = found.evidence
                 project = open_planned(self._session.project, plan, registry)
-                judgement = retell(project, plan, gate)
+                judgement = retell(project, plan, gate, seen.collected)
                 local = Session(project=self._session.project, out=self._session.out, err=self._session.err)
                 tell_results(local, judgement.build, as_json=self._as_json, images=judgement.images, is_kept=True)
                 if gate.error:

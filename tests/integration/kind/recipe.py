@@ -68,6 +68,7 @@ def _pinned(module: str, part: str) -> str:
 
 
 _CONTAINERD = "github.com/containerd/containerd/v2"
+_TEKTON = "github.com/tektoncd/pipeline"
 _KMM = "github.com/rh-ecosystem-edge/kernel-module-management"
 
 ETCD = Part(name="etcd", module="etcd", packages={"etcd": "go.etcd.io/etcd/server/v3"}, cpu_s=45)
@@ -128,6 +129,16 @@ NFD = Part(
     # Without it the worker ends: where a node's own /sys is in its pod is said when it is built, and nowhere else.
     link="-s -w -X sigs.k8s.io/node-feature-discovery/pkg/utils/hostpath.pathPrefix=/host-",
 )
+TEKTON = Part(
+    name="tekton",
+    module="tekton",
+    packages={
+        name: f"{_TEKTON}/cmd/{name}"
+        for name in ("controller", "entrypoint", "nop", "resolvers", "webhook", "workingdirinit")
+    },
+    cpu_s=200,
+    reads=_TEKTON,
+)
 DEVICE_MANAGER = Part(
     name="device-manager",
     module="kubernetes",
@@ -150,5 +161,5 @@ PROMTOOL = Part(
 )
 HELM = Part(name="helm", module="helm", packages={"helm": "helm.sh/helm/v4/cmd/helm"}, cpu_s=120)
 API_LEVEL = (ETCD, API_SERVER, KMM_WEBHOOK)
-PEERS = (KMM, DEVICE_MANAGER, DRA_MANAGER, NFD, PROMTOOL, HELM)
+PEERS = (KMM, DEVICE_MANAGER, DRA_MANAGER, NFD, PROMTOOL, HELM, TEKTON)
 CLUSTER = (ETCD, API_SERVER, NODE, CONTAINERD, COREDNS, PAUSE, KIND)
