@@ -146,10 +146,14 @@ def retell(project: Project, plan: FetchedPlan, gate: ShardEvidence, collected: 
     check_keys(document, _keys(document, cells, images))
     rows = {row.id: row for row in (*gate.cells, *gate.components)}
     silent = shard_failure(GATE, gate)
+    drivers = project.drivers if cells else {}
     results = [
-        cell_result(item, row := rows.get(item.cell.id), None, None if row else silent, is_published=False)
+        cell_result(
+            item, row := rows.get(item.cell.id), None, None if row else silent, is_published=False,
+            may_exclude=drivers[item.cell.driver].may_exclude,
+        )
         for item in cells
-    ]
+    ]  # fmt: skip
     of_images = [
         image_result(
             _image_as_planned(item, document),
