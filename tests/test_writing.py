@@ -4,13 +4,42 @@ import json
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from builder.writing import about, count, emit_json, emit_yaml
+from builder.kernel import Arch
+from builder.writing import about, count, emit_json, emit_json_parts, emit_yaml
 
 
 def test_json_is_a_document_of_its_own() -> None:
     assert emit_json({"b": [1], "a": None}) == '{\n  "b": [\n    1\n  ],\n  "a": null\n}\n'
     assert json.loads(emit_json("é")) == "é"
+
+
+_PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(Arch)
+_NAMES = st.text() | st.integers() | st.floats() | st.booleans() | st.none() | st.sampled_from(Arch)
+
+
+@given(st.recursive(_PLAIN, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(_NAMES, inner)))
+def test_json_is_what_the_library_writes_byte_for_byte(data: object) -> None:
+    assert emit_json(data) == json.dumps(data, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("items", [[], [1], [{"b": [2]}, "x", []]])
+def test_what_is_iterated_over_is_a_list(items: list[object]) -> None:
+    assert "".join(emit_json_parts({"a": iter(items), "b": 1})) == emit_json({"a": items, "b": 1})
+
+
+def test_a_long_list_is_written_item_by_item() -> None:
+    left = iter(range(1000))
+    parts = emit_json_parts({"cells": ({"number": number} for number in left)})
+    assert [next(parts), next(parts)] == ['{\n  "cells": ', '[\n    {\n      "number": 0\n    }']
+    assert next(left) == 1
+
+
+def test_what_json_has_no_word_for_is_refused() -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        emit_json({"a": [object()]})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ whatever machine and by whatever run it was made; evidence of the last build say
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -117,12 +117,19 @@ class CellInputs:
 
     @property
     def key(self) -> str:
-        return content_id(_without_nothing(asdict(self)))
+        return content_id(_without_nothing(self.by_name()))
 
     @property
     def compile_key(self) -> str:
         """The key of the compile alone: signers, base image, compression and folder do not matter to it."""
-        return compile_key_of(asdict(self))
+        return compile_key_of(self.by_name())
+
+    def by_name(self) -> dict[str, str]:
+        """Return all inputs by their names; ``asdict``, which copies deeply, took half of the time of a large plan."""
+        return {name: getattr(self, name) for name in _INPUTS}
+
+
+_INPUTS = tuple(item.name for item in fields(CellInputs))
 
 
 # What comes after the compile, and its kernel, which is another one's where modules are reused.
@@ -363,7 +370,7 @@ def _find_lasting_failures(evidence: Iterable[CellEvidence], compiled: Container
 
 def _remember_failure(decision: Decision, failed: Mapping[str, CellEvidence]) -> Decision:
     """Have nothing compiled again that can only fail again."""
-    if decision.action is not Action.BUILD or decision.inputs is None:
+    if not failed or decision.action is not Action.BUILD or decision.inputs is None:
         return decision
     before = failed.get(decision.inputs.compile_key)
     if before is None or before.failure is None:
@@ -438,7 +445,7 @@ _CHANGES = (
 def _why_build(inputs: CellInputs, key: str, previous: CellEvidence | None) -> tuple[Reason, str]:
     packages = _describe_packages(previous.inputs.get("packages", ""), inputs.packages) if previous else ""
     more = [(Reason.PACKAGES_CHANGED, packages)] if packages else []
-    return explain_build(asdict(inputs), key, previous, _CHANGES, more=more)
+    return explain_build(inputs.by_name(), key, previous, _CHANGES, more=more)
 
 
 Change = tuple[str, Reason, str]

@@ -119,7 +119,8 @@ def make_matrix(config: Config, lock: Lock, selector: Selector) -> Matrix:
     ]:
         for cell in filter(selector.takes_cell, (_make_cell(driver, kernel, group) for driver in drivers)):
             left_out[cell.id] = find_left_out(cell, config) or LeftOut(cell=cell, code=code, reason=reason)
-    return Matrix(cells=tuple(cell for cell in cells if cell.id not in left_out), left_out=tuple(left_out.values()))
+    kept = [cell for cell in cells if cell.id not in left_out] if left_out else cells
+    return Matrix(cells=tuple(kept), left_out=tuple(left_out.values()))
 
 
 def _nothing_matches(group: str, of_other_kinds: Mapping[KernelVersion, str]) -> UsageError:

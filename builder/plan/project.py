@@ -225,10 +225,11 @@ class Project:
         except LockFileError as error:
             return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.NO_BASE_IMAGE, error.message))
         reused = reused if reused != cell.kernel else None
+        source, recipe = identities.driver(driver)
         inputs = CellInputs(
-            source=driver.tree.digest,
+            source=source,
             containerfile=driver.containerfile_digest,
-            recipe=driver.recipe_digest,
+            recipe=recipe,
             # The kernel's own is part of it: the proof of fit comes out of that.
             toolkit=content_id(toolkit, "own", own.rpartition("@")[2]) if own else toolkit,
             base=base,
@@ -248,18 +249,13 @@ class Project:
 
     def image_names(self, cells: Iterable[Cell]) -> dict[str, tuple[str, ...]]:
         """Return the full names of cells' images by cell id; the first is what people use."""
-        rules = self.config.publish.tags
-        return {
-            cell.id: image_names(
-                self._repositories[cell.driver],
-                cell.driver,
-                cell.driver_version,
-                cell.kernel,
-                rules,
-                suffix=cell.suffix,
-            )
-            for cell in cells
-        }
+        return {cell.id: self._names_of(cell) for cell in cells}
+
+    def _names_of(self, cell: Cell) -> tuple[str, ...]:
+        return image_names(
+            self._repositories[cell.driver], cell.driver, cell.driver_version, cell.kernel, self.config.publish.tags,
+            suffix=cell.suffix,
+        )  # fmt: skip
 
     @cached_property
     def _repositories(self) -> dict[str, str]:
@@ -274,12 +270,20 @@ def _why_no_toolkit(error: LockFileError) -> Reason:
 
 
 class _Identities:
-    """Toolkit and base identities, each worked out once: many cells share a kernel, all share a base."""
+    """Identities of drivers, toolkits and bases, each worked out once: many cells share a kernel, all share a base."""
 
     def __init__(self, source_of: Callable[[str], KernelSource]) -> None:
         self._source_of = source_of
         self._toolkits: dict[tuple[str, KernelVersion], str] = {}
         self._bases: dict[tuple[str, Arch], str] = {}
+        self._drivers: dict[str, tuple[str, str]] = {}
+
+    def driver(self, driver: DriverSource) -> tuple[str, str]:
+        """Return the digests of a driver's source and recipe."""
+        name = driver.declaration.name
+        if name not in self._drivers:
+            self._drivers[name] = driver.tree.digest, driver.recipe_digest
+        return self._drivers[name]
 
     def toolkit(self, source: str, kernel: KernelVersion) -> str:
         key = (source, kernel)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from builder.evidence.clusters import cluster
 from builder.show.components import describe_component_decision, describe_component_result
 from builder.show.table import failures_of
-from builder.writing import emit_json
+from builder.writing import emit_json, emit_json_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from builder.build.result import CellResult
     from builder.components.decide import ComponentPlan
@@ -30,16 +30,19 @@ def emit_plan_json(
     components: ComponentPlan | None = None,
     *,
     more: Mapping[str, Any] = MappingProxyType({}),
-) -> str:
-    """Return the plan; ``predicted_s`` is null while there are no recorded timings, ``more`` is put beside the rest."""
+) -> Iterator[str]:
+    """Yield the plan, cell by cell; ``predicted_s`` is null while there are no recorded timings.
+
+    ``more`` is put beside the rest.
+    """
     counts = Counter(decision.action for decision in plan.decisions)
-    return emit_json(
+    return emit_json_parts(
         {
             "format": FORMAT_VERSION,
             "counts": dict(sorted(counts.items())),
             "predicted_s": predicted_s,
             "workers": workers,
-            "cells": [_decision(decision) for decision in plan.decisions],
+            "cells": map(_decision, plan.decisions),
             "components": [describe_component_decision(item) for item in (components.decisions if components else ())],
             **more,
         }
@@ -89,7 +92,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "boot_key": decision.boot_key or None,
         "boot_opt_out": decision.boot_opt_out or None,
         "image": decision.image or None,
-        "inputs": asdict(decision.inputs) if decision.inputs else None,
+        "inputs": decision.inputs.by_name() if decision.inputs else None,
     }
 
 

@@ -129,7 +129,7 @@ def plan(
         images = plan_components(session.project, chosen, force=force, images=known).plan
     if as_json:
         plan, predicted_s, workers = (planned.plan, planned.predicted_s, planned.workers) if planned else _NO_CELLS
-        session.out.file.write(emit_plan_json(plan, predicted_s, workers, images))
+        session.out.file.writelines(emit_plan_json(plan, predicted_s, workers, images))
         return
     wide = session.out.width >= WIDE
     if planned:
@@ -172,8 +172,7 @@ def _send(
     predicted_s = max((shard.predicted_s for shard in sharded.document.shards), default=0.0)
     if as_json:
         more = {"artifact": name, "shards": describe_shards(sharded.document)}
-        text = emit_plan_json(sharded.plan, predicted_s, 1, sharded.images, more=more)
-        session.out.file.write(text)
+        session.out.file.writelines(emit_plan_json(sharded.plan, predicted_s, 1, sharded.images, more=more))
         return
     wide = session.out.width >= WIDE
     if sharded.plan.decisions:

@@ -111,7 +111,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kernel", default="*", help="glob over kernels")
     parser.add_argument(
-        "--only", help="one part: cold, against, against_evdi, idle, plan_10000, proof, boot, discover, publish or pull"
+        "--only",
+        help="one part: cold, against, against_evdi, idle, plan_10000, plan_100000, proof, boot, discover, publish or pull",
     )
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
@@ -120,7 +121,8 @@ def main() -> None:
         "against": lambda: measure_against(options.kernel, options.rounds),
         "against_evdi": lambda: measure_evdi(options.kernel, options.rounds),
         "idle": lambda: measure_idle(options.kernel),
-        "plan_10000": measure_large_plan,
+        "plan_10000": lambda: measure_large_plan(10, 1000),
+        "plan_100000": lambda: measure_large_plan(20, 5000),
         "proof": lambda: measure_proof(options.kernel),
         "boot": lambda: measure_boot(options.kernel),
         "discover": measure_discovery,
@@ -423,10 +425,11 @@ def measure_cold(kernel_glob: str) -> dict[str, Any]:
     return result
 
 
-def measure_large_plan() -> dict[str, Any]:
-    """Plan 10,000 cells (10 drivers x 1,000 kernels) in a process of its own."""
+def measure_large_plan(drivers: int, kernels: int) -> dict[str, Any]:
+    """Plan so many cells in a process of its own."""
     with tempfile.TemporaryDirectory() as scratch:
-        subprocess.run([sys.executable, str(Path(__file__).with_name("large_project.py")), scratch], check=True)
+        writer = str(Path(__file__).with_name("large_project.py"))
+        subprocess.run([sys.executable, writer, scratch, str(drivers), str(kernels)], check=True)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
         command = ["/usr/bin/env", sys.executable, "-m", "builder", "--project", scratch, "plan", "--json"]

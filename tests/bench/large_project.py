@@ -1,4 +1,4 @@
-"""Writes a project of 10,000 synthetic cells: 10 drivers for 1,000 kernels."""
+"""Writes a project of synthetic cells, drivers times kernels: large_project.py FOLDER DRIVERS KERNELS."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ def write_large_project(folder: Path, *, drivers: int = DRIVERS, kernels: int = 
 
 
 if __name__ == "__main__":
-    write_large_project(Path(sys.argv[1]))
+    write_large_project(Path(sys.argv[1]), drivers=int(sys.argv[2]), kernels=int(sys.argv[3]))

@@ -306,3 +306,7 @@ def test_packages_that_changed_are_named(before: str, now: str, sentence: str) -
         Reason.PACKAGES_CHANGED,
         f"build packages changed: {sentence}",
     )
+
+
+def test_inputs_by_name_are_all_of_them() -> None:
+    assert _INPUTS.by_name() == asdict(_INPUTS)

@@ -19,7 +19,7 @@ def test_json_has_counts_cells_and_clusters() -> None:
 
 def test_a_plan_has_counts_and_what_every_cell_is_made_of() -> None:
     plan = Plan(decisions=tuple(result.decision for result in RESULTS))
-    report = json.loads(emit_plan_json(plan, None, 2))
+    report = json.loads("".join(emit_plan_json(plan, None, 2)))
     assert (report["counts"], report["predicted_s"], report["workers"]) == ({"build": 6}, None, 2)
     assert {cell["kernel"] for cell in report["cells"]} == {result.decision.cell.kernel.raw for result in RESULTS}
     assert report["cells"][0]["inputs"] is None
