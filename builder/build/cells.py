@@ -7,14 +7,14 @@ import tempfile
 import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.build.arrange import compress_modules, move_modules
 from builder.build.assemble import assemble_image
-from builder.build.compile import compile_modules
+from builder.build.compile import compile_modules, compile_with_cache
 from builder.build.failing import describe_failure, judge
 from builder.build.prove import prove_image, prove_result, read_image, read_packed
 from builder.build.result import CellResult, Status
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from builder.boot.cell import CellBooter
     from builder.build.bases import Bases
+    from builder.build.compile_lanes import CompileLanes
     from builder.build.prove import Proof
     from builder.build.reporter import Reporter
     from builder.drivers.commit import SourceCommit
@@ -51,12 +52,14 @@ if TYPE_CHECKING:
     from builder.signing.access import OpenSigner
     from builder.signing.certificates import SignerIdentity
     from builder.signing.log import SigningLog
+    from builder.store.cached_compiler import CacheUse
     from builder.store.compiled import CompiledResults
     from builder.store.jail import Jail
     from builder.store.result import CompileResult
 
 _RETRY_PAUSE_S = 2.0
 _BOOT_STAGE = "boot"
+_COMPILE_STAGE = "compile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,9 @@ class Workshop:
     timeout_s: float = 1800.0
     retries: int = 2
     project_commit: SourceCommit | None = None
+    lanes: CompileLanes | None = None
+    cache_uses: dict[str, CacheUse] = field(default_factory=dict)
+    """What the compile cache was good for, by the key of the compile."""
     run_id: str = field(default_factory=make_run_id)
     compiles: Once = field(default_factory=Once)
     layers: LayerCache = field(default_factory=LayerCache)
@@ -162,6 +168,7 @@ def _finish_cell(decision: Decision, workshop: Workshop) -> CellResult:
         timings=spent.seconds,
         cpu=spent.cpu,
         boot=boot if boot and boot.run == workshop.run_id else None,
+        cache=workshop.cache_uses.get(_compile_key(decision)) if _COMPILE_STAGE in spent.seconds else None,
     )
 
 
@@ -243,7 +250,7 @@ def _try_cell(decision: Decision, workshop: Workshop, spent: Spent) -> CellEvide
         kernel=decision.cell.kernel.raw,
         key=decision.key,
         outcome=CellOutcome.FAILED if failure else CellOutcome.BUILT,
-        inputs=asdict(decision.inputs) if decision.inputs else {},
+        inputs=decision.inputs.by_name() if decision.inputs else {},
         run=workshop.run_id,
         finished=time_stamp(),
         started=known.started if known else started,
@@ -368,7 +375,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, spent: S
             timeout_s=workshop.timeout_s,
         )
         if result is None:
-            with _stage("compile", decision, workshop, spent):
+            with _stage(_COMPILE_STAGE, decision, workshop, spent):
                 result = _compile_once(decision, workshop, image_build)
         with _stage("fit", decision, workshop, spent):
             if decision.reused:
@@ -399,8 +406,7 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, spent: S
 def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:
     """Compile, or take what another cell of this run compiled from the same inputs; errors of the driver, too."""
     made: CompileResult | None = None
-    may_exclude = workshop.drivers[decision.cell.driver].driver.may_exclude
-    compile_here = partial(compile_modules, image_build, make_jobs=workshop.make_jobs, may_exclude=may_exclude)
+    compile_here = partial(_compile, decision, workshop, image_build)
 
     def compile_and_keep() -> CellError | None:
         nonlocal made
@@ -418,6 +424,38 @@ def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuil
     if error is not None:
         raise error
     return made or _restore(decision, workshop) or compile_here()
+
+
+def _compile(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:
+    """Compile, with the cache where it helps; now and then also without it, and then that is what counts."""
+    may_exclude = workshop.drivers[decision.cell.driver].driver.may_exclude
+    without_cache = partial(compile_modules, image_build, make_jobs=workshop.make_jobs, may_exclude=may_exclude)
+    cached = workshop.lanes.find(decision) if workshop.lanes else None
+    if workshop.lanes is None or cached is None:
+        return without_cache()
+    result, use = compile_with_cache(
+        image_build, cached.lane, cached.ccache, make_jobs=workshop.make_jobs, may_exclude=may_exclude
+    )
+    if use.damaged:
+        workshop.reporter.say(
+            f"{decision.cell.id}: {use.damaged} of the compile cache's entries had been changed since they were "
+            "kept, and were not used"
+        )
+    if use.refused:
+        workshop.reporter.say(f"{decision.cell.id}: what it left in the compile cache is not kept: {use.refused}")
+    if use.hits and workshop.lanes.is_to_be_checked():
+        again = without_cache()
+        use = replace(use, checked="equal" if again == result else "differs")
+        if again != result:
+            cached.lane.drop()
+            workshop.reporter.say(
+                f"{decision.cell.id}: compiled without the compile cache it is another module, so what was compiled "
+                "without is used, and its lane of the cache was removed. Either somebody changed the cache, or no two "
+                "compiles of this driver are equal"
+            )
+        result = again
+    workshop.cache_uses[_compile_key(decision)] = use
+    return result
 
 
 def _boot(decision: Decision, contents: ImageContents, workshop: Workshop, spent: Spent) -> None:

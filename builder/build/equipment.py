@@ -14,6 +14,7 @@ from builder.boot.cell import CellBooter, open_cell_booter
 from builder.boot.stage import Booter
 from builder.build.bases import Bases, open_bases
 from builder.build.cells import Workshop
+from builder.build.compile_lanes import CompileLanes
 from builder.build.reporter import Reporter, choose_reporter
 from builder.build.toolkits import CompileImages
 from builder.drivers.git import read_commit
@@ -59,8 +60,12 @@ _WORK_DIR_BYTES = 256 * 1024**2
 
 
 @contextlib.contextmanager
-def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOptions) -> Iterator[Workshop]:
+def open_workshop(
+    project: Project, planned: Planned, err: Console, boot: BootOptions, *, compile_cache: str = "on"
+) -> Iterator[Workshop]:
     """Lock the project and the store, and open all that the plan's work needs.
+
+    ``compile_cache`` is ``on``, ``off``, or ``check``: each compile that took something from it is done again without.
 
     Raises:
         BusyError: another run is at work in this project.
@@ -88,7 +93,33 @@ def open_workshop(project: Project, planned: Planned, err: Console, boot: BootOp
             toolkits[source].prefetch(kernels)
         reporter = held.enter_context(choose_reporter(err, _time_to_go(planned)))
         bases = open_bases(project, lambda item: toolkits[item.cell.source].ensure_runtime(item.cell.kernel.arch), held)
-        yield _make_workshop(project, planned, reporter, toolkits, signers, bases=bases, drivers=drivers, booter=booter)
+        workshop = _make_workshop(
+            project, planned, reporter, toolkits, signers, bases=bases, drivers=drivers, booter=booter
+        )
+        if compile_cache != "off" and planned.plan.of(Action.BUILD):
+            lanes = _open_lanes(project, toolkits, drivers, reporter, is_checked=compile_cache == "check")
+            held.callback(lanes.cache.trim)
+            workshop = replace(workshop, lanes=lanes)
+        yield workshop
+
+
+def _open_lanes(
+    project: Project,
+    toolkits: Iterable[str],
+    drivers: Mapping[str, StagedDriver],
+    reporter: Reporter,
+    *,
+    is_checked: bool,
+) -> CompileLanes:
+    sources = {name: project.kernel_source(name) for name in toolkits}
+    return CompileLanes(
+        cache=project.compile_cache(),
+        drivers={name: staged.driver for name, staged in drivers.items()},
+        sources=sources,
+        ensure_ccache=lambda name: sources[name].ensure_ccache(project.workplace),
+        say=reporter.say,
+        check_percent=100 if is_checked else project.config.build.compile_cache_check,
+    )
 
 
 def _time_to_go(planned: Planned) -> TimeToGo:

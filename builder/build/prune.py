@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from builder.build.bases import names_of_bases
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from builder.plan.decide import Decision
     from builder.plan.project import Project
     from builder.sources.provider import KernelSource
+
+
+# Lanes are shared by projects, and none knows which of them another one needs: they go when nobody came for so long.
+_LANE_UNUSED_S = 60 * 24 * 3600
 
 
 def prune_project(project: Project, *, dry_run: bool, further: Callable[[], Collection[str]]) -> list[str]:
@@ -63,11 +68,16 @@ def _remove_superfluous(project: Project, *, dry_run: bool, further: Callable[[]
             needed |= _images_of(project.kernel_source(name), kernel, wanted)
     superfluous = sorted(name for name in list_images() if name.startswith(TOOLKIT_PREFIX) and name not in needed)
     results = sorted(project.compiled.keys() - compiles)
+    cache = project.compile_cache()
+    lanes = [lane for lane in cache.sizes() if lane.used < time.time() - _LANE_UNUSED_S]
     if not dry_run:
         remove_images(superfluous)
         for key in results:
             project.compiled.drop(key)
-    return [*superfluous, *(f"result of compile {key}" for key in results)]
+        for lane in lanes:
+            cache.drop(lane.key)
+    told = [f"lane of the compile cache {lane.key[:12]}, of {lane.driver}, {lane.size >> 20} MiB" for lane in lanes]
+    return [*superfluous, *(f"result of compile {key}" for key in results), *told]
 
 
 def _last_inputs(project: Project, decisions: Iterable[Decision]) -> Iterator[CellInputs]:

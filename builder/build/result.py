@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from builder.errors import Failure
     from builder.evidence.records import BootEvidence
     from builder.plan.decide import Decision
+    from builder.store.cached_compiler import CacheUse
 
 
 class Status(StrEnum):
@@ -56,6 +57,8 @@ class CellResult:
     """Seconds of processors by stage, in the same order."""
     boot: BootEvidence | None = None
     """The boot test of this run; None where there was none, or the guest did not come up."""
+    cache: CacheUse | None = None
+    """What the compile cache was good for; None where nothing was compiled, or without it."""
 
 
 def result_without_work(decision: Decision) -> CellResult:

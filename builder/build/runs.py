@@ -43,8 +43,11 @@ def build_project(
     retry_failed: bool = False,
     boot: BootOptions = NO_OPTIONS,
     elsewhere: FindElsewhere | None = None,
+    compile_cache: str = "on",
 ) -> BuildReport:
     """Plan and build. A plan without work takes no lock and starts no container.
+
+    ``compile_cache`` is ``open_workshop``'s.
 
     When the archive no longer serves a package of the lock, the lock is refreshed once and the cells that missed
     it are built again, unless ``locked`` forbids it.
@@ -55,7 +58,7 @@ def build_project(
     )
     if not planned.plan.work:
         return BuildReport(results=_results(planned, {}), wall_s=time.monotonic() - started, run_id="")
-    run_id, results = _carry_out(project, planned, err, boot)
+    run_id, results = _carry_out(project, planned, err, boot, compile_cache)
     if not locked and any(_is_gone(result) for result in results):
         err.print(
             "the archive no longer serves packages that versions.lock.yaml names: refreshing it",
@@ -67,7 +70,7 @@ def build_project(
             err.print(f"  {line}", markup=False, soft_wrap=True)
         project = project.reread()
         planned = plan_project(project, selector, jobs=jobs, boot=boot, elsewhere=elsewhere)
-        run_id, results = _carry_out(project, planned, err, boot)
+        run_id, results = _carry_out(project, planned, err, boot, compile_cache)
     return BuildReport(results=results, wall_s=time.monotonic() - started, run_id=run_id)
 
 
@@ -93,12 +96,14 @@ def _refuse_unbuilt(decision: Decision) -> Decision:
     return replace(decision, action=Action.REFUSE, reason=Reason.NOT_BUILT, explanation=sentence)
 
 
-def _carry_out(project: Project, planned: Planned, err: Console, boot: BootOptions) -> tuple[str, list[CellResult]]:
+def _carry_out(
+    project: Project, planned: Planned, err: Console, boot: BootOptions, compile_cache: str = "on"
+) -> tuple[str, list[CellResult]]:
     # A run that has nothing to do opens nothing, and need not wait for what opens it.
     from builder.build.cells import build_plan  # noqa: PLC0415
     from builder.build.equipment import open_workshop  # noqa: PLC0415
 
-    with open_workshop(project, planned, err, boot) as workshop:
+    with open_workshop(project, planned, err, boot, compile_cache=compile_cache) as workshop:
         return workshop.run_id, _results(planned, build_plan(planned.plan, workshop))
 
 

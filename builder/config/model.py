@@ -1359,6 +1359,11 @@ class BuildSettings(_Model):
     """After this long a compile is stopped."""
     retries: Annotated[int, Field(ge=0, le=5)] = 2
     """How often a cell is tried again when the infrastructure, not the driver, failed."""
+    compile_cache: Annotated[int, Field(ge=0, le=2**24)] = 2048
+    """MiB that ccache's results may take, which make the next kernel's compile shorter; 0: no compile looks anywhere
+    and nothing is kept. Modules are the same with and without."""
+    compile_cache_check: Annotated[int, Field(ge=0, le=100)] = 2
+    """Of a hundred compiles that took something from the cache, so many are done again without it and compared."""
     boot: Literal["always", "changed", "never"] = "never"
     """Which cells a build loads on their kernels, in virtual machines. changed: those that are new, or whose image,
     kernel or test changed since they passed. always: all that are selected. An image that fails gets no name."""

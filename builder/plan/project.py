@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from builder.signing.certificates import SignerIdentity
     from builder.sources.lock import Lock
     from builder.sources.provider import KernelSource
+    from builder.store.compile_cache import CompileCache
     from builder.store.images import Image
 
 
 WORK_FOLDER = ".kmodsmith"
+_COMPILE_CACHE = "compile-cache"
+_MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +171,20 @@ class Project:
     def compiled(self) -> CompiledResults:
         return CompiledResults(self.work_dir / "compiled")
 
+    def compile_cache(self) -> CompileCache:
+        """Return what compiles left for later ones.
+
+        What is not trusted has its own, below its own work folder, and only reads that of others.
+        """
+        from builder.store.compile_cache import CompileCache  # noqa: PLC0415 - a plan compiles nothing
+
+        settings = self.config.build
+        shared = self.cache_dir / _COMPILE_CACHE
+        if not self.untrusted:
+            return CompileCache(shared, most=settings.compile_cache * _MIB)
+        most = min(settings.compile_cache, BuildSettings().compile_cache) * _MIB
+        return CompileCache(self.work_dir / _COMPILE_CACHE, most=most, lender=shared)
+
     def candidates(
         self, cells: Iterable[Cell], signers: Sequence[SignerIdentity] = (), *, boot: BootWish | None = None
     ) -> list[Candidate]:
@@ -203,7 +220,7 @@ class Project:
 
     def _candidate(self, cell: Cell, identities: _Identities, signed_by: str) -> Candidate:
         driver = self.drivers[cell.driver]
-        image = self.image_names([cell])[cell.id][0]
+        image = self._names_of(cell)[0]
         if sentence := driver.excludes(cell.kernel):
             return Candidate(cell=cell, image=image, inputs=None, refusal=(Reason.DRIVER_EXCLUDES, sentence))
         matching = (item.compiled_for for item in driver.declaration.reuse if fnmatchcase(cell.kernel.raw, item.kernel))

@@ -107,4 +107,5 @@ def _result(result: CellResult) -> dict[str, Any]:
         "log": result.log or None,
         "failure": asdict(failure) if failure else None,
         "boot": asdict(result.boot) if result.boot else None,
+        "compile_cache": asdict(result.cache) if result.cache else None,
     }

@@ -82,7 +82,8 @@ def emit_plan_summary(plan: Plan, predicted_s: float | None, workers: int) -> st
 def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> RenderableType:
     """Return the results, a row for each cell."""
     has_boots = any(result.boot or result.decision.boot_opt_out for result in results)
-    columns = (*(("boot",) if has_boots else ()), *(("digest",) if wide else ()))
+    has_cache = any(result.cache and result.cache.compiles for result in results)
+    columns = (*(("cached",) if has_cache else ()), *(("boot",) if has_boots else ()), *(("digest",) if wide else ()))
     table = make_table("cell", "status", "why", "time", *columns)
     for result in results:
         failure = result.failure
@@ -91,6 +92,7 @@ def emit_results_table(results: Sequence[CellResult], *, wide: bool) -> Renderab
             Text(result.status, style=_STATUS_STYLE[result.status]),
             f"{failure.failure_class}: {failure.code}" if failure else result.decision.reason,
             format_duration(result.duration_s) if result.duration_s else "",
+            *((str(result.cache or ""),) if has_cache else ()),
             *((_describe_boot(result),) if has_boots else ()),
             *((result.digest.removeprefix("sha256:")[:12],) if wide else ()),
         )

@@ -174,6 +174,10 @@ class KernelSource(Protocol):
         """Return what this toolkit is made of."""
         ...
 
+    def toolchain_id(self, kernel: KernelVersion) -> str:
+        """Return an identity that toolkits share whose compilers are the same, as far as the lock tells."""
+        ...
+
     def build_packages(self, kernel: KernelVersion, wanted: Iterable[str]) -> tuple[BuildInput, ...]:
         """Return what a driver's build wants beside this toolkit, with what it depends on and the toolkit lacks.
 
@@ -204,6 +208,14 @@ class KernelSource(Protocol):
 
     def open_kernels(self, workplace: Workplace) -> BootableKernels:
         """Return what brings its bootable kernels into the cache; to be closed."""
+        ...
+
+    def ensure_ccache(self, workplace: Workplace) -> Path | None:
+        """Return a folder with ccache for this machine, whose name is its identity; None where the lock has none.
+
+        Raises:
+            SourceError: it could not be fetched, or is not where it should be.
+        """
         ...
 
     def read_busybox(self, arch: Arch, workplace: Workplace) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from builder.host.run import Command
 from builder.image.labels import CELL_LABEL, KERNEL_LABEL, KEY_LABEL
+from builder.store.cached_compiler import BEGIN, PROGRAMS
 from builder.store.jail import Mount
 
 if TYPE_CHECKING:
@@ -80,18 +81,29 @@ class ImageBuild:
     timeout_s: float = 1800.0
 
     def compile(
-        self, room: Room, *, make_jobs: int = 1, contents: Mapping[str, Path] = _NOTHING, options: Sequence[str] = ()
+        self,
+        room: Room,
+        *,
+        make_jobs: int = 1,
+        contents: Mapping[str, Path] = _NOTHING,
+        options: Sequence[str] = (),
+        ccache: Path | None = None,
     ) -> Command:
         """Compile in a room; what comes out is in its folder ``results``.
 
         ``contents`` are folders by the names under which the Containerfile copies from them; ``options`` are further
-        ones of ``buildah build``.
+        ones of ``buildah build``; ``ccache`` is the folder of a ccache that works in the room's folders ``cache``.
         """
         arguments = dict(self.arguments)
-        if make_jobs > 1:
-            arguments["BUILD_COMMAND"] = f"export MAKEFLAGS=-j{make_jobs}; {arguments['BUILD_COMMAND']}"
         mounts = [_mount_of(name, folder) for name, folder in contents.items()]
         words = [*room.confinement(), "--target", BUILD_STAGE, "--volume", f"{room.results_inside}:{RESULT_FOLDER}"]
+        if ccache is not None:
+            arguments["BUILD_COMMAND"] = f"{BEGIN}; {arguments['BUILD_COMMAND']}"
+            mounts.append(programs := Mount(host=ccache, inside="/ccache"))
+            volumes = (*room.cache_volumes, f"{room.locate(programs)}:{PROGRAMS}:ro")
+            words += [word for volume in volumes for word in ("--volume", volume)]
+        if make_jobs > 1:
+            arguments["BUILD_COMMAND"] = f"export MAKEFLAGS=-j{make_jobs}; {arguments['BUILD_COMMAND']}"
         words += [*_name_contents(contents, room.locate), *options]
         argv = self._argv(arguments, words, room.locate)
         return room.command(

@@ -27,6 +27,7 @@ from builder.errors import CellError, CommandError, FailureClass, HostError, Usa
 from builder.host.limits import DiskWatch, find_grouping
 from builder.host.run import Command, find_tool, kill_processes, run
 from builder.host.seccomp import jail_filter
+from builder.store.cached_compiler import KNOWN, NEW, OWN
 from builder.store.images import find_store
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ _ETC = {
 }
 _USERS = (Path("/etc/passwd"), Path("/etc/group"))
 _ROOM_PREFIX = "kmodsmith-room-"
+_CACHE_FOLDERS = {KNOWN: "cache-known", NEW: "cache-new", OWN: "cache-own"}
 _VIEW = "below"
 # They count inside of the container's user namespace only. Without them a root that compiles cannot do what every root
 # does: change owners, write into read-only files.
@@ -150,7 +152,8 @@ class Room:
         self._limits = limits
         self._walls = walls
         self._group = group
-        self._watch = DiskWatch([folder / "graph", self.results, folder / "home"], limits.disk_bytes)
+        written = [folder / "graph", self.results, folder / "home", *self.cache.values()]
+        self._watch = DiskWatch(written, limits.disk_bytes)
         _write_settings(folder, store.driver, self.locate(self._scratch))
         _make_view(folder / _VIEW, store, self.locate(self._below))
 
@@ -170,6 +173,17 @@ class Room:
     @property
     def results_inside(self) -> str:
         return f"{self.locate(self._scratch)}/out"
+
+    @property
+    def cache(self) -> Mapping[str, Path]:
+        """Folders of the host that a compile's ccache reads and fills, by their places in its container."""
+        return {place: self._folder / name for place, name in _CACHE_FOLDERS.items()}
+
+    @property
+    def cache_volumes(self) -> tuple[str, ...]:
+        """Those folders as ``--volume`` of buildah wants them."""
+        room = self.locate(self._scratch)
+        return tuple(f"{room}/{name}:{place}" for place, name in _CACHE_FOLDERS.items())
 
     def locate(self, mount: Mount) -> str:
         """Return the path by which a place is reached inside."""
@@ -306,7 +320,7 @@ def find_rooms(graph_root: Path) -> list[Path]:
 def _make_room(base: Path) -> Path:
     try:
         folder = Path(tempfile.mkdtemp(prefix=_ROOM_PREFIX, dir=base))
-        for name in ("graph", "run", "home", "out", "etc/containers"):
+        for name in ("graph", "run", "home", "out", "etc/containers", *_CACHE_FOLDERS.values()):
             (folder / name).mkdir(parents=True)
     except OSError as error:
         raise HostError(f"no room for a compile can be made below {base}: {error.strerror}") from None

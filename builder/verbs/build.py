@@ -34,13 +34,19 @@ if TYPE_CHECKING:
 @click.option(
     "--unless-published", is_flag=True, help="Leave alone what its registry has already, made from the same inputs."
 )
+@click.option(
+    "--compile-cache",
+    type=click.Choice(("on", "off", "check")),
+    default="on",
+    help="off: compile without it; check: compile again without it what took something from it, and compare.",
+)
 @RETRY_OPTION
 @BOOT_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
 def build(
     session: Session, /, *, components: tuple[str, ...], force: bool, jobs: int | None, locked: bool,
-    unless_published: bool, retry_failed: bool, when: str | None, as_json: bool, **selectors: Any,
+    unless_published: bool, compile_cache: str, retry_failed: bool, when: str | None, as_json: bool, **selectors: Any,
 ) -> int:  # fmt: skip
     """Build the driver container of every selected cell, and every component image, that is not up to date.
 
@@ -53,6 +59,7 @@ def build(
     build --group debian --driver mydriver
     build --kernel '6.12*' --boot never
     build --retry-failed --jobs 2
+    build --force --compile-cache check    prove that modules are the same without what earlier compiles left
 
     Exit codes: 0 all there; where cells failed in one class 10 toolkit, 11 compile, 12 symbol, 13 fit, 14 signature,
     15 boot, 17 infrastructure; 20 in several.
@@ -68,6 +75,7 @@ def build(
         report = build_project(
             session.project, make_selector(selectors), session.err, force=force, jobs=jobs, locked=locked,
             retry_failed=retry_failed, boot=BootOptions(when=when), elsewhere=elsewhere,
+            compile_cache=compile_cache,
         )  # fmt: skip
     images = ComponentReport()
     if chosen:

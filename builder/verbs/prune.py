@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def prune(session: Session, *, dry_run: bool) -> None:
     """Remove toolkits, cells, component images and compile results that versions.yaml needs no more.
 
-    Other projects that share the store make theirs again when they need them.
+    Other projects that share the store make theirs again when they need them. Of the compile cache, which projects
+    share, goes what no compile used for 60 days.
 
     \b
     prune

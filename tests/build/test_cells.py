@@ -28,6 +28,7 @@ from builder.errors import (
     SourceUnreachableError,
 )
 from builder.evidence.journal import Journal
+from builder.sources.debian.source import DebianSource
 
 if TYPE_CHECKING:
     from fakes.bench import Bench
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 # Where more would say the same again.
+_ONE = ("--kernel", "6.1.0-10-amd64")
 _TWO = ("--kernel", "6.1.0-10-amd64", "--kernel", "6.12*")
 
 
@@ -612,3 +614,88 @@ def test_nothing_is_built_whose_name_another_group_would_take(bench: Bench) -> N
         code, _, err = bench.run(verb, "--group", "all")
         assert (code, "at groups.all.signers nobody signs, and vendor signs in group 'few'" in err) == (3, True), err
     assert not bench.started_builds()
+
+
+_KEEP = """
+mkdir -p "$new/d6"; printf '\\314\\254x' >"$new/d6/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+echo cache_miss >"$own/statistics"; echo direct_cache_hit >>"$own/statistics"
+"""
+
+
+@pytest.fixture
+def cached(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench whose driver has so many files that its compiles use the cache, each of them with a hit and a miss."""
+    ccache = bench.folder.parent / "ccache"
+    ccache.mkdir()
+    monkeypatch.setattr(DebianSource, "ensure_ccache", lambda *_: ccache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(bench.folder.parent / "cache"))
+    for number in range(6):
+        (bench.folder / "src" / f"{number}.c").write_text("int x;\n")
+    (bench.store / "cached").write_text(_KEEP)
+    file = bench.folder / "versions.yaml"
+    file.write_text(file.read_text() + "build: {compile_cache_check: 0}\n")
+    return bench
+
+
+def _lanes(bench: Bench) -> list[str]:
+    return sorted(
+        file.name
+        for file in (bench.folder.parent / "cache/kmodsmith/compile-cache").glob("*/?*")
+        if len(file.name) == 64
+    )
+
+
+def test_hits_of_the_compile_cache_are_told(cached: Bench) -> None:
+    code, report = cached.build(*_TWO)
+    assert code == 0
+    assert len(_lanes(cached)) == 1, "two kernels, and equal entries"
+    assert [(cell["compile_cache"]["hits"], cell["compile_cache"]["misses"]) for cell in report["cells"]] == [
+        (1, 1)
+    ] * 2
+    assert "1 of 2" in cached.run("build", "--force", *_TWO)[1]
+    (cell,) = json.loads((cached.folder / ".kmodsmith/results.json").read_text())["cells"][:1]
+    assert cell["compile_cache"]["hits"] == 1
+    assert {cell["compile_cache"] for cell in cached.build(*_TWO)[1]["cells"]} == {None}, "nothing was compiled"
+
+
+def test_the_compile_cache_can_be_off(cached: Bench) -> None:
+    assert {cell["compile_cache"] for cell in cached.build("--compile-cache", "off", *_TWO)[1]["cells"]} == {None}
+    file = cached.folder / "versions.yaml"
+    file.write_text(file.read_text().replace("compile_cache_check: 0", "compile_cache: 0"))
+    assert {cell["compile_cache"] for cell in cached.build("--force", *_TWO)[1]["cells"]} == {None}
+    assert not _lanes(cached)
+
+
+def test_a_checked_compile_that_is_equal_is_said_to_be(cached: Bench) -> None:
+    before = cached.started_builds()
+    report = cached.build("--compile-cache", "check", *_ONE)[1]
+    assert report["cells"][0]["compile_cache"]["checked"] == "equal"
+    assert cached.started_builds() == before + 3
+    assert _lanes(cached)
+
+
+def test_where_a_compile_without_the_cache_differs_that_one_counts(cached: Bench) -> None:
+    honest = cached.build("--compile-cache", "off", *_ONE)[1]["cells"][0]["digest"]
+    spoil = '\nkernel_file=$(echo "$out"/opt/lib/modules/*/extra/demo.ko); printf x >>"$kernel_file"\n'
+    (cached.store / "cached").write_text(_KEEP + spoil)
+    code, out, err = cached.run("build", "--force", "--compile-cache", "check", "--json", *_ONE)
+    (cell,) = json.loads(out)["cells"]
+    assert (code, cell["compile_cache"]["checked"], cell["digest"]) == (0, "differs", honest)
+    assert "compiled without the compile cache it is another module" in err
+    assert not _lanes(cached)
+
+
+def test_a_changed_entry_of_the_compile_cache_is_told(cached: Bench) -> None:
+    cached.build(*_ONE)
+    (file,) = (cached.folder.parent / "cache/kmodsmith/compile-cache").glob(f"*/{_lanes(cached)[0]}")
+    file.write_bytes(b"\xcc\xacevil")
+    _, out, err = cached.run("build", "--force", "--json", *_ONE)
+    assert json.loads(out)["cells"][0]["compile_cache"]["damaged"] == 1
+    assert "1 of the compile cache's entries had been changed since they were kept" in err
+
+
+def test_what_is_not_trusted_leaves_nothing_in_the_cache_that_others_read(cached: Bench) -> None:
+    code, out, _ = cached.run("build", "--untrusted", "--json", *_ONE)
+    assert code == 0
+    assert json.loads(out)["cells"][0]["compile_cache"]["kept"] == 1
+    assert not _lanes(cached)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,8 @@ from builder.sources.lock_file import read_lock, write_lock
 from builder.sources.openshift.lock import LockedOpenShift, LockedRelease
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fakes.bench import Bench
     from fakes.components import Parts
 
@@ -93,3 +97,21 @@ def test_what_components_need_is_asked_while_nobody_builds(parts: Parts) -> None
     project.work_dir.mkdir(parents=True, exist_ok=True)
     prune_project(project, dry_run=False, further=further)
     assert asked == ["while the project is held"]
+
+
+def test_prune_removes_lanes_of_the_compile_cache_that_nobody_used_for_long(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "kmodsmith" / "compile-cache"
+    for number, age_days in enumerate((59, 61)):
+        entry = {"sha256": "0" * 64, "size": 3 * 1024**2, "used": int(time.time()) - age_days * 86400}
+        lane = folder / f"{number:064}"
+        lane.mkdir(parents=True)
+        text = {"format": 1, "driver": "demo", "entries": {f"d6/{'a' * 31}": entry}}
+        (lane / "entries.json").write_text(json.dumps(text))
+    line = f"lane of the compile cache {'0' * 12}, of demo, 3 MiB"
+    assert bench.run("prune", "--dry-run")[1].splitlines() == [line, "1 would be removed"]
+    assert len(list(folder.iterdir())) == 2
+    assert bench.run("prune")[1].splitlines() == [line, "1 removed"]
+    assert [entry.name for entry in folder.iterdir() if entry.is_dir()] == [f"{0:064}"]

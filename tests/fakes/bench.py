@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # Keeps a store as files: a name per line in 'names'. 'build' gives a ready module, unless the kernel is in 'broken',
 # and 'push' a ready image; both are in the folder of the kernel, whose version is also the image's id. A call can be
 # held up by a hook: a file 'before-VERB' in the store is run first; 'compile',
-# 'assemble' and 'self-test' are hooks of component images. What the shell has built in is used where it can be:
+# 'assemble' and 'self-test' are hooks of component images, 'cached' one of a compile that has a cache. What the shell has built in is used where it can be:
 # thousands of these are started, and each further program of one takes longer than all the rest of it.
 _BUILDAH = """
 store="{store}"
@@ -74,10 +74,10 @@ rmi)
         for gone in "$@"; do [ "$name" != "$gone" ] || continue 2; done; echo "$name $id" >>"$store/left"
     done <"$store/names"; cat "$store/left" >"$store/names" 2>/dev/null; rm "$store/left" ;;
 build)
-    out=; kernel=; stage=; tags=; is_driver=; component=
+    out=; new=; own=; kernel=; stage=; tags=; is_driver=; component=
     while [ $# -gt 0 ]; do
         case "$1" in
-        --volume) out=${{2%%:*}} ;;
+        --volume) case "$2" in *:/out) out=${{2%%:*}} ;; */new) new=${{2%%:*}} ;; */own) own=${{2%%:*}} ;; esac ;;
         --target) stage=$2 ;;
         --tag) tags="$tags $2" ;;
         --iidfile) id_file=$2 ;;
@@ -103,6 +103,7 @@ build)
         mkdir -p "$out/opt/lib/modules/$kernel/extra"
         cp "$store/$kernel/demo.ko" "$out/opt/lib/modules/$kernel/extra/demo.ko"
         [ ! -f "$store/hostile" ] || (cd "$out"; . "$store/hostile")
+        [ -z "$new" ] || [ ! -f "$store/cached" ] || . "$store/cached"
     else
         for name in $tags; do echo "$name $kernel" >>"$store/names"; done
         [ -z "$id_file" ] || echo "sha256:$kernel" >"$id_file"

@@ -73,6 +73,9 @@ def serve_archive(tools: FakeTools, folder: Path, amd64: list[str], arm64: list[
     # What a build package comes to: itself, what it depends on, and what is in the toolchain already.
     more = ("libxtables-dev", "libxtables12", "libc6")
     (data / "more").write_text("".join(f"'u' f 1 SHA256:{package_digest(name, '1')}\n" for name in more))
+    has_ccache = any(stanza.startswith("Package: ccache\n") for stanza in amd64)
+    cache = ("ccache", "libc6") if has_ccache else ()
+    (data / "ccache").write_text("".join(f"'u' f 1 SHA256:{package_digest(name, '1')}\n" for name in cache))
     write = f'for arch in amd64 arm64; do cat "{data}/$arch" >"$folder/state/lists/my%5fnames_${{arch}}"; done'
     tools.add(
         "apt-get",
@@ -81,6 +84,7 @@ case "$1" in
 update) {update or write} ;;
 indextargets) echo "http://deb.test/debian/ $folder/state/lists/my%5fnames_$arch" ;;
 install) case " $* " in
+    *" ccache "*) cat "{data}/ccache"; exit ;;
     *" absent "*) echo "E: Unable to locate package absent" >&2; exit 100 ;;
     *" libxtables-dev "*|*" libxtables.dev "*) cat "{data}/more" ;;
     esac; cat "{data}/uris" ;;

@@ -161,6 +161,8 @@ from builder.sources.openshift.payload import parse_payload as parse_release_pay
 from builder.sources.provider import Opening
 from builder.sources.release import ReleaseState
 from builder.sources.table import PROVIDERS
+from builder.store.cached_compiler import check_entry, read_statistics
+from builder.store.compile_cache import read_list
 from builder.store.compiled import CompiledResults
 from fuzz import mutate
 
@@ -1684,6 +1686,23 @@ PARSERS: tuple[Parser, ...] = (
         samples=lambda: [_tar({"./modules/extra/demo.ko": Sample().write(), "./modules/modules.dep": b"x"})],
         make=mutate.plain_tar_input,
         run=_run_kept_result,
+    ),
+    _json(
+        "compile-cache-list",
+        lambda data, _: read_list(data),
+        {"format": 1, "driver": "demo", "entries": {f"d6/{'a' * 31}": {"sha256": "0" * 64, "size": 7, "used": 1}}},
+    ),
+    Parser(
+        name="compile-cache-entry",
+        samples=lambda: [b"d6/" + b"a" * 31 + b"\n\xcc\xac\x01"],
+        make=_bytes,
+        run=lambda data, _: check_entry(_text(data.partition(b"\n")[0]), data.partition(b"\n")[2]),
+    ),
+    Parser(
+        name="compile-cache-statistics",
+        samples=lambda: [b"# a.c\ndirect_cache_hit\n# b.c\ncache_miss\n"],
+        make=_lines,
+        run=lambda data, _: read_statistics(data),
     ),
     Parser(name="checklist", samples=lambda: [_CHECKLIST], make=_lines, run=_run_checklist),
     _json(

@@ -6,6 +6,7 @@ lock alone. Names and dependencies: the Debian kernel handbook, chapter 4; seen 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,14 @@ from builder.errors import SourceError, UsageError
 from builder.host.locks import alone
 from builder.kernel import Arch, parse_kernel_version
 from builder.sources.debian.apt import Apt, Archive
-from builder.sources.debian.lock import LockedDebian, LockedKernel, LockedPackage, name_further_set, set_beside
+from builder.sources.debian.lock import (
+    CCACHE_SET,
+    LockedDebian,
+    LockedKernel,
+    LockedPackage,
+    name_further_set,
+    set_beside,
+)
 from builder.sources.doubt import Doubt, summarize
 from builder.sources.losses import distrust
 
@@ -40,6 +48,8 @@ _TOOLS = (
 # sh, mkdir and cp, and /etc/os-release; statically linked, so what they depend on is left out.
 _RUNTIME = ("busybox-static", "base-files")
 _RUNTIME_SET = "runtime-"
+# What compiles may be sped up by, with what it depends on; an archive without it has kernels all the same.
+_CCACHE = "ccache"
 _LONGEST_REASON = 500
 _GNU_TRIPLET = {Arch.X86_64: "x86-64-linux-gnu", Arch.AARCH64: "aarch64-linux-gnu"}
 _HEADERS = "linux-headers-"
@@ -122,6 +132,7 @@ def _ask(source: DebianKernels, work_dir: Path) -> _Collector:
     collector = _Collector(index=index, apts=apts, build_arches=source.build_arches)
     for arch in targets:
         collector.add_arch(arch, source.flavours)
+    collector.add_ccache()
     return collector
 
 
@@ -153,6 +164,7 @@ class _Keeper:
         """Decide about every kernel, and every further set of packages, that was known and is not in the answer."""
         for name, reason in sorted(self._answer.lacking.items()):
             self._keep_further_set(name, reason)
+        self._keep_ccache()
         if self._previous is None:
             return
         missing: dict[str, list[KernelVersion]] = {}
@@ -191,6 +203,15 @@ class _Keeper:
         for name in previous.packages:
             self._answer.packages.setdefault(name, previous.packages[name])
 
+    def _keep_ccache(self) -> None:
+        """Keep the ccache that was known where the archive has none now: all the same modules come out of either."""
+        known = self._previous.package_sets if self._previous else {}
+        for name in known.keys() - self._answer.package_sets.keys():
+            if self._previous and name.startswith(CCACHE_SET):
+                self._answer.package_sets[name] = known[name]
+                for package in known[name]:
+                    self._answer.packages.setdefault(package, self._previous.packages[package])
+
     def _keep_further_set(self, name: str, reason: str) -> None:
         """Keep the older answer about further packages that the archive does not have, or not together, now."""
         known = self._previous.package_sets.get(name) if self._previous else None
@@ -213,7 +234,8 @@ class _Keeper:
         kernels = self._answer.kernels
         toolchains = {name for locked in kernels.values() for name in locked.toolchains.values()}
         runtimes = {f"{_RUNTIME_SET}{kernel.arch}" for kernel in kernels}
-        kept = toolchains | runtimes
+        caches = {name for name in self._answer.package_sets if name.startswith(CCACHE_SET)}
+        kept = toolchains | runtimes | caches
         sets = {
             name: packages for name, packages in self._answer.package_sets.items() if (set_beside(name) or name) in kept
         }
@@ -350,6 +372,14 @@ class _Collector:
         for toolchain, (arch, wishes) in self._wishes.items():
             for wanted in sorted(build_packages):
                 self._add_further_set(toolchain, arch, wishes, wanted)
+
+    def add_ccache(self) -> None:
+        """Add ccache for each machine that compiles, where its archive has it."""
+        for arch in self._build_arches:
+            with contextlib.suppress(SourceError):
+                found = self._apts[arch].resolve((_CCACHE,))
+                if _CCACHE in {package.name for package in found}:
+                    self.package_sets[f"{CCACHE_SET}{arch}"] = tuple(self._add(package) for package in found)
 
     def add_image_sets(self, image_packages: Iterable[tuple[Arch, tuple[str, ...]]]) -> None:
         """Add what component images want beside the small base image of their architecture."""

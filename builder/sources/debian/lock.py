@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 _WITH = " with "
+CCACHE_SET = "ccache-"
+"""What the names of sets with ccache begin with; the architecture that it runs on follows."""
 
 
 def name_further_set(beside: str, wanted: Iterable[str]) -> str:
@@ -63,8 +65,9 @@ class LockedDebian(LockedSource):
     provider: Literal["debian"]
     kernels: dict[ParsedKernel, LockedKernel]
     package_sets: dict[str, tuple[str, ...]]
-    """Closures of packages: ``toolchain-<build arch>-<target arch>-gcc-<n>`` and ``runtime-<arch>``; and what drivers'
-    builds need beside a toolchain, or component images beside a runtime, see ``name_further_set``."""
+    """Closures of packages: ``toolchain-<build arch>-<target arch>-gcc-<n>``, ``runtime-<arch>`` and ``ccache-<build
+    arch>``; and what drivers' builds need beside a toolchain, or component images beside a runtime, see
+    ``name_further_set``."""
     packages: dict[str, LockedPackage]
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kernels that the archive serves, but not all that their toolkits need, with the reason."""

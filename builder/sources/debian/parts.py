@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from builder.digest import content_id
 from builder.errors import LockFileError, NoPackagesError, OtherMachineError
-from builder.sources.debian.lock import name_further_set
+from builder.sources.debian.lock import CCACHE_SET, name_further_set
 from builder.sources.provider import BuildInput
 from builder.store.images import TOOLKIT_PREFIX
 
@@ -133,6 +133,14 @@ class DebianParts:
 
     def base_inputs(self, arch: Arch) -> tuple[BuildInput, ...]:
         return self._describe(self.base_packages(arch))
+
+    def toolchain_id(self, kernel: KernelVersion) -> str:
+        """Return the identity of what compiles for a kernel, which its headers are no part of."""
+        return content_id("toolchain", _RECIPE_VERSION, self.locked.digests(self.toolkit_packages(kernel)[0]))
+
+    def ccache_packages(self) -> tuple[str, ...]:
+        """Return the packages of ccache for this machine; none where the lock was made without."""
+        return self.locked.package_sets.get(f"{CCACHE_SET}{self.build_arch}", ())
 
     def boot_package(self, kernel: KernelVersion) -> LockedPackage | None:
         """Return the package with the bootable kernel; None where the archive has none.

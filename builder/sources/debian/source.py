@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from builder.sources.debian.parts import DebianParts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from builder.kernel import Arch
     from builder.sources.debian.kernels import PackagedKernels
     from builder.sources.debian.toolkit import DebianToolkits
@@ -27,6 +29,16 @@ class DebianSource(DebianParts):
         from builder.sources.debian.toolkit import DebianToolkits  # noqa: PLC0415 - see the top
 
         return DebianToolkits(self, packages_dir=workplace.packages_dir, work_dir=workplace.work_dir)
+
+    def ensure_ccache(self, workplace: Workplace) -> Path | None:
+        names = self.ccache_packages()
+        if not names:
+            return None
+        from builder.sources.debian.ccache import unpack_ccache  # noqa: PLC0415 - see the top
+        from builder.sources.download import Downloads  # noqa: PLC0415 - see the top
+
+        with closing(Downloads(workplace.packages_dir)) as downloads:
+            return unpack_ccache([self.locked.packages[name] for name in names], downloads, workplace.cache_dir)
 
     def open_packages(self, workplace: Workplace) -> DebianToolkits:
         return self.open_toolkits(workplace)

@@ -70,6 +70,14 @@ class OpenShiftParts:
             )
         return ()
 
+    def toolchain_id(self, kernel: KernelVersion) -> str:
+        """Return an identity of what compiles for a kernel: toolkits of one RHEL minor version and one architecture.
+
+        Which compiler is in a toolkit is known only to who has it: compiles that use this look into it.
+        """
+        self.toolkit_pullspec(kernel)
+        return content_id("toolchain", self.build_arch, kernel.series)
+
     def boot_id(self, kernel: KernelVersion) -> str:
         return self.boot_pullspec(kernel).rpartition(":")[2]
 

@@ -13,6 +13,8 @@ from builder.errors import LockFileError
 from builder.sources.openshift.parts import OpenShiftParts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from builder.kernel import Arch
     from builder.sources.openshift.kernels import ReleaseKernels
     from builder.sources.openshift.toolkit import PulledToolkits
@@ -44,6 +46,9 @@ class OpenShiftSource(OpenShiftParts):
         from builder.sources.openshift.kernels import open_release_kernels  # noqa: PLC0415 - see the top
 
         return open_release_kernels(self, workplace)
+
+    def ensure_ccache(self, workplace: Workplace) -> Path | None:
+        return self.runtime.ensure_ccache(workplace) if self.runtime is not None else None
 
     def read_busybox(self, arch: Arch, workplace: Workplace) -> bytes:
         if self.runtime is None:

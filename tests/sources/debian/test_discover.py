@@ -457,3 +457,24 @@ def test_image_packages_that_were_known_are_kept_while_the_archive_does_not_have
     }  # fmt: skip
     assert found.locked.stale[_IMAGE_SET] == known.resolved
     assert (found.locked.lacking, len(found.problems)) == ({}, 1)
+
+
+def test_ccache_is_locked_with_what_it_needs_where_the_archive_has_it(
+    found: LockedDebian, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    assert "ccache-x86_64" not in found.package_sets, "kernels do not need it"
+    serve_archive(fake_tools, tmp_path, [*AMD64, make_stanza("ccache")])
+    later = _ask(found, tmp_path / "work")
+    assert later.package_sets["ccache-x86_64"] == ("ccache_1_amd64", "libc6_1_amd64")
+    assert later.packages["ccache_1_amd64"].size == 100
+    write_lock(Lock(sources={"debian": later}), tmp_path / "lock")
+    assert read_lock(tmp_path / "lock").sources["debian"] == later
+
+
+def test_ccache_that_was_known_is_kept_where_the_archive_has_none_now(fake_tools: FakeTools, tmp_path: Path) -> None:
+    serve_archive(fake_tools, tmp_path, [*AMD64, make_stanza("ccache")])
+    before = _ask(None, tmp_path / "work")
+    serve_archive(fake_tools, tmp_path, AMD64)
+    after = _ask(before, tmp_path / "work")
+    assert after.package_sets["ccache-x86_64"] == before.package_sets["ccache-x86_64"]
+    assert after.packages["ccache_1_amd64"] == before.packages["ccache_1_amd64"]

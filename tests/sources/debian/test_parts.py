@@ -141,3 +141,17 @@ def test_packages_of_an_image_that_the_lock_does_not_have() -> None:
         _with_image_set("a", lacking="no such package").package_image(Arch.X86_64, ("a",))
     with pytest.raises(LockFileError, match="no small base image for s390x"):
         _parts().image_package_names(Arch.S390X, ("a",))
+
+
+def test_kernels_of_one_toolchain_share_its_identity() -> None:
+    parts, kernel = _parts(), parse_kernel_version(_AMD64)
+    assert parts.toolchain_id(kernel) == parts.toolchain_id(parse_kernel_version(_CLOUD))
+    assert parts.toolchain_id(kernel) != _parts(gcc="f").toolchain_id(kernel)
+
+
+def test_ccache_is_that_of_the_machine_that_compiles() -> None:
+    parts = _parts()
+    assert parts.ccache_packages() == ()
+    sets = parts.locked.package_sets | {"ccache-x86_64": ("gcc",), "ccache-aarch64": ("headers-6.1.0-9-amd64",)}
+    locked = parts.locked.model_copy(update={"package_sets": sets})
+    assert replace(parts, locked=locked).ccache_packages() == ("gcc",)

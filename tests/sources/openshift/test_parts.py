@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,3 +77,20 @@ def test_a_toolkit_that_nobody_read_is_unknown_and_not_absent(site: Site) -> Non
     code, report = site.json("build", "--group", "ocp")
     assert [(cell["status"], cell["reason"]) for cell in report["cells"]] == [("refused", "toolkit-unknown")]
     assert code == FailureClass.INFRASTRUCTURE.exit_code
+
+
+def test_toolkits_of_one_minor_version_share_an_identity_and_ccache_comes_from_the_source_that_helps_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.release("4.17.1", _K1)
+    site.run("discover", "--source", "ocp")
+    project = open_project(site.folder)
+    source = project.kernel_source("ocp")
+    kernels = [parse_kernel_version(raw) for raw in (_K1, f"{_K1}+rt")]
+    assert len({source.toolchain_id(kernel) for kernel in kernels}) == 1
+    with pytest.raises(LockFileError):
+        source.toolchain_id(parse_kernel_version("5.14.0-570.1.1.el9_6.x86_64"))
+    monkeypatch.setattr("builder.sources.debian.source.DebianSource.ensure_ccache", lambda *_: site.folder)
+    assert source.ensure_ccache(project.workplace) == site.folder
+    assert isinstance(source, OpenShiftSource)
+    assert replace(source, runtime=None).ensure_ccache(project.workplace) is None
