@@ -237,7 +237,7 @@ def test_hostile_text_is_read_in_bounded_time(conf_file: Path, piece: str) -> No
     started = time.process_time()  # not the clock: the machine may do other things
     with pytest.raises(ConfigError):
         read_dkms_conf(conf_file)
-    assert time.process_time() - started < 0.9
+    assert time.process_time() - started < 5
 
 
 CONDITIONAL = """
