@@ -20,6 +20,7 @@ from builder.certify.bundle_rules import (
     rules_of,
     texts_of,
 )
+from builder.certify.bundle_words import FEATURES, REQUIRED_FEATURES
 from builder.certify.policies import CHECKS, Certification, CheckState, CheckVerdict, Policy, PolicyCheck
 from builder.errors import FormatError
 from builder.foreign import read_value
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 
     from builder.certify.bundle_files import BundleFiles
 
-_FEATURES = "features.operators.openshift.io"
-_REQUIRED = (
-    "disconnected", "fips-compliant", "proxy-aware", "tls-profiles", "token-auth-aws", "token-auth-azure",
-    "token-auth-gcp",
-)  # fmt: skip
 _OPTIONAL = ("cnf", "cni", "csi")
 _OLD_FEATURES = "operators.openshift.io/infrastructure-features"
 _PINNED = re.compile(r".+@[a-zA-Z][a-zA-Z0-9]*:[0-9a-fA-F]{32,}")
@@ -138,7 +134,7 @@ def _related_images(csv: Mapping[str, Any]) -> _Answer:
 
 def _restricted_network(csv: Mapping[str, Any]) -> _Answer:
     annotations = annotations_of(csv)
-    if annotations.get(f"{_FEATURES}/disconnected") != "true" and not _says_so_in_the_old_way(annotations):
+    if annotations.get(f"{FEATURES}/disconnected") != "true" and not _says_so_in_the_old_way(annotations):
         return CheckState.FAILED, "it does not say that it works without a network"
     images = related_images_of(csv)
     loose = [image for image in images if not _PINNED.fullmatch(image)]
@@ -167,11 +163,11 @@ def _says_so_in_the_old_way(annotations: Mapping[str, str]) -> bool:
 
 def _required_annotations(csv: Mapping[str, Any]) -> _Answer:
     annotations = annotations_of(csv)
-    missing = [name for name in _REQUIRED if f"{_FEATURES}/{name}" not in annotations]
-    given = {name: annotations.get(f"{_FEATURES}/{name}", "true") for name in (*_REQUIRED, *_OPTIONAL)}
+    missing = [name for name in REQUIRED_FEATURES if f"{FEATURES}/{name}" not in annotations]
+    given = {name: annotations.get(f"{FEATURES}/{name}", "true") for name in (*REQUIRED_FEATURES, *_OPTIONAL)}
     wrong = [name for name, value in given.items() if value not in {"true", "false"}]
     if missing or wrong:
         told = [f"{name} is missing" for name in missing]
-        told += [f"{name} is {annotations[f'{_FEATURES}/{name}'][:40]!r}, and must be true or false" for name in wrong]
-        return CheckState.FAILED, f"{_FEATURES}/: {_tell(told)}"
-    return CheckState.PASSED, f"{len(_REQUIRED)} annotations {_FEATURES}/... are true or false"
+        told += [f"{name} is {annotations[f'{FEATURES}/{name}'][:40]!r}, and must be true or false" for name in wrong]
+        return CheckState.FAILED, f"{FEATURES}/: {_tell(told)}"
+    return CheckState.PASSED, f"{len(REQUIRED_FEATURES)} annotations {FEATURES}/... are true or false"

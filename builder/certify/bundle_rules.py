@@ -3,16 +3,33 @@
 Source: openshift-preflight 1.21, internal/bundle/bundle.go, which takes from operator-framework/api 0.45 the validators
 of ClusterServiceVersions, of CRDs, of bundles, of removed APIs, OperatorHub (v2), standard capabilities and categories
 (pkg/validation/internal/*.go). Only what ends with an error there is a rule here; warnings count for nothing. The
-validation of CRDs is the API server's own code, and is not made again here.
+validation of CRDs is the API server's own code, and is not made again here. Words and forms are in ``bundle_words``.
 """
 
 from __future__ import annotations
 
 import re
-from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from builder.certify.bundle_words import (
+    CAPABILITIES,
+    CRD_KIND,
+    CSV_KIND,
+    ICON_TYPES,
+    LONGEST_NAME,
+    LOOKED_FOR,
+    PACKAGE_ANNOTATION,
+    VERSIONS_ANNOTATION,
+    find_miswritten,
+    find_unknown_categories,
+    gone_in,
+    is_alone_for_webhook,
+    is_csv_name,
+    is_looked_for,
+    is_mail,
+    is_semver,
+    is_url,
+)
 from builder.errors import FormatError
 from builder.foreign import read_value
 
@@ -21,56 +38,19 @@ if TYPE_CHECKING:
 
     from builder.certify.bundle_files import BundleFiles
 
-CSV_KIND = "ClusterServiceVersion"
-_CRD_KIND = "CustomResourceDefinition"
 _CRD_GROUP = "apiextensions.k8s.io"
-VERSIONS_ANNOTATION = "com.redhat.openshift.versions"
-_PACKAGE_ANNOTATION = "operators.operatorframework.io.bundle.package.v1"
 MOST_PACKED = 1024**2
 """Bytes that a bundle may have, packed: it has to fit into one ConfigMap."""
-_CAPABILITIES = ("Basic Install", "Seamless Upgrades", "Full Lifecycle", "Deep Insights", "Auto Pilot")
-CATEGORIES = (
-    "AI/Machine Learning", "Application Runtime", "Big Data", "Cloud Provider", "Developer Tools", "Database",
-    "Integration & Delivery", "Logging & Tracing", "Monitoring", "Modernization & Migration", "Networking",
-    "OpenShift Optional", "Security", "Storage", "Streaming & Messaging", "Observability",
-)  # fmt: skip
-_ICON_TYPES = ("image/gif", "image/jpeg", "image/png", "image/svg+xml")
-_CASED = ("olm.operatorGroup", "olm.operatorNamespace", "olm.targetNamespaces", "olm.providedAPIs", "olm.skipRange")
 # Kubernetes of the OpenShift after the named one: what that will not serve any more is refused before.
 _KUBERNETES = {f"4.{minor}": (1, minor + 13) for minor in range(9, 24)}
 _LATEST = (4, 22)
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST_LABEL_VALUE = 63
-_SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
-    r"(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?",
-    re.ASCII,
-)
+# Only of this removal the kinds are looked at that a ClusterServiceVersion names, too.
+_OF_RESOURCES = 25
 _PULLSPEC = re.compile(
     r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::\d+)?/)?[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
     r"(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,})?",
     re.ASCII,
 )
-_ROLES = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-_REVIEWS = ("LocalSubjectAccessReview", "SelfSubjectAccessReview", "SubjectAccessReview")
-_WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-_STORAGE = ("CSIDriver", "CSINode", "StorageClass", "VolumeAttachment")
-_REMOVED: dict[tuple[int, int], dict[str, tuple[str, ...]]] = {
-    (1, 22): {
-        "apiextensions.k8s.io/v1beta1": (_CRD_KIND,), "scheduling.k8s.io/v1beta1": ("PriorityClass",),
-        "rbac.authorization.k8s.io/v1beta1": _ROLES, "apiregistration.k8s.io/v1beta1": ("APIService",),
-        "authentication.k8s.io/v1beta1": ("TokenReview",), "authorization.k8s.io/v1beta1": _REVIEWS,
-        "admissionregistration.k8s.io/v1beta1": _WEBHOOKS, "coordination.k8s.io/v1beta1": ("Lease",),
-        "extensions/v1beta1": ("Ingress",), "networking.k8s.io/v1beta1": ("Ingress", "IngressClass"),
-        "storage.k8s.io/v1beta1": _STORAGE, "certificates.k8s.io/v1beta1": ("CertificateSigningRequest",),
-    },
-    (1, 25): {
-        "batch/v1beta1": ("CronJob",), "discovery.k8s.io/v1beta1": ("EndpointSlice",),
-        "events.k8s.io/v1beta1": ("Event",), "autoscaling/v2beta1": ("HorizontalPodAutoscaler",),
-        "policy/v1beta1": ("PodDisruptionBudget", "PodSecurityPolicy"), "node.k8s.io/v1beta1": ("RuntimeClass",),
-    },
-    (1, 26): {"autoscaling/v2beta2": ("HorizontalPodAutoscaler",)},
-}  # fmt: skip
 
 
 def find_csv(bundle: BundleFiles) -> Mapping[str, Any] | None:
@@ -87,7 +67,7 @@ def find_load_problems(bundle: BundleFiles) -> Iterator[str]:
         yield f"it has {len(csvs) or 'no'} ClusterServiceVersion{'s' if len(csvs) > 1 else ''}, and needs one"
     for place, item in bundle.objects.items():
         version = item.get("apiVersion")
-        if item.get("kind") == _CRD_KIND and version not in {f"{_CRD_GROUP}/v1", f"{_CRD_GROUP}/v1beta1"}:
+        if item.get("kind") == CRD_KIND and version not in {f"{_CRD_GROUP}/v1", f"{_CRD_GROUP}/v1beta1"}:
             yield f"{place} is a CRD of version {str(version)[:80]}, which nobody knows"
     if (csv := find_csv(bundle)) is not None:
         yield from _find_wrong_kinds(csv)
@@ -119,7 +99,7 @@ def _find_wrong_kinds(csv: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(value, str):
             yield f"metadata.annotations: {name} is no text"
     version = _at(csv, "spec.version")
-    if isinstance(version, str) and version and not _SEMVER.fullmatch(version):
+    if isinstance(version, str) and version and not is_semver(version):
         yield f"spec.version {version[:80]!r} is no version such as 1.2.3"
 
 
@@ -212,16 +192,13 @@ def _check_names(bundle: BundleFiles, csv: Mapping[str, Any]) -> Iterator[str]:
     name = str(_at(csv, "metadata.name") or "")
     names = {"metadata.name": name, "spec.replaces": str(_at(csv, "spec.replaces") or "")}
     for path, text in names.items():
-        if (text or path == "metadata.name") and (not _SUBDOMAIN.fullmatch(text) or len(text) > _LONGEST_LABEL_VALUE):
-            yield f"{path} {text[:80]!r} is no name in small letters of at most {_LONGEST_LABEL_VALUE} characters"
+        if (text or path == "metadata.name") and not is_csv_name(text):
+            yield f"{path} {text[:80]!r} is no name in small letters of at most {LONGEST_NAME} characters"
     if release := str(_at(csv, "spec.release") or ""):
-        wanted = f"{bundle.annotations.get(_PACKAGE_ANNOTATION, '')}-v{_at(csv, 'spec.version')}-{release}"
+        wanted = f"{bundle.annotations.get(PACKAGE_ANNOTATION, '')}-v{_at(csv, 'spec.version')}-{release}"
         if name != wanted:
             yield f"metadata.name is {name[:80]!r}, and with spec.release has to be {wanted[:160]!r}"
-    for key in annotations_of(csv):
-        for known in _CASED:
-            if key.lower() == known.lower() and key != known:
-                yield f"annotation {key} is written {known}"
+    yield from (f"annotation {key} is written {known}" for key, known in find_miswritten(annotations_of(csv)))
 
 
 def _check_examples(csv: Mapping[str, Any]) -> Iterator[str]:
@@ -258,7 +235,7 @@ def _check_install_modes(csv: Mapping[str, Any]) -> Iterator[str]:
     if not any(modes.values()):
         yield "spec.installModes supports none"
     converts = any(item.get("conversionCRDs") for item in _items(csv, "spec.webhookdefinitions"))
-    if converts and any(supported != (name == "AllNamespaces") for name, supported in modes.items()):
+    if converts and not is_alone_for_webhook(modes):
         yield "a webhook converts CRDs, so AllNamespaces has to be the only install mode that is supported"
 
 
@@ -269,7 +246,7 @@ def _check_fields(csv: Mapping[str, Any]) -> Iterator[str]:
     if _at(csv, "spec.install.spec") and not _at(csv, "spec.install.spec.deployments"):
         yield "spec.install.spec.deployments is missing"
     minimum = str(_at(csv, "spec.minKubeVersion") or "")
-    if minimum.strip() and not _SEMVER.fullmatch(minimum):
+    if minimum.strip() and not is_semver(minimum):
         yield f"spec.minKubeVersion {minimum[:80]!r} is no version such as 1.27.0"
     if str(_at(csv, "spec.version") or "0.0.0") == "0.0.0":
         yield "spec.version is missing"
@@ -279,7 +256,7 @@ def _check_owned(bundle: BundleFiles, csv: Mapping[str, Any]) -> Iterator[str]:
     """Check that CRDs of the bundle and those that its CSV owns are the same, by group, version and kind."""
     there: list[tuple[str, str, str]] = []
     for item in bundle.objects.values():
-        if item.get("kind") == _CRD_KIND:
+        if item.get("kind") == CRD_KIND:
             group, kind = str(_at(item, "spec.group") or ""), str(_at(item, "spec.names.kind") or "")
             versions = [_text(version, "name") for version in _items(item, "spec.versions")]
             there += [(group, version, kind) for version in versions or [str(_at(item, "spec.version") or "")]]
@@ -345,37 +322,24 @@ def _check_hub(csv: Mapping[str, Any]) -> Iterator[str]:
         name, mail = str(item.get("name") or ""), str(item.get("email") or "")
         if not name or not mail:
             yield "a maintainer lacks name or email"
-        if mail and not re.fullmatch(r"[^\s@<>,;]+@[^\s@<>,;]+", parseaddr(mail)[1]):
+        if mail and not is_mail(mail):
             yield f"{mail[:80]!r} is no address of a maintainer"
     for item in _items(csv, "spec.links"):
         name, url = str(item.get("name") or ""), str(item.get("url") or "")
         if not name or not url:
             yield "a link lacks name or url"
-        if url and not _is_url(url):
+        if url and not is_url(url):
             yield f"link {url[:120]!r} is no address"
     yield from _check_icons(csv)
 
 
 def _check_words(csv: Mapping[str, Any]) -> Iterator[str]:
     annotations = annotations_of(csv)
-    if (capability := annotations.get("capabilities")) is not None and capability not in _CAPABILITIES:
-        yield f"annotation capabilities is {capability[:80]!r}, which is none of {', '.join(_CAPABILITIES)}"
+    if (capability := annotations.get("capabilities")) is not None and capability not in CAPABILITIES:
+        yield f"annotation capabilities is {capability[:80]!r}, which is none of {', '.join(CAPABILITIES)}"
     if (categories := annotations.get("categories")) is not None:
-        for category in categories.split(","):
-            if category.strip() not in CATEGORIES:
-                yield f"annotation categories has {category.strip()[:80]!r}, which is no standard category"
-
-
-def _is_url(text: str) -> bool:
-    """Tell whether Go's url.ParseRequestURI takes a text: an address with a scheme, or a path from the root."""
-    if any(letter <= " " or letter == "\x7f" for letter in text):
-        return False
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises where it is none
-    except ValueError:
-        return False
-    return bool(parts.scheme) or text.startswith("/")
+        for category in find_unknown_categories(categories):
+            yield f"annotation categories has {category[:80]!r}, which is no standard category"
 
 
 def _check_icons(csv: Mapping[str, Any]) -> Iterator[str]:
@@ -386,8 +350,8 @@ def _check_icons(csv: Mapping[str, Any]) -> Iterator[str]:
         kind = str(icon.get("mediatype") or "")
         if not kind or not icon.get("base64data"):
             yield "spec.icon lacks base64data or mediatype"
-        if kind and kind not in _ICON_TYPES:
-            yield f"spec.icon is {kind[:80]!r}, which is none of {', '.join(_ICON_TYPES)}"
+        if kind and kind not in ICON_TYPES:
+            yield f"spec.icon is {kind[:80]!r}, which is none of {', '.join(ICON_TYPES)}"
 
 
 def _check_removed(bundle: BundleFiles, csv: Mapping[str, Any]) -> Iterator[str]:
@@ -400,10 +364,10 @@ def _check_removed(bundle: BundleFiles, csv: Mapping[str, Any]) -> Iterator[str]
         for item in _items(csv, f"spec.customresourcedefinitions.{kind}")
         for resource in _items(item, "resources")
     ]
-    for removed, kinds in _REMOVED.items():
-        if newest < removed:
+    for minor in LOOKED_FOR:
+        if newest < (1, minor):
             continue
-        for item in (*bundle.objects.values(), *(resources if removed == (1, 25) else ())):
+        for item in (*bundle.objects.values(), *(resources if minor == _OF_RESOURCES else ())):
             version, kind = str(item.get("apiVersion")), str(item.get("kind"))
-            if kind in kinds.get(version, ()):
-                yield f"{kind} of {version} is gone from Kubernetes {removed[0]}.{removed[1]} on"
+            if is_looked_for(version, kind) and gone_in(version, kind) == minor:
+                yield f"{kind} of {version} is gone from Kubernetes 1.{minor} on"

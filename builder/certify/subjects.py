@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from builder.build.prove import read_image
 from builder.certify.bundle import judge_bundle
-from builder.certify.bundle_files import is_bundle, read_bundle_folder, read_bundle_of
+from builder.certify.bundle_files import is_bundle, need_whole, read_bundle_folder, read_bundle_of
 from builder.certify.container import ImagePlace, judge_image
 from builder.components.planning import plan_components
 from builder.errors import FormatError
@@ -121,7 +121,7 @@ def certify_named(
             with hold_store():
                 contents = read_image(name, judge.layers)
             found.append(judge.judge(contents, _place_of(name), tags=[name]))
-    found += [judge_bundle(read_bundle_folder(folder), str(folder)) for folder in bundles]
+    found += [judge_bundle(need_whole(read_bundle_folder(folder)), str(folder)) for folder in bundles]
     return Certified(certifications=tuple(found))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -13,6 +12,7 @@ from builder.host.places import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 Path_ = tuple[str | int, ...]
 _MOST_BYTES = 1024 * 1024
@@ -60,16 +60,15 @@ def read_documents(file: Path) -> list[YamlFile]:
     return [item for item in _compose(file, _read_text(file), yaml.compose_all) if item.data is not None]
 
 
-def parse_documents(name: str, content: bytes) -> list[YamlFile]:
-    """Return the documents of what was read already, such as a file of an image; raises as ``read_documents``."""
-    file = Path(name)
-    if len(content) > _MOST_BYTES:
-        raise _single(file, f"is larger than {_MOST_BYTES} bytes")
+def parse_documents(file: Path, content: bytes) -> tuple[list[YamlFile], list[Mistake]]:
+    """Return what can be read of a file whose content was read already, as ``read_documents_leniently`` does."""
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _single(file, f"is not UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
-    return [item for item in _compose(file, text, yaml.compose_all) if item.data is not None]
+        if len(content) > _MOST_BYTES:
+            raise _single(file, f"is larger than {_MOST_BYTES} bytes")
+        text = _decode(file, content)
+    except ConfigError as error:
+        return [], list(error.mistakes)
+    return _parse_leniently(file, text)
 
 
 def read_documents_leniently(file: Path, *, follow: bool = True) -> tuple[list[YamlFile], list[Mistake]]:
@@ -82,9 +81,17 @@ def read_documents_leniently(file: Path, *, follow: bool = True) -> tuple[list[Y
     Returns:
         The documents, and all mistakes of the file; of one that is no YAML there are only these.
     """
+    try:
+        text = _read_text(file, follow=follow)
+    except ConfigError as error:
+        return [], list(error.mistakes)
+    return _parse_leniently(file, text)
+
+
+def _parse_leniently(file: Path, text: str) -> tuple[list[YamlFile], list[Mistake]]:
     mistakes: list[Mistake] = []
     try:
-        documents = _compose_all(file, _read_text(file, follow=follow), yaml.compose_all, mistakes)
+        documents = _compose_all(file, text, yaml.compose_all, mistakes)
     except ConfigError as error:
         return [], list(error.mistakes)
     return [item for item in documents if item.data is not None], mistakes
@@ -94,7 +101,6 @@ def _read_text(file: Path, *, follow: bool = True) -> str:
     try:
         with open_regular(file, most=_MOST_BYTES, follow=follow) as stream:
             content = stream.read(_MOST_BYTES)
-        return content.decode("utf-8")
     except FormatError as error:
         raise _single(file, error.message) from None
     except FileNotFoundError:
@@ -103,6 +109,12 @@ def _read_text(file: Path, *, follow: bool = True) -> str:
         raise _single(file, "does not exist", hint=hint) from None
     except OSError as error:
         raise _single(file, f"cannot be read: {error.strerror}") from None
+    return _decode(file, content)
+
+
+def _decode(file: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _single(file, f"is not UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
 

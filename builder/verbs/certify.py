@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.certify.bundle_files import read_bundle_folder
+from builder.certify.bundle_files import need_whole, read_bundle_folder
 from builder.certify.policies import CONTAINER_POLICIES, Policy
 from builder.certify.subjects import certify_built, certify_named, certify_published
 from builder.certify.submission import emit_certification_json, make_submission
@@ -76,7 +76,7 @@ def certify(session: Session, /, *, images: tuple[str, ...], write: Path | None,
     certified = _certify(session, images, bundles, options)
     items = certified.certifications
     if write is not None:
-        files = make_submission(items, [read_bundle_folder(folder) for folder in bundles])
+        files = make_submission(items, [need_whole(read_bundle_folder(folder)) for folder in bundles])
         for name, content in files.items():
             write_below(write, name, content)
         session.err.print(f"written to {write}: {', '.join(files)}", markup=False, soft_wrap=True)

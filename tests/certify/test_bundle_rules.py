@@ -9,7 +9,8 @@ import pytest
 import yaml
 from fakes.bundle import CRD_FILE, CSV_FILE, IMAGE, annotate, make_good_bundle, put
 
-from builder.certify.bundle_rules import CATEGORIES, find_csv, find_kubernetes, find_load_problems, find_violations
+from builder.certify.bundle_rules import find_csv, find_kubernetes, find_load_problems, find_violations
+from builder.certify.bundle_words import CATEGORIES
 from builder.errors import FormatError
 
 if TYPE_CHECKING:

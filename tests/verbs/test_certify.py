@@ -68,7 +68,7 @@ def test_a_bundle_and_what_is_submitted(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench.run("certify", "--bundle", wrong)
     assert (code, "no standard category" in out) == (21, True)
     code, _, err = bench.run("certify", "--bundle", str(tmp_path / "nowhere"))
-    assert (code, "holds no bundle" in err) == (2, True)
+    assert (code, "is no bundle of an operator" in err) == (2, True)
 
 
 def test_what_excludes_each_other(bench: Bench) -> None:

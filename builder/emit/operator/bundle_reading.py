@@ -1,7 +1,6 @@
-"""Reads a bundle that somebody wrote (registry+v1): a folder with ``manifests/`` and ``metadata/annotations.yaml``.
+"""What ``lint operator`` looks through: all objects of a bundle that somebody wrote, with their lines in its files.
 
-Files are a stranger's: what is no regular file, such as a link, is a mistake, and a file that is no YAML hides nothing
-of the others.
+Bundles are read by ``builder.certify.bundle_files``, as for ``certify``.
 """
 
 from __future__ import annotations
@@ -9,19 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.certify.bundle_files import ANNOTATIONS, MANIFESTS, NEEDS, list_manifests, read_bundle_folder
 from builder.config.yamlfile import read_documents_leniently
 from builder.emit.kmm.documents import KubernetesObject
-from builder.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from builder.config.yamlfile import YamlFile
     from builder.errors import Mistake
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_MOST_FILES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,52 +47,39 @@ def read_bundle(folder: Path) -> OperatorBundle:
     Raises:
         UsageError: the folder is no bundle: it has no ``manifests/``, or too many files in it.
     """
-    objects, mistakes = read_manifests(folder / "manifests", f"{folder} is no bundle of an operator")
-    annotations, wrong = _read_if_there(folder / "metadata" / "annotations.yaml")
-    mistakes += wrong
-    needs: list[YamlFile] = []
-    for name in ("dependencies.yaml", "properties.yaml"):
-        found, wrong = _read_if_there(folder / "metadata" / name)
-        needs += found
-        mistakes += wrong
+    found = read_bundle_folder(folder)
+    manifests = [place for place in found.documents if place.startswith(f"{MANIFESTS}/") and _is_manifest(place)]
+    taken = {folder / place for place in (*manifests, ANNOTATIONS, *NEEDS)}
     return OperatorBundle(
-        folder=folder, objects=objects, annotations=annotations, needs=needs, mistakes=tuple(mistakes)
-    )
+        folder=folder, objects=_objects_of(item for place in manifests for item in found.documents[place]),
+        annotations=found.documents.get(ANNOTATIONS, ()),
+        needs=[item for place in NEEDS for item in found.documents.get(place, ())],
+        mistakes=[
+            item for item in (*found.unopened, *found.mistakes) if item.file in taken or _is_manifest(item.file.name)
+        ],
+    )  # fmt: skip
 
 
 def read_definitions(place: Path) -> tuple[list[KubernetesObject], list[Mistake]]:
     """Return the objects of an older bundle, of a folder of files, or of one file; raises as ``read_bundle``."""
     if not place.is_dir():
-        return _read_file(place)
-    inner = place / "manifests"
-    return read_manifests(inner if inner.is_dir() else place, f"{place} holds nothing to compare with")
-
-
-def read_manifests(folder: Path, otherwise: str) -> tuple[list[KubernetesObject], list[Mistake]]:
-    try:
-        files = sorted(file for file in folder.iterdir() if file.name.endswith(_SUFFIXES))
-    except OSError as error:
-        raise UsageError(
-            f"{otherwise}: {folder} cannot be read: {error.strerror}",
-            hint="a bundle is a folder with manifests/ and metadata/annotations.yaml",
-        ) from None
-    if len(files) > _MOST_FILES:
-        raise UsageError(f"{folder} has {len(files)} files, and a bundle has {_MOST_FILES} at most")
+        documents, wrong = read_documents_leniently(place, follow=False)
+        return _objects_of(documents), wrong
+    if (place / MANIFESTS).is_dir():
+        bundle = read_bundle(place)
+        return list(bundle.objects), list(bundle.mistakes)
     objects: list[KubernetesObject] = []
     mistakes: list[Mistake] = []
-    for file in files:
-        found, wrong = _read_file(file)
-        objects += found
+    for name in filter(_is_manifest, list_manifests(place, f"{place} holds nothing to compare with")):
+        documents, wrong = read_documents_leniently(place / name, follow=False)
+        objects += _objects_of(documents)
         mistakes += wrong
     return objects, mistakes
 
 
-def _read_file(file: Path) -> tuple[list[KubernetesObject], list[Mistake]]:
-    documents, mistakes = read_documents_leniently(file, follow=False)
-    return [KubernetesObject(document=item, place=(), data=item.data) for item in documents], mistakes
+def _is_manifest(name: str) -> bool:
+    return name.endswith(_SUFFIXES)
 
 
-def _read_if_there(file: Path) -> tuple[list[YamlFile], list[Mistake]]:
-    if not file.exists() and not file.is_symlink():
-        return [], []
-    return read_documents_leniently(file, follow=False)
+def _objects_of(documents: Iterable[YamlFile]) -> list[KubernetesObject]:
+    return [KubernetesObject(document=item, place=(), data=item.data) for item in documents]

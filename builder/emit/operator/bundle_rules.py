@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from builder.certify.bundle_words import PACKAGE_ANNOTATION, VERSIONS_ANNOTATION, gone_in
 from builder.emit.kmm.documents import as_mapping
 from builder.emit.kmm.problem import Problem, warn
 
@@ -21,7 +22,6 @@ _PREFIX = "operators.operatorframework.io.bundle."
 _ROOT = ("annotations",)
 _FIXED = {"mediatype.v1": "registry+v1", "manifests.v1": "manifests/", "metadata.v1": "metadata/"}
 _CHANNELS = ("candidate", "fast", "stable")
-_OPENSHIFT = "com.redhat.openshift.versions"
 _VERSIONS = re.compile(r"=?v\d+\.\d+|v\d+\.\d+-v\d+\.\d+|v\d+\.\d+(,v\d+\.\d+)+")
 _REFUSED = ("olm.package.required", "olm.gvk.required", "olm.constraint", "olm.package", "olm.gvk")
 _MAY_HOLD = frozenset(
@@ -32,19 +32,6 @@ _MAY_HOLD = frozenset(
         "Service", "ServiceAccount", "ServiceMonitor", "VerticalPodAutoscaler",
     ]
 )  # fmt: skip
-# apiVersion, and the minor version of Kubernetes 1 that has it no more; by kind where others of it stayed.
-_GONE: Mapping[str, int] = {
-    "admissionregistration.k8s.io/v1beta1 MutatingWebhookConfiguration": 22,
-    "admissionregistration.k8s.io/v1beta1 ValidatingWebhookConfiguration": 22,
-    "apiextensions.k8s.io/v1beta1": 22, "apiregistration.k8s.io/v1beta1": 22,
-    "authentication.k8s.io/v1beta1 TokenReview": 22, "authorization.k8s.io/v1beta1": 22,
-    "autoscaling/v2beta1": 25, "autoscaling/v2beta2": 26, "batch/v1beta1": 25, "certificates.k8s.io/v1beta1": 22,
-    "coordination.k8s.io/v1beta1": 22, "discovery.k8s.io/v1beta1": 25, "events.k8s.io/v1beta1": 25,
-    "extensions/v1beta1": 22, "flowcontrol.apiserver.k8s.io/v1beta1": 26, "flowcontrol.apiserver.k8s.io/v1beta2": 29,
-    "flowcontrol.apiserver.k8s.io/v1beta3": 32, "networking.k8s.io/v1beta1": 22, "node.k8s.io/v1beta1": 25,
-    "policy/v1beta1": 25, "rbac.authorization.k8s.io/v1beta1": 22, "scheduling.k8s.io/v1beta1": 22,
-    "storage.k8s.io/v1beta1": 27,
-}  # fmt: skip
 
 
 def check_object(item: KubernetesObject, version: str = "") -> Iterator[Problem]:
@@ -62,7 +49,7 @@ def check_object(item: KubernetesObject, version: str = "") -> Iterator[Problem]
         words = f"is in namespace {item.namespace!r}, and is put into that of the operator instead"
         yield warn(("metadata", "namespace"), "namespace", words)
     api = str(data["apiVersion"])
-    gone = _GONE.get(api, _GONE.get(f"{api} {item.kind}"))
+    gone = gone_in(api, item.kind)
     minor = int(version.partition(".")[2]) if version else gone
     if gone is not None and minor is not None and minor >= gone:
         words = f"Kubernetes 1.{gone} and later have no {api} {item.kind}"
@@ -139,18 +126,18 @@ def check_annotations(data: Any, csvs: Sequence[str]) -> Iterator[Problem]:
         if value != fixed:
             words = f"{_PREFIX}{name} is {value!r:.100}, and has to be {fixed!r}"
             yield Problem(path=(*_ROOT, _PREFIX + name), code="annotation", message=words)
-    package = said.get(f"{_PREFIX}package.v1")
+    package = said.get(PACKAGE_ANNOTATION)
     if not package:
-        words = f"{_PREFIX}package.v1 is absent: nothing says of which package this is"
+        words = f"{PACKAGE_ANNOTATION} is absent: nothing says of which package this is"
         yield Problem(path=_ROOT, code="annotation", message=words)
     elif csvs and not any(name.startswith(f"{package}.") for name in csvs):
         words = f"the package is {package!r}, and the ClusterServiceVersion is called {csvs[0]!r}"
-        yield warn((*_ROOT, f"{_PREFIX}package.v1"), "package-name", words)
+        yield warn((*_ROOT, PACKAGE_ANNOTATION), "package-name", words)
     yield from _check_channels(said)
-    versions = said.get(_OPENSHIFT)
+    versions = said.get(VERSIONS_ANNOTATION)
     if versions is not None and not (isinstance(versions, str) and _VERSIONS.fullmatch(versions)):
         words = f"{versions!r:.60} is no range of OpenShift such as v4.14, =v4.16 or v4.14-v4.18"
-        yield Problem(path=(*_ROOT, _OPENSHIFT), code="openshift-versions", message=words)
+        yield Problem(path=(*_ROOT, VERSIONS_ANNOTATION), code="openshift-versions", message=words)
 
 
 def _check_channels(said: Mapping[str, Any]) -> Iterator[Problem]:

@@ -11,6 +11,19 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from builder.certify.bundle_words import (
+    CAPABILITIES,
+    CATEGORIES,
+    FEATURES,
+    REQUIRED_FEATURES,
+    find_miswritten,
+    find_unknown_categories,
+    is_alone_for_webhook,
+    is_csv_name,
+    is_mail,
+    is_semver,
+    is_url,
+)
 from builder.emit.kmm.documents import as_mapping, numbered
 from builder.emit.kmm.problem import Problem, warn
 from builder.emit.operator.access_rules import check_rules
@@ -20,7 +33,7 @@ from builder.errors import FormatError
 from builder.foreign import read_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from builder.emit.kmm.documents import KubernetesObject
     from builder.emit.kmm.problem import Path
@@ -33,27 +46,8 @@ _SPEC = frozenset(
         "webhookdefinitions",
     ]
 )  # fmt: skip
-SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
-)
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
-_MAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 _ADDRESS = re.compile(r"https?://[^\s/]+\S*")
 _MODES = ("OwnNamespace", "SingleNamespace", "MultiNamespace", "AllNamespaces")
-_CAPABILITIES = ("Basic Install", "Seamless Upgrades", "Full Lifecycle", "Deep Insights", "Auto Pilot")
-_CATEGORIES = (
-    "AI/Machine Learning", "Application Runtime", "Big Data", "Cloud Provider", "Database", "Developer Tools",
-    "Integration & Delivery", "Logging & Tracing", "Modernization & Migration", "Monitoring", "Networking",
-    "Observability", "OpenShift Optional", "Security", "Storage", "Streaming & Messaging",
-)  # fmt: skip
-_FEATURES = tuple(
-    f"features.operators.openshift.io/{name}"
-    for name in (
-        "disconnected", "fips-compliant", "proxy-aware", "tls-profiles", "token-auth-aws", "token-auth-azure",
-        "token-auth-gcp",
-    )
-)  # fmt: skip
-_EXACT = ("olm.skipRange", "olm.operatorGroup", "olm.operatorNamespace", "olm.targetNamespaces", "olm.providedAPIs")
 _ANNOTATIONS = ("metadata", "annotations")
 
 
@@ -81,18 +75,18 @@ def _check_name(name: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
     path = ("metadata", "name")
     replaces = spec.get("replaces")
     for place, value in ((path, name), (("spec", "replaces"), replaces)):
-        if value and not (isinstance(value, str) and _NAME.fullmatch(value)):
+        if value and not is_csv_name(value):
             words = f"{value!r:.100} is no name: small letters, digits, '.' and '-', 63 at most, as in values of labels"
             yield Problem(path=place, code="csv-name", message=words)
     if replaces and replaces == name:
         yield Problem(path=("spec", "replaces"), code="csv-name", message="it replaces itself")
     version = spec.get("version")
-    if not (isinstance(version, str) and SEMVER.fullmatch(version)):
+    if not is_semver(version):
         words = f"is {version!r:.60}, and has to be a semantic version in quotes, such as '1.4.0'"
         yield Problem(path=("spec", "version"), code="csv-version", message=words)
         return
     _, mark, said = name.partition(".v")
-    if not mark or not SEMVER.fullmatch(said):
+    if not mark or not is_semver(said):
         yield warn(path, "csv-name", f"{name!r:.100} is not NAME.vX.Y.Z, as catalogs expect")
     elif said != version:
         yield warn(path, "csv-name", f"it is called {name!r:.100}, and spec.version is {version}")
@@ -109,27 +103,32 @@ def _check_people(spec: Mapping[str, Any]) -> Iterator[Problem]:
     for name in ("icon", "keywords", "maintainers", "links", "maturity"):
         if not spec.get(name):
             yield warn(("spec", name), f"no-{name}", f"spec.{name} is absent")
-    yield from _check_pairs(spec, "maintainers", "email", _MAIL, "address of mail")
-    yield from _check_pairs(spec, "links", "url", _ADDRESS, "address")
+    yield from _check_pairs(spec, "maintainers", "email", is_mail, "address of mail")
+    yield from _check_pairs(spec, "links", "url", _is_on_the_web, "address")
     minimum = spec.get("minKubeVersion")
     if not minimum:
         words = "spec.minKubeVersion is absent: it is offered to clusters that are too old for it"
         yield warn(("spec", "minKubeVersion"), "min-kube-version", words)
-    elif not (isinstance(minimum, str) and SEMVER.fullmatch(minimum)):
+    elif not is_semver(minimum):
         words = f"is {minimum!r:.60}, and has to be a whole version such as '1.27.0'"
         yield Problem(path=("spec", "minKubeVersion"), code="min-kube-version", message=words)
 
 
 def _check_pairs(
-    spec: Mapping[str, Any], word: str, second: str, form: re.Pattern[str], what: str
+    spec: Mapping[str, Any], word: str, second: str, is_one: Callable[[str], bool], what: str
 ) -> Iterator[Problem]:
     """Check a list whose entries have a name and something else."""
     for number, one in numbered(spec.get(word)):
         path, value = ("spec", word, number), one.get(second)
         if not one.get("name") or not value:
             yield Problem(path=path, code="csv-words", message=f"an entry of {word} has a name and a {second}")
-        elif not (isinstance(value, str) and form.fullmatch(value)):
+        elif not (isinstance(value, str) and is_one(value)):
             yield Problem(path=(*path, second), code="csv-words", message=f"{value!r:.100} is no {what}")
+
+
+def _is_on_the_web(text: str) -> bool:
+    """Tell whether a browser gets there: catalogs take more, and show it all the same."""
+    return is_url(text) and _ADDRESS.fullmatch(text) is not None
 
 
 def _check_modes(spec: Mapping[str, Any]) -> Iterator[Problem]:
@@ -156,31 +155,28 @@ def _check_modes(spec: Mapping[str, Any]) -> Iterator[Problem]:
     elif "AllNamespaces" not in good:
         yield warn(path, "install-modes", "AllNamespaces is not supported, and OLM v1 installs in no other way")
     converts = any(one.get("conversionCRDs") for _, one in numbered(spec.get("webhookdefinitions")))
-    if converts and good != {"AllNamespaces"}:
+    if converts and not is_alone_for_webhook({str(name): supported is True for _, name, supported in modes}):
         words = "a webhook converts kinds, so AllNamespaces has to be the only mode that is supported"
         yield Problem(path=path, code="install-modes", message=words)
 
 
 def _check_annotations(item: KubernetesObject) -> Iterator[Problem]:
     said = as_mapping(item.metadata.get("annotations"))
-    for name in said:
-        exact = next((one for one in _EXACT if one.lower() == str(name).lower()), name)
-        if exact != name:
-            yield Problem(path=(*_ANNOTATIONS, name), code="annotation-case", message=f"it is written {exact!r}")
+    for name, exact in find_miswritten(said):
+        yield Problem(path=(*_ANNOTATIONS, name), code="annotation-case", message=f"it is written {exact!r}")
     if "olm.properties" in said:
         words = "properties belong into metadata/properties.yaml"
         yield warn((*_ANNOTATIONS, "olm.properties"), "properties", words)
     capabilities = said.get("capabilities")
-    if capabilities is not None and capabilities not in _CAPABILITIES:
-        words = f"{capabilities!r:.60} is no level: {', '.join(_CAPABILITIES)}"
+    if capabilities is not None and capabilities not in CAPABILITIES:
+        words = f"{capabilities!r:.60} is no level: {', '.join(CAPABILITIES)}"
         yield Problem(path=(*_ANNOTATIONS, "capabilities"), code="capabilities", message=words)
-    for word in str(said.get("categories") or "").split(","):
-        if word.strip() and word.strip() not in _CATEGORIES:
-            near = difflib.get_close_matches(word.strip(), _CATEGORIES, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_CATEGORIES)}"
-            words = f"{word.strip()!r:.60} is no category of catalogs: {meant}"
-            yield Problem(path=(*_ANNOTATIONS, "categories"), code="categories", message=words)
-    for name in _FEATURES:
+    for word in filter(None, find_unknown_categories(str(said.get("categories") or ""))):
+        near = difflib.get_close_matches(word, CATEGORIES, n=1)
+        meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CATEGORIES)}"
+        words = f"{word!r:.60} is no category of catalogs: {meant}"
+        yield Problem(path=(*_ANNOTATIONS, "categories"), code="categories", message=words)
+    for name in (f"{FEATURES}/{word}" for word in REQUIRED_FEATURES):
         if said.get(name) not in ("true", "false"):
             words = f"{name} is {said.get(name)!r:.60}, and certification wants 'true' or 'false', in quotes"
             yield warn((*_ANNOTATIONS, name), "features", words)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.operator_bundles import CRD, good_bundle, write_bundle
 
-from builder.emit.operator import bundle_reading
+from builder.certify import bundle_files
 from builder.emit.operator.bundle_reading import read_bundle, read_definitions
 from builder.errors import UsageError
 
@@ -31,7 +31,7 @@ def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path) -> None:
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bundle(tmp_path, good_bundle())
-    monkeypatch.setattr(bundle_reading, "_MOST_FILES", 1)
+    monkeypatch.setattr(bundle_files, "_MOST_FILES", 1)
     with pytest.raises(UsageError, match="a bundle has 1 at most"):
         read_bundle(tmp_path)
 
