@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from builder.certify.questions import BY_ID
+from builder.certify.questions import BY_ID, QUESTIONS
 from builder.config.yamlfile import read_yaml
 from builder.errors import ConfigError, FormatError, Mistake
 from builder.pullspec import parse_pullspec
+from builder.writing import emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,14 @@ CHECKLIST_NAME = "checklist.yaml"
 MOST_SAID = 4000
 """Characters of an answer."""
 _Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_SAID)]
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_KINDS = ("image", "test", "file", "link")
+_SAID = ("answer", "by", "on")
+"""What a person says goes together."""
+_DIGEST = r"^sha256:[0-9a-f]{64}$"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class AnswerEvidence(_Part):
@@ -43,13 +46,14 @@ class AnswerEvidence(_Part):
     """A file of the project; with ``digest`` its content, and it is open again when that changes."""
     link: _Line | None = None
     """An address. Nobody looks there, so a person has to stand for it."""
-    digest: Annotated[str, StringConstraints(pattern=_DIGEST.pattern)] | None = None
+    digest: Annotated[str, StringConstraints(pattern=_DIGEST)] | None = None
+    """Of the file's content, or of the image that was tested."""
     says: _Line | None = None
     """What it said when the answer was given: where it says something else now, the answer is open again."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        given = [name for name in ("image", "test", "file", "link") if getattr(self, name)]
+        given = [name for name in _KINDS if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(f"must be one of image, test, file and link, and is {' and '.join(given) or 'none'}")
         if self.image:
@@ -70,15 +74,20 @@ class ChecklistAnswer(_Part):
     """An answer: by evidence, by a person with name and date, or both."""
 
     answer: _Line | None = None
+    """What a person says."""
     by: _Line | None = None
+    """Who says it: name, and address of mail."""
     on: Annotated[date, Field(strict=False)] | None = None
+    """When."""
     valid_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    """For how long what a person said counts; after that the question is open again."""
     evidence: Annotated[list[AnswerEvidence], Field(max_length=100)] = []
+    """What answers it by itself, and is looked at again each time."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        person = [name for name in ("answer", "by", "on") if getattr(self, name) is not None]
-        missing = [name for name in ("answer", "by", "on") if name not in person]
+        person = [name for name in _SAID if getattr(self, name) is not None]
+        missing = [name for name in _SAID if name not in person]
         if person and missing:
             raise ValueError(f"a person's answer has {', '.join(person)}, and lacks {', '.join(missing)}")
         if any(item.link for item in self.evidence) and not person:
@@ -95,6 +104,24 @@ class Checklist(_Part):
     """``checklist.yaml``: answers by the question's id."""
 
     questions: Mapping[str, ChecklistAnswer] = {}
+    """Answers by the question's id."""
+
+
+SCHEMA_NAME = "checklist.schema.json"
+
+
+def emit_checklist_schema() -> str:
+    """Return the JSON schema (draft 2020-12) of checklist.yaml, for editors; questions are known by their ids."""
+    schema = Checklist.model_json_schema()
+    answers = schema["properties"]["questions"]
+    answer = answers.pop("additionalProperties")
+    answers["properties"] = {question.id: {**answer, "description": question.text} for question in QUESTIONS}
+    answers["additionalProperties"] = False
+    schema["$defs"][AnswerEvidence.__name__]["oneOf"] = [{"required": [name]} for name in _KINDS]
+    schema["$defs"][ChecklistAnswer.__name__]["dependentRequired"] = {
+        name: [other for other in _SAID if other != name] for name in _SAID
+    }
+    return emit_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
 def read_checklist(file: Path, *, today: date) -> Checklist:

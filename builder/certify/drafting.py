@@ -25,6 +25,7 @@ _HEAD = """\
 # Answers to questions that a vendor is asked before certification; 'nox -s checklist' looks at all of them again.
 # By evidence: image: NAME@sha256:..., test: CELL, file: PATH with digest: sha256:..., link: https://...
 # By a person: answer: ..., by: Jo Doe <jo@example.com>, on: 2026-11-30; it counts for valid_days: 365
+# yaml-language-server: $schema=checklist.schema.json
 """
 
 

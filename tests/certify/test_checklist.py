@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
+from fakes.schemas import SchemaViolation, validate
 
-from builder.certify.checklist import Checklist, read_checklist
+from builder.certify.checklist import SCHEMA_NAME, Checklist, emit_checklist_schema, read_checklist
+from builder.certify.questions import BY_ID
 from builder.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _TODAY = date(2026, 11, 27)
 _DIGEST = "sha256:" + "a" * 64
@@ -81,3 +82,49 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as found:
         _read(tmp_path, "questions:\n  nonsense: {}\n  firmware: {until: x}\n  kubelet: {by: Jo}\n")
     assert len(found.value.mistakes) == 3
+
+
+_SCHEMA = json.loads(emit_checklist_schema())
+_FILE = Path(__file__).parents[2] / SCHEMA_NAME
+
+
+def test_the_committed_schema_is_fresh() -> None:
+    assert _FILE.read_text() == emit_checklist_schema(), "run: nox -s schema -- --write"
+
+
+def test_the_schema_knows_and_explains_every_question_and_key() -> None:
+    assert list(_SCHEMA["properties"]["questions"]["properties"]) == list(BY_ID)
+    for definition in (_SCHEMA, *_SCHEMA["$defs"].values()):
+        for name, value in definition["properties"].items():
+            assert value.get("description"), name
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"evidence": [{"image": f"quay.io/a/b@{_DIGEST}", "says": "none"}]}, {},
+        {"answer": "x", "by": "Jo", "on": "2026-11-01", "valid_days": 30},
+        {"evidence": [{"file": "S.md", "digest": _DIGEST}, {"test": "a/b"}]},
+    ],
+)  # fmt: skip
+def test_the_schema_takes_what_is_right(answer: dict[str, Any]) -> None:
+    validate({"questions": {"firmware": answer}}, _SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"questions": {"firmwares": {}}}, {"answers": {}}, {"questions": {"firmware": {"answer": "x"}}},
+        {"questions": {"firmware": {"answer": 5, "by": "Jo", "on": "2026-11-01"}}},
+        {"questions": {"firmware": {"evidence": [{}]}}},
+        {"questions": {"firmware": {"evidence": [{"test": "a", "file": "b"}]}}},
+        {"questions": {"firmware": {"evidence": [{"file": "b", "digest": "sha256:1"}]}}},
+        {"questions": {"firmware": {"evidence": [{"file": "b", "digest": f"{_DIGEST}0"}]}}},
+        {"questions": {"firmware": {"until": "x"}}},
+    ],
+)  # fmt: skip
+def test_the_schema_refuses_what_the_reader_refuses(data: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(SchemaViolation):
+        validate(data, _SCHEMA)
+    with pytest.raises(ConfigError):
+        _read(tmp_path, json.dumps(data))

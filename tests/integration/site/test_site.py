@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from builder.host.progress import no_progress
 from builder.site.facts import CellState
 from builder.site.pages import PAGES
 from builder.site.write import write_site
+from builder.writing import emit_json
 from integration.site.conftest import Site
 
 if TYPE_CHECKING:
@@ -255,13 +258,93 @@ def test_paper_gets_what_matters(site: Site) -> None:
         assert page.locator("details:not([open])").count() == 0
 
 
+_PICTURES = {
+    "site-matrix.png": ("index.html", "light", ""),
+    "site-cell.png": (_PUBLISHED, "dark", ""),
+    "site-drift.png": ("releases.html", "light", "#drift"),
+}
+"""What documents show: page, colour scheme, and the part of it; empty: what the window shows."""
+_DOCS = Path(__file__).parents[3] / "docs"
+# A letter's edge may fall otherwise; a colour, a gap or a word that is another changes far more of a picture.
+_MOST_DIFFERENT = 0.002
+_COMPARE = """async ([one, other]) => {
+    const read = async (data) => {
+        const image = new Image();
+        image.src = `data:image/png;base64,${data}`;
+        await image.decode();
+        const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d", {willReadFrequently: true});
+        canvas.drawImage(image, 0, 0);
+        return canvas.getImageData(0, 0, image.width, image.height);
+    };
+    const [a, b] = [await read(one), await read(other)];
+    if (a.width !== b.width || a.height !== b.height) return 1;
+    let different = 0;
+    for (let at = 0; at < a.data.length; at += 4)
+        if ([0, 1, 2].some((part) => Math.abs(a.data[at + part] - b.data[at + part]) > 40)) different += 1;
+    return different / (a.data.length / 4);
+}"""
+
+
+def _draw(site: Site, file: str, style: str = "") -> bytes:
+    """Return a picture of the site; ``style`` spoils it."""
+    name, scheme, part = _PICTURES[file]
+    with site.open(name, color_scheme=scheme, viewport={"width": 1180, "height": 800}, bypass_csp=bool(style)) as page:
+        if style:
+            page.add_style_tag(content=style)
+        return page.locator(part).screenshot() if part else page.screenshot()
+
+
+def _describe_look(site: Site) -> dict[str, Any]:
+    """Return what pictures depend on besides the site: the browser, and how wide its letters are."""
+    with site.open() as page:
+        wide = page.evaluate("document.querySelector('h1 .big').getBoundingClientRect().width")
+        return {"chromium": site.browser.version, "letters": round(wide, 2)}
+
+
+def _difference(browser: Browser, one: bytes, other: bytes) -> float:
+    """Return which part of two pictures is not the same; all of it where their sizes differ."""
+    page = browser.new_page()
+    try:
+        return float(page.evaluate(_COMPARE, [base64.b64encode(item).decode() for item in (one, other)]))
+    finally:
+        page.close()
+
+
 def test_pictures(site: Site, tmp_path: Path) -> None:
     """What documents show. KMODSMITH_PICTURES=docs writes them there; the same page gives the same picture."""
     folder = Path(os.environ.get("KMODSMITH_PICTURES") or tmp_path)
-    for file, name, scheme in (("site-matrix.png", "index.html", "light"), ("site-cell.png", _PUBLISHED, "dark")):
-        shots = []
-        for _ in range(2):
-            with site.open(name, color_scheme=scheme, viewport={"width": 1180, "height": 800}) as page:
-                shots.append(page.screenshot(path=folder / file))
+    for file in _PICTURES:
+        shots = [_draw(site, file) for _ in range(2)]
         assert shots[0] == shots[1]
-        assert shots[0].startswith(b"\x89PNG")
+        (folder / file).write_bytes(shots[0])
+    (folder / "site-pictures.json").write_text(emit_json(_describe_look(site)))
+
+
+def _need_same_look(site: Site) -> None:
+    made = json.loads((_DOCS / "site-pictures.json").read_text())
+    here = _describe_look(site)
+    if made != here:
+        pytest.skip(f"the pictures of docs/ were made by another browser: {made}, and here it is {here}")
+
+
+@pytest.mark.parametrize("file", list(_PICTURES))
+def test_pages_look_as_documents_show_them(site: Site, browser: Browser, file: str) -> None:
+    _need_same_look(site)
+    kept = (_DOCS / file).read_bytes()
+    assert _difference(browser, kept, _draw(site, file)) <= _MOST_DIFFERENT, (
+        "it looks otherwise than docs/ shows it: if that is meant, KMODSMITH_PICTURES=docs and this test file renew them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "style"),
+    [
+        ("site-matrix.png", ".chip::before { display: none; }"),
+        ("site-matrix.png", "h1 { letter-spacing: 0; }"),
+        ("site-cell.png", ".card { border-radius: 0; padding: 1rem; }"),
+        ("site-cell.png", ":root { --g3: #233; }"),
+        ("site-drift.png", ".f-k-changed { fill: #0b5d8a; }"),
+    ],
+)
+def test_what_looks_otherwise_is_found(site: Site, browser: Browser, file: str, style: str) -> None:
+    assert _difference(browser, _draw(site, file), _draw(site, file, style)) > _MOST_DIFFERENT
