@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from builder.drivers.commit import SourceCommit  # noqa: TC001 - pydantic reads annotations
 from builder.errors import Failure  # noqa: TC001 - pydantic reads annotations
 from builder.image.packed_layer import PackedLayer  # noqa: TC001 - pydantic reads annotations
+
+# A journal may be a stranger's: what nothing ever takes is no record, and nothing is worked out of it.
+Seconds = Annotated[float, Field(ge=0, le=1e8, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class CellOutcome(StrEnum):
@@ -25,7 +32,7 @@ class ModuleRecord:
 
     name: str
     sha256: str
-    size: int
+    size: Bytes
     vermagic: str = ""
     imports: int = 0
     depends: tuple[str, ...] = ()
@@ -42,7 +49,7 @@ class FileRecord:
 
     path: str
     sha256: str
-    size: int
+    size: Bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +68,8 @@ class ImageEvidence:
     finished: str
     started: str = ""
     """When its image was begun; empty where an older version recorded it."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    cpu: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, Seconds] = field(default_factory=dict)
+    cpu: Mapping[str, Seconds] = field(default_factory=dict)
     image: str = ""
     digest: str = ""
     stored: str = ""
@@ -127,7 +134,7 @@ class BootEvidence:
     acceleration: str
     enrolled: str
     signed_by: str
-    seconds: float
+    seconds: Seconds
     refusals: tuple[str, ...] = ()
     """The kernel's own words for the copies that it had to refuse."""
     allowed: tuple[str, ...] = ()
@@ -178,7 +185,7 @@ class SelfTest:
     why: str = ""
     by: str = ""
     command: tuple[str, ...] = ()
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +195,7 @@ class ComponentEvidence(ImageEvidence):
     component: str
     """``ComponentItem.id``."""
     arch: str
-    size: int = 0
+    size: Bytes = 0
     """Bytes of all files, unpacked."""
     wheels: tuple[WheelRecord, ...] = ()
     self_test: SelfTest | None = None
@@ -204,7 +211,7 @@ class PublishEvidence:
     digest: str
     run: str
     finished: str
-    bytes_sent: int = 0
+    bytes_sent: Bytes = 0
     replaced: str = ""
     """Digest that the tag stood for before, where somebody forced it to be replaced."""
     reason: str = ""
