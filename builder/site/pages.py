@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from builder.errors import escape_controls
 from builder.site.charts import Series, Share, SignRow, emit_bar, emit_changes, emit_columns, emit_lines
 from builder.site.drift import list_used
 from builder.site.facts import READY, CellState, CellStep
@@ -69,7 +70,8 @@ class Pages:
         }
 
     def _render(self, template: str, *, root: str = "", **said: Any) -> str:
-        return self._environment.get_template(template).render(**self._common, root=root, **said)
+        page = self._environment.get_template(template).render(**self._common, root=root, **said)
+        return escape_controls(page)  # nobody's words turn those of others around, or are obeyed by who prints a page
 
     def matrix(self) -> str:
         """Return the first page: how things stand, and a row for each kernel."""

@@ -204,6 +204,8 @@ def test_what_strangers_wrote_is_text_on_every_page() -> None:
     for name, text in _render(facts, documents, HOSTILE).items():
         read = _Reader(text)
         assert "<script>alert" not in text, name
+        assert "\x1b" not in text, name
+        assert "\u202e" not in text, f"{name}: nobody's words are turned around"
         assert "img" not in read.tags, name
         assert read.tags.count("script") == 1, name
         assert not {attribute for attribute in read.attributes if attribute.startswith("on")}, name
