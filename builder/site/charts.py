@@ -99,6 +99,55 @@ def emit_columns(labels: Sequence[str], stacks: Sequence[Series], *, unit: str, 
     return _frame(parts, sentence)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A row of a chart of spans: its name, and two values, of which the first is not above the other."""
+
+    name: str
+    low: float
+    high: float
+
+
+def emit_spans(rows: Sequence[Span], *, kinds: tuple[str, str], unit: str, sentence: str) -> Markup:
+    """Return a line for each row from one value to another, with a point of a kind at each end."""
+    most = max((row.high for row in rows), default=0.0) or 1.0
+    step = _round_step(most / 4) if most / 4 > 0 else 1.0
+    lines = max(1, math.ceil(most / step))
+    height = 26 + _ROW * len(rows)
+
+    def place(value: float) -> float:
+        return _NAMES + (_WIDTH - _NAMES - 30) * value / (step * lines)
+
+    parts = []
+    for number in range(lines + 1):
+        x = _round(place(step * number))
+        parts.append(
+            Markup(
+                '<line class="grid" x1="{}" x2="{}" y1="20" y2="{}"/><text class="tick mid" x="{}" y="12">{}</text>'
+            ).format(x, x, height, x, f"{step * number:g}{f' {unit}' if number == lines else ''}")
+        )
+    for number, row in enumerate(rows):
+        y, (low, high) = 34 + _ROW * number, (place(row.low), place(row.high))
+        title = f"{row.name}: {row.low:.1f} and {row.high:.1f} {unit}"
+        parts.append(
+            Markup(
+                '<text class="name" x="0" y="{}">{}<title>{}</title></text>'
+                '<line class="span" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+                '<circle class="p-{}" cx="{}" cy="{}" r="4"><title>{}</title></circle>'
+                '<circle class="p-{}" cx="{}" cy="{}" r="4"><title>{}</title></circle>'
+            ).format(
+                y + 4, _cut(row.name), row.name, _round(low), _round(high), y, y, kinds[1], _round(high), y, title,
+                kinds[0], _round(low), y, title,
+            )
+        )  # fmt: skip
+    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">')
+    return head.format(_WIDTH, height, sentence) + _join(parts) + Markup("</svg>")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
 _NAMES, _TALL, _ROW = 264, 120, 20
 _LONGEST_NAME = 36
 _MARK = 5.5
@@ -149,10 +198,11 @@ def _emit_tick(x: float, y: float, text: str) -> Markup:
 
 
 def _emit_row(row: SignRow, places: Sequence[float], y: float) -> Markup:
-    name = row.name if len(row.name) <= _LONGEST_NAME else f"{row.name[: _LONGEST_NAME - 1]}…"
     parts = [
         Markup('<line class="grid" x1="0" x2="{}" y1="{}" y2="{}"/>').format(_WIDTH, _round(y + 10), _round(y + 10)),
-        Markup('<text class="name" x="0" y="{}">{}<title>{}</title></text>').format(_round(y + 4), name, row.title),
+        Markup('<text class="name" x="0" y="{}">{}<title>{}</title></text>').format(
+            _round(y + 4), _cut(row.name), row.title
+        ),
     ]
     for place, kind in zip(places, row.kinds, strict=True):
         if kind:

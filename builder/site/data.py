@@ -146,6 +146,7 @@ def emit_freshness_data(facts: SiteFacts, arrivals: Arrivals) -> str:
         facts,
         {
             "months": [asdict(item) for item in arrivals.months],
+            "kernels": [asdict(item) for item in arrivals.kernels],
             "came": [_describe_arrival(item) for item in arrivals.came],
             "late": [_describe_arrival(item) for item in arrivals.late],
             "undated": arrivals.undated,

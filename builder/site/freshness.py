@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.publish.result import LOCAL
 from builder.site.facts import CellState, is_built
 from builder.site.statistics import percentile
+from builder.sources.lock import natural_key
 from builder.sources.openshift.changes import parse_date
 
 if TYPE_CHECKING:
@@ -50,12 +52,27 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelTimes:
+    """Hours from channel to image of the cells of a kernel, which was ``seen`` then; ``waiting`` of them have none."""
+
+    source: str
+    kernel: str
+    seen: str
+    cells: int
+    p50: float
+    p95: float
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """Those that came, oldest first, by month; those that are waited for, the longest first."""
+    """Those that came, oldest first, by month and by kernel, the newest first; those that are waited for."""
 
     came: tuple[Arrival, ...]
     late: tuple[Arrival, ...]
+    """The longest first."""
     months: tuple[Month, ...]
+    kernels: tuple[KernelTimes, ...]
     undated: int
     """Cells whose kernel was in a channel before anybody looked, or is in none: nothing can be said of them."""
 
@@ -81,7 +98,10 @@ def measure_arrivals(facts: SiteFacts) -> Arrivals:
         (came if ready else late).append(arrival)
     came.sort(key=lambda item: (item.ready, item.cell.id))
     late.sort(key=lambda item: (-item.hours, item.cell.id))
-    return Arrivals(came=tuple(came), late=tuple(late), months=tuple(_by_month(came)), undated=undated)
+    return Arrivals(
+        came=tuple(came), late=tuple(late), months=tuple(_by_month(came)),
+        kernels=tuple(_by_kernel(came, late)), undated=undated,
+    )  # fmt: skip
 
 
 def _first_names(facts: SiteFacts) -> Mapping[str, str]:
@@ -121,3 +141,16 @@ def _by_month(came: Iterable[Arrival]) -> Iterable[Month]:
         months.setdefault(item.month, []).append(item.hours)
     for month, hours in sorted(months.items()):
         yield Month(month=month, cells=len(hours), p50=percentile(hours, 50), p95=percentile(hours, 95))
+
+
+def _by_kernel(came: Iterable[Arrival], late: Iterable[Arrival]) -> Iterable[KernelTimes]:
+    hours: dict[tuple[str, str, str], list[float]] = {}
+    for item in came:
+        hours.setdefault((item.seen, item.cell.source, item.cell.kernel), []).append(item.hours)
+    waiting = Counter((item.seen, item.cell.source, item.cell.kernel) for item in late)
+    for key, found in sorted(hours.items(), key=lambda item: (item[0][0], natural_key(item[0][2])), reverse=True):
+        seen, source, kernel = key
+        yield KernelTimes(
+            source=source, kernel=kernel, seen=seen, cells=len(found), p50=percentile(found, 50),
+            p95=percentile(found, 95), waiting=waiting[key],
+        )  # fmt: skip

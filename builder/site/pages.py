@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import escape_controls
-from builder.site.charts import Series, Share, SignRow, emit_bar, emit_changes, emit_columns, emit_lines
+from builder.site.charts import (
+    Series,
+    Share,
+    SignRow,
+    Span,
+    emit_bar,
+    emit_changes,
+    emit_columns,
+    emit_lines,
+    emit_spans,
+)
 from builder.site.drift import list_used
 from builder.site.facts import READY, CellState, CellStep
 from builder.site.releases import Outlook
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
 # More drivers than this are columns of signs: their words are there for those who listen, and for who points at them.
 _MOST_WORDS = 6
 _MOST_RUNS = 24
+_MOST_KERNELS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +152,12 @@ class Pages:
             unit="hours",
             sentence=f"Hours from channel to image over {count(len(months), 'month')}; the table below has the figures",
         )
-        return self._render("freshness.html", page="freshness", arrivals=arrivals, chart=chart)
+        spans = emit_spans(
+            [Span(name=item.kernel, low=item.p50, high=item.p95) for item in arrivals.kernels[:_MOST_KERNELS]],
+            kinds=("p50", "p95"), unit="hours",
+            sentence="Hours from channel to image by kernel, the newest first; the table below has the figures",
+        )  # fmt: skip
+        return self._render("freshness.html", page="freshness", arrivals=arrivals, chart=chart, spans=spans)
 
     def trends(self, trends: Trends) -> str:
         """Return what runs cost."""

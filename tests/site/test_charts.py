@@ -10,7 +10,18 @@ from fakes.site_facts import HOSTILE
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from builder.site.charts import Series, Share, SignRow, emit_bar, emit_changes, emit_columns, emit_lines
+from builder.errors import escape_controls
+from builder.site.charts import (
+    Series,
+    Share,
+    SignRow,
+    Span,
+    emit_bar,
+    emit_changes,
+    emit_columns,
+    emit_lines,
+    emit_spans,
+)
 
 
 def test_a_bar_is_divided_as_its_shares_are() -> None:
@@ -115,3 +126,24 @@ def test_words_of_others_stay_words_in_rows() -> None:
     assert "<script" not in text
     assert "<img" not in text
     assert list(ET.fromstring(emit_changes([], [], [], unit="u", sentence="s")).iter("rect")) == []
+
+
+def test_spans_begin_and_end_where_their_values_are() -> None:
+    rows = [Span(name="6.1.0-56-amd64", low=2.0, high=8.0), Span(name="6.1.0-55-amd64", low=4.0, high=4.0)]
+    root = ET.fromstring(emit_spans(rows, kinds=("p50", "p95"), unit="hours", sentence="s"))
+    points = {
+        (item.get("cy"), item.get("class")): float(item.get("cx", "")) for item in root.iter("circle")
+    }  # fmt: skip
+    first, second = [[points[y, kind] for kind in ("p-p50", "p-p95")] for y in ("34", "54")]
+    assert first[0] < second[0] == second[1] < first[1] <= 720
+    assert [item.text for item in root.iter("text") if item.get("class") == "name"] == [row.name for row in rows]
+    assert "8.0 hours" in emit_spans(rows, kinds=("p50", "p95"), unit="hours", sentence="s")
+
+
+@given(st.lists(st.floats(min_value=0, max_value=1e12, allow_nan=False), max_size=20))
+def test_no_span_leaves_the_picture(values: list[float]) -> None:
+    rows = [Span(name=HOSTILE, low=value / 2, high=value) for value in values]
+    text = escape_controls(emit_spans(rows, kinds=("p50", "p95"), unit=HOSTILE, sentence=HOSTILE))
+    assert "<script" not in text
+    for item in ET.fromstring(text).iter():
+        assert all(0 <= float(item.get(name, "0")) <= 720 for name in ("x", "cx", "x1", "x2"))

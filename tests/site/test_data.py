@@ -87,7 +87,7 @@ def test_the_document_names_every_key(data: dict[str, Any]) -> None:
         data["index.json"]["cells"], data["index.json"]["components"], data["failures.json"]["causes"],
         data["releases.json"]["releases"], data["releases.json"]["kernels"], data["freshness.json"]["months"],
         data["freshness.json"]["late"], data["trends.json"]["runs"], data["trends.json"]["stages"],
-        data["releases.json"]["drift"],
+        data["releases.json"]["drift"], data["freshness.json"]["kernels"],
     ):  # fmt: skip
         keys |= rows[0].keys()
     assert keys - said == set()

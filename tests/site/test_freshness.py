@@ -77,3 +77,16 @@ def test_a_time_of_somebody_elses_may_be_none() -> None:
     facts = _facts(CellState.BOOTED)
     broken = tuple(replace(item, finished="soon") for item in facts.builds)
     assert [item.hours for item in measure_arrivals(replace(facts, builds=broken)).came] == [100.0]
+
+
+def test_by_kernel_the_newest_comes_first_and_what_is_waited_for_is_counted() -> None:
+    older, newer = "5.14.0-427.9.1.el9_4.x86_64", _K1
+    cells = [
+        *(make_cell(older, driver=driver, finished=_SEEN + timedelta(hours=hours)) for driver, hours in (("gpu", 2), ("nic", 9), ("fpga", 4))),
+        make_cell(newer, driver="gpu", finished=_SEEN + timedelta(hours=60)), make_cell(newer, CellState.NOT_BUILT, driver="nic"),
+    ]  # fmt: skip
+    kernels = [make_kernel(older, seen=stamp(_SEEN)), make_kernel(newer, seen=stamp(_SEEN + timedelta(hours=50)))]
+    found = measure_arrivals(facts_of(cells, kernels=kernels)).kernels
+    assert [(item.kernel, item.cells, item.p50, item.p95, item.waiting) for item in found] == [
+        (newer, 1, 10.0, 10.0, 1), (older, 3, 4.0, 9.0, 0),
+    ]  # fmt: skip
