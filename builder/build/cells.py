@@ -267,6 +267,8 @@ def _try_cell(decision: Decision, workshop: Workshop, spent: Spent) -> CellEvide
         failure=failure,
         log=str(log_file.relative_to(workshop.work_dir)),
         derived=shown.derived,
+        reason=known.reason if known else str(decision.reason),
+        why=known.why if known else decision.explanation,
     )
 
 

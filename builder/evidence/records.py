@@ -94,6 +94,9 @@ class CellEvidence(ImageEvidence):
     firmware: tuple[FileRecord, ...] = ()
     signers: tuple[str, ...] = ()
     """SHA-256 fingerprints of the certificates whose signatures were verified in the final image."""
+    reason: str = ""
+    """Code of the decision that made its image, and ``why`` its sentence; empty where an older version recorded it."""
+    why: str = ""
 
 
 BOOT_STRENGTHS = ("any", "secure", "signed")

@@ -138,6 +138,10 @@ def test_results_tell_the_time_of_each_stage_of_this_run(bench: Bench, booting: 
     assert list(again["timings"]) == ["boot"], "what was not done by this run took no time of it"
     (evidence,) = Journal(bench.folder / ".kmodsmith" / "journal.jsonl").cells.values()
     assert list(evidence.timings) == list(cell["timings"]), "and is on record all the same"
+    assert list(evidence.cpu) == list(evidence.timings)
+    assert (list(cell["cpu"]), list(again["cpu"])) == (list(cell["timings"]), ["boot"])
+    assert evidence.cpu["compile"] > 0
+    assert (evidence.reason, evidence.why) == ("never-built", "no build of it is known here"), "a boot test is no build"
     bench.break_kernel("6.1.0-10-rt-amd64", "demo.c:1:1: error: x")
     (failed,) = bench.build("--kernel", "6.1.0-10-rt-amd64")[1]["cells"]
     assert list(failed["timings"]) == ["toolkit", "compile"]

@@ -310,6 +310,15 @@ def test_trends_say_what_one_more_would_cost_and_of_what_that_is_not_known() -> 
     assert "quote" not in _Reader(_render(_EMPTY)["trends.html"]).ids
 
 
+def test_a_cell_says_why_it_was_built_and_not_only_why_it_need_not_be_now() -> None:
+    cell = make_cell(_KERNEL)
+    assert cell.evidence
+    name = f"cells/gpu-1.4.0/{_KERNEL}.html"
+    known = replace(cell, evidence=replace(cell.evidence, reason="source-changed", why="the driver's source changed"))
+    assert "because the driver's source changed (source-changed)" in _Reader(_render(facts_of([known]))[name]).text
+    assert "because" not in _Reader(_render(facts_of([cell]))[name]).text, "an older version did not record it"
+
+
 def test_another_image_was_booted_and_that_is_told() -> None:
     cell = make_cell(_KERNEL)
     boot = replace(make_boot(cell.id), digest="sha256:other")
