@@ -8,16 +8,18 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from builder.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, HostError, KmodsmithError
 from builder.evidence.blame import describe_os_error, machine_fault
 from builder.host.run import stop_all
 from builder.verbs.root import root
+from builder.verbs.session import SafeConsole
 
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
+
+    from rich.console import Console
 
 
 _PROGRAM = "kmodsmith"
@@ -30,7 +32,7 @@ def main() -> NoReturn:
 
 def run_cli(arguments: list[str]) -> int:
     """Run one verb and return the exit code; see ``builder.errors`` for what the codes mean."""
-    errors = Console(stderr=True, highlight=False)
+    errors = SafeConsole(stderr=True, highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         # A shell completes the words of a program, and that has a name of its own.

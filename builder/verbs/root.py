@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from builder import __version__
 from builder.verbs.exit_codes import with_exit_codes
 from builder.verbs.options import with_trust
-from builder.verbs.session import PIPE_WIDTH, Session
+from builder.verbs.session import PIPE_WIDTH, SafeConsole, Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rich.console import Console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +114,9 @@ def root(context: click.Context, folder: Path, work_dir: Path | None, svg: Path 
     """Driver containers for every kernel that your customers run."""
     from builder.plan.project import open_project  # noqa: PLC0415 - half of the time that --help would take
 
-    err = Console(stderr=True, highlight=False)
+    err = SafeConsole(stderr=True, highlight=False)
     _set_up_logging(err, verbose=verbose)
-    out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH, record=svg is not None)
+    out = SafeConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH, record=svg is not None)
     if svg is not None:
         context.call_on_close(lambda: out.save_svg(str(svg), title=f"kmodsmith {context.invoked_subcommand}"))
     context.obj = Session(project=open_project(folder, work_dir), out=out, err=err)

@@ -7,10 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from rich.console import Console
 
-    from rich.console import Console
+from builder.errors import escape_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from builder.plan.project import Project
 
@@ -25,6 +30,15 @@ WIDE = 100
 
 # A line for every so many things where there is no terminal to draw a bar in.
 _EVERY = 100
+
+
+class SafeConsole(Console):
+    """A console that shows what would steer it, in whatever is printed: names and texts come from strangers."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            # What Rich itself has to say to a terminal is marked as such.
+            yield segment if segment.control else segment._replace(text=escape_controls(segment.text))
 
 
 @dataclass(frozen=True, kw_only=True)
