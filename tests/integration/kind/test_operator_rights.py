@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from integration.kind.api_server import serve_api, write_kubeconfig
 from integration.kind.client import Client, Refused, wait_until
 from integration.kind.fleet import DRIVER, NAMESPACE, NEW_KERNEL, OLD_KERNEL, SELECTOR, Fleet, driver_item, signed_index
 from integration.kind.nfd_operator import crds as nfd_crds
-from integration.kind.operator_process import run_operator
+from integration.kind.operator_process import OperatorProcess, run_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,6 +120,48 @@ def test_its_rights_are_enough_and_each_is_used(tmp_path: Path) -> None:
     assert refused == set()
     assert len(asked) > _COUNT, "or nothing was written down"
     assert _used(tmp_path) == _given(objects)
+
+
+def test_rights_that_are_taken_in_the_middle_and_given_back(tmp_path: Path) -> None:
+    """Nodes and Modules cannot be written, or not even read: nothing ends, nothing is undone, and then it goes on."""
+    objects = _objects()
+    content = next(iter(next(item for item in objects.workload if item["kind"] == "ConfigMap")["data"].values()))
+    bound = [item for item in objects.all if item["kind"] in {"ClusterRoleBinding", "RoleBinding"} and _is_ours(item)]
+    (tmp_path / "api").mkdir()
+    with serve_api(tmp_path / "api", *_audit_flags(tmp_path)) as api:
+        client, fleet = api.client, Fleet(api.client)
+        _install(client, objects)
+        fleet.make_nodes(_COUNT)
+        kernels: list[str] = [OLD_KERNEL]
+        client.apply(fleets.index_map(signed_index({"1.0.0": kernels, "2.0.0": kernels})))
+        drain = {"enabled": True, "timeoutSeconds": 600}
+        kubeconfig = _kubeconfig(api, tmp_path / "kubeconfig")
+        with fleet.working(), run_operator(tmp_path / "run", kubeconfig, json.loads(content)) as operator:
+            client.apply(driver_item("1.0.0", maxUnavailable=_COUNT, drain=drain))
+            wait_until(partial(_is_ready, fleet, "1.0.0"), seconds=90, what="1.0.0 on all nodes")
+            client.apply(driver_item("2.0.0", maxUnavailable=1, drain=drain))
+            wait_until(lambda: fleet.ready_with("2.0.0"), seconds=60, what="2.0.0 on the first node")
+            for item in bound:
+                client.delete(item)
+            operator.wait_for("answers 403", 60)
+            time.sleep(15)
+            down = [name for name, node in fleet.nodes().items() if fleets.READY not in node["metadata"]["labels"]]
+            assert len(down) <= 1
+            assert operator.child.poll() is None or _lost_its_lease(operator)
+        for item in bound:
+            client.apply(item)
+        with fleet.working(), run_operator(tmp_path / "again", kubeconfig, json.loads(content)):
+            wait_until(partial(_is_ready, fleet, "2.0.0"), seconds=120, what="2.0.0 on all nodes")
+            assert not any(node["spec"].get("unschedulable") for node in fleet.nodes().values())
+
+
+def _is_ours(binding: dict[str, Any]) -> bool:
+    return bool(binding["subjects"][0]["name"] == "kmod-operator")
+
+
+def _lost_its_lease(operator: OperatorProcess) -> bool:
+    """Who may not renew its Lease ends, as another one could begin."""
+    return operator.child.poll() == 1 and "was not renewed" in operator.lines()[-1]["message"]
 
 
 def _used(folder: Path) -> set[_Right]:
