@@ -28,7 +28,7 @@ from integration.kind.client import Client, Refused, wait_until
 from integration.kind.kmm import released_crds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from fakes.indexes import VendorSigner
@@ -410,7 +410,7 @@ def index_map(content: bytes) -> dict[str, Any]:
 
 
 def signed_index(
-    versions: dict[str, Iterable[str]],
+    versions: Mapping[str, Iterable[str]],
     *,
     made: str = "2026-11-27T00:00:00Z",
     signer: VendorSigner = VENDOR,
