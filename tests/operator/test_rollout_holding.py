@@ -7,7 +7,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes.fleet import NAMES, NEW_KERNEL, OLD_KERNEL, WORKER, Fleet, make_fleet, make_index, want
+from fakes.fleet import NAMES, NEW_KERNEL, OLD_KERNEL, TEMPLATES, WORKER, Fleet, make_fleet, make_index, want
+from kmod_operator.rollout.explain import explain
 from kmod_operator.rollout.progress import read_progress
 from kmod_operator.rollout.world import CURRENT_CONFIG, DESIRED_CONFIG, ClusterUpdates, Known, Pool
 
@@ -60,6 +61,13 @@ def test_a_kernel_comes_to_the_canary_first_soaks_and_then_comes_to_the_others()
     fleet.turn()
     assert _paused(fleet) == ["worker"]
     assert ("PoolHeld", "n0 has it not yet") in [(reason, words[-17:]) for reason, words in fleet.told]
+    told = explain("n1", fleet.item, TEMPLATES, fleet.world())
+    assert told.state == "Ready"
+    assert told.sentences[-1] == (
+        "Its MachineConfigPool worker waits, so that it boots no other kernel yet: release 4.18.2 comes to the canary "
+        "first: n0 has it not yet."
+    )
+    assert "waits" not in " ".join(explain("n0", fleet.item, TEMPLATES, fleet.world()).sentences)
     assert _go_on(fleet) == ["n0"]
     for _ in range(4):  # it has the driver again, and soaks: 60 s from then on
         assert _go_on(fleet) == []

@@ -110,6 +110,9 @@ def _around(found: NodeState, view: View) -> list[str]:
     if pod is not None:
         words = f": {pod.words}" if pod.words else ""
         lines.append(f"Its smoke test is the pod {pod.namespace}/{pod.name}, try {pod.attempt}, {pod.phase}{words}.")
+    pool = view.holds.pool_of.get(found.node.name, "")
+    if because := view.holds.because.get(pool):
+        lines.append(f"Its MachineConfigPool {pool} waits, so that it boots no other kernel yet: {because}.")
     if view.world.index.trouble:
         lines.append(f"Of the index: {view.world.index.trouble}. {_hint(view.world.index.trouble_reason)}")
     if found.node.unschedulable:

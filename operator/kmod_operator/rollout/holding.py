@@ -57,11 +57,13 @@ class Holds:
         left_s: seconds until that may end by itself; None: not by time.
         shared: the pool in which canaries are together with other nodes, so that kernels reach them in no order;
             empty where there is none.
+        pool_of: the pool of each node that is of one.
     """
 
     because: Mapping[str, str] = field(default_factory=dict)
     left_s: float | None = None
     shared: str = ""
+    pool_of: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_holds(pools: Iterable[Pool], states: Sequence[NodeState], order: Order, coming: Coming | None) -> Holds:
@@ -69,13 +71,14 @@ def find_holds(pools: Iterable[Pool], states: Sequence[NodeState], order: Order,
     known = list(pools)
     members = _members(known, states)
     shared = _find_shared(members, order)
+    pool_of = {found.node.name: name for name, nodes in members.items() for found in nodes}
     if coming is None:
-        return Holds(shared=shared)
+        return Holds(shared=shared, pool_of=pool_of)
     coming_to = [pool for pool in known if pool.name in members and (coming.is_moving or pool.behind is Known.YES)]
     if coming.release.safety is not Safety.SAFE:
-        return Holds(because=_hold_unsafe(coming_to, members, order, coming), shared=shared)
+        return Holds(because=_hold_unsafe(coming_to, members, order, coming), shared=shared, pool_of=pool_of)
     because, left_s = _take_turns(coming_to, members, states, order, coming)
-    return Holds(because=because, left_s=left_s, shared=shared)
+    return Holds(because=because, left_s=left_s, shared=shared, pool_of=pool_of)
 
 
 def _hold_unsafe(
