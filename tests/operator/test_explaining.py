@@ -138,6 +138,24 @@ def test_a_namespace_without_an_operator_is_a_wrong_setting(monkeypatch: pytest.
         asyncio.run(explain_node(_OUTSIDE, "n0"))
 
 
+def test_somebody_who_may_not_read_what_tells_of_devices_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = FakeServer()
+    _ask_for(server, "x")
+    plugin = {
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "plugin", "namespace": "d"},
+        "spec": {"selector": {}, "template": {"spec": {}}},
+    }  # fmt: skip
+    driver = {**_TEMPLATES["drivers"]["p"], "plugin": [plugin], "resource": "a.example/p"}
+    text = json.dumps({**_TEMPLATES, "drivers": {"p": driver}})
+    place = {"name": "operator-templates", "namespace": NAMESPACE}
+    server.put(f"/api/v1/namespaces/{NAMESPACE}/configmaps/operator-templates",
+               {"metadata": place, "data": {"templates.json": text}})  # fmt: skip
+    server.refuse = lambda one: refusal(403, "not yours") if "daemonsets" in one.url.path else None
+    _serve(server, monkeypatch)
+    found = asyncio.run(asyncio.wait_for(explain_node(_OUTSIDE, "a"), 20))
+    assert found.found["x"].state == "NotSelected"
+
+
 def test_a_server_that_refuses_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     server = FakeServer()
     _serve(server, monkeypatch)

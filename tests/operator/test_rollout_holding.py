@@ -206,10 +206,10 @@ def test_a_release_that_nobody_knows_holds_on_but_not_who_has_arrived_with_it() 
 
 
 def test_a_node_is_of_one_pool_whatever_further_ones_it_has_the_labels_of() -> None:
-    fleet = _site(2, {"gpu": (0, 1)}, canary=False)
+    fleet = _site(2, {"zoo": (0, 1)}, canary=False)
     fleet.release("4.18.9", NEW_KERNEL)
     fleet.turn()
-    assert _paused(fleet) == ["gpu"], "no node with the driver is in the pool 'worker'"
+    assert _paused(fleet) == ["zoo"], "no node with the driver is in the pool 'worker'"
     fleet.pools["master"] = Pool(name="master", selector={"matchLabels": WORKER})
     fleet.updates = ClusterUpdates(desired="4.18.10", current="4.18.1")
     fleet.turn()

@@ -162,6 +162,17 @@ def test_a_pod_of_before_says_nothing_of_what_is_loaded_now() -> None:
     assert _state(fleet) == "Ready"
 
 
+def test_a_node_whose_pod_is_still_leaving_gets_no_other() -> None:
+    fleet = _fleet(1)
+    _bring(fleet)
+    (old,) = _pods(fleet)
+    fleet.smokes = {old.name: dataclasses.replace(old, begun="before", is_ending=True)}
+    decision = fleet.decide()
+    assert (decision.start, decision.end) == ((), ())
+    fleet.smokes = {}
+    assert len(fleet.decide().start) == 1
+
+
 def test_a_node_that_is_down_has_no_pod_and_one_that_is_gone_leaves_none() -> None:
     fleet = _fleet(2, rollout={"maxUnavailable": 2})
     _bring(fleet)

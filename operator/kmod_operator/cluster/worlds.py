@@ -119,7 +119,12 @@ class Worlds:
         return self._cluster.smokes_of(item["metadata"]["name"], template.namespace) if template else None
 
     async def _unlisted(self, item: Object) -> dict[str, Object]:
-        """Return our objects of kinds that this account may read by name alone."""
+        """Return our objects of kinds that this account may read by name alone.
+
+        Who only looks may not read them at all: what is decided of nodes does not hang on them.
+        """
+        if self._told_rights is not None:
+            return {}
         template = self._template(item)
         found: dict[str, Object] = {}
         for one in (*template.plugin, *template.rules) if template else ():
