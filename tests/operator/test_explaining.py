@@ -31,10 +31,8 @@ _MODULE = {
     "apiVersion": "kmm.sigs.x-k8s.io/v1beta1", "kind": "Module", "metadata": {"name": "p", "namespace": "d"},
     "spec": {"selector": {"x": "y"}, "moduleLoader": {"container": {"version": "0", "kernelMappings": []}}},
 }  # fmt: skip
-_TEMPLATES = {
-    **TEMPLATES, "namespace": "o",
-    "drivers": {"p": {"namespace": "d", "module": _MODULE, "plugin": [], "rules": [], "resource": ""}},
-}  # fmt: skip
+_DRIVER: dict[str, Any] = {"namespace": "d", "module": _MODULE, "plugin": [], "rules": [], "resource": ""}
+_TEMPLATES = {**TEMPLATES, "namespace": "o", "drivers": {"p": _DRIVER}}
 _OUTSIDE = ExplainSettings(namespace=NAMESPACE)
 
 
@@ -145,7 +143,7 @@ def test_somebody_who_may_not_read_what_tells_of_devices_is_told_all_the_same(mo
         "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "plugin", "namespace": "d"},
         "spec": {"selector": {}, "template": {"spec": {}}},
     }  # fmt: skip
-    driver = {**_TEMPLATES["drivers"]["p"], "plugin": [plugin], "resource": "a.example/p"}
+    driver: dict[str, Any] = {**_DRIVER, "plugin": [plugin], "resource": "a.example/p"}
     text = json.dumps({**_TEMPLATES, "drivers": {"p": driver}})
     place = {"name": "operator-templates", "namespace": NAMESPACE}
     server.put(f"/api/v1/namespaces/{NAMESPACE}/configmaps/operator-templates",
