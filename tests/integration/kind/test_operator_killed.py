@@ -114,8 +114,8 @@ class _Troubles:
         self.silent = []
         self.proxy.status = lambda *_: 0
         self.proxy.silenced.clear()
-        budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
-        self.fleet.client.delete({**budget, "metadata": {"name": "never", "namespace": fleets.NAMESPACE}})
+        for found in self.fleet.client.find("policy/v1", "PodDisruptionBudget", fleets.NAMESPACE):
+            self.fleet.client.delete({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", **found})
 
     def _fail(self, _: str, path: str) -> int:
         return 0 if "/leases" in path or self.chance.random() > _FAILS else self.chance.choice([500, 503, 429, 409])
