@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fakes.fleet import NAMES, NEW_KERNEL, OLD_KERNEL, RESOURCE, SMOKING, Fleet, make_fleet, want
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kmod_operator.rollout.explain import explain
 from kmod_operator.rollout.progress import read_progress
@@ -243,6 +243,10 @@ def _pod(**more: Any) -> dict[str, Any]:
     [
         ({"containerStatuses": [{"state": {"terminated": {"exitCode": 1, "message": "a\nit is broken\n"}}}]},
          "exit code 1: it is broken"),
+        ({"containerStatuses": [{"state": {"terminated": {"exitCode": 1, "message": 'a\n{"level": "error", "message": "no"}'}}}]},
+         "exit code 1: no"),
+        ({"containerStatuses": [{"state": {"terminated": {"exitCode": 1, "message": '{"message": 1, '}}}]},
+         'exit code 1: {"message": 1,'),
         ({"containerStatuses": [{"state": {"terminated": {"exitCode": 137}}}]}, "exit code 137"),
         ({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}]},
          "ErrImagePull: no"),
@@ -266,6 +270,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(said=_JSON | st.text(max_size=10), is_text=st.booleans())
 def test_whatever_a_pod_says_of_itself_it_is_read(said: Any, *, is_text: bool) -> None:
     """Anybody who may make pods there may write that."""

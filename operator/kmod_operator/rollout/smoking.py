@@ -128,7 +128,7 @@ def own_pods(pods: Iterable[dict[str, Any]], spec: DriverSpec, templates: Templa
 def read_smoke_pod(item: Mapping[str, Any], names_smoke: str) -> SmokePod:
     """Return what of a pod matters; of one that is not as we made it nothing is known, and so it is ended."""
     metadata, status = item["metadata"], item.get("status") or {}
-    said = _read_annotation((metadata.get("annotations") or {}).get(names_smoke))
+    said = _read_map((metadata.get("annotations") or {}).get(names_smoke))
     phase = status.get("phase")
     return SmokePod(
         namespace=str(metadata.get("namespace", "")),
@@ -146,7 +146,7 @@ def read_smoke_pod(item: Mapping[str, Any], names_smoke: str) -> SmokePod:
     )
 
 
-def _read_annotation(text: object) -> dict[str, Any]:
+def _read_map(text: object) -> dict[str, Any]:
     if not isinstance(text, str) or len(text) > _LONGEST:
         return {}
     try:
@@ -162,13 +162,18 @@ def _words(status: Mapping[str, Any]) -> str:
         state = container.get("state") or {}
         if ended := state.get("terminated"):
             said = str(ended.get("message") or "").strip().splitlines()
-            return _shorten(f"exit code {ended.get('exitCode')}" + (f": {said[-1]}" if said else ""))
+            return _shorten(f"exit code {ended.get('exitCode')}" + (f": {_message(said[-1])}" if said else ""))
         if (waiting := state.get("waiting")) and status.get("phase") == "Pending":
             return _shorten(f"{waiting.get('reason')}: {waiting.get('message') or ''}".rstrip(": "))
     if status.get("reason") or status.get("message"):
         return _shorten(f"{status.get('reason') or ''}: {status.get('message') or ''}".strip(": "))
     waits = (one for one in status.get("conditions") or () if one.get("type") == "PodScheduled")
     return _shorten(next((str(one.get("message") or "") for one in waits if one.get("status") == "False"), ""))
+
+
+def _message(line: str) -> str:
+    """Return what a line says: our own programs write JSON with a ``message``."""
+    return str(_read_map(line).get("message") or line)
 
 
 def _shorten(text: str) -> str:
