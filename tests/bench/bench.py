@@ -34,6 +34,7 @@ from vendors.sources import SUITES, fetch_sources
 from bench.discovery import measure_discovery
 from bench.publishing import measure_publishing
 from bench.pulling import measure_pulls
+from bench.sharding import read_times, simulate
 from bench.template import read_settings
 from builder.boot.kernel_image import SourceKernels, unpacked_kernel
 from builder.build.fit_image import open_source_facts
@@ -112,8 +113,9 @@ def main() -> None:
     parser.add_argument("--kernel", default="*", help="glob over kernels")
     parser.add_argument(
         "--only",
-        help="one part: cold, against, against_evdi, idle, plan_10000, plan_100000, proof, boot, discover, publish or pull",
+        help="one part: cold, against, against_evdi, idle, plan_10000, plan_100000, proof, boot, discover, publish, pull or shards",
     )
+    parser.add_argument("--times", type=Path, help="measured times of pods, for shards: tests/bench/sharding.py")
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -129,6 +131,8 @@ def main() -> None:
         "publish": lambda: measure_publishing(options.kernel),
         "pull": measure_pulls,
     }
+    if options.times:
+        parts["shards"] = lambda: simulate(read_times(options.times))
     for name, measure in parts.items():
         if options.only in {None, name} and (name != "cold" or options.cold or options.only):
             write_results({"machine": describe_machine(), name: measure()})

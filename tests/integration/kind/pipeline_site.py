@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -83,6 +84,15 @@ class PipelineSite:
         subprocess.run([*git, "push", "--quiet", "--force", str(self.served.repository), "HEAD:main"], check=True)
         return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
+    def push(self) -> str:
+        """Bring what is in the folder now, and was not emitted, to another branch; returns it."""
+        git = ["git", "-C", str(self.project), "-c", "user.name=e2e", "-c", "user.email=e2e@example.com"]
+        git += ["-c", "safe.directory=*"]
+        subprocess.run([*git, "commit", "--quiet", "--all", "--message", "a change"], check=True)
+        subprocess.run([*git, "push", "--quiet", "--force", str(self.served.repository), "HEAD:change"], check=True)
+        subprocess.run([*git, "reset", "--quiet", "--hard", "HEAD~1"], check=True)
+        return "change"
+
     def apply(self) -> None:
         """Apply what was emitted, in the order of its kustomization."""
         folder = self.project / "pipelines"
@@ -107,10 +117,60 @@ class PipelineSite:
         """Create a run as it was emitted, and return its name."""
         run = yaml.safe_load((self.project / "pipelines" / "runs" / f"{word}.yaml").read_text())
         run["spec"]["params"] = [
-            *run["spec"].get("params", []),
+            *(run["spec"].get("params") or []),
             *({"name": key.replace("_", "-"), "value": value} for key, value in params.items()),
         ]
         return str(self.client.create(run)["metadata"]["name"])
+
+    def start_nightly(self, name: str) -> str:
+        """Create the Job of the nightly's CronJob by hand, wait until it started a run, and return the run's name."""
+        cron = self.client.get("batch/v1", "CronJob", "kmodsmith-nightly", NAMESPACE)
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": NAMESPACE}}
+        self.client.create(job | {"spec": cron["spec"]["jobTemplate"]["spec"]})
+
+        def started() -> str:
+            chosen = f"batch.kubernetes.io/job-name={name}"
+            (pod,) = self.client.find("v1", "Pod", NAMESPACE, labelSelector=chosen)
+            said = self.client.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/log")
+            return said.strip().rpartition("/")[2] if pod["status"]["phase"] == "Succeeded" else ""
+
+        return wait_until(started, seconds=300, what=f"the run of {name}")
+
+    def start_task(self, task: str, **params: str) -> str:
+        """Create a TaskRun as a pipeline would, and return its name."""
+        settings = yaml.safe_load((self.project / "pipelines" / "runs" / "build.yaml").read_text())["spec"]
+        (lane,) = settings["taskRunSpecs"]
+        spec = {
+            "taskRef": {"name": task},
+            "serviceAccountName": lane["serviceAccountName"],
+            "podTemplate": lane["podTemplate"],
+            "params": [{"name": key, "value": value} for key, value in params.items()],
+        }
+        run = {
+            "apiVersion": TEKTON,
+            "kind": "TaskRun",
+            "metadata": {"generateName": f"{task}-", "namespace": NAMESPACE},
+        }
+        return str(self.client.create(run | {"spec": spec})["metadata"]["name"])
+
+    def plan(self) -> str:
+        """Plan on the laptop, and return the plan's name."""
+        code, told = self.laptop.tell(self.project, "plan", "--to", f"{self.registry.host}/plans", "--shards", "2")
+        assert code == 0, told
+        return str(told["artifact"])
+
+    def kill_pod(self, name: str) -> None:
+        """Take a pod away without a word to it, as where its node is lost."""
+        path = f"{self.client.path('v1', 'Pod', NAMESPACE, name)}?gracePeriodSeconds=0"
+        assert self.client.http.request("DELETE", path).is_success
+
+    def forget(self, repository: str, tag: str, digest: str) -> None:
+        """Have the registry lose an image: its tag, and the manifest."""
+        place = (
+            self.registry.folder / "data" / "docker" / "registry" / "v2" / "repositories" / repository / "_manifests"
+        )
+        shutil.rmtree(place / "tags" / tag)
+        shutil.rmtree(place / "revisions" / "sha256" / digest.partition(":")[2])
 
     def wait(self, name: str, *, seconds: float = _PATIENCE_S) -> Run:
         """Wait until a run ended."""
@@ -141,6 +201,37 @@ class PipelineSite:
         chosen = f"tekton.dev/pipelineRun={name}" + (f",tekton.dev/pipelineTask={task}" if task else "")
         return self.client.find(TEKTON, "TaskRun", NAMESPACE, labelSelector=chosen)
 
+    def times(self, name: str) -> dict[str, Any]:
+        """Return what a run took, for tests/bench/sharding.py: seconds of pods beside their work, and of the work.
+
+        A pod's time is from the creation of its TaskRun to its end; what its shard told of itself is taken off.
+        """
+        shards = [self._evidence(item) for item in self.task_runs(name, "shards-amd64")]
+        rows = [row for _, evidence in shards for row in evidence["cells"]]
+        ((plan, _),) = [(_lasted(item), item) for item in self.task_runs(name, "plan")]
+        ((gate, _),) = [(_lasted(item), item) for item in self.task_runs(name, "gate")]
+        toolkits = [row["timings"].get("toolkit", 0.0) for row in rows]
+        return {
+            "pod": [round(_lasted(item) - evidence["wall_s"], 1) for item, evidence in shards],
+            "toolkit": toolkits,
+            "cell": [round(row["duration_s"] - spent, 1) for row, spent in zip(rows, toolkits, strict=True)],
+            "plan": plan,
+            "gate": gate,
+        }
+
+    def _evidence(self, task_run: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        told = {item["name"]: item["value"] for item in task_run["status"]["results"]}
+        name = told["EVIDENCE_ARTIFACT"].removeprefix("oci:")
+        manifest = json.loads(self.laptop_skopeo("inspect", "--raw", f"docker://{name}").stdout)
+        (layer,) = [
+            item
+            for item in manifest["layers"]
+            if item["annotations"]["org.opencontainers.image.title"] == "evidence.json"
+        ]
+        digest = layer["digest"].partition(":")[2]
+        blob = self.registry.folder / "data" / "docker" / "registry" / "v2" / "blobs" / "sha256" / digest[:2] / digest
+        return task_run, json.loads((blob / "data").read_text())
+
     def log(self, name: str, task: str) -> str:
         """Return what the containers of a task said."""
         text = []
@@ -166,6 +257,12 @@ class PipelineSite:
     def laptop_skopeo(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
         known = [f"--cert-dir={self.registry.authority}", f"--authfile={self.registry.auth_file}"]
         return subprocess.run(["skopeo", verb, *known, *words], check=False, capture_output=True, text=True)
+
+
+def _lasted(task_run: dict[str, Any]) -> float:
+    """Return the seconds between the creation of a TaskRun and its end."""
+    began = datetime.fromisoformat(task_run["metadata"]["creationTimestamp"])
+    return (datetime.fromisoformat(task_run["status"]["completionTime"]) - began).total_seconds()
 
 
 def _object(kind: str, name: str) -> dict[str, Any]:
