@@ -50,7 +50,9 @@ BROKEN = (
 )  # fmt: skip
 
 
-def read_tar(stream: IO[bytes], *, most: int, may_be_packed: bool = True) -> Iterator[tuple[tarfile.TarInfo, Content]]:
+def read_tar(
+    stream: IO[bytes], *, most: int, may_be_packed: bool = True, told: int = 0
+) -> Iterator[tuple[tarfile.TarInfo, Content]]:
     """Yield the members of an archive with their contents, which can be read until the next member is asked for.
 
     Names and link targets are those of the extended headers; of extended attributes only the names are told, in
@@ -60,13 +62,14 @@ def read_tar(stream: IO[bytes], *, most: int, may_be_packed: bool = True) -> Ite
         stream: the archive; it is read forwards only, and not always to its end.
         most: bytes that it may unpack to.
         may_be_packed: whether it may be compressed.
+        told: bytes that it unpacks to, as somebody who is believed said before: that much is no bomb, however packed.
 
     Raises:
         ArchiveError: it is none, is cut off, or holds or unpacks to what no archive should.
         Exception: other errors of ``BROKEN``, also when a content is read.
     """
     packed = _Counted(stream)
-    unpacked = _Bounded(_unpack(packed) if may_be_packed else cast("IO[bytes]", packed), packed, most)
+    unpacked = _Bounded(_unpack(packed) if may_be_packed else cast("IO[bytes]", packed), packed, most, told)
     extensions: dict[str, str] = {}
     names = headers = 0
     for number in range(_MOST_MEMBERS):
@@ -234,7 +237,8 @@ class _Counted:
 class _Bounded:
     """Gives whole pieces, and refuses to give more than there may be: what is packed may unpack to anything."""
 
-    def __init__(self, stream: IO[bytes], packed: _Counted, most: int) -> None:
+    def __init__(self, stream: IO[bytes], packed: _Counted, most: int, told: int = 0) -> None:
+        self._always = _ALWAYS + told
         self._stream = stream
         self._packed = packed
         self._most = most
@@ -246,7 +250,7 @@ class _Bounded:
             pieces.append(piece)
             size -= len(piece)
             self._count += len(piece)
-            if self._count > min(self._most, _ALWAYS + _RATIO * self._packed.count):
+            if self._count > min(self._most, self._always + _RATIO * self._packed.count):
                 raise ArchiveError(f"it unpacks to more than it should: {self._packed.count} bytes to {self._count}")
         return b"".join(pieces)
 

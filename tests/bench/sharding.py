@@ -91,7 +91,10 @@ def simulate(times: Times) -> dict[str, Any]:
             "pipelinerun_bytes": _CHILD_BYTES * len(cells),
             "fits_into_etcd": _CHILD_BYTES * len(cells) < _ETCD_BYTES,
         },
-        "sharded": {"pipelinerun_bytes": _CHILD_BYTES * SHARDS[-1], "fits_into_etcd": True},
+        "sharded": {
+            "pipelinerun_bytes": _CHILD_BYTES * SHARDS[-1],
+            "fits_into_etcd": _CHILD_BYTES * SHARDS[-1] < _ETCD_BYTES,
+        },
     }
 
 

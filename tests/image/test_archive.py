@@ -131,6 +131,11 @@ def test_a_bomb_is_given_up(pack: Callable[[bytes], bytes]) -> None:
         patch.setattr(archive, "_ALWAYS", 1000)
         with pytest.raises(ArchiveError, match="unpacks to more than it should"):
             _read(data)
+        # Who is believed said before how much it is: firmware is nearly nothing but zeros.
+        packed = io.BytesIO(data)
+        assert [member.name for member, _ in read_tar(packed, most=_MOST, told=10**6 + 2048)] == ["a"]
+        with pytest.raises(ArchiveError, match="unpacks to more than it should"):
+            list(read_tar(io.BytesIO(data), most=_MOST, told=10**5))
 
 
 def test_it_may_not_unpack_to_more_than_was_said() -> None:

@@ -77,13 +77,13 @@ def make_pipeline_bundle(facts: TektonFacts, tasks: str) -> Bundle:
     pipelines = [copy.deepcopy(item) for item in make_pipelines(facts).values()]
     for pipeline in pipelines:
         for task in (*pipeline["spec"]["tasks"], *pipeline["spec"].get("finally", [])):
-            task["taskRef"] = refer_to(tasks, "task", task["taskRef"]["name"])
+            task["taskRef"] = refer_to(facts, tasks, "task", task["taskRef"]["name"])
     return make_bundle(pipelines)
 
 
-def refer_to(bundle: str, kind: str, name: str) -> _Dict:
-    """Return the reference to an object of a bundle, which Tekton's resolver fetches."""
-    params = {"bundle": bundle, "kind": kind, "name": name}
+def refer_to(facts: TektonFacts, bundle: str, kind: str, name: str) -> _Dict:
+    """Return the reference to an object of a bundle, which Tekton's resolver fetches with the registry's Secret."""
+    params = {"bundle": bundle, "kind": kind, "name": name, "secret": facts.settings.registry_secret}
     return {"resolver": "bundles", "params": [{"name": key, "value": value} for key, value in params.items()]}
 
 

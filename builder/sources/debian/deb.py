@@ -23,13 +23,17 @@ _MOST_UNPACKED = 2 * 1024**3
 _PACKED = ("", ".xz", ".gz")
 
 
-def read_members(deb: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+def read_members(deb: Path, *, installed: int = 0) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """Yield the files of a package, with paths below ``usr`` where folders are merged, and their contents.
+
+    Args:
+        deb: the package.
+        installed: bytes that the archive's signed index says it unpacks to: firmware of 2 MB becomes 270.
 
     Raises:
         SourceError: the file is damaged, or holds a path or kind of file that no package should.
     """
-    for member, content in _members(deb, lambda _: True):
+    for member, content in _members(deb, lambda _: True, installed=installed):
         if member.name == ".":
             continue
         if member.islnk():
@@ -54,11 +58,13 @@ def find_members(deb: Path, wanted: Callable[[str], bool], *, most: int) -> dict
     return found
 
 
-def _members(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+def _members(
+    deb: Path, wanted: Callable[[str], bool], *, installed: int = 0
+) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """Yield the members of a package by cleaned path, with their contents where those are wanted."""
     try:
         with deb.open("rb") as stream:
-            for member, content in read_tar(_data_tar(deb, stream), most=_MOST_UNPACKED):
+            for member, content in read_tar(_data_tar(deb, stream), most=_MOST_UNPACKED, told=installed):
                 member.name = _clean_path(member.name, deb)
                 yield member, content.read_all() if member.isreg() and wanted(member.name) else b""
     except (ArError, *BROKEN) as error:

@@ -162,7 +162,8 @@ class DebianToolkits:
         files = list(self._pool.map(self._package, packages))
         handle, file = tempfile.mkstemp(dir=self._scratch, suffix=".tar")
         os.close(handle)
-        return write_layer(Path(file), _members(files), entries)
+        sizes = [self._locked.packages[name].installed for name in packages]
+        return write_layer(Path(file), _members(zip(files, sizes, strict=True)), entries)
 
     def _package(self, name: str) -> Path:
         return self._once.get(("package", name), partial(self._downloads.fetch, self._locked.packages[name]))
@@ -180,9 +181,9 @@ class DebianToolkits:
         shutil.rmtree(self._scratch / path)
 
 
-def _members(files: Iterable[Path]) -> Iterator[tuple[TarInfo, bytes]]:
-    for file in files:
-        yield from read_members(file)
+def _members(packages: Iterable[tuple[Path, int]]) -> Iterator[tuple[TarInfo, bytes]]:
+    for file, installed in packages:
+        yield from read_members(file, installed=installed)
 
 
 def _toolchain_entries(gcc: str, cross: str | None) -> list[LayerEntry]:

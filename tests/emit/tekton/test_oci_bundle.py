@@ -55,6 +55,7 @@ def test_pipelines_take_their_tasks_of_the_bundle_that_is_named() -> None:
             said = {item["name"]: item["value"] for item in task["taskRef"]["params"]}
             assert task["taskRef"].keys() == {"resolver", "params"}
             assert (said["bundle"], said["kind"]) == (_TASKS, "task")
+            assert said["secret"] == "kmodsmith-registry"
             assert said["name"].startswith("kmodsmith-")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
@@ -72,6 +71,17 @@ class PipelineSite:
             else:
                 settings["drivers"][0][key] = value
         file.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def forget_kernel(self, beginning: str) -> str:
+        """Take the group's kernel of this name out of the lock, as it was before that appeared; returns the whole lock."""
+        file = self.project / "versions.lock.yaml"
+        kept = file.read_text()
+        known = yaml.safe_load(kept)
+        settings = yaml.safe_load((self.project / "versions.yaml").read_text())
+        (name,) = [item for item in settings["groups"]["e2e"]["kernels"] if item.startswith(beginning)]
+        del known["sources"]["debian"]["kernels"][name]
+        file.write_text(yaml.safe_dump(known, sort_keys=False))
+        return kept
 
     def commit(self) -> str:
         """Write the pipelines, commit all, and bring it to where pods fetch it; returns the commit."""
@@ -368,7 +378,3 @@ def without(registry: Registry) -> Iterator[None]:
         yield
     finally:
         registry.start()
-
-
-def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
-    return dict(os.environ) | dict(variables)

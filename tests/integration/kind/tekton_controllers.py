@@ -16,6 +16,7 @@ from integration.kind.recipe import TEKTON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from integration.kind.client import Client
     from integration.kind.cluster import Cluster
@@ -36,15 +37,14 @@ _LEFT_OUT = {"events.yaml", "webhook-hpa.yaml", "config-leader-election-events.y
 _KINDS_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap")
 
 
-def install(cluster: Cluster) -> None:
-    """Install it, and wait until its webhook answers."""
+def install(cluster: Cluster, authority: Path) -> None:
+    """Install it, and wait until its webhook answers; it trusts registries by an authority (PEM)."""
     assert cluster.world is not None
     images = []
     for name, program in make([TEKTON]).items():
         file = f"ko-app/{name}"
-        images.append(
-            import_image(cluster.world, _image(name), {file: program}, f'ENTRYPOINT ["/{file}"]', "USER 65532")
-        )
+        files = {file: program, "etc/ssl/certs/ca-certificates.crt": authority}
+        images.append(import_image(cluster.world, _image(name), files, f'ENTRYPOINT ["/{file}"]', "USER 65532"))
     base = make_root("extract", PROXY_PACKAGES)
     images.append(import_image(cluster.world, _SHELL, {}, "USER 0", "ENV PATH=/usr/bin:/bin", base=base, links=_LINKS))
     load_images(cluster, images)
