@@ -12,7 +12,7 @@ from rich.live import Live
 from builder.emit.tekton.facts import make_tekton_facts
 from builder.emit.tekton.pipelines import make_pipelines
 from builder.emit.tekton.runs import make_run
-from builder.errors import EXIT_OK, ConfigError, FailureClass, SourceError, UsageError
+from builder.errors import EXIT_OK, ConfigError, FailureClass, SourceError, UsageError, printable
 from builder.host.kubectl import check_name, find_kubectl
 from builder.shards.artefact import open_plan_registry, parse_plan_name
 from builder.shards.following import RUNS, Seen, download, follow_run, look_at_run
@@ -183,7 +183,8 @@ class _Follower:
                     self._say(f"  {line}")
 
     def _say(self, sentence: str) -> None:
-        self._session.err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        """Tell it: names, messages and logs are of pods, and steer no terminal."""
+        self._session.err.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
 
 
 def _exit_code(state: RunState, gate: ShardEvidence | None) -> int:

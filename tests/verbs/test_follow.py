@@ -84,11 +84,12 @@ def test_a_cell_that_fails_has_its_exit_code_and_its_log_here(site: _Site) -> No
     site.carry_out(0, 1)
     code_of_gate = site.gate()
     site.cluster.say(_RED, *site.tasks(status="False", step=code_of_gate, message="step gate exited"))
-    site.cluster.write("log", "the last words\n")
+    site.cluster.write("log", "the last words\x1b]0;x\n")
     code, out, err = site.follow()
     assert code == code_of_gate == 11
     assert "strlcpy" in out
     assert "gate failed: step gate exited\n  the last words" in err
+    assert "\x1b" not in err
     logs = list((site.work / "runs" / "r").glob("shard-*/logs/*.log"))
     assert any("strlcpy" in file.read_text() for file in logs)
 
