@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _RUN, _TASK = "tekton.dev/pipelineRun", "tekton.dev/pipelineTask"
 _Text = Annotated[str, Field(max_length=262_144)]
 _SUCCEEDED = "Succeeded"
+_PLAN = "PLAN_ARTIFACT"
 _MOST = 10_000
 _NUMBER = re.compile("[0-9]{1,4}")
 
@@ -112,11 +113,21 @@ class RunState:
     reason: str
     message: str
     tasks: Sequence[TaskState]
+    results: Mapping[str, str]
 
     @property
     def plan(self) -> str:
-        """The plan's name as ``plan --to`` tells it; empty as long as there is none."""
-        return next((task.results.get("PLAN_ARTIFACT", "") for task in self.tasks if task.task == "plan"), "")
+        """The plan's name as ``plan --to`` tells it; empty as long as there is none.
+
+        A run that ended has it, too: its tasks may have been pruned.
+        """
+        told = (task.results.get(_PLAN, "") for task in self.tasks if task.task == "plan")
+        return next(told, "") or self.results.get(_PLAN, "")
+
+    @property
+    def plans_nothing(self) -> bool:
+        """Whether it is of a pipeline that only checks, such as that of a change: nobody has to decide about it."""
+        return bool(self.tasks) and not self.plan and all(task.task not in {"plan", "gate"} for task in self.tasks)
 
     def shard(self, number: int) -> TaskState | None:
         """Return the task that carries out a shard."""
@@ -148,7 +159,12 @@ def parse_run(run: object, tasks: object) -> RunState:
         reason=condition.reason,
         message=condition.message,
         tasks=[_task(item) for item in listed.items],
+        results=_texts(found.status),
     )
+
+
+def _texts(status: _Status) -> dict[str, str]:
+    return {entry.name: entry.value for entry in status.results if isinstance(entry.value, str)}
 
 
 def _task(item: _Object) -> TaskState:
@@ -166,7 +182,7 @@ def _task(item: _Object) -> TaskState:
         failed_step=(failed.container or failed.name, failed.terminated.exit_code)
         if failed and failed.terminated
         else None,
-        results={entry.name: entry.value for entry in item.status.results if isinstance(entry.value, str)},
+        results=_texts(item.status),
     )
 
 

@@ -193,8 +193,8 @@ def _exit_code(state: RunState, gate: ShardEvidence | None) -> int:
         return gate.exit_code
     if gate is not None and state.ended:
         return EXIT_OK
-    if gate is None and state.ended and not state.plan:
-        return EXIT_OK  # a pipeline that plans nothing, such as that of a change
+    if gate is None and state.ended and state.plans_nothing:
+        return EXIT_OK
     failed = {task.task: task.failed_step for task in state.failed}
     if gate is not None and _SOURCES in failed:
         return SourceError.exit_code

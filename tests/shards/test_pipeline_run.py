@@ -28,6 +28,20 @@ def test_a_run_with_its_plan_and_shards() -> None:
     assert found.failed == []
 
 
+def test_a_run_that_ended_has_its_plan_also_without_its_tasks() -> None:
+    run = describe_run("True", "Succeeded")
+    run["status"]["results"] = [{"name": "PLAN_ARTIFACT", "value": _PLAN}]
+    found = parse_run(run, {"items": []})
+    assert found.plan == _PLAN
+    assert not found.plans_nothing
+
+
+def test_a_pipeline_that_only_checks_plans_nothing() -> None:
+    assert parse_run(describe_run(), {"items": [describe_task("lint")]}).plans_nothing
+    assert not parse_run(describe_run(), {"items": [describe_task("lint"), describe_task("gate")]}).plans_nothing
+    assert not parse_run(describe_run(), {"items": []}).plans_nothing, "it has not begun, or was pruned"
+
+
 def test_how_a_task_failed() -> None:
     task = describe_task("plan", "False", reason="Failed", message="step plan exited with 3", step=3)
     found = parse_run(describe_run("False", "Failed"), {"items": [task]})

@@ -100,6 +100,22 @@ def test_a_green_run_without_its_gate_is_not_green(site: _Site) -> None:
     assert site.follow()[0] == 17
 
 
+def test_a_green_run_whose_tasks_were_pruned_is_told_by_its_evidence_or_not_green(site: _Site) -> None:
+    site.cluster.say(_GREEN)
+    assert site.follow()[0] == 17, "nobody knows which plan it had"
+    site.carry_out(0, 1)
+    site.gate()
+    run = json.loads(json.dumps(_GREEN))
+    run["status"]["results"] = [{"name": "PLAN_ARTIFACT", "value": site.plan}]
+    site.cluster.say(run)
+    assert site.follow()[0] == 0
+
+
+def test_a_change_that_was_only_checked_is_green(site: _Site) -> None:
+    site.cluster.say(_GREEN, describe_task("lint", "True"))
+    assert site.follow()[0] == 0
+
+
 def test_a_gate_that_is_content_in_a_run_that_failed_is_not_green(site: _Site) -> None:
     site.carry_out(0, 1)
     site.gate()
