@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -104,11 +105,11 @@ class PipelineSite:
         return "change"
 
     def apply(self) -> None:
-        """Apply what was emitted, in the order of its kustomization."""
+        """Apply what was emitted, in the order of its kustomization; a webhook on a busy machine may need a second try."""
         folder = self.project / "pipelines"
         for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]:
             for item in yaml.safe_load_all((folder / name).read_text()):
-                self.client.apply(item)
+                wait_until(partial(self.client.apply, item), what=f"{item['kind']} {item['metadata']['name']}")
 
     def add_secrets(self) -> None:
         """Make the Secrets and the authorities as docs/tekton.md has people make them."""
@@ -144,9 +145,11 @@ class PipelineSite:
 
         def started() -> str:
             chosen = f"batch.kubernetes.io/job-name={name}"
-            (pod,) = self.client.find("v1", "Pod", NAMESPACE, labelSelector=chosen)
-            said = self.client.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/log")
-            return said.strip().rpartition("/")[2] if pod["status"]["phase"] == "Succeeded" else ""
+            for pod in self.client.find("v1", "Pod", NAMESPACE, labelSelector=chosen):
+                if pod["status"]["phase"] == "Succeeded":
+                    said = self.client.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/log")
+                    return said.strip().rpartition("/")[2]
+            return ""
 
         return wait_until(started, seconds=300, what=f"the run of {name}")
 

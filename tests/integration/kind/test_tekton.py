@@ -280,7 +280,7 @@ def test_a_pod_that_may_make_no_jail_compiles_nothing(site: PipelineSite) -> Non
     task["metadata"]["name"] = "weaker-shard"
     (step,) = task["spec"]["steps"]
     step["securityContext"] = {"runAsUser": 0, "runAsNonRoot": False}
-    site.client.apply(task)
+    wait_until(lambda: site.client.apply(task), what="the weaker task")
     plan = site.plan()
     name = site.start_task("weaker-shard", plan=plan, shard="0")
     ended: dict[str, Any] = wait_until(lambda: _end_of(site, name), seconds=600, what="the weaker shard")
