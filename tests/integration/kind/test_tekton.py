@@ -76,6 +76,8 @@ def _wait_for_work(site: PipelineSite, name: str) -> None:
     """Wait until each shard of a run is so far that it compiles."""
 
     def is_at_work() -> bool:
+        conditions = site.client.get(TEKTON, "PipelineRun", name, NAMESPACE).get("status", {}).get("conditions", [])
+        assert not conditions or conditions[0]["status"] == "Unknown", conditions
         shards = site.task_runs(name, "shards-amd64")
         return len(shards) == 2 and site.log(name, "shards-amd64").count(_AT_WORK) == 2
 
