@@ -212,7 +212,7 @@ class PipelineSite:
             results={item["name"]: item["value"] for item in found["status"].get("results", [])},
         )  # fmt: skip
 
-    def run(self, word: str = "build", **params: Any) -> Run:
+    def carry_out(self, word: str = "build", **params: Any) -> Run:
         return self.wait(self.start(word, **params))
 
     def task_runs(self, name: str, task: str = "") -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ def _wait_for_work(site: PipelineSite, name: str) -> None:
 
 def test_images_of_a_cluster_are_those_of_a_laptop(site: PipelineSite) -> None:
     _use(site, "1.0.0")
-    run = site.run()
+    run = site.carry_out()
     assert run.is_green, run
     assert run.tasks["shards-amd64"] == ["Succeeded", "Succeeded"]
     assert json.loads(run.results["TEST_OUTPUT"])["result"] == "SUCCESS"
@@ -103,7 +103,7 @@ def test_images_of_a_cluster_are_those_of_a_laptop(site: PipelineSite) -> None:
 def test_what_is_there_is_not_made_again_and_the_gate_looks_all_the_same(site: PipelineSite) -> None:
     """An empty plan: Tekton skips the shards; without the gate, that would be green whatever the registry has."""
     before = _digests(site, "1.0.0")
-    run = site.run()
+    run = site.carry_out()
     assert run.is_green, run
     assert "shards-amd64" not in run.tasks
     assert run.tasks["gate"] == ["Succeeded"]
@@ -125,14 +125,14 @@ def test_an_empty_plan_is_red_where_an_image_is_gone(site: PipelineSite) -> None
     assert not run.is_green
     assert run.tasks["gate"] == ["Failed"]
     assert "not-published" in site.log(name, "gate") or "not in its registry" in site.log(name, "gate")
-    healed = site.run()
+    healed = site.carry_out()
     assert healed.is_green, healed
     assert _digests(site, "1.0.0")[tag] == digest
 
 
 def test_a_cell_that_does_not_compile_is_told_and_keeps_no_other_from_being_published(site: PipelineSite) -> None:
     _use(site, "1.1.0", _PICKY)
-    run = site.run()
+    run = site.carry_out()
     assert not run.is_green
     assert run.tasks["shards-amd64"] == ["Succeeded", "Succeeded"], "a cell that fails is no failure of Tekton's"
     assert run.tasks["gate"] == ["Failed"]
@@ -178,7 +178,7 @@ def test_a_registry_that_goes_away_leaves_no_green_run_and_the_next_one_goes_on(
         assert not run.is_green
         assert run.tasks["gate"] == ["Failed"]
     assert _digests(site, "1.3.0") == {}
-    again = site.run()
+    again = site.carry_out()
     assert again.is_green, again
     assert len(_digests(site, "1.3.0")) == 2
 
@@ -189,7 +189,7 @@ def test_a_lane_without_shards_is_skipped_and_the_gate_decides(site: PipelineSit
     _use(site, "1.4.0")
     site.apply()
     try:
-        run = site.run()
+        run = site.carry_out()
         assert run.is_green, run
         assert "shards-arm64" not in run.tasks
         assert len(_digests(site, "1.4.0")) == 2
@@ -200,13 +200,13 @@ def test_a_lane_without_shards_is_skipped_and_the_gate_decides(site: PipelineSit
 
 
 def test_a_change_is_checked_without_a_secret(site: PipelineSite) -> None:
-    run = site.run("pull-request")
+    run = site.carry_out("pull-request")
     assert run.is_green, run
     assert run.tasks == {"lint": ["Succeeded"]}
     file = site.project / "pipelines" / "build.yaml"
     kept = file.read_text()
     file.write_text(kept.replace("finally:", "finallyy:"))
-    stale = site.run("pull-request", revision=site.push())
+    stale = site.carry_out("pull-request", revision=site.push())
     file.write_text(kept)
     assert not stale.is_green
     assert "pipelines/build.yaml" in site.log(stale.name, "lint")
@@ -237,7 +237,7 @@ def test_a_nightly_builds_what_appeared_and_nothing_else_and_two_of_them_do_no_h
     """The lock in git lacks a kernel that the archive has by now."""
     kept = site.forget_kernel("6.12.")
     _use(site, "1.5.0")
-    assert site.run().is_green
+    assert site.carry_out().is_green
     (before,) = _digests(site, "1.5.0").items()
     names = [site.start_nightly(f"by-hand-{number}") for number in range(2)]
     runs = [site.wait(name) for name in names]
