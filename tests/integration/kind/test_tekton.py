@@ -265,7 +265,7 @@ def test_a_tekton_that_knows_no_host_users_runs_no_pod_as_root_of_its_node(site:
         assert len(shards) == 2
         for item in shards:
             assert item["status"]["conditions"][0]["status"] == "False"
-            assert not item["status"].get("steps")
+            assert not item["status"].get("podName")
         assert "procMount" in str([item["status"]["conditions"] for item in shards])
         assert _digests(site, "1.6.0") == {}
     finally:
