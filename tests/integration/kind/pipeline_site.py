@@ -73,6 +73,15 @@ class PipelineSite:
                 settings["drivers"][0][key] = value
         file.write_text(yaml.safe_dump(settings, sort_keys=False))
 
+    def forget_source(self, name: str) -> None:
+        """Take a kernel source out of the project, with the groups that are made of it."""
+        for file in (self.project / "versions.yaml", self.project / "versions.lock.yaml"):
+            known = yaml.safe_load(file.read_text())
+            known["sources"].pop(name, None)
+            if "groups" in known:
+                known["groups"] = {key: group for key, group in known["groups"].items() if group["source"] != name}
+            file.write_text(yaml.safe_dump(known, sort_keys=False))
+
     def forget_kernel(self, beginning: str) -> str:
         """Take the group's kernel of this name out of the lock, as it was before that appeared; returns the whole lock."""
         file = self.project / "versions.lock.yaml"
