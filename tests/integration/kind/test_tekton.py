@@ -110,6 +110,12 @@ def test_what_is_there_is_not_made_again_and_the_gate_looks_all_the_same(site: P
     assert _digests(site, "1.0.0") == before
 
 
+def test_a_release_is_of_a_project_that_was_checked(site: PipelineSite) -> None:
+    run = site.carry_out("release")
+    assert run.is_green, run
+    assert (run.tasks["lint"], run.tasks["gate"]) == (["Succeeded"], ["Succeeded"])
+
+
 def test_an_empty_plan_is_red_where_an_image_is_gone(site: PipelineSite) -> None:
     """The plan was made while all was there; then an image goes, and only the gate can know."""
     (tag, digest), *_ = sorted(_digests(site, "1.0.0").items())
