@@ -104,7 +104,8 @@ function goTo() {
     remember();
   }
   place.classList.add("here");
-  place.scrollIntoView({ block: "center" });
+  // What is taller than the window begins at its top.
+  place.scrollIntoView({ block: place.offsetHeight > innerHeight * 0.7 ? "start" : "center" });
   if (place.matches("a[href]")) place.focus({ preventScroll: true });
 }
 
