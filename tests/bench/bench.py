@@ -11,6 +11,7 @@ Results go to tests/bench/results/ as JSON and Markdown, with the machine and th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ import yaml
 from fakes.locks import debian_of
 from vendors.sources import SUITES, fetch_sources
 
+from bench.compile_cache import PACKAGES, Vendor, measure_compile_cache
 from bench.discovery import measure_discovery
 from bench.publishing import measure_publishing
 from bench.pulling import measure_pulls
@@ -57,7 +59,7 @@ from builder.sources.debian.toolkit import _toolchain_entries
 from builder.sources.download import Downloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from builder.kernel import KernelVersion
     from builder.plan.project import Project
@@ -82,6 +84,27 @@ start=$(date +%s%N)
 printf '%s\\n' "$@" | xargs -P "$(nproc)" -I@@ make -s COMMAND >/tmp/make.log 2>&1 || { tail -20 /tmp/make.log; exit 1; }
 end=$(date +%s%N)
 ls /tmp/make-*/*.ko | wc -l
+echo $((end - start))
+"""
+# What a vendor's dkms.conf has made, on all cores, as it would be typed.
+_VENDOR_MAKE = """
+set -eu
+kernel=$1; cp -r "/usr/src/FOLDER" "/tmp/make-$kernel"; cd "/tmp/make-$kernel"
+export KERNEL_FULL_VERSION="$kernel" KERNEL_SRC_DIR="/lib/modules/$kernel/build" MAKEFLAGS="-j$(nproc)"
+start=$(date +%s%N)
+sh -euc 'COMMAND' >/tmp/make.log 2>&1 || { tail -20 /tmp/make.log; exit 1; }
+end=$(date +%s%N)
+find . -name '*.ko' | wc -l
+echo $((end - start))
+"""
+_VENDOR_DKMS = """
+set -eu
+dkms remove DRIVER --all >/dev/null 2>&1 || true
+dkms add DRIVER >/dev/null
+start=$(date +%s%N)
+dkms build DRIVER -k "$1" >/dev/null 2>&1 || { echo "dkms failed for $1"; exit 1; }
+end=$(date +%s%N)
+find /var/lib/dkms -path '*/module/*.ko' | wc -l
 echo $((end - start))
 """
 
@@ -113,9 +136,11 @@ def main() -> None:
     parser.add_argument("--kernel", default="*", help="glob over kernels")
     parser.add_argument(
         "--only",
-        help="one part: cold, against, against_evdi, idle, plan_10000, plan_100000, proof, boot, discover, publish, pull or shards",
+        help="one part: cold, against, against_evdi, vendors, idle, plan_10000, plan_100000, proof, boot, discover, "
+        "publish, pull or shards",
     )
     parser.add_argument("--times", type=Path, help="measured times of pods, for shards: tests/bench/sharding.py")
+    parser.add_argument("--package", action="append", help="for 'vendors': one of them only, or another one")
     parser.add_argument("--cold", action="store_true", help="also measure a start from nothing")
     options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -123,6 +148,7 @@ def main() -> None:
         "against": lambda: measure_against(options.kernel, options.rounds),
         "against_evdi": lambda: measure_evdi(options.kernel, options.rounds),
         "idle": lambda: measure_idle(options.kernel),
+        "vendors": lambda: measure_vendors(options.rounds, options.package or PACKAGES),
         "plan_10000": lambda: measure_large_plan(10, 1000),
         "plan_100000": lambda: measure_large_plan(20, 5000),
         "proof": lambda: measure_proof(options.kernel),
@@ -201,6 +227,44 @@ def measure_evdi(kernel_glob: str, rounds: int) -> dict[str, Any]:
             make="-C /lib/modules/@@/build M=/tmp/make-@@ KERNELRELEASE=@@ DKMS_BUILD=1",
         )  # fmt: skip
         return measure_against(glob, rounds, subject, project)
+
+
+def measure_vendors(rounds: int, packages: Sequence[str]) -> dict[str, Any]:
+    """Build somebody's drivers for a new kernel: with the compile cache, without it, with DKMS and with make."""
+    found = {}
+    for package in packages:
+        with contextlib.ExitStack() as held:
+            found[package] = measure_compile_cache(build, _Others(held).measure, rounds, package)
+    return found
+
+
+class _Others:
+    """DKMS and make for a vendor's driver, in a container that is made when it is first asked for."""
+
+    def __init__(self, held: ExitStack) -> None:
+        self._held = held
+        self._container = ""
+
+    def measure(self, vendor: Vendor, kernel: str) -> dict[str, float]:
+        project = open_project(vendor.project)
+        driver = project.drivers[vendor.source.name]
+        subject = Subject(
+            name=vendor.source.package.removesuffix("-dkms"), version=vendor.source.version,
+            folder=vendor.source.folder, modules=0, make=driver.command.replace("'", "'\\''"),
+        )  # fmt: skip
+        if not self._container:
+            self._container = make_box(project, [parse_kernel_version(kernel)], subject)
+            for words in (["rm", self._container], ["rmi", _BOX]):
+                self._held.callback(subprocess.run, ["buildah", *words], check=False, capture_output=True)
+            run_in(self._container, subject.script(_VENDOR_DKMS), kernel)  # makes DKMS's signing key
+        run_in(self._container, "rm -rf /tmp/make-*")
+        figure = {}
+        for name, script in (("dkms_s", _VENDOR_DKMS), ("make_s", _VENDOR_MAKE)):
+            os.sync()
+            count, nanoseconds = run_in(self._container, subject.script(script), kernel).split()[-2:]
+            assert int(count) >= 1
+            figure[name] = int(nanoseconds) / 1e9
+        return figure
 
 
 def measure_against(kernel_glob: str, rounds: int, subject: Subject = _SAMPLE, folder: Path = _ROOT) -> dict[str, Any]:
