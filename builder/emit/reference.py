@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from builder.config.model import Config
 from builder.writing import emit_json
 
 if TYPE_CHECKING:
@@ -15,15 +14,13 @@ WRITE_COMMAND = "nox -s schema -- --write"
 _IN_WORDS = {"Arch": "architecture", "Variant": "variant"}
 
 
-def emit_schema() -> str:
-    """Return the JSON schema (draft 2020-12) of versions.yaml."""
-    schema = Config.model_json_schema()
+def emit_schema(schema: Mapping[str, Any]) -> str:
+    """Return the JSON schema (draft 2020-12) of versions.yaml; ``schema`` is that of ``described.describe_schema``."""
     return emit_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
-def emit_reference() -> str:
-    """Return the reference page in Markdown."""
-    schema = Config.model_json_schema()
+def emit_reference(schema: Mapping[str, Any]) -> str:
+    """Return the reference page in Markdown; ``schema`` as in ``emit_schema``."""
     schema = _spell_out(schema, schema["$defs"])
     lines = [
         "# Reference of versions.yaml",
@@ -52,7 +49,7 @@ def _spell_out(value: Any, definitions: Mapping[str, Any]) -> Any:
     return {key: _spell_out(item, definitions) for key, item in value.items()}
 
 
-def _section(title: str, definition: dict[str, Any]) -> list[str]:
+def _section(title: str, definition: Mapping[str, Any]) -> list[str]:
     required = set(definition.get("required", ()))
     lines = [
         f"## {title}",

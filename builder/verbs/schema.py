@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.certify.checklist import SCHEMA_NAME, emit_checklist_schema
+from builder.config.described import describe_schema
 from builder.emit.reference import emit_reference, emit_schema
 from builder.host.places import write_below
 
@@ -31,9 +32,9 @@ def schema(session: Session, /, *, write: bool, checklist: bool) -> None:
     Exit codes: 0 it is printed or written.
     """
     if not write:
-        session.out.file.write(emit_checklist_schema() if checklist else emit_schema())
+        session.out.file.write(emit_checklist_schema() if checklist else emit_schema(describe_schema()))
         return
     folder = session.project.file.parent
-    write_below(folder, "versions.schema.json", emit_schema())
+    write_below(folder, "versions.schema.json", emit_schema(describe_schema()))
     write_below(folder, SCHEMA_NAME, emit_checklist_schema())
-    write_below(folder, "docs/versions-yaml.md", emit_reference())
+    write_below(folder, "docs/versions-yaml.md", emit_reference(describe_schema()))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from builder.__main__ import run_cli
 from builder.certify.checklist import emit_checklist_schema
+from builder.config.described import describe_schema
 from builder.emit.reference import emit_reference, emit_schema
 
 if TYPE_CHECKING:
@@ -22,6 +23,6 @@ def test_the_schema_is_printed_or_written_with_its_page(project_dir: Path, capsy
     assert capsys.readouterr().out == emit_checklist_schema()
     (project_dir / "docs").mkdir()
     assert run_cli(["--project", str(project_dir), "schema", "--write"]) == 0
-    assert (project_dir / "versions.schema.json").read_text() == emit_schema()
+    assert (project_dir / "versions.schema.json").read_text() == emit_schema(describe_schema())
     assert (project_dir / "checklist.schema.json").read_text() == emit_checklist_schema()
-    assert (project_dir / "docs" / "versions-yaml.md").read_text() == emit_reference()
+    assert (project_dir / "docs" / "versions-yaml.md").read_text() == emit_reference(describe_schema())
