@@ -28,6 +28,7 @@ from builder.host.run import obey, stop_all
 from builder.image.contents import LayerCache
 from builder.image.labels import KEY_LABEL
 from builder.plan.decide import Action, Decision, Plan, Reason
+from builder.plan.prediction import longest_first
 from builder.signing.modules import SigningJob, sign_result
 from builder.store.build import ImageBuild
 from builder.store.images import STAGE_REPOSITORY, Image, find_image, name_image, remove_images
@@ -87,6 +88,8 @@ class Workshop:
     timeout_s: float = 1800.0
     retries: int = 2
     project_commit: SourceCommit | None = None
+    expected_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that cells will probably take, by cell id; empty where nothing is recorded."""
     lanes: CompileLanes | None = None
     cache_uses: dict[str, CacheUse] = field(default_factory=dict)
     """What the compile cache was good for, by the key of the compile."""
@@ -118,7 +121,8 @@ def build_plan(plan: Plan, workshop: Workshop) -> dict[str, CellResult]:
     done: dict[str, CellResult] = {}
     try:
         with ThreadPoolExecutor(workshop.workers, "cell", obey, (workshop.is_stopping,)) as pool:
-            futures = [pool.submit(_finish_cell, decision, workshop) for decision in plan.work]
+            work = longest_first(plan.work, workshop.expected_s)
+            futures = [pool.submit(_finish_cell, decision, workshop) for decision in work]
             try:
                 for future in as_completed(futures):
                     result = future.result()

@@ -23,7 +23,7 @@ from builder.host.disk import Demand, check_disk, check_writable
 from builder.host.locks import hold_project
 from builder.plan.decide import Action, Plan
 from builder.plan.planning import kernels_by_source
-from builder.plan.prediction import TimeToGo
+from builder.plan.prediction import TimeToGo, longest_first
 from builder.signing.access import OpenSigner, open_signers
 from builder.signing.certificates import check_certificate
 from builder.signing.log import SigningLog
@@ -123,7 +123,7 @@ def _open_lanes(
 
 
 def _time_to_go(planned: Planned) -> TimeToGo:
-    cells = [decision.cell.id for decision in planned.plan.work]
+    cells = [decision.cell.id for decision in longest_first(planned.plan.work, planned.seconds)]
     return TimeToGo(seconds=planned.seconds, cells=cells, workers=planned.workers)
 
 
@@ -182,6 +182,7 @@ def _make_workshop(
         signers=signers,
         signing_log=SigningLog(project.work_dir / "signing.jsonl"),
         workers=planned.workers,
+        expected_s=planned.seconds,
         make_jobs=max(1, cores // planned.workers),
         jail=project.jail,
         timeout_s=settings.timeout_minutes * 60.0,

@@ -132,7 +132,7 @@ def plan_project(
         missing_toolkits=len(_toolkit_names(project, plan) - images.keys()),
         boots=project.journal.boots.values(),
     )
-    predicted_s = None if seconds is None else wall_seconds(seconds.values(), workers)
+    predicted_s = None if seconds is None else wall_seconds(sorted(seconds.values(), reverse=True), workers)
     return Planned(
         plan=plan, signers=signers, images=images, workers=workers, predicted_s=predicted_s, seconds=seconds or {}
     )

@@ -56,6 +56,14 @@ def predict_cells(
     return found
 
 
+def longest_first(decisions: Iterable[Decision], seconds: Mapping[str, float]) -> list[Decision]:
+    """Return cells in the order in which they are begun: a long one that is begun last has everybody wait for it.
+
+    Of cells that take as long, and where nothing is recorded, the plan's order stays.
+    """
+    return sorted(decisions, key=lambda decision: -seconds.get(decision.cell.id, 0.0))
+
+
 def _seconds_of(evidence: CellEvidence) -> float:
     return sum(seconds for stage, seconds in evidence.timings.items() if stage not in _APART)
 

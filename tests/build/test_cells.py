@@ -703,3 +703,18 @@ def test_what_is_not_trusted_leaves_nothing_in_the_cache_that_others_read(cached
     assert code == 0
     assert json.loads(out)["cells"][0]["compile_cache"]["kept"] == 1
     assert not _lanes(cached)
+
+
+def test_the_cell_that_took_longest_is_begun_first(bench: Bench) -> None:
+    bench.build(*_TWO)
+    file = bench.folder / ".kmodsmith" / "journal.jsonl"
+    lines = []
+    for line in file.read_text().splitlines():
+        entry = json.loads(line)
+        if entry.get("type") == "cell":
+            entry["timings"]["compile"] = 100.0 if "6.12.5" in entry["cell"] else 1.0
+        lines.append(json.dumps(entry, separators=(",", ":")))
+    file.write_text("\n".join(lines) + "\n")
+    _, _, err = bench.run("build", "--force", "--jobs", "1", *_TWO)
+    told = [line for line in err.splitlines() if line.startswith("[")]
+    assert ["6.12.5" in line for line in told] == [True, False], told

@@ -11,7 +11,7 @@ from builder.evidence.records import BootEvidence, CellEvidence, CellOutcome
 from builder.kernel import parse_kernel_version
 from builder.plan.decide import Action, Decision, Plan, Reason
 from builder.plan.matrix import Cell
-from builder.plan.prediction import TimeToGo, predict_cells, wall_seconds
+from builder.plan.prediction import TimeToGo, longest_first, predict_cells, wall_seconds
 
 
 def _decision(
@@ -121,3 +121,10 @@ def test_a_first_run_learns_from_what_is_finished() -> None:
     to_go.finish("a", 6.0)
     assert to_go.left_s(6.0) == 12.0
     to_go.finish("never started", 6.0)
+
+
+def test_what_takes_longest_is_begun_first_and_else_the_order_stays() -> None:
+    seconds = {_TWO.cell.id: 2.0, _ONE.cell.id: 1.0}
+    assert longest_first([_ONE, _TWO], seconds) == [_TWO, _ONE]
+    assert longest_first([_ONE, _TWO], {}) == [_ONE, _TWO]
+    assert longest_first([_ONE, _TWO], dict.fromkeys(seconds, 1.0)) == [_ONE, _TWO]
