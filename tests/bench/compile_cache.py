@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[2]
 # Of one file, of dozens, of more than a hundred.
-PACKAGES = ("v4l2loopback-dkms", "jool-dkms", "rtl8812au-dkms")
+PACKAGES = ("v4l2loopback-dkms", "jool-dkms", "lttng-modules-dkms")
 _KEPT = ("packages", "kernels", "ccache")
 
 
