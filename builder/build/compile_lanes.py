@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from builder.store.compile_cache import CompileCache, Lane
 
 _FORMAT = "1"
-# Below this a compile takes longer with the cache than without: docs/compile-cache.md has what was measured.
+# Below this there is little to save, and the scripts in front of the compiler cost something, too.
 _FEWEST_FILES = 6
 
 
