@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes.node import FakeNode
+from kmod_operator.log import JsonLines
 from kmod_operator.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _no_log_stays() -> Iterator[None]:
+    """Take back what a program that was called here logs to: the test's own stderr is closed when it is over."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler.formatter, JsonLines)]
+    root.setLevel(level)
 
 
 @pytest.fixture
