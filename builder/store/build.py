@@ -36,6 +36,10 @@ _ANNOTATED = frozenset({CELL_LABEL, KEY_LABEL, KERNEL_LABEL})
 # buildah starts about 25 short-lived copies of itself per build; collecting garbage in them costs more than it
 # frees. The limit makes it collect after all where a driver's files are large.
 _ENVIRONMENT = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
+# buildah makes a digest of what it copies, which stands in the image's history. It reads that after chroot, where there
+# is no /etc/passwd, so owners have no names. But nss-systemd knows root without any file: where a machine has it, and
+# nothing hides its settings, the image was another one.
+_NAMELESS = {"SYSTEMD_NSS_BYPASS_SYNTHETIC": "1"}
 # What would be started for a RUN. An image is put together on the container store itself, by copying and nothing else.
 REFUSING_RUNTIME = "/usr/bin/false"
 _FETCHES = re.compile(r'^Error: building at STEP "ADD [^"]*\b(https?|git|ssh)://')
@@ -159,7 +163,7 @@ class ImageBuild:
         argv = self._argv(self.arguments, options, self.jail.locate)
         return Command(
             argv=self.jail.on_store(argv, [*self._inputs, *mounts, told]),
-            environment=_ENVIRONMENT,
+            environment=_ENVIRONMENT | _NAMELESS,
             log_file=self.log_file,
             timeout_s=self.timeout_s,
             shown=argv,

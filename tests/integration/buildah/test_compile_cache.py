@@ -228,8 +228,10 @@ def test_drivers_and_pull_requests_do_not_reach_each_others_entries(case: Case) 
 
 def test_where_the_pod_is_the_room(case: Case) -> None:
     kernel = case.kernels[-1]
+    in_a_room = case.build(kernel, "--compile-cache", "off")["digest"]
     case.machine = case.machine.with_environment({"KMODSMITH_JAIL": "pod"})
     without = case.build(kernel, "--compile-cache", "off")["digest"]
+    assert without == in_a_room, "an image does not tell where it was made"
     assert case.build(kernel)["digest"] == without
     again = case.build(kernel)
     assert (again["digest"], again["compile_cache"]["misses"]) == (without, 0)
