@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii as _quote
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # What Kubernetes' decoder (YAML 1.1 with Go's numbers) reads as something else than text, and PyYAML would not quote.
 # Its octal numbers begin with 0 and may have an 8: 08 is a number there, 8.
@@ -40,13 +40,13 @@ def emit_json_parts(data: object) -> Iterator[str]:
     """Yield a document in parts, one for each item of its lists: one of 100,000 cells need not be whole in memory.
 
     Byte for byte ``json.dumps(data, indent=2)``, whose encoder with an indent is written in Python: it took half of
-    the time of a large plan. What is iterated over is written as a list.
+    the time of a large plan. An iterator is written as a list.
     """
     if isinstance(data, dict) and data:
         before = "{\n  "
         for key, value in data.items():
             yield f"{before}{_name(key)}: "
-            if isinstance(value, Iterable) and not isinstance(value, str | dict):
+            if isinstance(value, list | tuple | Iterator):
                 yield from _list_parts(value)
             else:
                 yield _indented(value, "\n  ")

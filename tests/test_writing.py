@@ -93,3 +93,11 @@ def test_a_count_has_the_number_that_it_says(number: int, words: str) -> None:
 )  # fmt: skip
 def test_times_that_are_not_known_to_the_second(seconds: float, words: str) -> None:
     assert about(seconds) == words
+
+
+@pytest.mark.parametrize("value", [b"ab", {"b", "a"}, frozenset()])
+def test_what_is_no_list_of_json_is_none_here(value: object) -> None:
+    """Bytes would be numbers, and sets would be written in another order by each run."""
+    for data in ({"a": value}, {"a": [value]}):
+        with pytest.raises(TypeError):
+            emit_json(data)
