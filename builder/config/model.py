@@ -1179,6 +1179,10 @@ class RegistrySettings(_Model):
         settings._is_anonymous = True  # noqa: SLF001 - its own
         return settings
 
+    def without_tls(self, host: str) -> Self:
+        """Return settings with which one host is spoken to without TLS, as a command line may say."""
+        return self.model_copy(update={"plain_http": (*self.plain_http, host)})
+
 
 class KeyPlace(_Model):
     """Exactly one way to a private key."""

@@ -137,4 +137,4 @@ def settings_for(project: Project, host: str, *, plain_http: bool) -> RegistrySe
     """Return registry settings for who may have no versions.yaml; with ``plain_http``, without TLS for one host."""
     settings = project.config.registry if project.file.is_file() else RegistrySettings()
     settings = settings.forget_secrets() if project.untrusted else settings
-    return settings.model_copy(update={"plain_http": (*settings.plain_http, host)}) if plain_http else settings
+    return settings.without_tls(host) if plain_http else settings

@@ -273,7 +273,7 @@ def open_plan_registry(project: Project, place: Pullspec, *, plain_http: bool = 
     known = project.file.is_file() and not project.untrusted
     settings = project.config.registry if known else RegistrySettings()
     if plain_http:
-        settings = settings.model_copy(update={"plain_http": (*settings.plain_http, place.host)})
+        settings = settings.without_tls(place.host)
     registry = open_registries(settings, project.file.parent, project.cache_dir).registry
     with closing(registry):
         yield PlanRegistry(registry, Uploader(registry.transport), project.work_dir)

@@ -37,7 +37,7 @@ def send_bundles(project: Project, place: Pullspec, *, plain_http: bool = False)
     facts = make_tekton_facts(project.config)
     settings = project.config.registry
     if plain_http:
-        settings = settings.model_copy(update={"plain_http": (*settings.plain_http, place.host)})
+        settings = settings.without_tls(place.host)
     registry = open_registries(settings, project.file.parent, project.cache_dir).registry
     with closing(registry):
         uploader = Uploader(registry.transport)
