@@ -23,10 +23,9 @@ from builder.publish.components import find_lists as find_image_lists
 from builder.publish.components import make_publishable as make_publishable_image
 from builder.publish.index import publish_indexes
 from builder.publish.result import LOCAL, PublishResult, PublishStatus
-from builder.shards.artefact import GATE
 from builder.shards.planning import as_on_a_new_machine, cells_of, components_of, place_cells
 from builder.shards.running import check_keys
-from builder.shards.telling import cell_result, image_result, no_evidence, shard_failure
+from builder.shards.telling import cell_result, explain_silence, image_result, no_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,12 +144,11 @@ def retell(project: Project, plan: FetchedPlan, gate: ShardEvidence, collected: 
     images = plan_components(new, components_of(selection)).plan.decisions if selection.has_components else ()
     check_keys(document, _keys(document, cells, images))
     rows = {row.id: row for row in (*gate.cells, *gate.components)}
-    silent = shard_failure(GATE, gate)
-    drivers = project.drivers if cells else {}
+    silent = explain_silence("the gate", gate)
     results = [
         cell_result(
             item, row := rows.get(item.cell.id), None, None if row else silent, is_published=False,
-            may_exclude=drivers[item.cell.driver].may_exclude,
+            may_exclude=project.drivers[item.cell.driver].may_exclude,
         )
         for item in cells
     ]  # fmt: skip
@@ -254,7 +252,6 @@ def _tell(
     further: tuple[PublishResult, ...],
 ) -> Judgement:
     missing = collected.missing(document)
-    drivers = project.drivers if cells else {}
     rows: dict[str, EvidenceRow] = {}
     for number, found in sorted(collected.found.items()):
         shard = document.shards[number]
@@ -268,14 +265,14 @@ def _tell(
         return (
             no_evidence(missing[number])
             if number in missing
-            else shard_failure(number, collected.found[number].evidence)
+            else explain_silence(f"shard {number}", collected.found[number].evidence)
         )
 
     def end(decision: Decision) -> CellResult:
         name = decision.cell.id
         return cell_result(
             decision, rows.get(name), published.get(name), absent(name), is_published=document.publish,
-            may_exclude=drivers[decision.cell.driver].may_exclude,
+            may_exclude=project.drivers[decision.cell.driver].may_exclude,
         )  # fmt: skip
 
     def end_image(decision: ComponentDecision) -> ComponentResult:

@@ -119,15 +119,15 @@ def no_evidence(detail: str) -> Failure:
     )
 
 
-def shard_failure(number: int | str, evidence: ShardEvidence) -> Failure:
-    """Return the failure of what a shard was to make that could not begin, or told nothing of it."""
+def explain_silence(who: str, evidence: ShardEvidence) -> Failure:
+    """Return the failure of what a shard, or the gate, was to tell of: it could not begin, or tells nothing of it."""
     if not evidence.error:
-        return no_evidence(f"shard {number} tells nothing of it")
+        return no_evidence(f"{who} tells nothing of it")
     classes = {kind.exit_code: kind for kind in FailureClass} | {SignerError.exit_code: FailureClass.SIGN}
     return Failure(
         failure_class=classes.get(evidence.exit_code, FailureClass.INFRASTRUCTURE),
         code="shard-failed",
-        detail=f"shard {number} made nothing of it: {evidence.error}",
+        detail=f"{who} made nothing of it: {evidence.error}",
     )
 
 

@@ -13,7 +13,7 @@ from builder.errors import FailureClass
 from builder.plan.decide import Action, Reason
 from builder.publish.result import PublishResult, PublishStatus
 from builder.shards.evidence import EvidenceRow
-from builder.shards.telling import cell_result, cell_rows, find_lack, no_evidence, shard_failure, summarize
+from builder.shards.telling import cell_result, cell_rows, explain_silence, find_lack, no_evidence, summarize
 
 _DIGEST = f"sha256:{'c' * 64}"
 
@@ -123,6 +123,6 @@ def test_a_summary_is_short_and_names_the_first_cause() -> None:
 def test_a_shard_that_could_not_begin_has_its_own_class(
     code: int, error: str, failure_class: FailureClass, said: str
 ) -> None:
-    found = shard_failure(3, make_evidence(_DIGEST, cells=(), exit_code=code, error=error))
+    found = explain_silence("shard 3", make_evidence(_DIGEST, cells=(), exit_code=code, error=error))
     assert (found.failure_class, found.code) == (failure_class, said)
     assert error in found.detail
