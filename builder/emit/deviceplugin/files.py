@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builder.emit.deviceplugin.access import SELINUX_TYPE, Account, make_access
+from builder.emit.deviceplugin.access import Account, make_access
 from builder.emit.deviceplugin.dra import device_class, own_slices_policy
+from builder.emit.deviceplugin.pods import container_settings, pod_settings
 from builder.emit.probes import make_probes
 from builder.writing import emit_yaml
 
@@ -94,25 +95,16 @@ def make_daemon_set(facts: PluginFacts) -> dict[str, Any]:
     name = facts.component.name
     labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": facts.driver.name}
     pod: dict[str, Any] = {
-        "serviceAccountName": name,
+        **pod_settings(name, facts.driver),
         "automountServiceAccountToken": facts.asks_api,
         "nodeSelector": {f"kmm.node.kubernetes.io/{facts.namespace}.{facts.driver.name}.ready": ""},
         # Pods must not lose their devices because a node is full.
         "priorityClassName": "system-node-critical",
-        "securityContext": {
-            "runAsUser": 0,
-            "seLinuxOptions": {"type": SELINUX_TYPE},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
         "containers": [_container(facts)],
         "volumes": [
             {"name": name, "hostPath": {"path": path, "type": kind}} for name, path, kind in host_folders(facts)
         ],
     }
-    if tolerations := [item.model_dump(exclude_defaults=True) for item in facts.driver.kmm.tolerations]:
-        pod["tolerations"] = tolerations
-    if facts.driver.kmm.pull_secret:
-        pod["imagePullSecrets"] = [{"name": facts.driver.kmm.pull_secret}]
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -157,17 +149,10 @@ def make_resources(facts: PluginFacts) -> dict[str, Any]:
 def _container(facts: PluginFacts) -> dict[str, Any]:
     return {
         "name": "device-plugin",
-        "image": facts.image,
-        "imagePullPolicy": "IfNotPresent",
+        **container_settings(facts.image),
         "env": make_environment(facts),
         "ports": [{"name": _PORT_NAME, "containerPort": _PORT}],
         **make_probes(_PORT_NAME, ready_s=5),
         "resources": make_resources(facts),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-        },
         "volumeMounts": [{"name": name, "mountPath": path} for name, path, _ in host_folders(facts)],
     }
