@@ -10,7 +10,7 @@ import click
 from builder.components.decide import ComponentPlan
 from builder.errors import UsageError
 from builder.plan.decide import Plan
-from builder.plan.planning import BootOptions, plan_project
+from builder.plan.planning import BootOptions, Planned, plan_project
 from builder.shards.document import ShardWish
 from builder.shards.grouping import MOST_SHARDS
 from builder.show.components import emit_component_plan, emit_component_plan_summary
@@ -89,12 +89,8 @@ def plan(
     or secrets in it; 7 a registry does not answer.
     """
     if quote:
-        _quote(
-            session,
-            selectors,
-            as_json=as_json,
-            is_alone=not (components or force or retry_failed or when or repository),
-        )
+        is_alone = not (components or force or retry_failed or when or repository)
+        _quote(session, selectors, as_json=as_json, is_alone=is_alone)
         return
     if repository is not None:
         wish = ShardWish(
@@ -131,6 +127,10 @@ def plan(
         plan, predicted_s, workers = (planned.plan, planned.predicted_s, planned.workers) if planned else _NO_CELLS
         session.out.file.writelines(emit_plan_json(plan, predicted_s, workers, images))
         return
+    _show(session, planned, images)
+
+
+def _show(session: Session, planned: Planned | None, images: ComponentPlan) -> None:
     wide = session.out.width >= WIDE
     if planned:
         session.out.print(emit_plan_table(planned.plan, wide=wide))
