@@ -15,7 +15,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -201,7 +200,7 @@ class _Place:
             os.utime(copy, (_UNREAD_S, _UNREAD_S))
             lent.names.add(name)
         lent.damaged += len(damaged)
-        if damaged and may_remove:
+        if damaged and may_remove and not self.folder.is_symlink():
             with alone(self.folder):
                 entries = {name: entry for name, entry in self._read().entries.items() if entry.sha256 not in damaged}
                 self._write(entries)
@@ -213,6 +212,8 @@ class _Place:
         """
         now = int(time.time())
         with alone(self.folder):
+            if self.folder.is_symlink():  # what is in no list is removed: nobody's own files may be
+                self.folder.unlink()
             self.folder.mkdir(exist_ok=True)
             entries = {**self._read().entries}
             for name in used:
@@ -235,7 +236,7 @@ class _Place:
 
     def drop(self) -> None:
         with alone(self.folder):
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_folder(self.folder)
 
     def _read(self) -> _List:
         """Return the list; one that cannot be read has no entries."""

@@ -277,3 +277,23 @@ def test_compiles_that_end_together_lose_nothing(cache: CompileCache, tmp_path: 
     after = _Compile(tmp_path / "after")
     after.use(cache.lane(_KEY, "demo"))
     assert len(after.found()) == 8
+
+
+def test_through_a_link_in_place_of_a_lane_nothing_is_removed(
+    cache: CompileCache, compile_: _Compile, tmp_path: Path
+) -> None:
+    """What is in no list is removed from a lane: with a link there, that was all that its owner had at its end."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis").write_text("years")
+    place = tmp_path / "cache" / _KEY
+    place.parent.mkdir()
+    place.symlink_to(theirs)
+    cache.drop(_KEY)
+    assert not place.is_symlink()
+    place.symlink_to(theirs)
+    compile_.leave(_FIRST)
+    assert compile_.use(cache.lane(_KEY, "demo")).kept == 1
+    assert [file.name for file in theirs.iterdir()] == ["thesis"]
+    assert compile_.use(cache.lane(_KEY, "demo")).kept == 1
+    assert compile_.found() == {_FIRST: _ENTRY}
