@@ -89,6 +89,29 @@ def test_a_line_of_other_kinds_is_passed_over(
     assert "unreadable line passed over: it is no evidence of a cell" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timings", {"compile": -1.0}),
+        ("timings", {"compile": 1e12}),
+        ("timings", {"compile": float("nan")}),
+        ("cpu", {"compile": float("inf")}),
+        ("modules", [{"name": "a", "sha256": "b", "size": -1}]),
+        ("modules", [{"name": "a", "sha256": "b", "size": 2**70}]),
+        ("firmware", [{"path": "a", "sha256": "b", "size": 2**70}]),
+    ],
+)
+def test_what_nothing_ever_took_is_no_record(tmp_path: Path, name: str, value: object) -> None:
+    """Times and sizes are added up and multiplied, and drawn: no sum of them may be no number."""
+    file = tmp_path / "journal.jsonl"
+    Journal(file).record(make_evidence("one"))
+    line = json.loads(file.read_text())
+    for changes, known in (({name: value}, set()), ({}, {"two"})):
+        text = json.dumps(line | {"cell": "two"} | changes).replace('{"type": "', '{"type":"')
+        file.write_text(f"{text}\n")
+        assert set(Journal(file).cells) == known
+
+
 def test_a_journal_without_room_says_so_and_goes_on_later(tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
     journal = Journal(file)
