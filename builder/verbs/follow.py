@@ -34,6 +34,8 @@ _WORDS = ("build", "nightly", "release", "pull-request")
 # Of a nightly, when all else is done: a kernel source did not answer.
 _SOURCES = "sources"
 _LOG_LINES = 30
+# What a process can end with: more is a cluster's word, and its lowest eight bits might be those of success.
+_EXIT_CODES = range(1, 256)
 
 
 @click.command()
@@ -198,5 +200,5 @@ def _exit_code(state: RunState, gate: ShardEvidence | None) -> int:
     failed = {task.task: task.failed_step for task in state.failed}
     if gate is not None and _SOURCES in failed:
         return SourceError.exit_code
-    codes = [step[1] for step in failed.values() if step]
+    codes = [step[1] for step in failed.values() if step and step[1] in _EXIT_CODES]
     return codes[0] if codes and gate is None else FailureClass.INFRASTRUCTURE.exit_code

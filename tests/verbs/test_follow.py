@@ -133,6 +133,13 @@ def test_a_run_that_could_not_plan_has_that_steps_exit_code(site: _Site) -> None
     assert "versions.yaml:3: what is this" in err
 
 
+@pytest.mark.parametrize("code", [256, 65536, -256, -1])
+def test_a_code_that_no_process_has_makes_no_run_green(site: _Site, code: int) -> None:
+    """Of an exit code a shell sees eight bits: 256 is success there."""
+    site.cluster.say(_RED, describe_task("plan", "False", step=code, message="failed"))
+    assert site.follow()[0] == 17
+
+
 def test_it_looks_again_until_the_run_ended(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.carry_out(0, 1)
     site.gate()
