@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import shutil
 import subprocess
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis
 import pytest
@@ -61,6 +62,12 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+class _Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
 @pytest.fixture(autouse=True)
 def _guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fast test that starts a program (other than fakes that it wrote itself), connects or waits, fails."""
@@ -73,6 +80,9 @@ def _guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     if "fake_tools" not in request.fixturenames:  # waiting for a process with a time-out sleeps, too
         monkeypatch.setattr(subprocess, "Popen", _refuse("start a process"))
         monkeypatch.setattr(time, "sleep", _refuse("sleep"))
+    # Whether the machine's own disk and memory are nearly full (real tests run beside these) is none of their matter.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: _Usage(total=2**42, used=0, free=2**42))
+    monkeypatch.setattr("builder.doctor.examine.available_memory", lambda: 2**34)
     yield
     pytest_socket.enable_socket()
 
