@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from builder.config.model import RESERVED_BUILD_ARGS
+from builder.config.model.driver import RESERVED_BUILD_ARGS
 from builder.store.build import BUILD_STAGE, RESULT_STAGE
 from builder.store.cached_compiler import SCRIPTS
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from builder.boot.kernel_image import KernelImages
     from builder.boot.load_order import Load, ModuleFacts
     from builder.boot.script import Step
-    from builder.config.model import BootTest
+    from builder.config.model.boot import BootTest
     from builder.kernel import KernelVersion
     from builder.kmod.fit import PlacedModule
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from builder.boot.devices import Claim
     from builder.boot.load_order import Load
-    from builder.config.model import BootTest, BootTimeouts, ExpectedLoad, ParameterSet
+    from builder.config.model.boot import BootTest, BootTimeouts, ExpectedLoad, ParameterSet
 
 MODULE_FOLDER = "kmodsmith/modules"
 UNSIGNED_FOLDER = "kmodsmith/unsigned"

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from builder.boot.console import StepLog
     from builder.boot.kernel_image import BootKernel, KernelImages
     from builder.boot.machine import Firmware
-    from builder.config.model import BootTest
+    from builder.config.model.boot import BootTest
     from builder.kernel import Arch, KernelVersion
     from builder.kmod.fit import PlacedModule
     from builder.kmod.signature import Certificate

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from builder.boot.console import StepLog, Transcript
     from builder.boot.devices import GuestDevice
     from builder.boot.script import Step
-    from builder.config.model import AllowedMessage
+    from builder.config.model.boot import AllowedMessage
 
 
 class BootCheck(StrEnum):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
 
-    from builder.config.model import Driver
+    from builder.config.model.driver import Driver
     from builder.image.packed import Packing
     from builder.kernel import Arch
     from builder.plan.decide import Decision

@@ -10,7 +10,7 @@ from builder.store.images import TOOLKIT_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from builder.config.model import Driver
+    from builder.config.model.driver import Driver
     from builder.kernel import Arch
     from builder.plan.decide import Decision
     from builder.plan.project import Project

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from builder.components.inputs import ComponentInputs
-    from builder.config.model import Component
+    from builder.config.model.component import Component
     from builder.evidence.records import ComponentEvidence
     from builder.kernel import Arch
     from builder.store.images import Image

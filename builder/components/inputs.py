@@ -9,7 +9,7 @@ from builder.config.tag_rules import component_names
 from builder.digest import content_id
 
 if TYPE_CHECKING:
-    from builder.config.model import Component
+    from builder.config.model.component import Component
     from builder.kernel import Arch
 
 COMPONENT_REPOSITORY = "localhost/kmodsmith/component"

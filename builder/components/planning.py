@@ -18,7 +18,7 @@ from builder.store.images import TOOLKIT_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from builder.config.model import Component
+    from builder.config.model.component import Component
     from builder.kernel import Arch
     from builder.plan.project import Project
     from builder.sources.provider import PackageSource

@@ -26,7 +26,7 @@ from builder.kernel import Arch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from builder.config.model import Component
+    from builder.config.model.component import Component
 
 MODULE = "kmod_operator"
 _UNPACKING = ".unpack-"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.components.wheel_lock import Requirement
-    from builder.config.model import Component
+    from builder.config.model.component import Component
     from builder.drivers.tree import SourceTree
 
 _LARGEST_FILE = 64 * 1024**2

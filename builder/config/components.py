@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from builder.config.model import Component, Config
+    from builder.config.model.component import Component
+    from builder.config.model.config import Config
     from builder.config.yamlfile import YamlFile
     from builder.errors import Mistake
 

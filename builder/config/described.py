@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from builder.config import model
+from builder.config.model.config import Config
+from builder.config.model.declaration import Declaration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic_core.core_schema import ModelSchema
+
 
 def describe_schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of versions.yaml; a key is described by the text below it."""
-    schema = model.Config.model_json_schema()
-    words = {name: dict(_words_below(node)) for name, node in _classes().items()}
-    for name, definition in [*schema["$defs"].items(), ("Config", schema)]:
-        found = getattr(model, name, None)
-        if not (isinstance(found, type) and issubclass(found, BaseModel)):
-            continue
-        for base in reversed(found.__mro__):
-            _describe(definition["properties"], words.get(base.__name__, {}))
-    return schema
+    return Config.model_json_schema(schema_generator=_Described)
+
+
+class _Described(GenerateJsonSchema):
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """Return the schema of one class, with the words of those that it is made from where it has none of its own."""
+        made = super().model_schema(schema)
+        for kind in reversed(schema["cls"].__mro__):
+            if issubclass(kind, Declaration):
+                _describe(made["properties"], dict(_words_below(kind)))
+        return made
 
 
 def _describe(properties: dict[str, Any], words: dict[str, str]) -> None:
@@ -36,13 +42,9 @@ def _describe(properties: dict[str, Any], words: dict[str, str]) -> None:
         properties[key] = dict(sorted({**properties[key], "description": words[key]}.items()))
 
 
-def _classes() -> dict[str, ast.ClassDef]:
-    tree = ast.parse(inspect.getsource(model))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-def _words_below(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for field, text in zip(node.body, node.body[1:], strict=False):
+def _words_below(kind: type[Declaration]) -> Iterator[tuple[str, str]]:
+    body = [statement for node in ast.parse(inspect.getsource(kind)).body for statement in getattr(node, "body", ())]
+    for field, text in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             match text:
                 case ast.Expr(value=ast.Constant(value=str(words))):

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from builder.config.components import check_components, check_operator, check_tekton
 from builder.config.license_names import is_license_name
-from builder.config.model import Config, Driver, Group, is_label_value
+from builder.config.model.config import Config
+from builder.config.model.driver import Driver
+from builder.config.model.names import is_label_value
 from builder.config.tag_rules import image_names
 from builder.config.translate import translate, unknown
 from builder.config.yamlfile import YamlFile, read_yaml
@@ -25,6 +27,8 @@ from builder.module_words import ModuleWord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from builder.config.model.group import Group
 
 
 def load_config(file: Path, *, today: date, outside: Sequence[Path] = (), untrusted: bool = False) -> Config:

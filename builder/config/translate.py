@@ -7,42 +7,24 @@ import re
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
-from builder.config.model import (
-    FORMS,
-    AllowedMessage,
-    AnySource,
-    BootTest,
-    BootTimeouts,
-    BuildSettings,
-    Component,
-    Config,
-    DebianArchive,
-    DevicePlugin,
-    Driver,
-    DropRelease,
-    Exclude,
-    ExpectedLoad,
-    Group,
-    ImageSigner,
-    InClusterBuild,
-    KmmModule,
-    KnownBad,
-    KnownProblem,
-    Mirror,
-    OperatorSettings,
-    ParameterSet,
-    PublishSettings,
-    RegistrySettings,
-    Reuse,
-    Signer,
-    SmokeTest,
-    TektonResources,
-    TektonSettings,
-    TektonTimes,
-    Toleration,
-    ToolkitImage,
-    Wheels,
-)
+from builder.config.model.boot import AllowedMessage, BootTest, BootTimeouts, ExpectedLoad, ParameterSet
+from builder.config.model.build import BuildSettings
+from builder.config.model.component import Component, Wheels
+from builder.config.model.config import AnySource, Config
+from builder.config.model.debian import DebianArchive
+from builder.config.model.declaration import FORMS
+from builder.config.model.device_plugin import DevicePlugin, SmokeTest
+from builder.config.model.driver import Driver, Reuse, ToolkitImage
+from builder.config.model.exclusions import Exclude, KnownBad
+from builder.config.model.group import Group
+from builder.config.model.kmm import InClusterBuild, KmmModule, Toleration
+from builder.config.model.known_problem import KnownProblem
+from builder.config.model.openshift import DropRelease
+from builder.config.model.operator import OperatorSettings
+from builder.config.model.publish import PublishSettings
+from builder.config.model.registry import Mirror, RegistrySettings
+from builder.config.model.signer import ImageSigner, Signer
+from builder.config.model.tekton import TektonResources, TektonSettings, TektonTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

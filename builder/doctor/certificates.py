@@ -12,7 +12,7 @@ from builder.signing.certificates import find_complaints, read_named_identities
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.signing.certificates import SignerIdentity
 
 _AHEAD = timedelta(days=30)

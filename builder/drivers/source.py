@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from builder.config.model import Driver
+    from builder.config.model.driver import Driver
     from builder.drivers.commit import SourceCommit
     from builder.drivers.tree import SourceTree
     from builder.kernel import KernelVersion

@@ -25,7 +25,7 @@ def emit_reference(schema: Mapping[str, Any]) -> str:
     lines = [
         "# Reference of versions.yaml",
         "",
-        f"Written by `{WRITE_COMMAND}`; change the declaration in `builder/config/model.py` instead.",
+        f"Written by `{WRITE_COMMAND}`; change the declaration in `builder/config/model/` instead.",
         "Which of it is trusted, and what it may name, [security.md](security.md) tells.",
         "",
     ]

@@ -37,7 +37,7 @@ from builder.writing import count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.host.progress import Progress
     from builder.plan.matrix import Cell
     from builder.plan.project import Project

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
-    from builder.config.model import Config, KnownProblem
+    from builder.config.model.config import Config
+    from builder.config.model.known_problem import KnownProblem
     from builder.sources.lock import Lock
 
 OF_KERNELS = frozenset({ProblemCode.NO_TOOLKIT, ProblemCode.TOOLKIT_UNKNOWN, ProblemCode.NO_BOOTABLE_KERNEL})

@@ -16,7 +16,9 @@ from builder.kernel import parse_kernel_version
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from builder.config.model import Config, Driver, Group
+    from builder.config.model.config import Config
+    from builder.config.model.driver import Driver
+    from builder.config.model.group import Group
     from builder.kernel import Arch, KernelVersion, Variant
     from builder.sources.lock import Lock
 

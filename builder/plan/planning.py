@@ -28,7 +28,7 @@ from builder.store.images import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from builder.config.model import Group
+    from builder.config.model.group import Group
     from builder.kernel import KernelVersion
     from builder.plan.decide import Candidate, Decision
     from builder.plan.project import Project

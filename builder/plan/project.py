@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.config.load import load_config
-from builder.config.model import BuildSettings
+from builder.config.model.build import BuildSettings
 from builder.config.tag_rules import image_names
 from builder.digest import content_id
 from builder.drivers.source import read_drivers
@@ -29,7 +29,7 @@ from builder.store.jail import Jail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.drivers.commit import SourceCommit
     from builder.drivers.source import DriverSource
     from builder.image.packed import Packing

@@ -39,7 +39,7 @@ from builder.signing.image_key import open_image_signer
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from builder.config.model import Driver
+    from builder.config.model.driver import Driver
     from builder.kernel import KernelVersion
     from builder.plan.decide import Decision
     from builder.plan.project import Project

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.config.model import RegistrySettings
+from builder.config.model.registry import RegistrySettings
 from builder.digest import sha256_of
 from builder.errors import FormatError, SourceError
 from builder.image.labels import KEY_LABEL

@@ -23,7 +23,7 @@ from builder.store.images import list_images
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.kernel import Arch
     from builder.plan.decide import Candidate
     from builder.plan.project import Project

@@ -11,7 +11,7 @@ from builder.registry.reader import Registry
 from builder.registry.transport import Connection, Transport
 
 if TYPE_CHECKING:
-    from builder.config.model import RegistrySettings
+    from builder.config.model.registry import RegistrySettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from builder.store.images import list_images, remove_images, tag_image
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import RegistrySettings
+    from builder.config.model.registry import RegistrySettings
     from builder.host.run import Outcome
     from builder.kernel import Arch
     from builder.pullspec import Pullspec

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.config.model import RegistrySettings
+from builder.config.model.registry import RegistrySettings
 from builder.digest import sha256_of
 from builder.errors import FormatError, SourceError, UsageError
 from builder.host.places import file_digest

@@ -18,7 +18,8 @@ from builder.signing.held_key import HeldKey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from builder.config.model import Config, KeyPlace
+    from builder.config.model.config import Config
+    from builder.config.model.signer import KeyPlace
     from builder.signing.backends.key import Key
     from builder.signing.certificates import SignerIdentity
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.kmod.signature import Certificate
 
 # The subject of a certificate that 'keys create' made says so in its organizational unit.

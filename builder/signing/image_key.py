@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.signing.backends.key import Key
     from builder.signing.public_key import PublicKey
 

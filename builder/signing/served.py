@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.config.model import KeyPlace
+from builder.config.model.signer import KeyPlace
 from builder.errors import FormatError, SignerError, UsageError
 from builder.host.places import open_regular
 from builder.signing.access import open_own_key
@@ -24,7 +24,7 @@ from builder.signing.image_key import IMAGE_SIGNER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.signing.backends.key import Key
 
 IMAGES = "images"

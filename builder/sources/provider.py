@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from builder.config.model import RegistrySettings, SourceSettings
+    from builder.config.model.registry import RegistrySettings
+    from builder.config.model.source import SourceSettings
     from builder.host.progress import Progress
     from builder.kernel import Arch, KernelVersion
     from builder.sources.change import Change

@@ -12,7 +12,7 @@ from builder.sources.provider import Opening
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.kernel import Arch
     from builder.sources.lock import Lock, LockedSource
     from builder.sources.provider import KernelSource, Provider

@@ -41,7 +41,7 @@ from bench.template import read_settings
 from builder.boot.kernel_image import SourceKernels, unpacked_kernel
 from builder.build.fit_image import open_source_facts
 from builder.build.prove import read_image
-from builder.config.model import DebianKernels
+from builder.config.model.debian import DebianKernels
 from builder.image.contents import LayerCache, list_modules
 from builder.image.layout import write_image, write_layer
 from builder.kernel import Arch, parse_kernel_version

@@ -10,7 +10,7 @@ import pytest
 from builder.boot.cell import read_test_files
 from builder.boot.script import TEST_NAME
 from builder.config.load import load_config
-from builder.config.model import BootTest
+from builder.config.model.boot import BootTest
 from builder.drivers.source import read_driver
 from builder.errors import CellError, FailureClass
 

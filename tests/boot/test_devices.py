@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builder.boot.devices import DEVICES, claim_devices, missing_devices, qemu_words
-from builder.config.model import BOOT_DEVICES, BootTest
+from builder.config.model.boot import BOOT_DEVICES, BootTest
 
 _EDU = "pci:v00001234d000011E8sv*sd*bc*sc*i*"
 

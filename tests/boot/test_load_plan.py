@@ -11,7 +11,7 @@ from fakes.samples import Sample
 from builder.boot.load_order import ModuleFacts, ModuleIndex
 from builder.boot.load_plan import LoadPlan, collect_requests, plan_loads
 from builder.boot.script import OwnModule, make_script
-from builder.config.model import BootTest
+from builder.config.model.boot import BootTest
 from builder.kernel import parse_kernel_version
 from builder.kmod.fit import place_modules
 

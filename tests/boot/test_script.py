@@ -11,7 +11,7 @@ from fakes.consoles import plan_devices, plan_script
 
 from builder.boot.load_order import Load
 from builder.boot.script import OwnModule, Script, StepKind, make_script
-from builder.config.model import BootTest
+from builder.config.model.boot import BootTest
 
 
 def _make(*modules: OwnModule, enforced: bool = False, test: bool = False, **settings: object) -> Script:

@@ -20,7 +20,7 @@ from builder.boot.load_order import ModuleFacts, ModuleIndex
 from builder.boot.script import make_script
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck
-from builder.config.model import BootTest
+from builder.config.model.boot import BootTest
 from builder.errors import CellError, HostError
 from builder.kernel import Arch, parse_kernel_version
 from builder.kmod.fit import place_modules

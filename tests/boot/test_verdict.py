@@ -14,7 +14,7 @@ from builder.boot.console import Transcript
 from builder.boot.load_order import Load
 from builder.boot.script import OwnModule, StepKind, make_script
 from builder.boot.verdict import BootCheck, Ending, Verdict, judge_boot, raise_problems
-from builder.config.model import AllowedMessage, BootTest
+from builder.config.model.boot import AllowedMessage, BootTest
 from builder.errors import CellError, FailureClass
 
 _DATA = Path(__file__).parents[1] / "data"

@@ -15,7 +15,7 @@ from builder.plan.project import open_project
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.config.model import Component
+    from builder.config.model.component import Component
 
 
 @pytest.fixture

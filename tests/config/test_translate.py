@@ -10,7 +10,8 @@ import pytest
 from fakes.project import VERSIONS_YAML
 
 from builder.config.load import load_config
-from builder.config.model import FORMS, Config
+from builder.config.model.config import Config
+from builder.config.model.declaration import FORMS
 from builder.errors import ConfigError
 
 if TYPE_CHECKING:

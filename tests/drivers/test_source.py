@@ -13,7 +13,7 @@ from builder.kernel import parse_kernel_version
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.config.model import Driver
+    from builder.config.model.driver import Driver
 
 _KERNEL = parse_kernel_version("6.1.0-10-amd64")
 _DKMS = "PACKAGE_NAME=demo\nPACKAGE_VERSION=1.2.0\nBUILT_MODULE_NAME=core\nBUILT_MODULE_LOCATION=src\nDEST_MODULE_NAME=demo\nDEST_MODULE_LOCATION=/updates\n"

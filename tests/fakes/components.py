@@ -16,7 +16,7 @@ from builder.components.decide import ComponentSelector
 from builder.components.inputs import ComponentInputs, ComponentItem
 from builder.components.make import component_labels
 from builder.components.planning import plan_components
-from builder.config.model import Component
+from builder.config.model.component import Component
 from builder.evidence.records import CellOutcome, ComponentEvidence, SelfTest, WheelRecord
 from builder.image.contents import LayerCache, read_oci_layout
 from builder.image.layout import LayerEntry, write_image, write_layer

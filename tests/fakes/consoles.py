@@ -11,10 +11,10 @@ from builder.boot.devices import claim_devices
 from builder.boot.load_order import Load
 from builder.boot.script import OwnModule, Script, make_script
 from builder.boot.verdict import Ending, Verdict, judge_boot
-from builder.config.model import BootTest
+from builder.config.model.boot import BootTest
 
 if TYPE_CHECKING:
-    from builder.config.model import AllowedMessage
+    from builder.config.model.boot import AllowedMessage
 
 
 WORDS = [f"{number:016x}" for number in range(1000)]

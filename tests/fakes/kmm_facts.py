@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from builder.config.model import Driver
+from builder.config.model.driver import Driver
 from builder.emit.kmm.files import KmmFacts, ReleaseKernel
 from builder.kernel import parse_kernel_version
 from builder.publish.result import PublishedCell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from builder.config.model import OpenShiftKernels
+from builder.config.model.openshift import OpenShiftKernels
 from builder.sources.openshift.changes import describe_releases
 from builder.sources.openshift.discover import OpenShiftAnswer, discover
 from builder.sources.provider import DiscoverOptions

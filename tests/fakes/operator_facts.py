@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from builder.config.model import Component, DevicePlugin, OperatorSettings, SmokeTest
+from builder.config.model.component import Component
+from builder.config.model.device_plugin import DevicePlugin, SmokeTest
+from builder.config.model.operator import OperatorSettings
 from builder.emit.deviceplugin.files import PluginFacts
 from builder.emit.kmm.facts import make_kmm_facts
 from builder.emit.operator.material import DriverFacts, OperatorFacts

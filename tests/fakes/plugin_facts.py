@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from builder.config.model import Component, DevicePlugin
+from builder.config.model.component import Component
+from builder.config.model.device_plugin import DevicePlugin
 from builder.emit.deviceplugin.files import PluginFacts
 from fakes.kmm_facts import kmm_facts
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from builder.config.model import TektonSettings
+from builder.config.model.tekton import TektonSettings
 from builder.emit.tekton.material import TektonFacts
 from builder.kernel import Arch
 from fakes.schemas import validate

@@ -59,7 +59,8 @@ from builder.certify.checklist import read_checklist
 from builder.components.wheel_lock import read_wheel_lock
 from builder.components.wheels import Wheel, unpack_wheels
 from builder.config.load import load_config
-from builder.config.model import AllowedMessage, BootTest, Driver
+from builder.config.model.boot import AllowedMessage, BootTest
+from builder.config.model.driver import Driver
 from builder.config.pkcs11_uri import parse_pkcs11_uri
 from builder.config.tag_rules import check_tag_rule, image_names
 from builder.config.yamlfile import read_documents

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.project import make_source
 
-from builder.config.model import KnownProblem
+from builder.config.model.known_problem import KnownProblem
 from builder.config.problem_codes import ProblemCode
 from builder.errors import SourceUnreachableError
 from builder.plan.decide import Reason

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fakes.bench import Bench
 
-    from builder.config.model import RegistrySettings
+    from builder.config.model.registry import RegistrySettings
 
 _ONE = "6.1.0-10-amd64"
 _NAME = f"quay.test/demo:1.2.0-{_ONE}"

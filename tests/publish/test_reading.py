@@ -10,7 +10,7 @@ import pytest
 from fakes.list_place import LIST, LIST_REPOSITORY, LIST_SIGNER, Place, own_names
 from fakes.registry import FakeRegistry, pretend_registry
 
-from builder.config.model import RegistrySettings
+from builder.config.model.registry import RegistrySettings
 from builder.errors import FormatError, SignerError, SourceError, UsageError
 from builder.image.labels import KEY_LABEL
 from builder.image.manifests import OCI_INDEX, OCI_MANIFEST

@@ -13,7 +13,7 @@ from fakes.published_image import (
     PublishedImage,
 )
 
-from builder.config.model import RegistrySettings
+from builder.config.model.registry import RegistrySettings
 from builder.errors import UsageError
 from builder.publish.verifier import WaivedTest
 from builder.publish.verify import list_waived, verify_image

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fakes.registry import pretend_registry
 
-from builder.config.model import RegistrySettings
+from builder.config.model.registry import RegistrySettings
 from builder.errors import (
     CommandError,
     KmodsmithError,

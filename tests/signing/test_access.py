@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builder.config.model import KeyPlace
+from builder.config.model.signer import KeyPlace
 from builder.errors import SignerError
 from builder.signing import access
 from builder.signing.access import check_key_place, open_key

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from fakes.signers import NOW, certify, make_signer
 
-from builder.config.model import Config
+from builder.config.model.config import Config
 from builder.errors import FormatError, SignerError
 from builder.signing.certificates import (
     check_certificate,

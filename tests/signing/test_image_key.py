@@ -18,7 +18,7 @@ from builder.signing.image_key import open_image_signer, read_image_key, read_pu
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
     from builder.signing.backends.key import KeyRequest
 
 _KEY, _OTHER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())

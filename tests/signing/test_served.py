@@ -19,7 +19,7 @@ from builder.signing.served import ServeWish, open_served, split_pairs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from builder.config.model import KeyPlace
+    from builder.config.model.signer import KeyPlace
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from fakes.project import KERNELS, make_source
 
 from builder.config.load import load_config
-from builder.config.model import AnySource
+from builder.config.model.config import AnySource
 from builder.errors import LockFileError
 from builder.kernel import Arch, parse_kernel_version
 from builder.plan.project import open_project

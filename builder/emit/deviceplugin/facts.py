@@ -14,7 +14,8 @@ from builder.pullspec import parse_pullspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import Component, DevicePlugin
+    from builder.config.model.component import Component
+    from builder.config.model.device_plugin import DevicePlugin
     from builder.plan.project import Project
     from builder.publish.reading import RegistryReader
 

@@ -16,7 +16,9 @@ from builder.emit.probes import make_probes
 from builder.writing import emit_yaml
 
 if TYPE_CHECKING:
-    from builder.config.model import Component, DevicePlugin, Driver
+    from builder.config.model.component import Component
+    from builder.config.model.device_plugin import DevicePlugin
+    from builder.config.model.driver import Driver
     from builder.emit.kmm.version import Flavour
 
 ACCESS, DYNAMIC, DAEMON_SET = "10-access.yaml", "15-dynamic-resources.yaml", "20-daemonset.yaml"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from builder.emit.deviceplugin.access import SELINUX_TYPE
 
 if TYPE_CHECKING:
-    from builder.config.model import Driver
+    from builder.config.model.driver import Driver
 
 
 def pod_settings(account: str, driver: Driver) -> dict[str, Any]:

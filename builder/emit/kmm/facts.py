@@ -16,7 +16,8 @@ from builder.publish.published import read_published
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from builder.config.model import Driver, RegistrySettings
+    from builder.config.model.driver import Driver
+    from builder.config.model.registry import RegistrySettings
     from builder.host.progress import Progress
     from builder.kernel import KernelVersion
     from builder.plan.matrix import Cell, Selector

@@ -19,7 +19,8 @@ from builder.writing import emit_json, emit_yaml
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from builder.config.model import Driver, KmmModule
+    from builder.config.model.driver import Driver
+    from builder.config.model.kmm import KmmModule
     from builder.emit.deviceplugin.files import PluginFacts
     from builder.kernel import KernelVersion
     from builder.publish.result import PublishedCell

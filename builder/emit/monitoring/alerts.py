@@ -14,7 +14,7 @@ from builder.emit.operator.naming import new_object
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from builder.config.model import OperatorSettings
+    from builder.config.model.operator import OperatorSettings
 
 PRECHECK = {"openShiftUpdatePrecheck": "true"}
 """'oc adm upgrade recommend' lists alerts that have it, and the cluster version operator makes risks of them."""

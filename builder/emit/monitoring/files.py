@@ -12,7 +12,8 @@ from builder.emit.operator.workload import STATUS_PORT_NAME
 from builder.writing import emit_json, emit_yaml
 
 if TYPE_CHECKING:
-    from builder.config.model import Config, OperatorSettings
+    from builder.config.model.config import Config
+    from builder.config.model.operator import OperatorSettings
 
 
 def make_monitoring_facts(config: Config, settings: OperatorSettings) -> MonitoringFacts:

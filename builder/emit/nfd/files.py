@@ -13,7 +13,7 @@ from builder.writing import emit_yaml
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from builder.config.model import Driver
+    from builder.config.model.driver import Driver
     from builder.kernel import KernelVersion
 
 PREFIX = "feature.node.kubernetes.io/"

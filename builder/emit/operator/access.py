@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import OperatorSettings
+    from builder.config.model.operator import OperatorSettings
     from builder.emit.operator.material import DriverFacts, OperatorFacts
 
 _READ = ("get", "list", "watch")

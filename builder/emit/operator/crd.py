@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from builder.config.model import OperatorSettings
+    from builder.config.model.operator import OperatorSettings
 
 API_VERSION = "v1alpha1"
 MIN_KUBE = "1.27.0"

@@ -18,7 +18,10 @@ from builder.signing.image_key import read_image_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import Component, Config, Driver, OperatorSettings
+    from builder.config.model.component import Component
+    from builder.config.model.config import Config
+    from builder.config.model.driver import Driver
+    from builder.config.model.operator import OperatorSettings
     from builder.emit.kmm.version import Flavour, KmmVersion
     from builder.emit.nfd.files import NfdFacts
     from builder.host.progress import Progress

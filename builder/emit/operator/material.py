@@ -13,7 +13,10 @@ from builder.publish.result import LOCAL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import Component, Config, Driver, OperatorSettings
+    from builder.config.model.component import Component
+    from builder.config.model.config import Config
+    from builder.config.model.driver import Driver
+    from builder.config.model.operator import OperatorSettings
     from builder.emit.deviceplugin.files import PluginFacts
     from builder.emit.kmm.files import KmmFacts
 

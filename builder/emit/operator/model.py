@@ -32,7 +32,7 @@ from builder.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import OperatorSettings
+    from builder.config.model.operator import OperatorSettings
     from builder.emit.operator.material import DriverFacts, OperatorFacts
 
 # etcd takes 1.5 MiB for a request, and Kubernetes 1 MiB for what is in a ConfigMap.

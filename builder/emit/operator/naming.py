@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from builder.config.model import OperatorSettings
+    from builder.config.model.operator import OperatorSettings
 
 RBAC = "rbac.authorization.k8s.io"
 

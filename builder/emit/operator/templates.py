@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from builder.config.model import is_label_value
+from builder.config.model.names import is_label_value
 from builder.emit.deviceplugin.files import make_daemon_set
 from builder.emit.deviceplugin.smoke import make_smoke_pod
 from builder.emit.kmm.files import make_module

@@ -9,7 +9,7 @@ from builder.emit.operator.naming import name_labels, new_object
 from builder.emit.probes import make_probes
 
 if TYPE_CHECKING:
-    from builder.config.model import OperatorSettings
+    from builder.config.model.operator import OperatorSettings
     from builder.emit.operator.material import OperatorFacts
 
 TEMPLATES_NAME, TEMPLATES_KEY = "operator-templates", "templates.json"

@@ -10,7 +10,7 @@ from builder.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from builder.config.model import Config
+    from builder.config.model.config import Config
 
 NO_DIGEST = "0" * 64
 """What stands for the builder's digest until there is one: no image has it."""

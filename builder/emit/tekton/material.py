@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.config.model import TektonSettings
+    from builder.config.model.tekton import TektonSettings
     from builder.kernel import Arch
 
 TEKTON = "tekton.dev/v1"

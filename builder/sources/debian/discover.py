@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from builder.config.model import DebianKernels
+    from builder.config.model.debian import DebianKernels
     from builder.kernel import KernelVersion
     from builder.sources.debian.apt import Package
 

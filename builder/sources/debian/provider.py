@@ -10,7 +10,7 @@ from builder.sources.debian.source import DebianSource
 from builder.sources.provider import Answer
 
 if TYPE_CHECKING:
-    from builder.config.model import DebianKernels
+    from builder.config.model.debian import DebianKernels
     from builder.sources.provider import Opening, Question
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from builder.config.model import OpenShiftKernels
+    from builder.config.model.openshift import OpenShiftKernels
     from builder.host.progress import Progress
     from builder.kernel import KernelVersion
     from builder.registry.reader import Registry

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from builder.config.model import OpenShiftKernels
+    from builder.config.model.openshift import OpenShiftKernels
     from builder.sources.openshift.payload import GraphNode
 
 _ASKED_AT_ONCE = 8

@@ -14,7 +14,7 @@ from builder.sources.openshift.source import OpenShiftSource
 from builder.sources.provider import Answer
 
 if TYPE_CHECKING:
-    from builder.config.model import OpenShiftKernels
+    from builder.config.model.openshift import OpenShiftKernels
     from builder.sources.provider import Opening, Question
 
 

@@ -23,7 +23,7 @@ from builder.sources.openshift.witnesses import DERIVED, NODE, TOOLKIT, state_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from builder.config.model import OpenShiftKernels
+    from builder.config.model.openshift import OpenShiftKernels
     from builder.host.progress import Progress
     from builder.kernel import KernelVersion
     from builder.registry.manifest import Manifest

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from builder.config.model import OpenShiftKernels
+    from builder.config.model.openshift import OpenShiftKernels
     from builder.sources.openshift.lock import LockedOpenShift, LockedRelease
     from builder.sources.openshift.payload import GraphNode
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fakes.operator_facts import component, driver_facts
 
-from builder.config.model import DevicePlugin, SmokeTest
+from builder.config.model.device_plugin import DevicePlugin, SmokeTest
 from builder.emit.deviceplugin.files import PluginFacts, make_daemon_set
 from builder.emit.deviceplugin.smoke import make_smoke_pod
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fakes.locks import openshift_of
 
-from builder.config.model import RegistrySettings
+from builder.config.model.registry import RegistrySettings
 from builder.emit.kmm.facts import find_releases, registry_tls
 from builder.kernel import parse_kernel_version
 from builder.plan.matrix import Selector, make_matrix

@@ -10,7 +10,7 @@ import yaml
 from fakes.kmm_facts import kmm_facts
 from fakes.operator_facts import component, operator_settings
 
-from builder.config.model import DevicePlugin
+from builder.config.model.device_plugin import DevicePlugin
 from builder.emit.artefact import Order
 from builder.emit.monitoring.alerts import MonitoringFacts
 from builder.emit.monitoring.artefact import ARTEFACT

@@ -9,7 +9,7 @@ import pytest
 from fakes.operator_facts import PEM, driver_facts, operator_facts
 from kmod_operator.rollout.template import read_templates
 
-from builder.config.model import DevicePlugin
+from builder.config.model.device_plugin import DevicePlugin
 from builder.emit.kmm.version import Flavour
 from builder.emit.operator.model import make_operator
 from builder.emit.operator.templates import make_templates

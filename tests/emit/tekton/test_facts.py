@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.tekton_facts import BUILDER, tekton_settings
 
-from builder.config.model import Config, DebianKernels, Driver, Group, ImageSigner, PublishSettings, Signer
+from builder.config.model.config import Config
+from builder.config.model.debian import DebianKernels
+from builder.config.model.driver import Driver
+from builder.config.model.group import Group
+from builder.config.model.publish import PublishSettings
+from builder.config.model.signer import ImageSigner, Signer
 from builder.emit.tekton.facts import NO_DIGEST, make_tekton_facts, tell
 from builder.errors import UsageError
 

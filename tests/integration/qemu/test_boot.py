@@ -23,7 +23,7 @@ from builder.boot.kernel_image import SourceKernels
 from builder.boot.secure_boot import GuestKeys
 from builder.boot.stage import Booter, BootReport, BootRequest
 from builder.boot.verdict import BootCheck
-from builder.config.model import BootTest
+from builder.config.model.boot import BootTest
 from builder.errors import CellError, FailureClass, HostError
 from builder.kernel import Arch
 from builder.kmod.fit import place_modules

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 from pydantic import ValidationError
 
-from builder.config.model import KeyPlace
+from builder.config.model.signer import KeyPlace
 from builder.signing.backends.table import BACKENDS, choose_backend
 
 if TYPE_CHECKING:

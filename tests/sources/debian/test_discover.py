@@ -12,7 +12,7 @@ import pytest
 from fakes.debian_archive import AMD64, COMMON, make_headers, make_stanza, serve_archive
 from fakes.locks import by_text, debian_of
 
-from builder.config.model import DebianArchive, DebianKernels
+from builder.config.model.debian import DebianArchive, DebianKernels
 from builder.errors import SourceError
 from builder.kernel import Arch
 from builder.sources.debian.apt import Apt

@@ -9,7 +9,7 @@ import pytest
 from fakes.debian_archive import AMD64, serve_archive
 from fakes.locks import by_text
 
-from builder.config.model import DebianArchive, DebianKernels
+from builder.config.model.debian import DebianArchive, DebianKernels
 from builder.config.problem_codes import ProblemCode
 from builder.host.progress import no_progress
 from builder.kernel import Arch

@@ -10,7 +10,7 @@ from fakes.locks import by_text
 from fakes.openshift_world import World
 from fakes.registry import pretend_registry
 
-from builder.config.model import OpenShiftKernels
+from builder.config.model.openshift import OpenShiftKernels
 from builder.errors import SourceError
 from builder.kernel import Arch
 from builder.plan.project import open_project

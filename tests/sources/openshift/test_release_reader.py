@@ -14,7 +14,7 @@ from fakes.locks import by_text
 from fakes.openshift_world import RELEASES, World, digest_of, make_layer
 from fakes.registry import pretend_registry
 
-from builder.config.model import OpenShiftKernels
+from builder.config.model.openshift import OpenShiftKernels
 from builder.errors import FormatError, SourceUnreachableError
 from builder.sources.openshift.discover import OpenShiftAnswer, discover
 from builder.sources.openshift.release_reader import Reading

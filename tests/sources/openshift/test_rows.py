@@ -14,7 +14,7 @@ from fakes.openshift_world import World
 from fakes.registry import pretend_registry
 
 from builder.config.load import load_config
-from builder.config.model import OpenShiftKernels
+from builder.config.model.openshift import OpenShiftKernels
 from builder.kernel import parse_kernel_version
 from builder.plan.matrix import Selector, make_matrix
 from builder.sources.lock import Lock
