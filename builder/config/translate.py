@@ -5,36 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from builder.config.model.boot import AllowedMessage, BootTest, BootTimeouts, ExpectedLoad, ParameterSet
-from builder.config.model.build import BuildSettings
-from builder.config.model.component import Component, Wheels
-from builder.config.model.config import AnySource, Config
-from builder.config.model.debian import DebianArchive
-from builder.config.model.declaration import FORMS
-from builder.config.model.device_plugin import DevicePlugin, SmokeTest
-from builder.config.model.driver import Driver, Reuse, ToolkitImage
-from builder.config.model.exclusions import Exclude, KnownBad
-from builder.config.model.group import Group
-from builder.config.model.kmm import InClusterBuild, KmmModule, Toleration
-from builder.config.model.known_problem import KnownProblem
-from builder.config.model.openshift import DropRelease
-from builder.config.model.operator import OperatorSettings
-from builder.config.model.publish import PublishSettings
-from builder.config.model.registry import Mirror, RegistrySettings
-from builder.config.model.signer import ImageSigner, Signer
-from builder.config.model.tekton import TektonResources, TektonSettings, TektonTimes
+from builder.config.model.config import Config
+from builder.config.model.declaration import FORMS, Declaration
+from builder.config.model.driver import Driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     from builder.config.yamlfile import YamlFile
     from builder.errors import Mistake
 
+_Place = tuple[str | int, ...]
 _LONGEST_SHOWN = 60
 _A_DATE = "a date such as 2027-03-31"
 # What people write for our words: the spelling that is nearest is another one's ('amd64' is near to 'aarch64').
@@ -74,14 +60,12 @@ def _is_consequence(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> 
 
 
 def _translate(problem: ErrorDetails, document: YamlFile) -> Mistake:
-    path = tuple(part for part in problem["loc"] if part not in {"int", "str", "[key]"})
-    if path[:1] == ("sources",):  # pydantic puts the provider into the path
-        path = (*path[:2], *path[3:])
+    path, declaration = _find_place(problem)
     match problem["type"]:
         case "missing":
             return document.mistake(path[:-1], f"{path[-1]!r} is required and missing")
         case "extra_forbidden":
-            return document.mistake(path, f"is not a known key{_where_known(path)}", at_key=True)
+            return document.mistake(path, f"is not a known key{_where_known(path, declaration)}", at_key=True)
         case "union_tag_not_found" | "union_tag_invalid":
             return _translate_provider(document, path, problem.get("ctx", {}))
     return document.mistake(path, _describe(problem["type"], problem["input"], problem.get("ctx", {}), problem["msg"]))
@@ -126,7 +110,7 @@ _SENTENCES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
 }
 
 
-def _translate_provider(document: YamlFile, path: tuple[str | int, ...], context: dict[str, Any]) -> Mistake:
+def _translate_provider(document: YamlFile, path: _Place, context: dict[str, Any]) -> Mistake:
     if "tag" not in context:
         return document.mistake(path, "'provider' is required and missing")
     known = re.findall(r"'([^']*)'", str(context["expected_tags"]))
@@ -168,62 +152,56 @@ def _kind_of(value: object) -> str:
     return names.get(type(value), "date" if isinstance(value, date) else type(value).__name__)
 
 
-_MODELS: dict[str, type[BaseModel]] = {
-    "drivers": Driver,
-    "components": Component,
-    "registry": RegistrySettings,
-    "publish": PublishSettings,
-    "signers": Signer,
-    "groups": Group,
-    "exclude": Exclude,
-    "known_bad": KnownBad,
-    "known_problems": KnownProblem,
-    "build": BuildSettings,
-    "operator": OperatorSettings,
-    "tekton": TektonSettings,
-}
+def _find_place(problem: ErrorDetails) -> tuple[_Place, type[Declaration]]:
+    """Return where a problem is in the file, and the declaration that the last key on the way there is one of.
+
+    pydantic puts in between which member of a union it tried, and that it is about a key: words that may as well be
+    names that the author gave, so that only the declarations tell which they are.
+    """
+    loc = problem["loc"]
+    if loc[-1:] == ("[key]",) and problem["type"] != "extra_forbidden":
+        loc = loc[:-1]
+    path: list[str | int] = []
+    found: type[Declaration] = Config
+    kind: Any = Config
+    for part in loc:
+        kind = _without_words(kind)
+        if isinstance(kind, type) and issubclass(kind, Declaration):
+            found = kind
+            field = kind.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        elif get_origin(kind) in {tuple, dict}:
+            kind = get_args(kind)[0 if get_origin(kind) is tuple else 1]
+        else:
+            kind = next((member for member in get_args(kind) if _is_of_provider(member, part)), None)
+            continue
+        path.append(part)
+    return tuple(path), found
 
 
-# Models of lists and mappings below others, by the key that they stand under.
-_INNER_MODELS: dict[str, type[BaseModel]] = {
-    "archives": DebianArchive,
-    "drop": DropRelease,
-    "signer": ImageSigner,
-    "in_cluster_build": InClusterBuild,
-    "tolerations": Toleration,
-    "kmm": KmmModule,
-    "boot": BootTest,
-    "mirrors": Mirror,
-    "reuse": Reuse,
-    "toolkits": ToolkitImage,
-    "timeouts": BootTimeouts,
-    "minutes": TektonTimes,
-    "resources": TektonResources,
-    "allow": AllowedMessage,
-    "wheels": Wheels,
-    "device_plugin": DevicePlugin,
-    "smoke_test": SmokeTest,
-    "parameters": ParameterSet,
-    "load": ExpectedLoad,
-}
+def _without_words(kind: Any) -> Any:
+    """Return a type without what is said of it, and without the nothing that may stand in its place."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in {Union, UnionType}:
+        members = [member for member in get_args(kind) if member is not type(None)]
+        return _without_words(members[0]) if len(members) == 1 else kind
+    return kind
 
 
-def _where_known(path: tuple[str | int, ...]) -> str:
+def _is_of_provider(member: Any, provider: str | int) -> bool:
+    is_declared = isinstance(member, type) and issubclass(member, Declaration)
+    return is_declared and provider in get_args(member.model_fields["provider"].annotation)
+
+
+def _where_known(path: _Place, declaration: type[Declaration]) -> str:
     """Return what to do with a key that is not known at its place: it may be one of another place."""
     key = str(path[-1])
     if path[:1] == ("drivers",):
         for inner in ("boot", "kmm"):
-            if inner not in path and key in _INNER_MODELS[inner].model_fields:
+            kind = Driver.model_fields[inner].annotation
+            if path[2:3] != (inner,) and kind and key in kind.model_fields:
                 return f": it belongs below {inner!r}"
     if path[:1] != ("drivers",) and path[:-1] and key in Config.model_fields:
         return ": it belongs to the outermost level"
-    return _nearest(key, _fields_at(path[:-1]))
-
-
-def _fields_at(path: tuple[str | int, ...]) -> list[str]:
-    if not path:
-        return list(Config.model_fields)
-    if path[0] == "sources" and len(path) == 2:  # noqa: PLR2004 - of whichever provider
-        return [field for kind in get_args(AnySource) for field in kind.model_fields]
-    inner = (_INNER_MODELS[str(part)] for part in reversed(path) if part in _INNER_MODELS)
-    return list(next(inner, _MODELS[str(path[0])]).model_fields)
+    return _nearest(key, declaration.model_fields)

@@ -89,6 +89,43 @@ def test_mistakes_are_told_in_words_of_who_made_them(project_dir: Path, text: st
     assert not [mistake for mistake in told if _FOREIGN.search(mistake.replace("not True", ""))], told
 
 
+_NAMED = "groups:\n  few:"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (VERSIONS_YAML.replace(_NAMED, "groups:\n  boot: {sourc: debian}\n  few:"), "groups.boot.sourc"),
+        (VERSIONS_YAML.replace(_NAMED, "groups:\n  int: {sourc: debian}\n  few:"), "groups.int.sourc"),
+        (VERSIONS_YAML.replace(_NAMED, 'groups:\n  few: {source: debian, "[key]": 1}\n  other:'), "groups.few.[key]"),
+        (f"{VERSIONS_YAML}signers: {{kmm: {{certificat: c, key_file: k}}}}\n", "signers.kmm.certificat"),
+        (VERSIONS_YAML.replace("sources:", "sources:\n  int: {provider: debian, keyrin: k}"), "sources.int.keyrin"),
+        (VERSIONS_YAML.replace("sources:", "sources:\n  str: {provider: okd, chanels: [a]}"), "sources.str.chanels"),
+        (_in_driver("boot: {load: {timeouts: {expct: EIO, because: r}}}"), "drivers[0].boot.load.timeouts.expct"),
+        (_in_driver("boot: {load: {kmm: {expct: EIO, because: r}}}"), "drivers[0].boot.load.kmm.expct"),
+    ],
+)  # fmt: skip
+def test_names_that_authors_give_are_no_keys(project_dir: Path, text: str, place: str) -> None:
+    """A group may be called as a key of another place, or as what pydantic calls members of a union."""
+    meant = {
+        "sourc": "source",
+        "certificat": "certificate",
+        "keyrin": "keyring",
+        "chanels": "channels",
+        "expct": "expect",
+    }
+    (told,) = [mistake for mistake in _mistakes(project_dir, text) if "is not a known key" in mistake]
+    assert f"at {place} is not a known key" in told
+    key = place.rpartition(".")[2]
+    assert told.endswith(f": did you mean {meant[key]!r}?" if key in meant else "tag_suffix, variants"), told
+
+
+def test_the_key_of_one_provider_is_not_offered_for_another(project_dir: Path) -> None:
+    text = VERSIONS_YAML.replace("{provider: debian}", "{provider: debian, channels: [fast-4.18]}")
+    (told,) = _mistakes(project_dir, text)
+    assert told.endswith("sources.debian.channels is not a known key: did you mean 'archives'?")
+
+
 def test_every_pattern_is_told_in_words() -> None:
     def patterns(value: Any) -> set[str]:
         if isinstance(value, dict):
