@@ -27,9 +27,14 @@ def _check_boot_device(value: object) -> object:
     raise complain(f"{shown} is no device that guests of boot tests can have: {', '.join(BOOT_DEVICES)} are")
 
 
+# Two reports without a letter or digit in common: what is found in both is what every report has.
+_REPORTS = ("abc: abc: abc", "xyz: xyz: xyz")
+
+
 def _check_pattern(text: str) -> str:
     try:
-        is_everything = compile_regexp(text).search("") is not None
+        pattern = compile_regexp(text)
+        is_everything = bool(pattern.search("")) or all(map(pattern.search, _REPORTS))
     except FormatError as error:
         raise complain(f"{text!r} is not a regular expression: {error.message}") from None
     if is_everything:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes.project import VERSIONS_YAML
-from fakes.versions_yaml import find_mistakes_in, with_line
+from fakes.versions_yaml import find_mistakes_in, load, with_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     ("place", "line", "expected"),
     [
         ("driver", "boot: {allow: [{pattern: '.*', reason: r, expires: 2099-01-01}]}", "matches everything"),
+        ("driver", "boot: {allow: [{pattern: '.', reason: r, expires: 2099-01-01}]}", "'.' matches everything"),
+        ("driver", "boot: {allow: [{pattern: '.+', reason: r, expires: 2099-01-01}]}", "matches everything"),
+        ("driver", "boot: {allow: [{pattern: '^[a-z]', reason: r, expires: 2099-01-01}]}", "matches everything"),
+        ("driver", "boot: {allow: [{pattern: ': .*: ', reason: r, expires: 2099-01-01}]}", "matches everything"),
         ("driver", "boot: {files: [a/x, b/x], smoke_test: s}", "files has two that would both be x"),
         ("driver", "boot: {devices: [e1000]}", "'e1000' is no device that guests of boot tests can have: edu, pci-testdev are"),
         ("driver", "boot: {devices: [edo]}", "'edo' is no device that guests of boot tests can have: edu, pci-testdev are"),
@@ -61,3 +66,11 @@ def test_what_would_fail_at_the_end_is_refused_at_load(project_dir: Path, place:
 )
 def test_names_the_place_and_the_remedy(project_dir: Path, old: str, new: str, expected: str) -> None:
     assert any(expected in mistake for mistake in find_mistakes_in(project_dir, VERSIONS_YAML.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["kernel-warning: load char: .*char\\.c:7", "^kernel-oops: ", "(?i)a|x[0-9]", "max_dev=[0-9]+"]
+)
+def test_what_excuses_some_reports_is_taken(project_dir: Path, pattern: str) -> None:
+    line = f"boot: {{allow: [{{pattern: {json.dumps(pattern)}, reason: r, expires: 2099-01-01}}]}}"
+    assert load(project_dir, with_line("driver", line)).drivers[0].boot.allow[0].pattern == pattern
