@@ -149,6 +149,12 @@ class Driver(Declaration):
             raise complain("modules names a module twice")
         if len(set(self.build_packages)) < len(self.build_packages):
             raise complain("build_packages names a package twice")
+        for key, names in (
+            ("licenses", [name.rpartition("/")[2] for name in self.licenses]),
+            ("firmware", [name.removeprefix("firmware/") for name in self.firmware]),
+        ):
+            if len(set(names)) < len(names):
+                raise complain(f"{key} has two files that would have one name in /{key}")
         if reserved := RESERVED_BUILD_ARGS & self.build_args.keys():
             raise complain(f"build_args: kmodsmith sets {min(reserved)} itself")
         return self

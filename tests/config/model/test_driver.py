@@ -31,6 +31,16 @@ def test_what_would_fail_at_the_end_is_refused_at_load(project_dir: Path, place:
         ("modules: [demo]", "make: make", "modules is required"),
         (
             "modules: [demo]",
+            "modules: [demo]\n    licenses: [LICENSE, parts/LICENSE]",
+            "licenses has two files that would have one name in /licenses",
+        ),
+        (
+            "modules: [demo]",
+            "modules: [demo]\n    firmware: [firmware/demo.bin, demo.bin]",
+            "firmware has two files that would have one name in /firmware",
+        ),
+        (
+            "modules: [demo]",
             "modules: [demo]\n    make: m\n    dkms: d",
             "give either make or dkms, not both",
         ),
