@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from builder.config.model.declaration import Declaration, complain, form
-from builder.config.model.names import LabelKey, LabelValue, ModuleName, Name
+from builder.config.model.names import LabelKey, LabelValue, ModuleName, Name, check_label_key
 
 if TYPE_CHECKING:
     from typing import Self
 
 
+def _check_taint_key(text: str) -> str:
+    return check_label_key(text) if text else text
+
+
 class Toleration(Declaration):
     """A taint that nodes may have, spelled as in Kubernetes."""
 
-    key: str = ""
+    key: Annotated[str, AfterValidator(_check_taint_key)] = ""
     """Key of the taint; empty with the operator Exists: every taint."""
     operator: Literal["Equal", "Exists"] = "Equal"
     """Whether the value counts."""
-    value: str = ""
+    value: LabelValue = ""
     """Value of the taint."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """Effect of the taint; empty: every effect."""

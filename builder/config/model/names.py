@@ -27,7 +27,8 @@ def is_label_value(text: str) -> bool:
     return bool(re.fullmatch(_LABEL_VALUE, text))
 
 
-def _check_label_key(text: str) -> str:
+def check_label_key(text: str) -> str:
+    """Return a text that Kubernetes takes as the key of a label, or of a taint; anything else is a mistake."""
     prefix, separator, name = text.rpartition("/")
     is_name = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", name)
     is_prefix = re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", prefix)
@@ -63,7 +64,7 @@ PackageName = Annotated[
         "the name of a Debian package, such as libxtables-dev; its version is what the archive has",
     ),
 ]
-LabelKey = Annotated[str, Field(min_length=1), AfterValidator(_check_label_key)]
+LabelKey = Annotated[str, Field(min_length=1), AfterValidator(check_label_key)]
 LabelValue = Annotated[
     str,
     form(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     ("place", "line", "expected"),
     [
         ("driver", "kmm: {tolerations: [{value: x}]}", "key is required, unless operator is Exists"),
+        ("driver", "kmm: {tolerations: [{key: 'a b', value: x}]}", "tolerations[0].key: 'a b' cannot be the key of a label"),
+        ("driver", "kmm: {tolerations: [{key: a, value: 'x y'}]}", "tolerations[0].value: 'x y' does not have the right form"),
         ("driver", "kmm: {tolerations: [{operator: Exists, value: x}]}", "value says nothing where operator is Exists"),
     ],
 )  # fmt: skip
@@ -28,6 +30,7 @@ def test_what_would_fail_at_the_end_is_refused_at_load(project_dir: Path, place:
     ("place", "line"),
     [
         ("driver", "kmm: {tolerations: [{operator: Exists}]}"),
+        ("driver", "kmm: {tolerations: [{key: example.com/gpu, value: a_b.c, effect: NoSchedule}]}"),
     ],
 )
 def test_what_works_is_taken(project_dir: Path, place: str, line: str) -> None:
