@@ -29,7 +29,6 @@ def test_reads_the_real_file() -> None:
     assert config.default_group == "laptop"
     assert config.groups["laptop"].newest
     driver = config.drivers[0]  # the sample, or in a fork a vendor's
-    assert True
     assert driver.source_dir.is_dir()
     assert driver.containerfile_file == _ROOT / "driver-container" / "Containerfile"
 

@@ -11,7 +11,7 @@ from builder.config.model.declaration import Declaration, complain, form
 from builder.config.model.device_plugin import DevicePlugin
 from builder.config.model.file_names import DEFAULT_LICENSES, RelativeFile
 from builder.config.model.image_names import PinnedImage, Repository
-from builder.config.model.names import DriverVersion, Name, PackageName, Text
+from builder.config.model.names import BuildArgName, DriverVersion, Name, PackageName, Text
 from builder.kernel import Arch
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class Component(Declaration):
     `build_packages`."""
     build_packages: tuple[PackageName, ...] = ()
     """Debian packages of the default image in which the stage `build` runs: `[gcc, libc6-dev, make, dash]`."""
-    build_args: dict[
-        Annotated[str, form(r"^[A-Z_][A-Z0-9_]*$", "capital letters, digits and '_', no digit first")], str
-    ] = {}
+    build_args: dict[BuildArgName, str] = {}
     """Further arguments of the Containerfile."""
     licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = DEFAULT_LICENSES
     """Licence files, relative to versions.yaml; they lie in the build context `licenses`, for /licenses."""

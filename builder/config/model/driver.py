@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from builder.config.model.boot import BootTest
-from builder.config.model.declaration import Declaration, complain, form
+from builder.config.model.declaration import Declaration, complain
 from builder.config.model.file_names import DEFAULT_LICENSES, RelativeFile
 from builder.config.model.image_names import PinnedImage, Repository
 from builder.config.model.kmm import KmmModule
-from builder.config.model.names import DriverVersion, Glob, ModuleText, Name, PackageName, Text
+from builder.config.model.names import BuildArgName, DriverVersion, Glob, ModuleText, Name, PackageName, Text
 from builder.config.parsed import ParsedKernel
 from builder.module_words import ModuleWord
 
@@ -79,9 +79,7 @@ class Driver(Declaration):
     KERNEL_FULL_VERSION and KERNEL_SRC_DIR, and ARCH and CROSS_COMPILE in cross builds."""
     dkms: RelativeFile | None = None
     """A dkms.conf in the source folder to take command and modules from, instead of `make`."""
-    build_args: dict[
-        Annotated[str, form(r"^[A-Z_][A-Z0-9_]*$", "capital letters, digits and '_', no digit first")], str
-    ] = {}
+    build_args: dict[BuildArgName, str] = {}
     """Further arguments of the Containerfile."""
     licenses: Annotated[tuple[RelativeFile, ...], Field(min_length=1)] = DEFAULT_LICENSES
     """Licence files of the source that go to /licenses, which certification demands."""

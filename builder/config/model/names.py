@@ -64,6 +64,7 @@ PackageName = Annotated[
         "the name of a Debian package, such as libxtables-dev; its version is what the archive has",
     ),
 ]
+BuildArgName = Annotated[str, form(r"^[A-Z_][A-Z0-9_]*$", "capital letters, digits and '_', no digit first")]
 LabelKey = Annotated[str, Field(min_length=1), AfterValidator(check_label_key)]
 LabelValue = Annotated[
     str,

@@ -26,6 +26,9 @@ def _check_pkcs11(text: str) -> str:
     return text
 
 
+VariableName = Annotated[str, form(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable, without $")]
+
+
 class KeyPlace(Declaration):
     """Exactly one way to a private key."""
 
@@ -48,15 +51,11 @@ class KeyPlace(Declaration):
     """Program that gets a digest (raw bytes, stdin) and prints its signature (base64); {algorithm} becomes sha256
     and so on. For cloud KMS and signing hosts; RSA: PKCS#1 v1.5, ECDSA: DER. It runs on the host, as whoever builds:
     who may change this file may run anything there, unless `--untrusted` forbids it (docs/security.md)."""
-    passphrase_env: (
-        Annotated[str, form(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable, without $")] | None
-    ) = None
+    passphrase_env: VariableName | None = None
     """Environment variable with the key file's passphrase or the token's PIN."""
     passphrase_file: FileName | None = None
     """File with the key file's passphrase or the token's PIN."""
-    pass_environment: tuple[
-        Annotated[str, form(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable, without $")], ...
-    ] = ()
+    pass_environment: tuple[VariableName, ...] = ()
     """Environment variables that the PKCS#11 module or the command needs; no others are passed on."""
 
     _WAYS: ClassVar = ("key_file", "pkcs11", "command")
