@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from vendors.sources import VendorSource
 
+_TOLD = ("source", "version", "kernel", "ours", "line", "dkms", "dkms_line")
 _GREEN = {"built", "booted", "skipped", "tagged", "proven", "assembled"}
 
 
@@ -57,15 +58,29 @@ class Row:
     notes: tuple[str, ...]
     dkms: str
     dkms_line: str
+    found: str = ""
+    """The day on which both were asked."""
     truth: Truth | None = None
 
     @staticmethod
-    def of(source: VendorSource, kernel: str, dkms: dict[str, Any], cell: dict[str, Any] | None, refusal: str) -> Row:
+    def of(
+        source: VendorSource,
+        kernel: str,
+        dkms: dict[str, Any],
+        cell: dict[str, Any] | None,
+        refusal: str,
+        found: str = "",
+    ) -> Row:
         ours, line, notes = _read_cell(cell) if cell else ("refused", refusal.splitlines()[0] if refusal else "", ())
         return Row(
             source=source.id, version=source.version, kernel=kernel, ours=ours, line=line, notes=notes,
             dkms=dkms["verdict"], dkms_line=_first_error(dkms["words"]) if dkms["verdict"] == "failed" else "",
+            found=found,
         )  # fmt: skip
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.source, self.version, self.kernel
 
     @property
     def agrees(self) -> bool:
@@ -108,6 +123,17 @@ def _first_error(words: list[str]) -> str:
 
 def read_truth(file: Path) -> list[Truth]:
     return [Truth(**entry) for entry in yaml.safe_load(file.read_text()) or []]
+
+
+def read_earlier(folder: Path) -> dict[tuple[str, str, str], Row]:
+    """Return what the newest results tell, by source, version and kernel: a survey takes longer than most machines live."""
+    rows: dict[tuple[str, str, str], Row] = {}
+    for file in sorted(folder.glob("*.json"))[-1:]:
+        for told in json.loads(file.read_text())["rows"]:
+            fields = {name: told[name] for name in _TOLD}
+            row = Row(**fields, notes=tuple(told["notes"]), found=told.get("found") or file.stem)
+            rows[row.key] = row
+    return rows
 
 
 def judge_rows(rows: list[Row], truths: list[Truth]) -> list[Row]:

@@ -4,7 +4,7 @@
     nox -s vendors -- --package 'jool*'               some
     nox -s vendors -- --only judge                    what is on record already, against truth.yaml
 
-Interrupted, the same command goes on where it was. Results go to tests/vendors/results/ as JSON and Markdown. The exit
+Interrupted, the same command goes on where it was; on another machine, where the newest results end. Results go to tests/vendors/results/ as JSON and Markdown. The exit
 code is 0 only where all that was asked is known, and each difference from dkms, and each red boot, was looked into by
 hand and found right.
 """
@@ -30,7 +30,7 @@ from bench.bench import describe_machine
 
 from builder.sources.download import Downloads
 from vendors.dkms_room import DkmsRoom
-from vendors.judge import Judgement, Row, judge_rows, read_truth, write_table
+from vendors.judge import Judgement, Row, judge_rows, read_earlier, read_truth, write_table
 from vendors.sources import VendorSource, fetch_sources, read_vendors_words
 
 _ROOT = Path(__file__).parents[2]
@@ -45,8 +45,10 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=("dkms", "kmodsmith", "judge"), help="one part; judge reads what is on record"
     )
+    parser.add_argument("--again", action="store_true", help="ask also what the newest results tell already")
     options = parser.parse_args()
-    survey = Survey(options.package or ["*"], options.kernel or ["*"])
+    earlier = {} if options.again else read_earlier(_HERE / "results")
+    survey = Survey(options.package or ["*"], options.kernel or ["*"], earlier)
     if options.only in {None, "dkms"}:
         survey.ask_dkms()
     if options.only in {None, "kmodsmith"}:
@@ -61,7 +63,8 @@ def work_dir() -> Path:
 class Survey:
     """The chosen sources and kernels, and what is on record of them."""
 
-    def __init__(self, globs: list[str], kernel_globs: list[str]) -> None:
+    def __init__(self, globs: list[str], kernel_globs: list[str], earlier: dict[tuple[str, str, str], Row]) -> None:
+        self._earlier = earlier
         self._folder = work_dir()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._downloads = Downloads(self._folder.parent / "packages")
@@ -74,7 +77,10 @@ class Survey:
         kernels = [kernel for kernel in kernels if any(fnmatchcase(kernel, glob) for glob in kernel_globs)]
         # What decides most is known first: all sources on one kernel, the plain kernels before their variants.
         self.kernels = sorted(kernels, key=lambda kernel: kernel.count("-cloud-") + 2 * kernel.count("-rt-"))
-        print(f"{len(self.sources)} sources, {len(self.kernels)} kernels", flush=True)
+        print(f"{len(self.sources)} sources, {len(self.kernels)} kernels, {len(earlier)} rows known", flush=True)
+
+    def _is_known(self, source: VendorSource, kernel: str) -> bool:
+        return (source.id, source.version, kernel) in self._earlier
 
     # dkms
 
@@ -82,7 +88,7 @@ class Survey:
         room = DkmsRoom(self._folder, self.kernels, self._downloads)
         known = self._read("dkms.json")
         wanted = [(source, kernel) for kernel in self.kernels for source in self.sources]
-        missing = [pair for pair in wanted if _record_key(*pair) not in known]
+        missing = [pair for pair in wanted if _record_key(*pair) not in known and not self._is_known(*pair)]
 
         def ask(pair: tuple[VendorSource, str]) -> tuple[str, dict[str, Any]]:
             return _record_key(*pair), asdict(room.build(*pair))
@@ -96,13 +102,18 @@ class Survey:
     # kmodsmith
 
     def ask_kmodsmith(self) -> None:
-        refused = {source.name: said for source in self.sources if (said := self._refusal(source))}
-        self._write("refused.json", self._read("refused.json") | {source.name: "" for source in self.sources} | refused)
-        drivers = [source for source in self.sources if source.name not in refused]
+        asked = [source for source in self.sources if any(not self._is_known(source, item) for item in self.kernels)]
+        refused = {source.name: said for source in asked if (said := self._refusal(source))}
+        self._write("refused.json", self._read("refused.json") | {source.name: "" for source in asked} | refused)
+        drivers = [source for source in asked if source.name not in refused]
         _write_config(self.project, [self._entry(source) for source in drivers])
         known = self._read("kmodsmith.json")
         chosen = {source.name: source for source in drivers}
-        batches = [(kernel, part) for kernel in self.kernels for part in batched(drivers, _BATCH)]
+        batches = [
+            (kernel, part)
+            for kernel in self.kernels
+            for part in batched([source for source in drivers if not self._is_known(source, kernel)], _BATCH)
+        ]
         for number, (kernel, part) in enumerate(batches, 1):
             which = [word for source in part for word in ("--driver", source.name)]
             done = self._builder(self.project, "build", "--json", "--kernel", kernel, *which)
@@ -172,17 +183,18 @@ class Survey:
     def judge(self) -> int:
         ours, dkms, refused = self._read("kmodsmith.json"), self._read("dkms.json"), self._read("refused.json")
         wanted = [(source, kernel, _record_key(source, kernel)) for source in self.sources for kernel in self.kernels]
-        rows = [
-            Row.of(source, kernel, dkms[key], ours.get(key), refused.get(source.name, ""))
-            for source, kernel, key in wanted
-            if key in dkms and (refused.get(source.name) or key in ours)
-        ]
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        rows = []
+        for source, kernel, key in wanted:
+            if key in dkms and (refused.get(source.name) or key in ours):
+                rows.append(Row.of(source, kernel, dkms[key], ours.get(key), refused.get(source.name, ""), today))
+            elif (row := self._earlier.get((source.id, source.version, kernel))) is not None:
+                rows.append(row)
         judgement = Judgement(rows=judge_rows(rows, read_truth(_HERE / "truth.yaml")), wanted=len(wanted))
-        name = f"{datetime.now(UTC):%Y-%m-%d}"
-        write_table(judgement, self.kernels, describe_machine(), _HERE / "results" / name)
+        write_table(judgement, self.kernels, describe_machine(), _HERE / "results" / today)
         for row in judgement.open_rows:
             print(row.sentence)
-        print(f"{judgement.sentence}; written to tests/vendors/results/{name}.md")
+        print(f"{judgement.sentence}; written to tests/vendors/results/{today}.md")
         return 0 if judgement.is_settled else 1
 
     def _read(self, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vendors.judge import Judgement, Row, Truth, judge_rows, read_truth, write_table
+from vendors.judge import Judgement, Row, Truth, judge_rows, read_earlier, read_truth, write_table
 from vendors.sources import VendorSource
 
 _KERNEL = "6.1.0-56-amd64"
@@ -94,6 +94,18 @@ def test_the_table_names_what_differs_and_what_is_not_known(tmp_path: Path) -> N
     assert "NOT LOOKED INTO" in text
     assert "| bookworm/x-dkms | 1 | green | not known |" in text
     assert [row["is_open"] for row in json.loads((tmp_path / "out.json").read_text())["rows"]] == [True, False]
+
+
+def test_a_survey_goes_on_where_the_newest_results_end(tmp_path: Path) -> None:
+    assert read_earlier(tmp_path) == {}
+    rows = judge_rows([_row(tmp_path, "built", _cell("failed", "api-arity"))], [])
+    write_table(Judgement(rows=rows, wanted=4), [_KERNEL], {}, tmp_path / "2026-11-20")
+    write_table(Judgement(rows=[], wanted=4), [_KERNEL], {}, tmp_path / "2026-11-19")
+    ((key, row),) = read_earlier(tmp_path).items()
+    assert key == ("bookworm/x-dkms", "1", _KERNEL)
+    assert (row.ours, row.found, row.agrees, row.is_open) == ("api-arity", "2026-11-20", False, True)
+    write_table(Judgement(rows=[row], wanted=4), [_KERNEL], {}, tmp_path / "2026-11-21")
+    assert read_earlier(tmp_path)[key].found == "2026-11-20"
 
 
 def test_every_truth_of_ours_can_be_read() -> None:
