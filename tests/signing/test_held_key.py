@@ -27,19 +27,20 @@ done
 """
 
 
-def _held_key(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, script: str) -> HeldKey:
+def _held_key(fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch, script: str, patience_s: float = 20.0) -> HeldKey:
     fake_tools.add("key-process", script)
     monkeypatch.setattr("sys.executable", "key-process")
-    monkeypatch.setattr("builder.signing.held_key.ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("builder.signing.held_key.ANSWER_TIMEOUT_S", patience_s)
     monkeypatch.setattr("builder.host.run._STOP_STEPS", ((signal.SIGKILL, 5.0),))
     return HeldKey(KeyRequest(signer="release", way="key_file", place="x"))
 
 
-@pytest.mark.parametrize("trouble", ["sleep 1", "number=7", "exit 1", "echo what", "printf half; sleep 1"])
+@pytest.mark.parametrize("trouble", ["sleep 30", "number=7", "exit 1", "echo what", "printf half; sleep 30"])
 def test_a_key_process_that_is_out_of_step_is_replaced_once(
     trouble: str, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = _held_key(fake_tools, monkeypatch, _KEY_PROCESS.format(first=trouble, number="$number"))
+    patience_s = 1.0 if "sleep" in trouble else 20.0
+    key = _held_key(fake_tools, monkeypatch, _KEY_PROCESS.format(first=trouble, number="$number"), patience_s)
     asked = key.sign(b"x", "sha256")
     assert key.sign(b"y", "sha256") > asked, "each answer is that to its own question"
     key.close()
@@ -49,8 +50,8 @@ def test_a_key_process_that_is_out_of_step_is_replaced_once(
 def test_a_key_process_that_never_answers_is_a_failure_to_sign(
     fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = _KEY_PROCESS.format(first=":", number="$number").replace("[ -z", "sleep 5; [ -z")
-    key = _held_key(fake_tools, monkeypatch, script)
+    script = _KEY_PROCESS.format(first=":", number="$number").replace("[ -z", "sleep 30; [ -z")
+    key = _held_key(fake_tools, monkeypatch, script, 0.3)
     with pytest.raises(SignerError, match=r"signer release: .* gave no answer for 0.3 s") as caught:
         key.sign(b"x", "sha256")
     key.close()
