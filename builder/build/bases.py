@@ -5,21 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from builder.build.prove import exported
+from builder.foreign import read_json
 from builder.host.once import Once
+from builder.image.archive import XATTR, read_tar
+from builder.image.contents import read_exported
 from builder.registry.pull import Puller, open_puller
-from builder.store.images import TOOLKIT_PREFIX, read_base_layers
+from builder.store.images import TOOLKIT_PREFIX, find_image, read_base_layers
+from builder.store.last_stage import StoredBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
+    from pathlib import Path
 
     from builder.config.model.driver import Driver
+    from builder.image.contents import LayerCache
     from builder.image.packed import Packing
     from builder.kernel import Arch
     from builder.plan.decide import Decision
     from builder.plan.project import Project
 
 _ID_LENGTH = 16
+_LARGEST_LAYER = 16 * 1024**3
 
 
 def named_base(driver: Driver, arch: Arch) -> str:
@@ -63,6 +71,52 @@ class Bases:
             return self.plain
         name = self.ensure(decision)
         return self.plain.keeping(self._once.get(("layers", name), lambda: read_base_layers(name)))
+
+    def read(self, decision: Decision, cache: LayerCache) -> StoredBase:
+        """Return a cell's base image as the store has it, looked at once; its layers are in the cache then, and packed.
+
+        Raises:
+            FormatError: it is damaged.
+        """
+        name, packing = self.ensure(decision), self.packing(decision)
+        found: StoredBase = self._once.get(("base", name), lambda: read_stored_base(name, cache, packing))
+        return found
+
+
+def read_stored_base(name: str, cache: LayerCache, packing: Packing) -> StoredBase:
+    """Return an image of the store as a base, by its name; its layers are read into a cache, and packed.
+
+    Raises:
+        UsageError: the store has no such image.
+        FormatError: it is damaged.
+    """
+    image = find_image(name)
+    with exported(image.id) as folder:
+        contents = read_exported(folder, name, cache)
+        odd = {path for path, file in contents.files.items() if not file.is_folder}
+        sizes = []
+        for layer in contents.layers:
+            cache.put(layer, is_shared=True)
+            file = folder / layer.digest.removeprefix("sha256:")
+            packing.of(layer.digest, file)
+            odd.update(list_marked(file))
+            sizes.append((layer.digest, file.stat().st_size))
+        return StoredBase(
+            name=name,
+            digest=image.digest,
+            manifest=read_json((folder / "manifest.json").read_bytes(), f"the manifest of {name}"),
+            config=contents.config,
+            layers=sizes,
+            odd=frozenset(odd),
+        )
+
+
+def list_marked(layer: Path) -> Iterator[str]:
+    """Return what has extended attributes in a plain layer: in a layer above, the same folder has them, too."""
+    with layer.open("rb") as stream:
+        for member, _ in read_tar(stream, most=_LARGEST_LAYER):
+            if any(key.startswith(XATTR) for key in member.pax_headers):
+                yield member.name.removeprefix("./").strip("/")
 
 
 def open_bases(project: Project, small: Callable[[Decision], str], held: ExitStack) -> Bases:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.build.arrange import compress_modules, move_modules
-from builder.build.assemble import assemble_image
+from builder.build.assemble import assemble_image, image_labels
 from builder.build.compile import compile_modules, compile_with_cache
 from builder.build.failing import describe_failure, judge
-from builder.build.prove import prove_image, prove_result, read_image, read_packed
+from builder.build.prove import prove_image, prove_result, read_folder, read_image, read_packed
 from builder.build.result import CellResult, Status
+from builder.build.write_image import name_folder, write_image
 from builder.errors import CellError, FailureClass, FormatError
 from builder.evidence.blame import is_worth_another_try
 from builder.evidence.journal import Journal, make_run_id, time_stamp
@@ -31,7 +32,8 @@ from builder.plan.decide import Action, Decision, Plan, Reason
 from builder.plan.prediction import longest_first
 from builder.signing.modules import SigningJob, sign_result
 from builder.store.build import ImageBuild
-from builder.store.images import STAGE_REPOSITORY, Image, find_image, name_image, remove_images
+from builder.store.images import STAGE_REPOSITORY, Image, find_image, import_image, name_image, remove_images
+from builder.store.last_stage import Wanted, find_change, find_obstacle
 from builder.store.result_folder import write_result
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from builder.build.compile_lanes import CompileLanes
     from builder.build.prove import Proof
     from builder.build.reporter import Reporter
+    from builder.build.write_image import WrittenImage
     from builder.drivers.commit import SourceCommit
     from builder.drivers.source import StagedDriver
     from builder.errors import Failure
@@ -94,6 +97,8 @@ class Workshop:
     cache_uses: dict[str, CacheUse] = field(default_factory=dict)
     """What the compile cache was good for, by the key of the compile."""
     run_id: str = field(default_factory=make_run_id)
+    passing_names: list[str] = field(default_factory=list)
+    """Names that images have in the store until they get their own; they go when the run ends."""
     compiles: Once = field(default_factory=Once)
     layers: LayerCache = field(default_factory=LayerCache)
     is_stopping: threading.Event = field(default_factory=threading.Event)
@@ -134,8 +139,7 @@ def build_plan(plan: Plan, workshop: Workshop) -> dict[str, CellResult]:
                 stop_all()
                 raise
     finally:  # when no thread makes images any more
-        made = plan.of(Action.BUILD, Action.ASSEMBLE)
-        remove_images(_passing_name(decision, workshop) for decision in made)
+        remove_images(dict.fromkeys(workshop.passing_names))
     workshop.journal.note("run-finished", run=workshop.run_id)
     return done
 
@@ -193,7 +197,7 @@ def _status_of(decision: Decision, evidence: CellEvidence) -> Status:
 
 
 def _passing_name(decision: Decision, workshop: Workshop) -> str:
-    """Return the name of the final image until it is proven."""
+    """Return the name of the final image until it is proven, where buildah makes it."""
     return f"{STAGE_REPOSITORY}:{decision.key}-{workshop.run_id}-unproven"
 
 
@@ -360,7 +364,6 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, spent: S
     """Compile, prove, sign, assemble, and prove what came out; only then does the image get the cell's names."""
     staged = workshop.drivers[decision.cell.driver]
     driver = staged.driver
-    unproven = _passing_name(decision, workshop)
     final_kernel = decision.cell.kernel
     compile_kernel = decision.compile_kernel
     with tempfile.TemporaryDirectory(dir=workshop.work_dir, prefix="cell-") as scratch:
@@ -397,16 +400,52 @@ def _make_image(decision: Decision, workshop: Workshop, log_file: Path, spent: S
         with _stage("assemble", decision, workshop, spent):
             if driver.declaration.compress != "none":
                 result = compress_modules(result, final_kernel, driver.declaration.compress)
-            tree = Path(scratch, "modules")
-            write_result(result, tree)
-            image_id = assemble_image(image_build, decision, tree, name=unproven, signers=workshop.identities)
-    with _stage("verify", decision, workshop, spent):
-        packing = workshop.bases.packing(decision)
-        contents, stored = read_packed(image_id, workshop.layers, packing)
-        proof = _prove(decision, contents, workshop, log_file)
-    _boot(decision, contents, workshop, spent)
+            written = _write_here(result, image_build, decision, workshop, Path(scratch))
+            image_id = written.id if written else _have_made(result, image_build, decision, workshop, Path(scratch))
+        with _stage("verify", decision, workshop, spent):
+            packing = workshop.bases.packing(decision)
+            if written:
+                contents, stored = read_folder(written.blobs, image_id, workshop.layers, packing)
+            else:
+                contents, stored = read_packed(image_id, workshop.layers, packing)
+            proof = _prove(decision, contents, workshop, log_file)
+        _boot(decision, contents, workshop, spent)
+        if written:
+            with _stage("store", decision, workshop, spent):
+                workshop.passing_names.append(import_image(written.folder, log_file=log_file))
     _name_image(Image(id=image_id, digest=stored), decision, workshop)
     return _show(proof, stored, packing)
+
+
+def _write_here(
+    result: CompileResult, image_build: ImageBuild, decision: Decision, workshop: Workshop, scratch: Path
+) -> WrittenImage | None:
+    """Write the final image, unless only buildah can make it: then the log says why, and nothing is returned."""
+    wanted = Wanted(
+        arguments=image_build.of_kernel(decision.cell.kernel).arguments,
+        labels=image_labels(decision, workshop.identities),
+        arch=decision.cell.kernel.arch.oci,
+    )
+    obstacle = find_change(image_build.containerfile.read_text(encoding="utf-8", errors="replace"))
+    if not obstacle:
+        base = workshop.bases.read(decision, workshop.layers)
+        obstacle = find_obstacle(base, wanted, result)
+    if obstacle:
+        with workshop.log_file(decision).open("a") as log:
+            log.write(f"the final image is made by buildah: {obstacle}\n")
+        return None
+    return write_image(scratch / name_folder(decision.key, workshop.run_id), result, base, wanted)
+
+
+def _have_made(
+    result: CompileResult, image_build: ImageBuild, decision: Decision, workshop: Workshop, scratch: Path
+) -> str:
+    """Have buildah make the final image, and return its id; errors are those of ``assemble_image``."""
+    tree = scratch / "modules"
+    write_result(result, tree)
+    name = _passing_name(decision, workshop)
+    workshop.passing_names.append(name)
+    return assemble_image(image_build, decision, tree, name=name, signers=workshop.identities)
 
 
 def _compile_once(decision: Decision, workshop: Workshop, image_build: ImageBuild) -> CompileResult:

@@ -56,7 +56,7 @@ def read_image(image: str, cache: LayerCache) -> ImageContents:
     """
     if image.startswith("oci:"):
         return read_oci_layout(Path(image.removeprefix("oci:")), image, cache)
-    with _exported(image) as folder:
+    with exported(image) as folder:
         return read_exported(folder, image, cache)
 
 
@@ -66,13 +66,19 @@ def read_packed(image: str, cache: LayerCache, packing: Packing) -> tuple[ImageC
     Returns:
         It, and its digest in the store. Errors are those of ``read_image``.
     """
-    with _exported(image) as folder:
-        contents = read_exported(folder, image, cache)
-        return replace(contents, digest=pack_image(folder, packing).digest), contents.digest
+    with exported(image) as folder:
+        return read_folder(folder, image, cache, packing)
+
+
+def read_folder(folder: Path, image: str, cache: LayerCache, packing: Packing) -> tuple[ImageContents, str]:
+    """Do the same with an image that lies in a folder (``dir:``); layers that are in the cache may be missing there."""
+    contents = read_exported(folder, image, cache)
+    return replace(contents, digest=pack_image(folder, packing).digest), contents.digest
 
 
 @contextlib.contextmanager
-def _exported(image: str) -> Iterator[Path]:
+def exported(image: str) -> Iterator[Path]:
+    """Give a folder with an image of the container store, with plain layers; errors are ``export_image``'s."""
     with tempfile.TemporaryDirectory(prefix="image-") as scratch:
         folder = Path(scratch, "image")
         export_image(image, folder)

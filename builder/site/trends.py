@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from builder.evidence.records import CellEvidence
     from builder.site.facts import SiteFacts
 
-STAGES = ("toolkit", "compile", "fit", "sign", "assemble", "verify", "boot")
+STAGES = ("toolkit", "compile", "fit", "sign", "assemble", "verify", "boot", "store")
 """In the order in which a cell comes through them."""
 _COMPILE = "compile"
 _MADE_S = 0.5

@@ -4,6 +4,7 @@ Both run the same Containerfile. The first stops at its stage ``build`` with a f
 stage leaves its results (``/out``); the second takes the folder instead of the stage ``modules``, so its result is
 byte for byte what one uninterrupted build would have made. Between the two, modules are plain files on the host:
 the mount where they are proven and signed. (Exporting a stage instead of mounting costs 0.4 s of CPU a cell.)
+Where the last stage is the known one, ``last_stage`` does what the second would.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from builder.host.run import Command
-from builder.image.labels import CELL_LABEL, KERNEL_LABEL, KEY_LABEL
 from builder.store.cached_compiler import BEGIN, PROGRAMS
 from builder.store.jail import Mount
+from builder.store.last_stage import ANNOTATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +32,6 @@ RESULT_STAGE = "modules"
 RESULT_FOLDER = "/out"
 # Equal inputs give equal digests only without clocks and without buildah's own version in the image.
 _REPRODUCIBLE = ("--timestamp", "0", "--identity-label=false")
-# In the manifest, too: then a registry tells what an image is with one request, without its configuration.
-_ANNOTATED = frozenset({CELL_LABEL, KEY_LABEL, KERNEL_LABEL})
 # buildah starts about 25 short-lived copies of itself per build; collecting garbage in them costs more than it
 # frees. The limit makes it collect after all where a driver's files are large.
 _ENVIRONMENT = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
@@ -114,6 +113,11 @@ class ImageBuild:
             argv, [*self._inputs, *mounts], environment=_ENVIRONMENT, log_file=self.log_file, timeout_s=self.timeout_s
         )
 
+    def of_kernel(self, kernel: KernelVersion) -> ImageBuild:
+        """Return the same for a kernel; where modules are reused, the image is for another than the compile was."""
+        names = {"KERNEL_VERSION": kernel.raw, "KERNEL_FULL_VERSION": kernel.raw}
+        return replace(self, arguments={**self.arguments, **names})
+
     def assemble(
         self,
         modules: Path,
@@ -127,11 +131,10 @@ class ImageBuild:
 
         Its id is written to ``id_file``.
         """
-        # Where modules are reused, the image is for another kernel than the compile was.
-        of_kernel = {"KERNEL_VERSION": kernel.raw, "KERNEL_FULL_VERSION": kernel.raw}
-        moved = replace(self, arguments={**self.arguments, **of_kernel})
         contents = {RESULT_STAGE: modules}
-        return moved.put_together(contents, names=names, arch=kernel.arch, labels=labels, id_file=id_file)
+        return self.of_kernel(kernel).put_together(
+            contents, names=names, arch=kernel.arch, labels=labels, id_file=id_file
+        )
 
     def put_together(
         self,
@@ -158,7 +161,7 @@ class ImageBuild:
             options += ["--tag", name]
         for label, value in sorted(labels.items()):
             options += ["--label", f"{label}={value}"]
-            if label in _ANNOTATED:
+            if label in ANNOTATED:
                 options += ["--annotation", f"{label}={value}"]
         argv = self._argv(self.arguments, options, self.jail.locate)
         return Command(

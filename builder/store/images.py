@@ -73,6 +73,24 @@ def name_image(image: Image, *names: str) -> None:
             )
 
 
+def import_image(folder: Path, *, log_file: Path | None = None) -> str:
+    """Bring the image of an OCI layout that we wrote into the store, and return the name that it has there for now.
+
+    Layers that the store has need not be in the folder. buildah makes a name out of the path that it is given, so a
+    folder is called as ``IMPORT_NAME`` begins, with small letters, digits and ``-``.
+
+    Raises:
+        CommandError: it could not be brought in.
+    """
+    # Debian has no policy file, and buildah refuses to work without one; where there is one, it is about registries.
+    policy = folder.with_name(f"{folder.name}.policy.json")
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
+    argv = ("buildah", "pull", "--quiet", "--signature-policy", policy.name, f"oci:{folder.name}")
+    environment = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
+    run(Command(argv=argv, cwd=folder.parent, environment=environment, log_file=log_file)).check()
+    return f"localhost/{folder.name}:latest"
+
+
 def read_digest(name: str) -> str:
     """Return the manifest digest of an image of the store."""
     argv = ("buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", name)

@@ -1,20 +1,29 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.lists import make_decision
+from fakes.samples import read_raw_image
 
-from builder.build.bases import Bases, named_base
+from builder.build.bases import Bases, list_marked, named_base
 from builder.errors import SourceError
+from builder.image.contents import LayerCache
 from builder.image.packed import Packing
 from builder.image.packed_layer import PackedLayer
 from builder.kernel import Arch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fakes.samples import Row
     from fakes.tools import FakeTools
+
+    from builder.image.contents import ImageContents
 
 _UBI = f"registry.test/ubi9/ubi-minimal@sha256:{'c' * 64}"
 _NAME = f"localhost/kmodsmith/base:x86_64-{'c' * 16}"
@@ -77,3 +86,47 @@ def test_every_architecture_has_a_base_of_its_own() -> None:
     other: Any = SimpleNamespace(base_image=_UBI.replace("c" * 64, "d" * 64))
     names = {named_base(item, arch) for item in (driver, other) for arch in (Arch.X86_64, Arch.AARCH64)}
     assert len(names) == 4
+
+
+def _keep_in_store(fake_tools: FakeTools, folder: Path, *layers: Sequence[Row]) -> ImageContents:
+    """Have a fake buildah export an image of such layers as it does real ones; its id is that of its configuration."""
+    image = read_raw_image(folder, *layers)
+    blobs = folder / "oci/blobs/sha256"
+    index = json.loads((folder / "oci/index.json").read_text())
+    manifest = (blobs / index["manifests"][0]["digest"].removeprefix("sha256:")).read_bytes()
+    (blobs / "manifest.json").write_bytes(manifest)
+    image_id = json.loads(manifest)["config"]["digest"].removeprefix("sha256:")
+    fake_tools.add(
+        "buildah",
+        f"""case "$1" in
+inspect) echo "{image_id} sha256:{"5" * 64}" ;;
+push) for word in "$@"; do to=${{word#dir:}}; done; cp -r "{blobs}" "$to" ;;
+esac""",
+    )
+    return image
+
+
+def test_a_base_is_looked_at_once_and_its_layers_are_kept(fake_tools: FakeTools, tmp_path: Path) -> None:
+    image = _keep_in_store(fake_tools, tmp_path, [("folder", "opt"), ("file", "bin/sh", "x"), ("link", "lib", "bin")])
+    (layer,) = image.layers
+    bases, _ = _bases(None)
+    cache = LayerCache()
+    base = bases.read(_DECISION, cache)
+    assert bases.read(_DECISION, cache) is base
+    assert [call[0] for call in fake_tools.calls("buildah")] == ["inspect", "push"]
+    assert (base.name, base.digest) == ("small of x86_64", f"sha256:{'5' * 64}")
+    assert base.config["rootfs"]["diff_ids"] == [layer.digest]
+    assert base.layers == [(layer.digest, (tmp_path / "0.tar").stat().st_size)]
+    assert base.odd == {"bin/sh", "lib"}, "a folder is not odd"
+    assert cache.get(layer.digest) == layer
+    packed = bases.plain.of(layer.digest, tmp_path / "gone")
+    assert packed.digest != layer.digest, "it was packed while it was there"
+
+
+def test_what_has_extended_attributes_in_a_base_is_odd(tmp_path: Path) -> None:
+    folder = tarfile.TarInfo("./opt/")
+    folder.type, folder.pax_headers = tarfile.DIRTYPE, {"SCHILY.xattr.user.mine": "1"}
+    file = tmp_path / "marked.tar"
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(folder)
+    assert list(list_marked(file)) == ["opt"]

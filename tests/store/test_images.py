@@ -9,9 +9,11 @@ import pytest
 
 from builder.errors import CommandError
 from builder.image.packed_layer import PackedLayer
-from builder.store.images import find_store, list_images, read_base_layers, remove_leftovers
+from builder.store.images import find_store, import_image, list_images, read_base_layers, remove_leftovers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fakes.tools import FakeTools
 
 
@@ -95,3 +97,22 @@ def test_a_base_of_which_something_unreadable_is_told_is_an_error(fake_tools: Fa
     fake_tools.add("buildah", f"echo '{printed}'")
     with pytest.raises(CommandError, match="unreadable about base:1"):
         read_base_layers("base:1")
+
+
+def test_an_image_that_is_brought_in_is_named_by_its_folder_alone(fake_tools: FakeTools, tmp_path: Path) -> None:
+    """Buildah takes no path with capitals for a name, and work folders lie anywhere."""
+    folder = tmp_path / "Work_Dir" / "kmodsmith-import-1"
+    folder.mkdir(parents=True)
+    fake_tools.add("buildah", "cat policy.json kmodsmith-import-1.policy.json 2>/dev/null; pwd")
+    log = tmp_path / "log"
+    assert import_image(folder, log_file=log) == "localhost/kmodsmith-import-1:latest"
+    (call,) = fake_tools.calls("buildah")
+    assert call == ["pull", "--quiet", "--signature-policy", "kmodsmith-import-1.policy.json", "oci:kmodsmith-import-1"]
+    assert "insecureAcceptAnything" in log.read_text()
+    assert log.read_text().endswith(f"{folder.parent}\n")
+
+
+def test_an_image_that_cannot_be_brought_in_is_an_error(fake_tools: FakeTools, tmp_path: Path) -> None:
+    fake_tools.add("buildah", "echo no space left >&2; exit 125")
+    with pytest.raises(CommandError, match="no space left"):
+        import_image(tmp_path / "kmodsmith-import-1")
