@@ -95,6 +95,7 @@ class CellBooter:
                 run=run_id,
                 finished=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                 wish=report.wish,
+                from_snapshot=report.from_snapshot,
                 inputs=decision.boot_inputs,
                 mode=report.mode,
                 acceleration=report.acceleration,

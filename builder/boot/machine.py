@@ -79,6 +79,17 @@ class Guest:
     devices: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestStart:
+    """How a guest starts: more words for QEMU, and the descriptors in them, which it inherits."""
+
+    words: tuple[str, ...] = ()
+    inherits: tuple[int, ...] = ()
+
+
+FROM_RESET = GuestStart()
+
+
 def emulator_of(arch: Arch) -> str:
     """Return the QEMU program for an architecture.
 
@@ -170,7 +181,9 @@ def machine_of(arch: Arch, acceleration: str, *, needs_smm: bool) -> str:
     return f"{_EMULATORS[arch].machine}{',smm=on' if needs_smm else ''},accel={acceleration}"
 
 
-def make_command(guest: Guest, acceleration: str, *, monitor: int | None = None) -> Command:
+def make_command(
+    guest: Guest, acceleration: str, *, monitor: int | None = None, start: GuestStart = FROM_RESET
+) -> Command:
     """Return the command that runs a guest with its console on stdout: no network, no disk, no folder of the host.
 
     ``monitor`` is a descriptor, our end of which speaks to QEMU; it is inherited.
@@ -193,7 +206,8 @@ def make_command(guest: Guest, acceleration: str, *, monitor: int | None = None)
         argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_escape(guest.firmware.code)}"]
         # The firmware writes into its variables; QEMU keeps that in a file that is gone when it ends.
         argv += ["-drive", f"if=pflash,format=raw,unit=1,snapshot=on,file={_escape(guest.variables)}"]
-    return Command(argv=tuple(argv), inherits=() if monitor is None else (monitor,))
+    inherits = start.inherits if monitor is None else (monitor, *start.inherits)
+    return Command(argv=(*argv, *start.words), inherits=inherits)
 
 
 def _escape(file: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import tempfile
 import threading
@@ -14,31 +13,28 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.boot.acceleration import EMULATION, KVM, Acceleration, Choice, GuestKind
+from builder.boot.acceleration import Acceleration, GuestKind
 from builder.boot.confine import helper_limits, make_confine
-from builder.boot.console import FaultKind, Transcript
 from builder.boot.devices import claim_devices
+from builder.boot.guest_run import PLAIN, SECURE, GuestRun, GuestRunner, PreparedGuest, infrastructure_error
 from builder.boot.initramfs import GuestFile, write_initramfs
 from builder.boot.kernel_image import unpacked_kernel
 from builder.boot.load_plan import LoadPlan, collect_requests, plan_loads
-from builder.boot.machine import ASK_WHERE, Guest, check_devices, emulator_of, find_firmware, make_command
-from builder.boot.monitor import Attended, open_monitor
+from builder.boot.machine import Guest, check_devices, emulator_of, find_firmware
 from builder.boot.script import (
-    HOT_PLUGS,
     IN_TREE_FOLDER,
     MODULE_FOLDER,
     STRANGER_FOLDER,
     TEST_FOLDER,
     UNSIGNED_FOLDER,
     Script,
-    StepKind,
     make_script,
 )
 from builder.boot.secure_boot import DB, MOK, GuestKeys, make_variables, read_kernel_signers
-from builder.boot.verdict import BootCheck, Ending, Verdict, judge_boot
+from builder.boot.snapshot import Snapshots
+from builder.boot.verdict import BootCheck, Verdict, judge_boot
 from builder.errors import CellError, FailureClass, FormatError, HostError
 from builder.host.memory import available_memory
-from builder.host.run import follow
 from builder.kmod.kernel_object import module_name
 from builder.kmod.packing import unpack_module
 from builder.writing import emit_json
@@ -54,14 +50,12 @@ if TYPE_CHECKING:
     from builder.kmod.fit import PlacedModule
     from builder.kmod.signature import Certificate
 
-SECURE, PLAIN = "secure", "plain"
 _ENFORCING = "CONFIG_SECURITY_LOCKDOWN_LSM"
 _MACHINE_KEYRING = "CONFIG_INTEGRITY_MACHINE_KEYRING"
 _MIB = 1024**2
 # What QEMU itself needs beside the guest's memory: translated code, firmware, buffers.
 _OVERHEAD_MIB = 256
-_MOST_CONSOLE_BYTES = 16 * _MIB
-_ANSWER_TIMEOUT_S = 2.0
+_MEMORY_STEP_MIB = 64
 # The kernel starts it with "-q -- NAME" (kernel/module/kmod.c, call_modprobe()). A modprobe that finds nothing ends
 # with 1; without one, request_module() is an error, which drivers treat otherwise. What is found is loaded already.
 _MODPROBE = b'#!/bin/busybox sh\nexec /bin/busybox grep -qxF -e "$3" /kmodsmith/answers\n'
@@ -70,8 +64,6 @@ _MOST_GUESTS = 4
 # What comes of a module that is missing, and nothing else does: a fault that comes now and then gets no second chance.
 _MISSED = frozenset({BootCheck.LOAD_REFUSED, BootCheck.DEVICE_NOT_BOUND, BootCheck.SMOKE_TEST_FAILED})
 _TOLD_UNLOADED = "a node would also load what the kernel asked for meanwhile: {}; boot.in_tree loads it here"
-# As securityfs shows it: the level that counts is in brackets.
-_LOCKED_DOWN = re.compile(r"\[(integrity|confidentiality)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +97,9 @@ class StepTime:
 class BootReport:
     """How a boot test went.
 
-    ``wish`` is what was asked for (auto, secure, plain), ``mode`` what it was (secure, plain); ``enrolled`` says where
-    the certificates were (db, MokListRT, or nowhere), and ``signed_by`` whose signatures were tested (signers,
-    throwaway, nobody). Seconds are wall time.
+    ``wish`` is what was asked for (auto, secure, plain), ``mode`` what it was (secure, plain); ``from_snapshot``: its
+    firmware came up in an earlier guest; ``enrolled`` says where the certificates were (db, MokListRT, or nowhere), and
+    ``signed_by`` whose signatures were tested (signers, throwaway, nobody). Seconds are wall time.
     """
 
     cell: str
@@ -115,6 +107,7 @@ class BootReport:
     wish: str
     mode: str
     acceleration: str
+    from_snapshot: bool
     enrolled: str
     signed_by: str
     seconds: float
@@ -125,40 +118,11 @@ class BootReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """A guest that is ready to start."""
-
-    guest: Guest
-    script: Script
-    words: Sequence[str]
-    not_loaded: Mapping[str, str]
-    notes: Sequence[str]
-    loads: Sequence[str]
-    """Everything that is loaded, in order."""
-    mode: str
-    enrolled: str
-    signed_by: str
-
-
-@dataclass(slots=True)
-class _Run:
-    """What came of a guest: everything it said, how it ended, and when it came up (seconds after its start)."""
-
-    transcript: Transcript
-    ending: Ending = Ending.DIED
-    explanation: str = ""
-    started_s: float = 0.0
-    came_up_s: float | None = None
-    printed: int = 0
-    pending: bytes = field(default=b"")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
     """A guest that was run, with what (kvm, tcg), and what is to be said of it."""
 
-    prepared: _Prepared
-    outcome: _Run
+    prepared: PreparedGuest
+    outcome: GuestRun
     acceleration: str
     verdict: Verdict
 
@@ -170,6 +134,7 @@ class Booter:
         folder: where firmware variables and the guests' keys are kept; shared by projects.
         mode: what the command line asks for, ``auto`` leaves it to each driver.
         acceleration: ``auto``, ``kvm`` or ``tcg``.
+        from_reset: neither use nor take snapshots of firmware.
         say: hears what a user should know while it happens.
     """
 
@@ -179,12 +144,14 @@ class Booter:
         *,
         mode: str = "auto",
         acceleration: str = "auto",
+        from_reset: bool = False,
         say: Callable[[str], None] = lambda _: None,
         memory_mib: int | None = None,
     ) -> None:
         self._folder = folder
         self._mode = mode
         self._acceleration = Acceleration(acceleration, memory=folder / "acceleration.json", say=say)
+        self._runner = GuestRunner(self._acceleration, None if from_reset else Snapshots(folder / "firmware"))
         self._memory = _MemoryGate(memory_mib or available_memory() // _MIB)
 
     @cached_property
@@ -229,6 +196,7 @@ class Booter:
             wish=self._wish(request),
             mode=prepared.mode,
             acceleration=attempt.acceleration,
+            from_snapshot=attempt.outcome.from_snapshot,
             enrolled=prepared.enrolled,
             signed_by=prepared.signed_by,
             seconds=round(time.monotonic() - started, 3),
@@ -257,17 +225,17 @@ class Booter:
     def _attempt(self, request: BootRequest, scratch: Path, requests: Mapping[str, Sequence[str]]) -> _Attempt:
         prepared = self._prepare(request, scratch, requests)
         with self._memory.reserve(prepared.guest.memory_mib + _OVERHEAD_MIB):
-            outcome, acceleration = self._run(prepared, request)
+            outcome, acceleration = self._runner.run(prepared)
         return _Attempt(
             prepared=prepared, outcome=outcome, acceleration=acceleration, verdict=_judge(outcome, prepared, request)
         )
 
-    def _prepare(self, request: BootRequest, scratch: Path, requests: Mapping[str, Sequence[str]]) -> _Prepared:
+    def _prepare(self, request: BootRequest, scratch: Path, requests: Mapping[str, Sequence[str]]) -> PreparedGuest:
         try:
             kernel = request.images.of(request.kernel)
             signers = read_kernel_signers(kernel.vmlinuz.read_bytes())
         except FormatError as error:
-            raise _infrastructure("kernel-unreadable", error.message, request) from None
+            raise infrastructure_error("kernel-unreadable", error.message, request.log_file) from None
         mode = self._choose_mode(request, kernel, is_signed=bool(signers))
         by_name, not_loaded = _name_modules(request.modules)
         plan = _plan(request, requests)
@@ -289,14 +257,15 @@ class Booter:
         vmlinuz = kernel.vmlinuz if mode == SECURE else unpacked_kernel(kernel)
         guest = Guest(
             arch=request.kernel.arch, vmlinuz=vmlinuz, initramfs=initramfs,
-            # The initramfs is in memory twice while the kernel unpacks it.
-            memory_mib=request.settings.memory + 2 * len(content) // _MIB,
+            # The initramfs is in memory twice while the kernel unpacks it. Guests of one size share snapshots.
+            memory_mib=request.settings.memory + -(-2 * len(content) // _MIB // _MEMORY_STEP_MIB) * _MEMORY_STEP_MIB,
             cpus=request.settings.cpus,
             arguments=_kernel_arguments(is_secure=mode == SECURE),
             firmware=firmware, variables=variables, devices=request.settings.devices,
         )  # fmt: skip
         signed_by = "signers" if is_signed else "throwaway" if mode == SECURE else "nobody"
-        return _Prepared(
+        return PreparedGuest(
+            kernel=request.kernel, settings=request.settings, log_file=request.log_file,
             guest=guest, script=script, words=words, not_loaded=not_loaded, mode=mode, enrolled=enrolled,
             signed_by=signed_by, notes=[*script.not_exercised, *plan.notes], loads=plan.order,
         )  # fmt: skip
@@ -368,38 +337,6 @@ class Booter:
                 guest_files.append(GuestFile(path=f"{STRANGER_FOLDER}/{name}.ko", content=stranger))
         return script, words, write_initramfs(guest_files)
 
-    def _run(self, prepared: _Prepared, request: BootRequest) -> tuple[_Run, str]:
-        """Run a guest; with KVM, one that does not come up is started again in software emulation."""
-        kind = _kind_of(prepared.guest)
-        choice = self._acceleration.choose(kind)
-        try:
-            outcome = _run_once(prepared, request, choice)
-            if choice.name == KVM:
-                outcome, choice = self._judge_kvm(kind, outcome, prepared, request)
-        finally:
-            self._acceleration.forget(kind)
-        _check_came_up(outcome, prepared, request)
-        _check_devices(outcome, prepared, request)
-        return outcome, choice.name
-
-    def _judge_kvm(
-        self, kind: GuestKind, outcome: _Run, prepared: _Prepared, request: BootRequest
-    ) -> tuple[_Run, Choice]:
-        """Tell what a guest with KVM says about KVM; it is blamed only for a guest that comes up without it.
-
-        Raises:
-            HostError: KVM was asked for, and the guest did not come up.
-        """
-        if outcome.transcript.has_started:
-            self._acceleration.confirm(kind)
-            return outcome, Choice(name=KVM)
-        self._acceleration.demand(kind, f"the guest {outcome.explanation}")
-        emulated = Choice(name=EMULATION)
-        again = _run_once(prepared, request, emulated)
-        if again.transcript.has_started:
-            self._acceleration.distrust(kind, f"the guest {outcome.explanation}")
-        return again, emulated
-
 
 def _plan(request: BootRequest, requests: Mapping[str, Sequence[str]]) -> LoadPlan:
     by_name, _ = _name_modules(request.modules)
@@ -412,7 +349,7 @@ def _may_want_a_module(verdict: Verdict) -> bool:
     return bool(verdict.problems) and all(problem.check in _MISSED for problem in verdict.problems)
 
 
-def _judge(outcome: _Run, prepared: _Prepared, request: BootRequest) -> Verdict:
+def _judge(outcome: GuestRun, prepared: PreparedGuest, request: BootRequest) -> Verdict:
     return judge_boot(
         outcome.transcript,
         prepared.script.steps,
@@ -421,14 +358,6 @@ def _judge(outcome: _Run, prepared: _Prepared, request: BootRequest) -> Verdict:
         not_loaded=prepared.not_loaded,
         notes=prepared.notes,
         proprietary=_licences(request.modules),
-    )
-
-
-def _kind_of(guest: Guest) -> GuestKind:
-    return GuestKind(
-        arch=guest.arch,
-        is_secure=guest.firmware is not None,
-        needs_smm=guest.firmware is not None and guest.firmware.needs_smm,
     )
 
 
@@ -481,154 +410,6 @@ def _kernel_arguments(*, is_secure: bool) -> list[str]:
         "cryptomgr.notests",
         *(["module.sig_enforce=1"] if is_secure else []),
     ]  # fmt: skip
-
-
-def _run_once(prepared: _Prepared, request: BootRequest, choice: Choice) -> _Run:
-    outcome = _Run(Transcript(prepared.words))
-    request.log_file.parent.mkdir(parents=True, exist_ok=True)
-    is_monitored = any(step.kind in HOT_PLUGS for step in prepared.script.steps)
-    with request.log_file.open("wb") as log, open_monitor(is_wanted=is_monitored) as monitor:
-        command = make_command(prepared.guest, choice.name, monitor=monitor.theirs if monitor else None)
-        with follow(command) as machine:
-            log.write(f"+ {command}\n".encode())
-            outcome.started_s = time.monotonic()
-            try:
-                guest = Attended(machine, monitor)
-                _watch(guest, outcome, prepared.script, request.settings, log.write, silence_s=choice.silence_s)
-            except FormatError as error:
-                raise _infrastructure("no-hot-plug", error.message, request) from None
-            _check_pace(guest, outcome.transcript, prepared.script)
-            if outcome.ending is Ending.DIED:
-                outcome.explanation = machine.explain_end()
-    return outcome
-
-
-def _watch(
-    machine: Attended,
-    outcome: _Run,
-    script: Script,
-    settings: BootTest,
-    write: Callable[[bytes], object],
-    *,
-    silence_s: float | None,
-) -> None:
-    """Read the console until the test is finished, a step takes too long, or the machine ends.
-
-    Raises:
-        FormatError: QEMU does not take a device away or give it back as it is told.
-    """
-    steps = {step.number: step for step in script.steps}
-    transcript = outcome.transcript
-    patience_s: float = settings.timeouts.boot
-    deadline = outcome.started_s + patience_s
-    step: int | None = None
-    while not transcript.has_finished:
-        left_s = deadline - time.monotonic()
-        is_watched = silence_s is not None and not transcript.has_started
-        data = machine.read(min(left_s, silence_s or 0.0) if is_watched else left_s)
-        if data is None:
-            outcome.ending = Ending.TIMED_OUT
-            if is_watched:
-                outcome.explanation = f"said nothing for {silence_s:g} s"
-                return
-            machine.check_done()
-            outcome.explanation = f"was not done after {patience_s:g} s"
-            _ask_where(machine, outcome, write)
-            return
-        _feed(outcome, data, write)
-        if not data:
-            outcome.ending = Ending.DIED
-            return
-        if outcome.printed > _MOST_CONSOLE_BYTES:
-            outcome.ending = Ending.FLOODED
-            outcome.explanation = f"printed more than {_MOST_CONSOLE_BYTES} bytes"
-            return
-        if transcript.has_started and outcome.came_up_s is None:
-            outcome.came_up_s = time.monotonic() - outcome.started_s
-        if transcript.has_started and transcript.current != step:
-            if step in steps:
-                machine.end(steps[step])
-            step = transcript.current
-            # Between steps the guest itself works: it takes stock before the first one.
-            begun = steps.get(step or 0)
-            patience_s = begun.timeout_s if begun else settings.timeouts.boot
-            deadline = time.monotonic() + patience_s
-            if begun is not None:
-                machine.begin(begun)
-    outcome.ending = Ending.FINISHED
-    outcome.explanation = "said that it was through"
-
-
-def _check_pace(machine: Attended, transcript: Transcript, script: Script) -> None:
-    """Take down which steps a guest reported as done that were not: what QEMU says of them, no guest can forge."""
-    for step in script.steps:
-        log = transcript.steps.get(step.number)
-        if log is not None and log.code is not None and machine.is_ahead(step):
-            transcript.fault(FaultKind.ORDER, f"{step} was reported as done before QEMU had done its part")
-
-
-def _ask_where(machine: Attended, outcome: _Run, write: Callable[[bytes], object]) -> None:
-    """Make a guest that hangs say where, and take down what it says."""
-    outcome.transcript.interrogate()
-    machine.write(ASK_WHERE)
-    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
-    while (data := machine.read(deadline - time.monotonic())) and outcome.printed < _MOST_CONSOLE_BYTES:
-        _feed(outcome, data, write)
-
-
-def _feed(outcome: _Run, data: bytes, write: Callable[[bytes], object]) -> None:
-    """Take down what the console printed; nothing means that it has ended, so that its last line is whole."""
-    write(data)
-    outcome.printed += len(data)
-    *lines, outcome.pending = (outcome.pending + (data or b"\n")).split(b"\n")
-    for line in lines:
-        outcome.transcript.feed(line.decode(errors="replace"))
-
-
-def _check_came_up(outcome: _Run, prepared: _Prepared, request: BootRequest) -> None:
-    """Refuse to judge modules by a guest that did not come up as it should.
-
-    Raises:
-        CellError: of class infrastructure.
-    """
-    transcript = outcome.transcript
-    if not transcript.has_started:
-        said = f"; its last words: {transcript.last_lines[-1]}" if transcript.last_lines else "; it said nothing"
-        raise _infrastructure(
-            "kernel-did-not-start", f"the guest with kernel {request.kernel} {outcome.explanation}{said}", request
-        )
-    release = transcript.facts.get("release", "")
-    if release != request.kernel.raw:
-        raise _infrastructure("wrong-kernel", f"the guest runs {release}, not {request.kernel}", request)
-    if prepared.mode == SECURE and not _LOCKED_DOWN.search(transcript.facts.get("lockdown", "")):
-        raise _infrastructure("not-locked-down", "the guest's kernel is not locked down, despite Secure Boot", request)
-
-
-_CONTROL_STEPS = {
-    StepKind.FIND_DEVICE: ("no-device", "does not find"),
-    StepKind.TRY_UNPLUG: ("no-hot-plug", "does not let go of"),
-    StepKind.TRY_PLUG: ("no-hot-plug", "does not find again"),
-}
-
-
-def _check_devices(outcome: _Run, prepared: _Prepared, request: BootRequest) -> None:
-    """Refuse to judge a driver by a device that the guest does not handle before anything of the driver is loaded.
-
-    Raises:
-        CellError: of class infrastructure.
-    """
-    for step in prepared.script.steps:
-        log = outcome.transcript.steps.get(step.number)
-        if step.kind in _CONTROL_STEPS and log is not None and log.code is None:
-            code, what = _CONTROL_STEPS[step.kind]
-            sentence = f"the guest with kernel {request.kernel} {what} {step.subject}, before the driver is loaded"
-            hint = "; boot.hot_plug: false leaves devices where they are" if step.kind in HOT_PLUGS else ""
-            raise _infrastructure(code, f"{sentence}: it {outcome.explanation}{hint}", request)
-
-
-def _infrastructure(code: str, sentence: str, request: BootRequest) -> CellError:
-    hint = f"the console is in {request.log_file}; nothing is known about the modules"
-    return CellError(FailureClass.INFRASTRUCTURE, code, sentence, hint=hint)
 
 
 def _plain(name: str) -> str:

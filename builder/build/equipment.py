@@ -234,6 +234,7 @@ def _open_booter(
         project.cache_dir / "boot",
         mode=options.mode,
         acceleration=options.acceleration,
+        from_reset=options.from_reset,
         say=lambda text: err.print(text, markup=False, soft_wrap=True),
     )
     cells = [decision.cell for decision in booted]

@@ -148,6 +148,8 @@ class BootEvidence:
     """Code of the failure; empty where it passed."""
     log: str = ""
     wish: str = "auto"
+    from_snapshot: bool = False
+    """Whether its firmware came up in an earlier guest."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """What the test was made of: digests, by the words in which a change of them is told."""
 

@@ -252,6 +252,7 @@ class Followed:
     def __init__(self, process: _Child, errors: IO[bytes]) -> None:
         self._process = process
         self._errors = errors
+        self.pid = process.pid
 
     def read(self, timeout_s: float) -> bytes | None:
         """Return what the child printed next, empty when it ended, None when nothing came in time."""

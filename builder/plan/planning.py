@@ -63,6 +63,7 @@ class BootOptions:
     when: str | None = None
     mode: str = "auto"
     acceleration: str = "auto"
+    from_reset: bool = False
     os_image: str | None = None
 
     def policy(self, project: Project) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="auto: KVM where a small guest answers, else software emulation (tcg).",
 )
+@click.option("--from-reset", is_flag=True, help="Start each guest's firmware anew: from no snapshot, and take none.")
 @click.option(
     "--os-image",
     metavar="IMAGE",
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
 def boot(
-    session: Session, /, *, mode: str, accel: str, os_image: str | None, jobs: int | None, as_json: bool,
-    **selectors: Any,
+    session: Session, /, *, mode: str, accel: str, from_reset: bool, os_image: str | None, jobs: int | None,
+    as_json: bool, **selectors: Any,
 ) -> int:  # fmt: skip
     """Load the modules of every selected cell on its own kernel, in a virtual machine, and test them.
 
@@ -58,6 +59,6 @@ def boot(
     Exit codes: 0 all passed; 10 an image is not built, or has no kernel to boot; 15 a driver failed; 17 guests did not
     come up, so nothing is known; 20 cells failed in several of these ways.
     """
-    options = BootOptions(mode=mode, acceleration=accel, os_image=os_image)
+    options = BootOptions(mode=mode, acceleration=accel, from_reset=from_reset, os_image=os_image)
     report = boot_project(session.project, make_selector(selectors), session.err, jobs=jobs, boot=options)
     return tell_results(session, report, as_json=as_json)

@@ -13,6 +13,7 @@ from fakes.consoles import EDU_ALIAS, WORDS
 from fakes.guests import NO_SMM, describe_firmware, read_initramfs
 from fakes.samples import Sample
 
+from builder.boot import guest_run
 from builder.boot import stage as stage_module
 from builder.boot.confine import helper_limits, make_confine
 from builder.boot.kernel_image import BootKernel
@@ -293,10 +294,13 @@ def test_modules_go_by_the_kernels_name_for_them(request_: BootRequest, fake_too
     assert "vendor" not in steps
 
 
-def test_a_large_initramfs_gets_memory_of_its_own(request_: BootRequest, fake_tools: FakeTools) -> None:
-    _boot(replace(request_, firmware={"big": bytes(8 * 1024**2)}), fake_tools, _print(_GOOD))
+@pytest.mark.parametrize(("mib", "memory"), [(0, 512 + 64), (8, 512 + 64), (33, 512 + 128)])
+def test_a_large_initramfs_gets_memory_of_its_own_in_steps(
+    request_: BootRequest, fake_tools: FakeTools, mib: int, memory: int
+) -> None:
+    _boot(replace(request_, firmware={"big": bytes(mib * 1024**2)}), fake_tools, _print(_GOOD))
     call = fake_tools.calls("qemu-system-x86_64")[-1]
-    assert int(call[call.index("-m") + 1]) == 512 + 16
+    assert int(call[call.index("-m") + 1]) == memory
 
 
 @pytest.mark.parametrize(
@@ -328,7 +332,7 @@ def test_a_guest_that_does_not_come_up(
 def test_a_guest_that_is_never_done(
     request_: BootRequest, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_module, "_ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(guest_run, "_ANSWER_TIMEOUT_S", 0.2)
     report = _boot(
         request_, fake_tools, _print(["start", f"fact release {_KERNEL}", "begin 1\nend 1 0", "begin 2"]) + "cat"
     )
@@ -339,7 +343,7 @@ def test_a_guest_that_is_never_done(
 def test_a_console_that_floods_is_cut_off(
     request_: BootRequest, fake_tools: FakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_module, "_MOST_CONSOLE_BYTES", 100_000)
+    monkeypatch.setattr(guest_run, "_MOST_CONSOLE_BYTES", 100_000)
     flood = _print(["start", f"fact release {_KERNEL}", "begin 1"]) + "while :; do echo '[    1.0] more and more'; done"
     report = _boot(request_, fake_tools, flood)
     assert [problem.check for problem in report.verdict.problems] == [BootCheck.CONSOLE_FLOODED]
@@ -427,7 +431,7 @@ def test_guests_wait_for_memory_and_one_that_never_fits_is_refused(
         thread.join()
     assert together == [1, 1, 1, 1]
     large = replace(request_, settings=request_.settings.model_copy(update={"memory": 1024}))
-    with pytest.raises(HostError, match="a guest needs 1280 MiB, and 800 MiB are available"):
+    with pytest.raises(HostError, match="a guest needs 1344 MiB, and 800 MiB are available"):
         booter.boot(large)
 
 
@@ -602,8 +606,8 @@ def test_where_hot_plug_itself_does_not_work_nothing_is_said_of_the_driver(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("builder.boot.script._TAKE_AWAY_S", 0.4)
     monkeypatch.setattr("builder.boot.monitor._PATIENCE_S", 0.3 if words.startswith("QEMU did not") else 30.0)
-    monkeypatch.setattr(stage_module, "_ANSWER_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(stage_module, "_MOST_CONSOLE_BYTES", 65_536)
+    monkeypatch.setattr(guest_run, "_ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(guest_run, "_MOST_CONSOLE_BYTES", 65_536)
     with pytest.raises(CellError, match=words) as caught:
         _boot(plugged, fake_tools, _speak(tmp_path, *lines))
     assert (caught.value.failure.failure_class, caught.value.failure.code) == ("infrastructure", code)
@@ -613,7 +617,7 @@ def test_a_driver_that_does_not_let_go_is_to_blame_itself(
     plugged: BootRequest, fake_tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builder.boot.script._TAKE_AWAY_S", 0.4)
-    monkeypatch.setattr(stage_module, "_ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(guest_run, "_ANSWER_TIMEOUT_S", 0.1)
     begun = _PLUGGED[: _PLUGGED.index("begin 6") + 1]
     report = _boot(plugged, fake_tools, _speak(tmp_path, *begun, *_answer(4), _STAY))
     assert [problem.check for problem in report.verdict.problems] == [BootCheck.DEVICE_NOT_REMOVED]

@@ -267,7 +267,7 @@ def booting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise outcome
         return BootReport(
             cell=request.cell, kernel=request.kernel.raw, wish="auto", mode="secure", acceleration="tcg",
-            enrolled="db", signed_by="throwaway", seconds=8.0, boot_seconds=6.0, facts={}, steps=[],
+            from_snapshot=False, enrolled="db", signed_by="throwaway", seconds=8.0, boot_seconds=6.0, facts={}, steps=[],
             verdict=Verdict(problems=outcome, allowed=(), refusals=("refused",)),
         )  # fmt: skip
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fakes.bench import Bench
-
-from builder.errors import (
-    FailureClass,
-)
+from builder.boot.stage import Booter
+from builder.errors import FailureClass
 
 if TYPE_CHECKING:
+    import pytest
     from fakes.bench import Bench
 
 
@@ -20,6 +18,23 @@ def test_boot_alone_builds_nothing(bench: Bench, booting: dict[str, Any]) -> Non
     assert (code, json.loads(out)["counts"]) == (FailureClass.TOOLKIT.exit_code, {"refused": 4})
     assert {cell["reason"] for cell in json.loads(out)["cells"]} == {"not-built"}
     assert bench.started_builds() == 0
+
+
+def test_guests_start_from_reset_where_that_is_asked_for(
+    bench: Bench, booting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.build("--boot", "never")
+    asked: list[bool] = []
+    real = Booter.__init__
+
+    def init(self: Booter, *arguments: Any, **options: Any) -> None:
+        asked.append(options["from_reset"])
+        real(self, *arguments, **options)
+
+    monkeypatch.setattr(Booter, "__init__", init)
+    assert bench.run("boot", "--from-reset")[0] == 0
+    assert bench.run("boot", "--mode", "plain")[0] == 0
+    assert asked == [True, False]
 
 
 def test_a_kernel_of_an_os_image_is_another_test(bench: Bench, booting: dict[str, Any]) -> None:

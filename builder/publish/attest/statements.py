@@ -142,6 +142,7 @@ def make_test_result(facts: CellFacts) -> dict[str, Any]:
             "kernel": evidence.kernel,
             "mode": boot.mode,
             "acceleration": boot.acceleration,
+            "firmware": "snapshot" if boot.from_snapshot else "reset",
             "enrolled": boot.enrolled,
             "signedBy": boot.signed_by,
             "refusals": list(boot.refusals),

@@ -63,7 +63,7 @@ class PackagedKernels:
         if not wanted:
             return []
         package = self._package(kernel)
-        folder = self._folder / package.sha256
+        folder = self.ensure(kernel)  # whoever comes first: a folder that is there is taken for whole
         target = folder / f"in-tree-{content_id(wanted)[:16]}"
         with alone(folder):
             if not target.is_dir():

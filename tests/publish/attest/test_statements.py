@@ -80,6 +80,10 @@ def test_only_tests_that_were_passed_are_named() -> None:
     assert (fit["modules"], fit["symbols"], "6.1.0-9-amd64 SMP" in fit["vermagic"]) == (2, 3, True)
     assert signature == {"signers": ["5" * 64]}
     assert (boot["mode"], boot["signedBy"], boot["refusals"]) == ("secure", "signers", ["Key was rejected by service"])
+    assert boot["firmware"] == "reset"
+    assert FACTS.boot is not None
+    from_snapshot = make_test_result(replace(FACTS, boot=replace(FACTS.boot, from_snapshot=True)))
+    assert from_snapshot["configuration"][-1]["annotations"]["firmware"] == "snapshot"
     bare = make_test_result(replace(FACTS, boot=None, evidence=replace(_EVIDENCE, signers=())))
     assert bare["passedTests"] == [item["name"] for item in bare["configuration"]] == ["fit"]
 

@@ -69,6 +69,14 @@ def test_a_kernel_is_fetched_once_by_many_threads_and_the_package_is_not_kept(tm
     assert not (tmp_path / "fetched.deb").exists()
 
 
+def test_modules_that_are_asked_for_first_do_not_stand_for_the_kernel(tmp_path: Path) -> None:
+    path = f"./lib/modules/{_RAW}/kernel/lib/crc-itu-t.ko"
+    images, _ = _kernel_images(tmp_path, *_BOOT, (make_member(path), Sample(name="crc_itu_t").write()))
+    kernel = parse_kernel_version(_RAW)
+    assert [name for name, _ in images.in_tree(kernel, ["crc_itu_t"])] == ["crc_itu_t"]
+    assert images.of(kernel).vmlinuz.read_bytes() == b"kernel"
+
+
 def test_the_kernels_own_modules_come_out_of_its_package(tmp_path: Path) -> None:
     path = f"./lib/modules/{_RAW}/kernel/lib"
     modules = (
