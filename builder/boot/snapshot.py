@@ -33,7 +33,7 @@ from builder.host.places import open_regular
 from builder.host.run import Command, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from builder.boot.firmware_listener import FirmwareListener
     from builder.boot.machine import Guest
@@ -48,6 +48,7 @@ _LARGEST_NOTES = 4096
 _LARGEST_SNAPSHOT = 4 * 1024**3
 _VERSION_TIMEOUT_S = 30.0
 _STALE_S = 3600.0
+_NOWHERE = Path("/")
 
 
 class _Notes(Parsed):
@@ -188,12 +189,13 @@ def _identify(guest: Guest) -> str:
     Raises:
         HostError: QEMU is not installed, or firmware cannot be read.
     """
-    nothing = Path("/")
-    bare = make_command(replace(guest, vmlinuz=nothing, initramfs=nothing, arguments=()), "tcg")
-    files: Sequence[Path] = [guest.firmware.code, *filter(None, [guest.variables])] if guest.firmware else []
-    return content_id(
-        "firmware-snapshot", _FORMAT, _version_of(emulator_of(guest.arch)), bare.argv, *map(_digest_of, files)
-    )
+    files: list[Path] = []
+    bare = replace(guest, vmlinuz=_NOWHERE, initramfs=_NOWHERE, arguments=())
+    if guest.firmware is not None and guest.variables is not None:  # by what is in them, not by where they are
+        files = [guest.firmware.code, guest.variables]
+        bare = replace(bare, firmware=replace(guest.firmware, code=_NOWHERE), variables=_NOWHERE)
+    version, words = _version_of(emulator_of(guest.arch)), make_command(bare, "tcg").argv
+    return content_id("firmware-snapshot", _FORMAT, version, words, [_digest_of(file) for file in files])
 
 
 @cache

@@ -172,7 +172,15 @@ def test_machines_that_differ_have_different_snapshots(
 
 
 def test_guests_of_equal_machines_share_a_snapshot_whatever_they_run(folder: Path, guest: Guest) -> None:
-    other = replace(guest, vmlinuz=folder / "k", initramfs=folder / "i", arguments=["quiet", "debug"])
+    assert guest.firmware is not None
+    elsewhere = {}
+    for name in ("code", "variables"):
+        elsewhere[name] = folder.parent / f"other-{name}"
+        elsewhere[name].write_text(name)
+    other = replace(
+        guest, vmlinuz=folder / "k", initramfs=folder / "i", arguments=["quiet", "debug"],
+        firmware=replace(guest.firmware, code=elsewhere["code"]), variables=elsewhere["variables"],
+    )  # fmt: skip
     assert _identity(folder, guest) == _identity(folder, other)
 
 
