@@ -123,7 +123,7 @@ class GuestRunner:
             return _run_once(prepared, choice)
         with self._snapshots.attempt(prepared.guest) as attempt:
             outcome = _run_once(prepared, choice, attempt)
-        if attempt.is_shortcut and not _has_come_up(outcome, prepared):
+        if not attempt.is_plain and not _has_come_up(outcome, prepared):
             again = _run_once(prepared, choice)
             if _has_come_up(again, prepared):
                 self._snapshots.distrust(attempt)

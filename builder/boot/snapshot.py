@@ -76,15 +76,16 @@ class _Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """How a guest starts: from reset, where nothing else is said; ``resumed``: the words for a snapshot.
-
-    ``is_shortcut``: if it does not come up, the snapshot that is used or taken may be why.
-    """
+    """How a guest starts: from reset, where nothing else is said; ``resumed``: the words for a snapshot."""
 
     kind: _Kind | None = None
     resumed: GuestStart | None = None
     listener: FirmwareListener | None = None
-    is_shortcut: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done for snapshots; else, that may be why a guest does not come up."""
+        return self.resumed is None and self.listener is None
 
     @property
     def start(self) -> GuestStart:
@@ -140,7 +141,7 @@ class Snapshots:
             stream = held.enter_context(open_regular(kind.snapshot, most=_LARGEST_SNAPSHOT, follow=False))
             os.utime(stream.fileno())
             start = GuestStart(words=("-incoming", f"fd:{stream.fileno()}"), inherits=(stream.fileno(),))
-            return Attempt(kind=kind, resumed=start, is_shortcut=True)
+            return Attempt(kind=kind, resumed=start)
         with self._guard:
             if kind.identity in self._taken:
                 return Attempt()
@@ -150,7 +151,7 @@ class Snapshots:
         if not notes.point:
             learning = learn_point(lambda point: _change_notes(kind, point=point))
             return Attempt(kind=kind, listener=held.enter_context(learning))
-        return Attempt(kind=kind, is_shortcut=True, listener=held.enter_context(self._take(kind, notes.point)))
+        return Attempt(kind=kind, listener=held.enter_context(self._take(kind, notes.point)))
 
     @contextlib.contextmanager
     def _take(self, kind: _Kind, point: int) -> Iterator[FirmwareListener]:

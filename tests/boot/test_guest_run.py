@@ -112,10 +112,19 @@ def test_a_guest_that_does_not_come_up_while_its_snapshot_is_taken_starts_again(
     file.unlink()
     fake_tools.add("qemu-system-x86_64", f'case "$*" in *snapshot,mode=control*) exit 1 ;; esac\n{_GOOD}')
     for _ in range(3):
-        Snapshots(tmp_path / "firmware")
         _runner(Snapshots(tmp_path / "firmware")).run(prepared)
     # Twice it was in vain, so it is not tried again.
     assert _starts(fake_tools) == ["taking", "reset", "taking", "reset", "reset"]
+
+
+def test_a_qemu_that_cannot_be_listened_to_runs_guests_all_the_same(
+    prepared: PreparedGuest, fake_tools: FakeTools, tmp_path: Path
+) -> None:
+    fake_tools.add("qemu-system-x86_64", f'case "$*" in *-trace*) echo "no such option" >&2; exit 1 ;; esac\n{_GOOD}')
+    for _ in range(3):
+        _runner(Snapshots(tmp_path / "firmware")).run(prepared)
+    calls = [call for call in fake_tools.calls("qemu-system-x86_64") if "--version" not in call]
+    assert ["-trace" in call for call in calls] == [True, False, True, False, False]
 
 
 def test_a_device_that_only_a_guest_from_a_snapshot_does_not_find_is_not_the_drivers_fault(
