@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from builder.store.images import TOOLKIT_PREFIX, find_image, read_base_layers
 from builder.store.last_stage import StoredBase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -93,13 +94,14 @@ def read_stored_base(name: str, cache: LayerCache, packing: Packing) -> StoredBa
     image = find_image(name)
     with exported(image.id) as folder:
         contents = read_exported(folder, name, cache)
-        odd = {path for path, file in contents.files.items() if not file.is_folder}
+        plain = frozenset(path for path, file in contents.files.items() if file.is_folder)
+        odd = contents.files.keys() - plain
         sizes = []
         for layer in contents.layers:
             cache.put(layer, is_shared=True)
             file = folder / layer.digest.removeprefix("sha256:")
             packing.of(layer.digest, file)
-            odd.update(list_marked(file))
+            odd.update(list_odd(file, plain))
             sizes.append((layer.digest, file.stat().st_size))
         return StoredBase(
             name=name,
@@ -111,12 +113,16 @@ def read_stored_base(name: str, cache: LayerCache, packing: Packing) -> StoredBa
         )
 
 
-def list_marked(layer: Path) -> Iterator[str]:
-    """Return what has extended attributes in a plain layer: in a layer above, the same folder has them, too."""
+def list_odd(layer: Path, plain: Collection[str]) -> Iterator[str]:
+    """Return what a plain layer holds besides plain folders that are seen: a layer above that names it is another.
+
+    Files and links are odd, what a layer above it hides, and folders with extended attributes.
+    """
     with layer.open("rb") as stream:
         for member, _ in read_tar(stream, most=_LARGEST_LAYER):
-            if any(key.startswith(XATTR) for key in member.pax_headers):
-                yield member.name.removeprefix("./").strip("/")
+            path = posixpath.normpath(member.name.lstrip("/"))
+            if path not in plain or any(key.startswith(XATTR) for key in member.pax_headers):
+                yield path
 
 
 def open_bases(project: Project, small: Callable[[Decision], str], held: ExitStack) -> Bases:

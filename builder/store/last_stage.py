@@ -216,19 +216,34 @@ def _judge_base(base: StoredBase, arch: str) -> str:
         return "the base image has another form than OCI's"
     if (config["architecture"], config["os"]) != (arch, "linux"):
         return "the base image is for another platform"
-    layers = sum(not step.get("empty_layer") for step in config["history"])
-    if config["rootfs"]["diff_ids"] != [digest for digest, _ in base.layers] or layers != len(base.layers):
+    if change := _judge_layers(base) or _judge_variables(settings):
+        return change
+    words = [config.get("created") or _EPOCH, *_strings(settings), *_strings({"of": manifest.get("annotations")})]
+    if not _TIME.fullmatch(words[0]) or not all(map(_is_printable, words)):
+        return "the base image says something that cannot be printed"
+    return ""
+
+
+def _judge_layers(base: StoredBase) -> str:
+    if base.config["rootfs"].keys() != {"type", "diff_ids"} or base.config["rootfs"]["type"] != "layers":
+        return "the base image says more of its layers than was compared"
+    layers = sum(not step.get("empty_layer") for step in base.config["history"])
+    if base.config["rootfs"]["diff_ids"] != [digest for digest, _ in base.layers] or layers != len(base.layers):
         return "the base image does not tell the history of its layers"
-    if not all(map(_is_plain_step, config["history"])):
+    if not all(map(_is_plain_step, base.config["history"])):
         return "the history of the base image says more than was compared"
-    names = {word.partition("=")[0] for word in settings.get("Env") or ()}
+    return ""
+
+
+def _judge_variables(settings: Mapping[str, Any]) -> str:
+    variables = [word.partition("=") for word in settings.get("Env") or ()]
+    names = {name for name, _, _ in variables}
+    if len(names) != len(variables) or not all(name and sign for name, sign, _ in variables):
+        return "the base image sets its variables in a way that was not compared"
     if names & set(_ARGUMENTS):
         return "the base image sets a variable that is an argument of the last stage"
     if "PATH" not in names:
         return "the base image sets no PATH, so buildah does"
-    words = [config.get("created") or _EPOCH, *_strings(settings), *_strings({"of": manifest.get("annotations")})]
-    if not _TIME.fullmatch(words[0]) or not all(map(_is_printable, words)):
-        return "the base image says something that cannot be printed"
     return ""
 
 

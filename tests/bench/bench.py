@@ -26,12 +26,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 from fakes.locks import debian_of
 from vendors.sources import SUITES, fetch_sources
 
+from bench.cells import measure_cells
 from bench.compile_cache import PACKAGES, Vendor, measure_compile_cache
 from bench.discovery import measure_discovery
 from bench.publishing import measure_publishing
@@ -125,7 +126,7 @@ class Subject:
 
 
 _SAMPLE = Subject(
-    name="ptemplate", version="1.0.0", folder=_ROOT / "kernel-module", modules=2,
+    name="ptemplate", version="1.0.0", folder=_ROOT / "kernel-module", modules=3,
     make="-C /tmp/make-@@ KERNEL_FULL_VERSION=@@",
 )  # fmt: skip
 
@@ -136,7 +137,7 @@ def main() -> None:
     parser.add_argument("--kernel", default="*", help="glob over kernels")
     parser.add_argument(
         "--only",
-        help="one part: cold, against, against_evdi, vendors, idle, plan_10000, plan_100000, proof, boot, discover, "
+        help="one part: cold, against, against_evdi, cells, vendors, idle, plan_10000, plan_100000, proof, boot, discover, "
         "publish, pull or shards",
     )
     parser.add_argument("--times", type=Path, help="measured times of pods, for shards: tests/bench/sharding.py")
@@ -147,6 +148,7 @@ def main() -> None:
         "cold": lambda: measure_cold(options.kernel),
         "against": lambda: measure_against(options.kernel, options.rounds),
         "against_evdi": lambda: measure_evdi(options.kernel, options.rounds),
+        "cells": lambda: measure_cells(build, options.kernel, options.rounds),
         "idle": lambda: measure_idle(options.kernel),
         "vendors": lambda: measure_vendors(options.rounds, options.package or PACKAGES),
         "plan_10000": lambda: measure_large_plan(10, 1000),
@@ -188,21 +190,30 @@ def build(
     environment: dict[str, str] | None = None,
     work_dir: Path | None = None,
     project: Path = _ROOT,
+    prefix: Sequence[str] = (),
+    errors: int | IO[str] = subprocess.DEVNULL,
 ) -> dict[str, Any]:
-    command = [sys.executable, "-m", "builder", "--project", str(project)]
+    command = [*prefix, sys.executable, "-m", "builder", "--project", str(project)]
     command += ["--work-dir", str(work_dir)] if work_dir else []
     verb, *options = arguments if arguments[:1] == ("boot",) else ("build", "--boot", "never", *arguments)
     command += [verb, "--group", "debian", "--arch", "x86_64", "--json", *options]
-    started = time.monotonic()
+    started, used = time.monotonic(), processor_time()
     done = subprocess.run(
         command,
         cwd=_ROOT,
         env=os.environ | (environment or {}),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
         check=True,
     )
-    return {"process_s": time.monotonic() - started, **json.loads(done.stdout)}
+    seconds = {"process_s": time.monotonic() - started, "cpu_s": processor_time() - used}
+    return {**seconds, **json.loads(done.stdout)}
+
+
+def processor_time() -> float:
+    """Return the processor seconds of all processes that were started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure_evdi(kernel_glob: str, rounds: int) -> dict[str, Any]:
@@ -281,7 +292,10 @@ def measure_against(kernel_glob: str, rounds: int, subject: Subject = _SAMPLE, f
             ours = build("--kernel", kernel_glob, "--force", project=folder)
             assert ours["counts"] == {"built": len(kernels)}
             figure = {"kmodsmith_s": ours["process_s"], "dkms_s": run_in_box(container, _DKMS, kernels, subject)}
+            figure["kmodsmith_cpu_s"] = ours["cpu_s"]
+            before = processor_time()
             figure["make_s"] = run_in_box(container, _MAKE, kernels, subject)
+            figure["make_cpu_s"] = processor_time() - before
             run_in(container, subject.script("rm -rf /tmp/make-*; dkms remove DRIVER --all; dkms add DRIVER"))
             figures.append({name: round(seconds, 2) for name, seconds in figure.items()})
             print(f"round {number + 1}: {figures[-1]}", flush=True)
@@ -294,11 +308,12 @@ def measure_against(kernel_glob: str, rounds: int, subject: Subject = _SAMPLE, f
         "rounds": figures,
         "ratio_to_dkms": _median_ratio(figures, "dkms_s"),
         "ratio_to_make": _median_ratio(figures, "make_s"),
+        "cpu_ratio_to_make": _median_ratio(figures, "make_cpu_s", "kmodsmith_cpu_s"),
     }
 
 
-def _median_ratio(figures: list[dict[str, float]], other: str) -> float:
-    return round(statistics.median(figure["kmodsmith_s"] / figure[other] for figure in figures), 3)
+def _median_ratio(figures: list[dict[str, float]], other: str, ours: str = "kmodsmith_s") -> float:
+    return round(statistics.median(figure[ours] / figure[other] for figure in figures), 3)
 
 
 def make_box(project: Project, kernels: list[KernelVersion], subject: Subject = _SAMPLE) -> str:

@@ -9,7 +9,7 @@ import pytest
 from fakes.lists import make_decision
 from fakes.samples import read_raw_image
 
-from builder.build.bases import Bases, list_marked, named_base
+from builder.build.bases import Bases, list_odd, named_base, read_stored_base
 from builder.errors import SourceError
 from builder.image.contents import LayerCache
 from builder.image.packed import Packing
@@ -124,9 +124,20 @@ def test_a_base_is_looked_at_once_and_its_layers_are_kept(fake_tools: FakeTools,
 
 
 def test_what_has_extended_attributes_in_a_base_is_odd(tmp_path: Path) -> None:
-    folder = tarfile.TarInfo("./opt/")
-    folder.type, folder.pax_headers = tarfile.DIRTYPE, {"SCHILY.xattr.user.mine": "1"}
+    members = {"./opt/": {"SCHILY.xattr.user.mine": "1"}, "/usr": {"mtime": "1.5"}}
     file = tmp_path / "marked.tar"
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
-        archive.addfile(folder)
-    assert list(list_marked(file)) == ["opt"]
+        for name, headers in members.items():
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.pax_headers = tarfile.DIRTYPE, headers
+            archive.addfile(folder)
+    assert list(list_odd(file, {"opt", "usr"})) == ["opt"]
+
+
+def test_what_a_base_hides_of_its_own_is_odd(fake_tools: FakeTools, tmp_path: Path) -> None:
+    """An engine that makes a hidden folder anew may say in its layer that nothing is below it."""
+    lower: list[Row] = [("folder", "opt"), ("folder", "opt/lib"), ("folder", "usr")]
+    _keep_in_store(fake_tools, tmp_path, lower, [("file", ".wh.opt")])
+    base = read_stored_base("localhost/base:1", LayerCache(), Packing())
+    assert {"opt", "opt/lib"} <= base.odd
+    assert "usr" not in base.odd

@@ -122,6 +122,9 @@ def test_nothing_is_in_the_way_of_what_was_compared() -> None:
         ({"config": {**_CONFIG["config"], "Env": ["PATH=/bin", "VENDOR=me"]}}, "an argument of the last stage"),
         ({"config": {**_CONFIG["config"], "Env": ["PATH=/bin", "A=\n"]}}, "cannot be printed"),
         ({"config": {**_CONFIG["config"], "Env": [5]}}, "not read here"),
+        ({"config": {**_CONFIG["config"], "Env": ["PATH=/bin", "PATH=/usr/bin"]}}, "its variables in a way"),
+        ({"config": {**_CONFIG["config"], "Env": ["PATH=/bin", "A"]}}, "its variables in a way"),
+        ({"config": {**_CONFIG["config"], "Env": ["PATH=/bin", "=A"]}}, "its variables in a way"),
         ({"config": {**_CONFIG["config"], "Labels": {"a": None}}}, "not read here"),
         ({"config": {**_CONFIG["config"], "User": 5}}, "not read here"),
         ({"config": []}, "no PATH"),
@@ -140,6 +143,8 @@ def test_nothing_is_in_the_way_of_what_was_compared() -> None:
         ({"history": [{"comment": ["x"]}]}, "not read here"),
         ({"rootfs": {"type": "layers", "diff_ids": []}}, "history of its layers"),
         ({"rootfs": None}, "not read here"),
+        ({"rootfs": {"type": "other", "diff_ids": [_LAYER]}}, "of its layers than was compared"),
+        ({"rootfs": {"type": "layers", "diff_ids": [_LAYER], "more": 1}}, "of its layers than was compared"),
     ],
 )
 def test_a_base_that_was_never_compared_is_buildahs(changes: dict[str, Any], sentence: str) -> None:
