@@ -118,14 +118,20 @@ class CompileCache:
         return sorted(found, key=lambda lane: (lane.used, lane.key))
 
     def trim(self) -> list[LaneSize]:
-        """Remove the lanes that were not used for longest until the rest is within bounds; returns what was removed."""
+        """Remove the lanes that were not used for longest until the rest is within bounds; returns what was removed.
+
+        What cannot be removed stays, and the next ones go.
+        """
         lanes = self.sizes()
         left = sum(lane.size for lane in lanes)
         gone = []
         for lane in lanes:
             if left <= self.most:
                 break
-            self.drop(lane.key)
+            try:
+                self.drop(lane.key)
+            except OSError:  # a volume that is read-only, or so full that it has no room for a lock
+                continue
             left -= lane.size
             gone.append(lane)
         return gone
@@ -158,10 +164,14 @@ class Lane:
     def take(self, lent: Lent, new: Path, own: Path) -> CacheUse:
         """Take over what a compile left in the folder ``new``, and read in ``own`` what it says of its hits.
 
-        Both folders are hostile. What is not as it should be is not taken over, and fails nothing.
+        Both folders are hostile. What is not as it should be is not taken over, and fails nothing; nor
+        does a cache that cannot be written.
         """
         entries, refused = _read_new(new)
-        kept = self._own.take(entries, _find_used(lent), self._most)
+        try:
+            kept = self._own.take(entries, _find_used(lent), self._most)
+        except OSError as error:
+            kept, refused = 0, f"{self._own.folder.parent} cannot be written: {error.strerror or error}"
         return replace(self.read_use(lent, own), kept=kept, refused=refused)
 
     @staticmethod

@@ -31,7 +31,7 @@ def tekton_facts(*, signers: tuple[str, ...] = (), signs_images: bool = False, *
 EVERYTHING: dict[str, Any] = {
     "signers": ("2024", "production"), "signs_images": True, "arches": (Arch.X86_64, Arch.AARCH64),
     "node_selectors": {Arch.AARCH64: {"node-role.kubernetes.io/build": ""}}, "kvm": "devices.kubevirt.io/kvm",
-    "group": "all", "release_group": "released", "authorities": "trusted", "name": "no", "namespace": "y",
+    "group": "all", "release_group": "released", "authorities": "trusted", "compile_cache": "compiled", "name": "no", "namespace": "y",
 }  # fmt: skip
 """All that can be set, with words that YAML 1.1 takes for something else."""
 

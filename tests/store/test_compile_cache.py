@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -113,6 +114,32 @@ def test_an_entry_that_is_gone_is_no_damage(lane: Lane, compile_: _Compile, tmp_
     _file_of(tmp_path / "cache", _ENTRY).unlink()
     assert compile_.use(lane).damaged == 0
     assert compile_.found().keys() == {_SECOND}
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_fails_nothing(
+    lane: Lane, compile_: _Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("builder.store.compile_cache.replace_file", refuse)
+    compile_.leave("0a/62dn1hubsclobnsbl4eief8sfa738ji")
+    use = compile_.use(lane)
+    assert (use.kept, use.refused.partition(" cannot be written: ")[2]) == (0, "No space left on device")
+
+
+def test_what_cannot_be_removed_stays(
+    cache: CompileCache, lane: Lane, compile_: _Compile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert compile_.use(lane).kept == 0
+    cache.most = 1
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("builder.store.compile_cache.remove_folder", refuse)
+    assert cache.trim() == []
+    assert [size.key for size in cache.sizes()] == [_KEY]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,9 @@ class TektonSettings(Declaration):
     """ConfigMap with the certificates (PEM, key `ca-bundle.crt`) of all authorities that registries, git and kernel
     sources are trusted by, where those of the builder image are not enough. OpenShift fills one that has the label
     config.openshift.io/inject-trusted-cabundle: "true"."""
+    compile_cache: Name | None = None
+    """PersistentVolumeClaim with the compile cache, for all pods that build at once, so of access mode ReadWriteMany;
+    pods that build strangers' changes mount it read-only. Default: each pod begins without one."""
     signing_secret: Name = "kmodsmith-signing"  # noqa: S105 - as above
     """Secret with the private keys: `NAME.pem` for each signer, `images.pem` for publish.signer. Only the container
     that signs sees it."""

@@ -21,6 +21,7 @@ SOURCE = f"{_WORK}/source"
 _KEYS, _SOCKET_DIR, _REGISTRY, _TRUST = "/keys", "/run/kmodsmith", "/registry", "/authorities"
 _SOCKET = f"{_SOCKET_DIR}/keys.sock"
 _STORE = "/var/lib/containers"
+_COMPILE_CACHE = f"{_WORK}/cache/kmodsmith/compile-cache"  # below XDG_CACHE_HOME
 _BUNDLE = "ca-bundle.crt"
 # Of kmodsmith and what is written in Go; of git; of pip.
 _TRUSTING = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "PIP_CERT")
@@ -81,8 +82,11 @@ def plain_rights() -> _Dict:
     }
 
 
-def building(facts: TektonFacts, step: _Dict) -> _Dict:
-    """Return a step that compiles: the one big step of its pod, root in the way that ``isolation`` says."""
+def building(facts: TektonFacts, step: _Dict, *, trusted: bool) -> _Dict:
+    """Return a step that compiles: the one big step of its pod, root in the way that ``isolation`` says.
+
+    What is not ``trusted`` only reads the compile cache that pods share.
+    """
     said = facts.settings.resources
     asked = {"cpu": said.cpu, "memory": said.memory, "ephemeral-storage": said.disk}
     limits = {"memory": said.memory, "ephemeral-storage": said.disk}
@@ -100,10 +104,13 @@ def building(facts: TektonFacts, step: _Dict) -> _Dict:
         }
     if facts.settings.kvm:
         limits |= {facts.settings.kvm: "1"}
+    mounts: list[_Dict] = [*step["volumeMounts"], {"name": "store", "mountPath": _STORE}]
+    if facts.settings.compile_cache:
+        mounts.append({"name": "compile-cache", "mountPath": _COMPILE_CACHE, "readOnly": not trusted})
     return step | {
         "computeResources": {"requests": asked, "limits": limits},
         "securityContext": rights,
-        "volumeMounts": [*step["volumeMounts"], {"name": "store", "mountPath": _STORE}],
+        "volumeMounts": mounts,
     }
 
 
@@ -183,7 +190,7 @@ def result_words() -> list[str]:
 def make_volumes(
     facts: TektonFacts, *, builds: bool = False, registry: bool = False, signs: bool = False
 ) -> list[_Dict]:
-    """Return the volumes of a pod; nothing of them is left when it ends, and none is shared with another pod."""
+    """Return the volumes of a pod; but for the compile cache, none is shared with another, or left when it ends."""
     disk = facts.settings.resources.disk
     found: list[_Dict] = [
         {"name": "work", "emptyDir": {"sizeLimit": disk} if builds else {}},
@@ -194,6 +201,9 @@ def make_volumes(
         found.append({"name": "authorities", "configMap": {"name": authorities, "items": items}})
     if builds:
         found.append({"name": "store", "emptyDir": {"sizeLimit": disk}})
+    if builds and (claim := facts.settings.compile_cache):
+        # What may push may write: a stranger's pod may neither.
+        found.append({"name": "compile-cache", "persistentVolumeClaim": {"claimName": claim, "readOnly": not registry}})
     if registry:
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
         found.append({"name": "registry", "secret": {"secretName": facts.settings.registry_secret, "items": items}})

@@ -121,7 +121,7 @@ def _plan(facts: TektonFacts, *, discovers: bool) -> _Dict:
 
 def _shard(facts: TektonFacts) -> _Dict:
     words = ["shard", "--plan", "$(params.plan)", "--shard", "$(params.shard)", *result_words()]
-    step = with_signer(facts, with_registry(facts, building(facts, make_step(facts, "shard", words))))
+    step = with_signer(facts, with_registry(facts, building(facts, make_step(facts, "shard", words), trusted=True)))
     # What failed is in the evidence, and the gate decides: a cell that does not compile is no reason to try again. A
     # pod that is lost is.
     step["onError"] = "continue"
@@ -207,7 +207,7 @@ def _lint(facts: TektonFacts) -> _Dict:
 
 def _try(facts: TektonFacts) -> _Dict:
     words: Sequence[str] = [*project_words(), "build", "--untrusted", "--locked", "$(params.selection[*])"]
-    step = building(facts, make_step(facts, "build", words))
+    step = building(facts, make_step(facts, "build", words), trusted=False)
     params = [{"name": "selection", "type": "array", "default": [], "description": "Options of 'build'."}]
     description = "Builds a stranger's change: no key, no secret, no image that counts."
     volumes = make_volumes(facts, builds=True)

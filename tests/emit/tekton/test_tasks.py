@@ -72,6 +72,18 @@ def test_strangers_changes_get_no_secret() -> None:
         assert "--untrusted" in str(spec["steps"])
 
 
+def test_strangers_changes_only_read_what_others_compiled() -> None:
+    shared = {"name": "compile-cache", "mountPath": "/work/cache/kmodsmith/compile-cache"}
+    for word, read_only in (("shard", False), ("try", True)):
+        spec = _FULL[word]["spec"]
+        claim = {"claimName": "compiled", "readOnly": read_only}
+        assert {"name": "compile-cache", "persistentVolumeClaim": claim} in spec["volumes"]
+        (step,) = (step for step in spec["steps"] if step["name"] in {"shard", "build"})
+        assert shared | {"readOnly": read_only} in step["volumeMounts"]
+    assert {word for word, task in _FULL.items() if "compile-cache" in str(task)} == {"shard", "try"}
+    assert "compile-cache" not in str(_LEAST)
+
+
 def test_only_what_compiles_is_root_and_asks_for_much() -> None:
     big = {"shard": "shard", "try": "build"}
     for word, task in _FULL.items():
