@@ -75,6 +75,13 @@ def check_tekton(config: Config, document: YamlFile) -> Iterator[Mistake]:
         name = getattr(config.tekton, key)
         if name is not None and name not in config.groups:
             yield document.mistake(("tekton", key), unknown("group", name, config.groups))
+    pod, compile_ = config.tekton.resources.memory, config.build.compile_memory
+    if config.tekton.resources.memory_mib <= compile_:
+        sentence = (
+            f"a pod of {pod} ends with the compile that uses it up; it needs more than the {compile_} MiB of "
+            "build.compile_memory, by which a compile is stopped alone"
+        )
+        yield document.mistake(("tekton", "resources", "memory"), sentence)
 
 
 def _check_places(

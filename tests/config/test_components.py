@@ -154,8 +154,18 @@ def test_an_operator_changes_nothing_that_images_are_made_of(project_dir: Path) 
     [
         ("  group: nobody\n", "tekton.group: there is no group 'nobody'"),
         ("  release_group: nobody\n", "tekton.release_group: there is no group 'nobody'"),
+        ("  resources: {memory: 4Gi}\n", "tekton.resources.memory: a pod of 4Gi ends with the compile"),
+        ("  resources: {memory: 1023Mi}\nbuild: {compile_memory: 1024}\n", "a pod of 1023Mi ends"),
+        ("build: {compile_memory: 5120}\n", "it needs more than the 5120 MiB of build.compile_memory"),
     ],
 )
 def test_what_is_wrong_with_pipelines_is_told(project_dir: Path, text: str, mistake: str) -> None:
     write_tekton(project_dir, text)
     assert mistake in "; ".join(find_mistakes(project_dir))
+
+
+def test_a_pod_that_has_more_than_its_compile_is_right(project_dir: Path) -> None:
+    write_tekton(project_dir, "  resources: {memory: 1025Mi}\nbuild: {compile_memory: 1024}\n")
+    settings = load(project_dir).tekton
+    assert settings is not None
+    assert settings.resources.memory_mib == 1025

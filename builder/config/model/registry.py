@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 
-from builder.config.model.declaration import Declaration, form
+from builder.config.model.declaration import Declaration, complain, form
 from builder.config.model.file_names import FileName
 from builder.config.model.image_names import ImagePrefix
 
 if TYPE_CHECKING:
     from typing import Self
 
+
+def _check_port(text: str) -> str:
+    _, separator, port = text.partition(":")
+    if separator and not 0 < int(port) < _PORTS:
+        raise complain(f"{port} is no port")
+    return text
+
+
+_PORTS = 65_536
 RegistryHost = Annotated[
-    str, form(r"^[a-z0-9.-]+(:\d+)?$", "a host, with its port if need be, such as registry.site:5000; no https://")
+    str,
+    form(r"^[a-z0-9.-]+(:[0-9]{1,6})?$", "a host, with its port if need be, such as registry.site:5000; no https://"),
+    AfterValidator(_check_port),
 ]
 
 

@@ -45,10 +45,14 @@ class TektonResources(Declaration):
 
     cpu: Annotated[str, form(r"^[1-9][0-9]*m?$", 'a number of processors such as "4" or 1500m')] = "2"
     """Processors; as many cells are built at once as fit."""
-    memory: Annotated[str, form(r"^[1-9][0-9]*(Mi|Gi)$", "MiB or GiB, such as 4Gi")] = "4Gi"
+    memory: Annotated[str, form(r"^[1-9][0-9]{0,5}(Mi|Gi)$", "MiB or GiB, such as 5Gi")] = "5Gi"
     """Memory, which is also its limit; more than build.compile_memory."""
     disk: Annotated[str, form(r"^[1-9][0-9]*(Mi|Gi)$", "MiB or GiB, such as 40Gi")] = "40Gi"
     """Disk for toolkits, compiles and images, which is also its limit."""
+
+    @property
+    def memory_mib(self) -> int:
+        return int(self.memory[:-2]) * (1024 if self.memory.endswith("Gi") else 1)
 
 
 class TektonSettings(Declaration):

@@ -367,6 +367,7 @@ def make_site(
         "shards": 2,
         "resources": {"cpu": "500m", "memory": "2Gi", "disk": "10Gi"},
     }
+    settings["build"] = settings.get("build", {}) | {"compile_memory": 1536}
     (project / "versions.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     (project / ".gitignore").write_text(".kmodsmith/\n")
     subprocess.run(["git", "init", "--quiet", str(project)], check=True)
