@@ -186,6 +186,22 @@ def test_a_phone_shows_pages_without_going_sideways(site: Site, name: str) -> No
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_phone_shows_where_one_is_and_breaks_no_name_to_pieces(site: Site, name: str) -> None:
+    with site.open(name, **_PHONE) as page:
+        brand = page.locator(".top .brand").bounding_box()
+        links = [item.bounding_box() for item in page.locator(".top nav a").all()]
+        assert brand is not None
+        assert len(links) == len(PAGES)
+        for box in links:
+            assert box is not None
+            assert box["y"] >= brand["y"] + brand["height"], "nothing lies on the name"
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 390, "all pages can be seen"
+        names = page.locator(".scroll th[scope=row] a.mono:visible").all()
+        heights = [box["height"] for item in names if (box := item.bounding_box())]
+        assert max(heights, default=0) < 100, "a name has a few lines at most"
+
+
 def test_without_scripts_everything_is_there_but_filters(site: Site) -> None:
     with site.open(java_script_enabled=False) as page:
         assert page.locator("table.matrix a.chip").count() == 330
