@@ -139,7 +139,8 @@ class Snapshots:
             return Attempt()
         with contextlib.suppress(FileNotFoundError):
             stream = held.enter_context(open_regular(kind.snapshot, most=_LARGEST_SNAPSHOT, follow=False))
-            os.utime(stream.fileno())
+            with contextlib.suppress(OSError):  # a cache that may only be read is good enough
+                os.utime(stream.fileno())
             start = GuestStart(words=("-incoming", f"fd:{stream.fileno()}"), inherits=(stream.fileno(),))
             return Attempt(kind=kind, resumed=start)
         with self._guard:

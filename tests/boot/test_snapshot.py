@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 from dataclasses import replace
@@ -208,3 +209,15 @@ def test_a_snapshot_in_use_is_young(folder: Path, guest: Guest) -> None:
     with Snapshots(folder).attempt(guest):
         pass
     assert file.stat().st_mtime > 1e9
+
+
+def test_a_folder_that_may_only_be_read_has_its_uses(
+    folder: Path, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _have(folder, guest)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("os.utime", refuse)
+    assert _ways(Snapshots(folder), guest, 2) == ["resumes", "resumes"]
