@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import gc
 import shutil
 import subprocess
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis
@@ -83,6 +84,7 @@ def _guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     # Whether the machine's own disk and memory are nearly full (real tests run beside these) is none of their matter.
     monkeypatch.setattr(shutil, "disk_usage", lambda _place: _Usage(total=2**42, used=0, free=2**42))
     monkeypatch.setattr("builder.doctor.examine.available_memory", lambda: 2**34)
+    monkeypatch.setenv("XDG_CACHE_HOME", _cache_home())
     yield
     pytest_socket.enable_socket()
 
@@ -92,6 +94,14 @@ def _refuse(what: str) -> Callable[..., None]:
         raise AssertionError(f"a fast test must not {what}: mark it, or use fake_tools")
 
     return refuse
+
+
+@functools.cache
+def _cache_home() -> str:
+    """One for all fast tests of a process: what they keep belongs to nobody's home."""
+    folder = mkdtemp(prefix="kmodsmith-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @functools.cache

@@ -135,7 +135,7 @@ class Project:
 
     @cached_property
     def lock(self) -> Lock:
-        return read_lock(self.lock_file)
+        return read_lock(self.lock_file, self.cache_dir / "locks")
 
     @cached_property
     def journal(self) -> Journal:

@@ -13,6 +13,7 @@ from builder.config.yamlfile import refuse_tricks
 from builder.errors import ConfigError, FormatError, LockFileError
 from builder.host.places import open_regular, replace_file
 from builder.sources.lock import Lock, LockedModel
+from builder.sources.lock_cache import keep, recall
 from builder.sources.table import LOCKED
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ _Content = create_model(
 )
 
 
-def read_lock(file: Path) -> Lock:
-    """Read and check a lock file.
+def read_lock(file: Path, kept_in: Path | None = None) -> Lock:
+    """Read and check a lock file; what its YAML says is kept in a folder, for the next time.
 
     Raises:
         LockFileError: the file is missing, is not YAML, or does not have the shape that ``discover`` writes.
     """
-    lock = _parse(_read_text(file), file)
+    lock = _parse(_read_text(file), file, kept_in)
     _check_references(lock, file)
     return lock
 
@@ -53,11 +54,16 @@ def _read_text(file: Path) -> str:
         raise LockFileError(f"{file} cannot be read: {error}", hint=_ADVICE) from error
 
 
-def _parse(text: str, file: Path) -> Lock:
+def _parse(text: str, file: Path, kept_in: Path | None) -> Lock:
     try:
         if "&" in text or "!" in text:  # anchors, whose aliases the models would unfold each time again, and tags
             refuse_tricks(file, text)
-        content = _Content.model_validate(yaml.load(text, Loader=yaml.CSafeLoader) or {})
+        data = recall(kept_in, text) if kept_in else None
+        if data is None:
+            data = yaml.load(text, Loader=yaml.CSafeLoader) or {}
+            if kept_in:
+                keep(kept_in, text, data)
+        content = _Content.model_validate(data)
     except ConfigError as error:
         raise LockFileError(f"{error.mistakes[0]}", hint=_ADVICE) from None
     except ValidationError as error:

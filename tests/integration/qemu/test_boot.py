@@ -578,7 +578,7 @@ def test_an_unbootable_kernel_says_nothing_about_modules(lab: _Lab, mode: str, t
 
 def test_a_host_without_memory(lab: _Lab, tmp_path: Path) -> None:
     booter = Booter(tmp_path, memory_mib=700)
-    with pytest.raises(HostError, match="needs 77. MiB, and 700 MiB are available") as caught:
+    with pytest.raises(HostError, match="needs 832 MiB, and 700 MiB are available") as caught:
         booter.boot(lab.request("good", label="no-memory"))
     assert "boot.memory" in (caught.value.hint or "")
 
