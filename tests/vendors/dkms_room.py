@@ -34,6 +34,7 @@ _MIRRORS = (
 _ROOM = ("bwrap", "--unshare-all", "--die-with-parent", "--uid", "0", "--gid", "0")
 _OVER_IT = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/lib/dkms", "--tmpfs", "/usr/src"]
 _SOURCES_NEEDED = {"west-chamber-dkms": ("xtables-addons-dkms",)}
+UNFINISHED = "unfinished"
 _TIMEOUT_S = 1800
 _SCRIPT = r"""
 dkms=$1 folder=$2 kernel=$3
@@ -89,7 +90,7 @@ class DkmsRoom:
                 timeout=_TIMEOUT_S, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp"},
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return DkmsOutcome(verdict="failed", words=(f"not done after {_TIMEOUT_S} s",))
+            return DkmsOutcome(verdict=UNFINISHED, words=(f"not done after {_TIMEOUT_S} s",))
         verdict = {0: "built", 77: "excluded"}.get(done.returncode, "failed")
         lines = tuple(line.strip()[:300] for line in done.stdout.splitlines() if line.strip())
         return DkmsOutcome(verdict=verdict, words=tuple(line.removeprefix("module ") for line in lines))

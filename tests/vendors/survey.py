@@ -29,7 +29,7 @@ import yaml
 from bench.bench import describe_machine
 
 from builder.sources.download import Downloads
-from vendors.dkms_room import DkmsRoom
+from vendors.dkms_room import UNFINISHED, DkmsRoom
 from vendors.judge import Judgement, Row, judge_rows, read_earlier, read_truth, write_table
 from vendors.sources import VendorSource, fetch_sources, read_vendors_words
 
@@ -95,8 +95,11 @@ class Survey:
 
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             for number, (key, outcome) in enumerate(pool.map(ask, missing), 1):
-                known[key] = outcome
-                self._write("dkms.json", known)
+                if (
+                    outcome["verdict"] != UNFINISHED
+                ):  # a machine that was stopped, or too slow, says nothing: it is asked again
+                    known[key] = outcome
+                    self._write("dkms.json", known)
                 print(f"dkms {number}/{len(missing)}: {key} {outcome['verdict']}", flush=True)
 
     # kmodsmith
