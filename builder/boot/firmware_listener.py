@@ -15,6 +15,7 @@ from builder.boot.fw_cfg import EVENT, Selections, choose_point
 from builder.boot.machine import GuestStart
 from builder.errors import FormatError
 from builder.foreign import read_json
+from builder.host.places import file_digest
 from builder.host.processor import time_of_process
 
 if TYPE_CHECKING:
@@ -95,9 +96,12 @@ def learn_point(learned: Callable[[int], None]) -> Iterator[FirmwareListener]:
 
 
 @contextlib.contextmanager
-def take_snapshot(point: int, file: Path) -> Iterator[FirmwareListener]:
-    """Stop a guest, whose life is the block, after so many selections, write its state to a file, and let it go on."""
-    with _listen(lambda told, ours: _Taking(point, file, told, ours), has_monitor=True) as listener:
+def take_snapshot(point: int, file: Path, wrote: Callable[[str], None]) -> Iterator[FirmwareListener]:
+    """Stop a guest, whose life is the block, after so many selections, write its state to a file, and let it go on.
+
+    ``wrote`` hears the SHA-256 of what the file will hold, just before it is there.
+    """
+    with _listen(lambda told, ours: _Taking(point, file, wrote, told, ours), has_monitor=True) as listener:
         yield listener
 
 
@@ -138,9 +142,10 @@ class _Learning:
 
 
 class _Taking:
-    def __init__(self, point: int, file: Path, told: FileIO, ours: socket.socket) -> None:
+    def __init__(self, point: int, file: Path, wrote: Callable[[str], None], told: FileIO, ours: socket.socket) -> None:
         self._point = point
         self._file = file
+        self._wrote = wrote
         self._told = told
         self._monitor = _Monitor(ours)
 
@@ -159,6 +164,7 @@ class _Taking:
         part = self._file.with_name(f".{self._file.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             self._write(selections, part)
+            self._wrote(file_digest(part))
             part.rename(self._file)
         finally:
             part.unlink(missing_ok=True)

@@ -52,9 +52,14 @@ _NOWHERE = Path("/")
 
 
 class _Notes(Parsed):
-    """What is known of machines of a kind: after how many selections to take a snapshot, and how often one failed."""
+    """What is known of machines of a kind.
+
+    ``point``: after how many selections to take a snapshot; ``digest``: its SHA-256 (hexadecimal); ``failures``: how
+    often one was of no use.
+    """
 
     point: Annotated[int, Field(strict=True, ge=0, le=10**6)] = 0
+    digest: Annotated[str, Field(strict=True, max_length=64)] = ""
     failures: Annotated[int, Field(strict=True, ge=0, le=10**6)] = 0
 
 
@@ -137,11 +142,8 @@ class Snapshots:
         notes = _read_notes(kind)
         if notes.failures >= _MOST_FAILURES:
             return Attempt()
-        with contextlib.suppress(FileNotFoundError):
-            stream = held.enter_context(open_regular(kind.snapshot, most=_LARGEST_SNAPSHOT, follow=False))
-            with contextlib.suppress(OSError):  # a cache that may only be read is good enough
-                os.utime(stream.fileno())
-            start = GuestStart(words=("-incoming", f"fd:{stream.fileno()}"), inherits=(stream.fileno(),))
+        if (descriptor := _open_snapshot(kind, notes, held)) is not None:
+            start = GuestStart(words=("-incoming", f"fd:{descriptor}"), inherits=(descriptor,))
             return Attempt(kind=kind, resumed=start)
         with self._guard:
             if kind.identity in self._taken:
@@ -156,10 +158,33 @@ class Snapshots:
 
     @contextlib.contextmanager
     def _take(self, kind: _Kind, point: int) -> Iterator[FirmwareListener]:
-        with take_snapshot(point, kind.snapshot) as listener:
+        # The digest comes first: killed in between, or beside another run, a file has another one, and is taken anew.
+        with take_snapshot(point, kind.snapshot, lambda digest: _change_notes(kind, digest=digest)) as listener:
             yield listener
         with contextlib.suppress(OSError):
             _remove_old(self._folder)
+
+
+def _open_snapshot(kind: _Kind, notes: _Notes, held: contextlib.ExitStack) -> int | None:
+    """Return a descriptor of the snapshot; one that is not what was written is removed.
+
+    QEMU takes most of what is damaged, and a driver would be blamed for what firmware does then.
+
+    Raises:
+        OSError, FormatError: it is there, and is no file that can be read.
+    """
+    try:
+        stream = held.enter_context(open_regular(kind.snapshot, most=_LARGEST_SNAPSHOT, follow=False))
+    except FileNotFoundError:
+        return None
+    if hashlib.file_digest(stream, "sha256").hexdigest() != notes.digest:
+        _log.info("the snapshot %s is not what was written, and is taken anew", kind.snapshot)
+        kind.snapshot.unlink(missing_ok=True)
+        return None
+    os.lseek(stream.fileno(), 0, os.SEEK_SET)
+    with contextlib.suppress(OSError):  # a cache that may only be read is good enough
+        os.utime(stream.fileno())
+    return stream.fileno()
 
 
 def _read_notes(kind: _Kind) -> _Notes:
@@ -170,7 +195,7 @@ def _read_notes(kind: _Kind) -> _Notes:
         return _Notes()
 
 
-def _change_notes(kind: _Kind, **changes: int) -> None:
+def _change_notes(kind: _Kind, **changes: int | str) -> None:
     notes = _read_notes(kind).model_copy(update=changes)
     temporary = kind.notes.with_name(f".{kind.notes.name}.{os.getpid()}.{threading.get_ident()}.part")
     temporary.write_text(notes.model_dump_json() + "\n", encoding="utf-8")

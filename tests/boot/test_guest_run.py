@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from builder.boot.machine import Firmware, Guest
 from builder.boot.script import StepKind, make_script
 from builder.boot.snapshot import Snapshots
 from builder.config.model.boot import BootTest
+from builder.digest import sha256_of
 from builder.errors import CellError
 from builder.kernel import Arch, parse_kernel_version
 
@@ -62,7 +64,8 @@ def snapshots(tmp_path: Path, prepared: PreparedGuest, fake_tools: FakeTools) ->
     found = Snapshots(tmp_path / "firmware")
     with found.attempt(prepared.guest) as attempt:
         assert attempt.kind is not None
-        attempt.kind.notes.write_text('{"point": 3}')
+        digest = sha256_of(b"state").removeprefix("sha256:")
+        attempt.kind.notes.write_text(json.dumps({"point": 3, "digest": digest}))
         attempt.kind.snapshot.write_bytes(b"state")
     return found
 
